@@ -1,0 +1,75 @@
+"""The five loss layers: each adds its weighted loss to the model and logs it under its name."""
+
+import keras
+
+from mrcnn.layers.base import PACKAGE, GraphLayer
+from mrcnn.ops import losses
+
+
+class LossLayer(GraphLayer):
+    """A scalar loss as a layer.
+
+    Args:
+        weight: ``Config.LOSS_WEIGHTS`` of this loss. The logged value is the weighted one,
+            as in the original; the layer's output is not weighted.
+    """
+
+    def __init__(self, weight=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = weight
+        self.tracker = keras.metrics.Mean(name=self.name)
+
+    def loss(self, inputs):
+        raise NotImplementedError(f"{type(self).__name__} must say how its loss is computed")
+
+    def call(self, inputs):
+        loss = self.loss(inputs)
+        self.add_loss(self.weight * loss)
+        self.tracker.update_state(self.weight * loss)
+        return loss
+
+    def compute_output_shape(self, input_shape):
+        return ()
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class RPNClassLoss(LossLayer):
+    """Call arguments: [rpn_match, rpn_class_logits]; see `ops.losses.rpn_class_loss`."""
+
+    def loss(self, inputs):
+        return losses.rpn_class_loss(*inputs)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class RPNBoxLoss(LossLayer):
+    """Call arguments: [target_bbox, rpn_match, rpn_bbox]; see `ops.losses.rpn_bbox_loss`."""
+
+    def loss(self, inputs):
+        return losses.rpn_bbox_loss(*inputs)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ClassLoss(LossLayer):
+    """Call arguments: [target_class_ids, class_logits, active_class_ids]; see `ops.losses.mrcnn_class_loss`."""
+
+    def loss(self, inputs):
+        return losses.mrcnn_class_loss(*inputs)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BoxLoss(LossLayer):
+    """Call arguments: [target_bbox, target_class_ids, pred_bbox]; see `ops.losses.mrcnn_bbox_loss`."""
+
+    def loss(self, inputs):
+        return losses.mrcnn_bbox_loss(*inputs)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MaskLoss(LossLayer):
+    """Call arguments: [target_masks, target_class_ids, pred_masks]; see `ops.losses.mrcnn_mask_loss`."""
+
+    def loss(self, inputs):
+        return losses.mrcnn_mask_loss(*inputs)

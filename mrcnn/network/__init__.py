@@ -1,0 +1,1 @@
+"""The graph in Keras' functional API: a file per stage of the paper."""

@@ -1,0 +1,129 @@
+"""The two models: one to train, one to detect."""
+
+import keras
+
+from mrcnn.layers.detection import DetectionLayer
+from mrcnn.layers.inputs import Anchors, NormalizeBoxes
+from mrcnn.layers.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
+from mrcnn.layers.proposal import ProposalLayer
+from mrcnn.layers.regularization import add_weight_decay
+from mrcnn.layers.targets import DetectionTargetLayer
+from mrcnn.network.backbone import backbone_graph
+from mrcnn.network.fpn import fpn_graph
+from mrcnn.network.heads import build_fpn_mask_graph, fpn_classifier_graph
+from mrcnn.network.rpn import rpn_over_pyramid
+from mrcnn.ops.meta import ACTIVE_CLASS_IDS
+
+
+def training_model(config):
+    """Build the training model.
+
+    Args:
+        config: a ``Config``. The batch size is free; images have ``config.IMAGE_SHAPE``.
+
+    Returns:
+        keras.Model "mask_rcnn". Inputs, in order: input_image float32 [b, h, w, c],
+        input_image_meta float32 [b, m], input_rpn_match int32 [b, anchors, 1], input_rpn_bbox
+        float32 [b, RPN_TRAIN_ANCHORS_PER_IMAGE, 4], input_gt_class_ids int32 [b, g],
+        input_gt_boxes float32 [b, g, 4] px, input_gt_masks bool [b, mask h, mask w, g]; and
+        input_roi int32 [b, POST_NMS_ROIS_TRAINING, 4] px where USE_RPN_ROIS is False.
+        Outputs: rpn_class_logits, rpn_class, rpn_bbox, mrcnn_class_logits, mrcnn_class,
+        mrcnn_bbox, mrcnn_mask, the proposals, output_rois and the five scalar losses. The
+        losses and the weight decay are part of the model: ``compile`` needs an optimizer only.
+    """
+    image, meta = _image_inputs(config)
+    rpn_match = keras.Input((None, 1), name="input_rpn_match", dtype="int32")
+    rpn_target = keras.Input((None, 4), name="input_rpn_bbox", dtype="float32")
+    gt_class_ids = keras.Input((None,), name="input_gt_class_ids", dtype="int32")
+    gt_boxes = keras.Input((None, 4), name="input_gt_boxes", dtype="float32")
+    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else config.IMAGE_SHAPE[:2]
+    gt_masks = keras.Input((*map(int, mask_shape), None), name="input_gt_masks", dtype="bool")
+    inputs = [image, meta, rpn_match, rpn_target, gt_class_ids, gt_boxes, gt_masks]
+
+    pyramid, (rpn_logits, rpn_probs, rpn_bbox) = _first_stage(image, config)
+    anchors = Anchors(config, name="anchors")(image)
+    proposals = ProposalLayer(config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD, config,
+                              name="ROI")([rpn_probs, rpn_bbox, anchors])
+    candidates = proposals
+    if not config.USE_RPN_ROIS:
+        given = keras.Input((config.POST_NMS_ROIS_TRAINING, 4), name="input_roi", dtype="int32")
+        inputs.append(given)
+        candidates = NormalizeBoxes(name="normalize_rois")([given, image])
+
+    normalized_gt = NormalizeBoxes(name="normalize_gt_boxes")([gt_boxes, image])
+    rois, class_ids, target_bbox, target_masks = DetectionTargetLayer(config, name="proposal_targets")(
+        [candidates, gt_class_ids, normalized_gt, gt_masks])
+    logits, probs, deltas = _classifier(rois, pyramid, meta, config)
+    # The mask loss reads positive RoIs only, so with frozen statistics the others need not be
+    # computed. Statistics of the batch, however, are the original's only over all RoIs.
+    selected = class_ids if config.TRAIN_BN is False else None
+    masks, loss_masks = _masks(rois, pyramid, meta, config, selected, compact=True)
+    if selected is None:
+        loss_masks = masks
+    output_rois = keras.layers.Identity(name="output_rois", dtype="float32")(rois)
+
+    weights = config.LOSS_WEIGHTS
+
+    def loss(layer, name, tensors):
+        return layer(weights.get(name, 1.0), name=name)(tensors)
+
+    losses = [
+        loss(RPNClassLoss, "rpn_class_loss", [rpn_match, rpn_logits]),
+        loss(RPNBoxLoss, "rpn_bbox_loss", [rpn_target, rpn_match, rpn_bbox]),
+        loss(ClassLoss, "mrcnn_class_loss", [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]]),
+        loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
+        loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, loss_masks]),
+    ]
+    outputs = [rpn_logits, rpn_probs, rpn_bbox, logits, probs, deltas, masks, proposals, output_rois, *losses]
+    model = keras.Model(inputs, outputs, name="mask_rcnn")
+    add_weight_decay(model, config.WEIGHT_DECAY)
+    return model
+
+
+def inference_model(config):
+    """Build the inference model.
+
+    Args:
+        config: a ``Config``. Batch size and image size are free; the sides of the images are
+            multiples of 64 and equal within a batch.
+
+    Returns:
+        keras.Model "mask_rcnn". Inputs: input_image float32 [b, h, w, c], input_image_meta
+        float32 [b, m], input_anchors float32 [b, anchors, 4] normalised. Outputs:
+        mrcnn_detection [b, DETECTION_MAX_INSTANCES, 6], mrcnn_class [b, n, classes], mrcnn_bbox
+        [b, n, classes, 4], mrcnn_mask [b, DETECTION_MAX_INSTANCES, h, w, classes], ROI [b, n, 4],
+        rpn_class [b, anchors, 2], rpn_bbox [b, anchors, 4]; n = POST_NMS_ROIS_INFERENCE.
+        The masks of padding rows are 0.
+    """
+    image, meta = _image_inputs(config)
+    anchors = keras.Input((None, 4), name="input_anchors", dtype="float32")
+    pyramid, (_, rpn_probs, rpn_bbox) = _first_stage(image, config)
+    rois = ProposalLayer(config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config,
+                         name="ROI")([rpn_probs, rpn_bbox, anchors])
+    _, probs, deltas = _classifier(rois, pyramid, meta, config)
+    detections = DetectionLayer(config, name="mrcnn_detection")([rois, probs, deltas, meta])
+    masks = _masks(detections[..., :4], pyramid, meta, config, detections[..., 4])
+    return keras.Model([image, meta, anchors], [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
+                       name="mask_rcnn")
+
+
+def _image_inputs(config):
+    channels = int(config.IMAGE_SHAPE[2])
+    image = keras.Input((None, None, channels), name="input_image", dtype="float32")
+    meta = keras.Input((config.IMAGE_META_SIZE,), name="input_image_meta", dtype="float32")
+    return image, meta
+
+
+def _first_stage(image, config):
+    pyramid = fpn_graph(backbone_graph(image, config), config.TOP_DOWN_PYRAMID_SIZE)
+    return pyramid[:4], rpn_over_pyramid(pyramid, config)
+
+
+def _classifier(rois, pyramid, meta, config):
+    return fpn_classifier_graph(rois, pyramid, meta, config.POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN,
+                                config.FPN_CLASSIF_FC_LAYERS_SIZE)
+
+
+def _masks(rois, pyramid, meta, config, class_ids, compact=False):
+    return build_fpn_mask_graph(rois, pyramid, meta, config.MASK_POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN,
+                                class_ids=class_ids, filters=config.MASK_HEAD_CHANNELS, compact=compact)

@@ -1,0 +1,105 @@
+"""Boxes as tensors: the TensorFlow twins of ``boxes_np``.
+
+A box is (y1, x1, y2, x2). Every function takes any number of leading axes, so a
+batch needs no loop, and every result is float32 unless said otherwise.
+"""
+
+import tensorflow as tf
+
+
+def _corners(boxes):
+    return tf.unstack(boxes, axis=-1)
+
+
+def apply_box_deltas(boxes, deltas):
+    """Shift and scale boxes by predicted refinements (Fast R-CNN, appendix C).
+
+    Args:
+        boxes: [..., 4] (y1, x1, y2, x2), any unit.
+        deltas: [..., 4] (dy, dx, log dh, log dw), relative to the box's size.
+
+    Returns:
+        [..., 4] refined boxes, not clipped.
+    """
+    y1, x1, y2, x2 = _corners(boxes)
+    dy, dx, dh, dw = _corners(deltas)
+    height, width = y2 - y1, x2 - x1
+    center_y = y1 + 0.5 * height + dy * height
+    center_x = x1 + 0.5 * width + dx * width
+    height *= tf.exp(dh)
+    width *= tf.exp(dw)
+    top, left = center_y - 0.5 * height, center_x - 0.5 * width
+    return tf.stack([top, left, top + height, left + width], axis=-1)
+
+
+def box_refinement(boxes, gt_boxes):
+    """Deltas that turn ``boxes`` into ``gt_boxes``: the inverse of `apply_box_deltas`.
+
+    Args:
+        boxes, gt_boxes: [..., 4] of equal shape, with positive height and width.
+
+    Returns:
+        [..., 4] (dy, dx, log dh, log dw).
+    """
+    boxes, gt_boxes = tf.cast(boxes, tf.float32), tf.cast(gt_boxes, tf.float32)
+    y1, x1, y2, x2 = _corners(boxes)
+    gt_y1, gt_x1, gt_y2, gt_x2 = _corners(gt_boxes)
+    height, width = y2 - y1, x2 - x1
+    gt_height, gt_width = gt_y2 - gt_y1, gt_x2 - gt_x1
+    dy = (gt_y1 + 0.5 * gt_height - (y1 + 0.5 * height)) / height
+    dx = (gt_x1 + 0.5 * gt_width - (x1 + 0.5 * width)) / width
+    return tf.stack([dy, dx, tf.math.log(gt_height / height), tf.math.log(gt_width / width)], axis=-1)
+
+
+def clip_boxes(boxes, window):
+    """Clip boxes [..., n, 4] to a window of shape [4] or [..., 4], in the boxes' unit."""
+    window = tf.cast(window, boxes.dtype)[..., tf.newaxis, :]
+    low = tf.concat([window[..., :2], window[..., :2]], axis=-1)
+    high = tf.concat([window[..., 2:], window[..., 2:]], axis=-1)
+    return tf.maximum(tf.minimum(boxes, high), low)
+
+
+def pairwise_iou(boxes1, boxes2):
+    """Intersection over union of each box of one set with each of the other.
+
+    Args:
+        boxes1: [..., n, 4].
+        boxes2: [..., m, 4].
+
+    Returns:
+        [..., n, m]. 0 where both boxes have no area, unlike the original's NaN.
+    """
+    first, second = boxes1[..., :, tf.newaxis, :], boxes2[..., tf.newaxis, :, :]
+    top_left = tf.maximum(first[..., :2], second[..., :2])
+    bottom_right = tf.minimum(first[..., 2:], second[..., 2:])
+    intersection = tf.reduce_prod(tf.maximum(bottom_right - top_left, 0.0), axis=-1)
+    area1 = tf.reduce_prod(first[..., 2:] - first[..., :2], axis=-1)
+    area2 = tf.reduce_prod(second[..., 2:] - second[..., :2], axis=-1)
+    return tf.math.divide_no_nan(intersection, area1 + area2 - intersection)
+
+
+def norm_boxes(boxes, shape):
+    """Pixels to normalised coordinates, in which (0, 0, 1, 1) spans an image's pixel centres.
+
+    Args:
+        boxes: [..., 4] px, y2/x2 exclusive.
+        shape: (height, width) px, a tensor or a pair.
+
+    Returns:
+        float32 [..., 4].
+    """
+    height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
+    scale = tf.stack([height, width, height, width]) - 1.0
+    return (tf.cast(boxes, tf.float32) - [0.0, 0.0, 1.0, 1.0]) / scale
+
+
+def denorm_boxes(boxes, shape):
+    """Normalised coordinates to int32 pixels: the inverse of `norm_boxes`, rounded half to even."""
+    height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
+    scale = tf.stack([height, width, height, width]) - 1.0
+    return tf.cast(tf.round(boxes * scale + [0.0, 0.0, 1.0, 1.0]), tf.int32)
+
+
+def is_box(boxes):
+    """bool [...]: True where a row of [..., 4] is a box and not zero padding."""
+    return tf.reduce_any(tf.not_equal(boxes, 0), axis=-1)

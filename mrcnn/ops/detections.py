@@ -1,0 +1,40 @@
+"""From classified RoIs to detections."""
+
+import tensorflow as tf
+
+from mrcnn.ops import boxes as box_ops
+from mrcnn.ops.nms import batch_class_nms, gather_or_zero
+
+
+def refine_detections(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev):
+    """Refine RoIs by the deltas of their best class, filter, suppress per class, keep the best.
+
+    Args:
+        rois: float32 [b, n, 4] normalised.
+        probs: float32 [b, n, classes].
+        deltas: float32 [b, n, classes, 4] in units of ``bbox_std_dev``.
+        window: float32 [b, 4] normalised, the part of the image that is not padding.
+        max_instances: detections per image.
+        min_confidence: lowest score to keep; 0 keeps every RoI that is not background.
+        nms_threshold: IoU above which the weaker of two of one class goes.
+        bbox_std_dev: [4].
+
+    Returns:
+        float32 [b, max_instances, 6] of (y1, x1, y2, x2, class id, score) by falling score,
+        padded with zeros.
+    """
+    class_ids = tf.argmax(probs, axis=-1, output_type=tf.int32)
+    scores = tf.gather(probs, class_ids, batch_dims=2)
+    best_deltas = tf.gather(deltas, class_ids, batch_dims=2) * tf.constant(bbox_std_dev, tf.float32)
+    boxes = box_ops.clip_boxes(box_ops.apply_box_deltas(rois, best_deltas), window)
+    keep = class_ids > 0
+    if min_confidence:
+        keep &= scores >= min_confidence
+
+    def iou(image, rows):
+        image_boxes = tf.gather(boxes[image], rows)
+        return box_ops.pairwise_iou(image_boxes, image_boxes)
+
+    kept = batch_class_nms(iou, class_ids, scores, keep, max_instances, nms_threshold)
+    detections = tf.concat([boxes, tf.cast(class_ids, tf.float32)[..., tf.newaxis], scores[..., tf.newaxis]], axis=-1)
+    return gather_or_zero(detections, kept)

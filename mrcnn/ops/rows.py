@@ -1,0 +1,29 @@
+"""Rows of a zero-padded batch that are real: take them out, put results back."""
+
+import tensorflow as tf
+
+
+def real_rows(class_ids):
+    """Where a padded batch holds an object.
+
+    Args:
+        class_ids: int or float [b, n]; rows of class 0 are padding or background.
+
+    Returns:
+        int32 [m, 2] of (image, row), image by image.
+    """
+    return tf.cast(tf.where(class_ids > 0), tf.int32)
+
+
+def scatter_rows(values, rows, class_ids):
+    """Put compact rows back at their place in the batch.
+
+    Args:
+        values: [m, ...].
+        rows: int32 [m, 2] from `real_rows`.
+        class_ids: [b, n], gives the batch's shape.
+
+    Returns:
+        [b, n, ...], zeros elsewhere.
+    """
+    return tf.scatter_nd(rows, values, tf.concat([tf.shape(class_ids), tf.shape(values)[1:]], axis=0))

@@ -1,0 +1,106 @@
+"""Which proposals train the heads, and on what (Fast R-CNN section 2.3, Mask R-CNN section 3)."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from mrcnn.ops import boxes as box_ops
+from mrcnn.ops.rows import real_rows, scatter_rows
+
+POSITIVE_IOU = 0.5
+CROWD_IOU = 0.001  # a proposal that touches a crowd any more than this is no negative
+
+
+class DetectionTargets(NamedTuple):
+    """t rows an image: positives first, then negatives, then zero padding."""
+
+    rois: tf.Tensor       # float32 [b, t, 4] normalised
+    class_ids: tf.Tensor  # int32 [b, t], 0 for negatives and padding
+    deltas: tf.Tensor     # float32 [b, t, 4] in units of bbox_std_dev
+    masks: tf.Tensor      # float32 [b, t, height, width] of 0 and 1
+
+
+def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, bbox_std_dev,
+                      mask_shape, mini_masks, shuffle=True):
+    """Sample proposals and give each its class, box refinement and mask.
+
+    Args:
+        proposals: float32 [b, p, 4] normalised, zero padded.
+        gt_class_ids: int [b, g], zero padded; negative for crowds.
+        gt_boxes: float32 [b, g, 4] normalised, zero padded.
+        gt_masks: [b, h, w, g]: mini masks, or masks of the whole image.
+        count: t, RoIs per image.
+        positive_ratio: share of positives. There are never more negatives than keep that
+            share, so an image without positives has no negatives.
+        bbox_std_dev: [4].
+        mask_shape: (height, width) of the target masks.
+        mini_masks: whether ``gt_masks`` are relative to their boxes.
+        shuffle: False takes the first candidates instead of random ones (for comparisons).
+
+    Returns:
+        `DetectionTargets`.
+    """
+    missing = tf.maximum(count - tf.shape(proposals)[1], 0)
+    proposals = tf.pad(proposals, [[0, 0], [0, missing], [0, 0]])
+    is_gt = box_ops.is_box(gt_boxes)
+    is_object = is_gt & (gt_class_ids > 0)
+    iou = box_ops.pairwise_iou(proposals, gt_boxes)  # [b, p, g]
+    object_iou = tf.where(is_object[:, tf.newaxis, :], iou, -1.0)
+    crowd_iou = tf.where((is_gt & (gt_class_ids < 0))[:, tf.newaxis, :], iou, -1.0)
+    best_iou = tf.reduce_max(object_iou, axis=2)
+    is_proposal = box_ops.is_box(proposals)
+    positive = is_proposal & (best_iou >= POSITIVE_IOU)
+    negative = is_proposal & (best_iou < POSITIVE_IOU) & (tf.reduce_max(crowd_iou, axis=2) < CROWD_IOU)
+
+    max_positives = int(count * positive_ratio)
+    positives, positive_count = _sample(positive, max_positives, shuffle)
+    # float32 and truncation as in the original: 66 positives have 134 negatives, 65 have 131
+    wanted = tf.cast(tf.cast(positive_count, tf.float32) * (1.0 / positive_ratio), tf.int32) - positive_count
+    negatives, negative_count = _sample(negative, count, shuffle)
+    negative_count = tf.minimum(negative_count, wanted)
+
+    slot = tf.range(count)[tf.newaxis, :]
+    is_positive = slot < positive_count
+    is_sampled = slot < tf.minimum(positive_count + negative_count, count)
+    positive_slot = tf.minimum(slot, max_positives - 1) + tf.zeros_like(positive_count)
+    index = tf.where(is_positive,
+                     tf.gather(positives, positive_slot, batch_dims=1),
+                     tf.gather(negatives, tf.maximum(slot - positive_count, 0), batch_dims=1))
+    rois = tf.gather(proposals, index, batch_dims=1)
+    rois = tf.where(is_sampled[..., tf.newaxis], rois, tf.zeros_like(rois))
+    matched = tf.argmax(tf.gather(object_iou, index, batch_dims=1), axis=2, output_type=tf.int32)
+    class_ids = tf.where(is_positive, tf.gather(tf.cast(gt_class_ids, tf.int32), matched, batch_dims=1), 0)
+
+    # from here on only the positive rows are worked on: [m, ...]
+    rows = real_rows(class_ids)
+    objects = tf.stack([rows[:, 0], tf.gather_nd(matched, rows)], axis=1)
+    positive_rois, positive_boxes = tf.gather_nd(rois, rows), tf.gather_nd(gt_boxes, objects)
+    deltas = box_ops.box_refinement(positive_rois, positive_boxes) / tf.constant(bbox_std_dev, tf.float32)
+    masks = _crop_masks(gt_masks, objects, positive_rois, positive_boxes, mask_shape, mini_masks)
+    return DetectionTargets(rois, class_ids, scatter_rows(deltas, rows, class_ids),
+                            scatter_rows(masks, rows, class_ids))
+
+
+def _sample(candidates, limit, shuffle):
+    """Up to ``limit`` indices [b, limit] of the True columns of [b, n], and their number [b, 1]."""
+    shape = tf.shape(candidates)
+    if shuffle:
+        key = tf.random.uniform(shape)
+    else:
+        key = tf.broadcast_to(1.0 - tf.cast(tf.range(shape[1]), tf.float32) / tf.cast(shape[1], tf.float32), shape)
+    _, index = tf.math.top_k(tf.where(candidates, key, -1.0), limit)
+    found = tf.reduce_sum(tf.cast(candidates, tf.int32), axis=1, keepdims=True)
+    return index, tf.minimum(found, limit)
+
+
+def _crop_masks(gt_masks, objects, rois, gt_boxes, mask_shape, mini_masks):
+    """Each positive RoI's part of its object's mask, float32 [m, height, width] of 0 and 1."""
+    masks = tf.gather_nd(tf.transpose(gt_masks, [0, 3, 1, 2]), objects)
+    masks = tf.cast(masks, tf.float32)[..., tf.newaxis]
+    windows = rois
+    if mini_masks:
+        origin = tf.tile(gt_boxes[:, :2], [1, 2])
+        size = tf.tile(gt_boxes[:, 2:] - gt_boxes[:, :2], [1, 2])
+        windows = (rois - origin) / size
+    cropped = tf.image.crop_and_resize(masks, tf.stop_gradient(windows), tf.range(tf.shape(objects)[0]), mask_shape)
+    return tf.round(cropped[..., 0])
