@@ -1,0 +1,128 @@
+"""Random changes of an image and its masks: imgaug augmenters or any function."""
+
+import contextlib
+import importlib
+import inspect
+import threading
+
+import numpy as np
+
+# imgaug augmenters that move pixels, and containers of other augmenters: they (and
+# their subclasses, such as Rotate of Affine) act on the masks too. All others change
+# colours. The first two lines are the original's whole list; it turned images but not
+# masks for the rest.
+MASK_AUGMENTERS = (
+    "Sequential", "SomeOf", "OneOf", "Sometimes",
+    "Fliplr", "Flipud", "CropAndPad", "Affine", "PiecewiseAffine",
+    "Rot90", "PerspectiveTransform", "ElasticTransformation", "AffineCv2", "Jigsaw",
+    "WithPolarWarping", "Resize", "KeepSizeByResize", "PadToFixedSize", "CropToFixedSize")
+
+# What np.sctypes was before NumPy 2; imgaug 0.4.0 reads it once, when imported.
+_SCTYPES = {
+    "int": [np.int8, np.int16, np.int32, np.int64],
+    "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
+    "float": [np.float16, np.float32, np.float64, np.longdouble],
+    "complex": [np.complex64, np.complex128, np.clongdouble],
+    "others": [bool, object, bytes, str, np.void],
+}
+_import_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _numpy_with_sctypes():
+    if hasattr(np, "sctypes"):
+        yield
+        return
+    np.sctypes = _SCTYPES
+    try:
+        yield
+    finally:
+        del np.sctypes
+
+
+def import_imgaug():
+    """The imgaug module, also on NumPy 2 (which imgaug 0.4.0 alone does not import on).
+
+    Returns:
+        The module `imgaug` (of the package imgaug or its fork imaug); use it as
+        `iaa = import_imgaug().augmenters`.
+
+    Raises:
+        ImportError: neither is installed, or it cannot be imported.
+    """
+    with _import_lock, _numpy_with_sctypes():
+        try:
+            module = importlib.import_module("imgaug")
+        except ModuleNotFoundError as error:
+            if error.name != "imgaug":
+                raise
+            raise ImportError("This augmentation needs imgaug: pip install imgaug "
+                              "(or its fork: pip install imaug)") from error
+        importlib.import_module("imgaug.augmenters")
+    return module
+
+
+def augment(image, mask, augmentation, rng=None):
+    """Apply one random draw of an augmentation to an image and its masks.
+
+    Safe to call from several threads with one `augmentation` when `rng` is given:
+    an imgaug augmenter is then copied and the copy is seeded from `rng`, so that
+    the shared object is only read.
+
+    Args:
+        image: uint8 [H, W, C].
+        mask: bool [H, W, N], N may be 0.
+        augmentation: an imgaug augmenter, or a function (image, masks) ->
+            (image, masks) on copies of these arrays; a function with a parameter
+            named `rng` is given it (None means the global np.random). Augmenters that
+            only change colours leave the masks alone (MASK_AUGMENTERS).
+        rng: np.random.RandomState; None leaves an augmenter to its own state.
+
+    Returns:
+        (image, mask) of the same shapes; the mask is bool.
+
+    Raises:
+        TypeError: `augmentation` is of no known kind, or returns something else.
+        ValueError: a shape changed; training images have one size.
+    """
+    if hasattr(augmentation, "to_deterministic"):
+        new_image, new_mask = _augment_imgaug(image, mask, augmentation, rng)
+    elif callable(augmentation):
+        new_image, new_mask = _augment_function(image, mask, augmentation, rng)
+    else:
+        raise TypeError(f"augmentation must be an imgaug augmenter or a function (image, masks) "
+                        f"-> (image, masks), got {type(augmentation).__name__}")
+    for name, old, new in (("image", image, new_image), ("masks", mask, new_mask)):
+        if new.shape != old.shape:
+            raise ValueError(f"augmentation changed the shape of the {name} from {old.shape} to "
+                             f"{new.shape}; it must keep it (imgaug: keep_size=True)")
+    return new_image, new_mask.astype(bool)
+
+
+def _augment_imgaug(image, mask, augmentation, rng):
+    """One draw of an imgaug augmenter; the same for the image and the masks."""
+    if rng is not None:
+        augmentation = augmentation.deepcopy()
+        augmentation.seed_(int(rng.randint(0, 2**31 - 1)))
+    fixed = augmentation.to_deterministic()
+    # The same as augment_image, which warns of images with 32 channels and more.
+    image, = fixed.augment_images([image])
+    if mask.shape[2]:
+        hooks = import_imgaug().HooksImages(activator=_acts_on_masks)
+        # imgaug does not take bool.
+        mask, = fixed.augment_images([mask.astype(np.uint8)], hooks=hooks)
+    return image, mask
+
+
+def _acts_on_masks(images, augmenter, parents, default):
+    return any(kind.__name__ in MASK_AUGMENTERS for kind in type(augmenter).__mro__)
+
+
+def _augment_function(image, mask, function, rng):
+    """Call the user's function and check what comes back."""
+    extra = {"rng": rng} if "rng" in inspect.signature(function).parameters else {}
+    result = function(image.copy(), mask.copy(), **extra)
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise TypeError(f"augmentation function must return (image, masks), "
+                        f"got {type(result).__name__}")
+    return np.asarray(result[0]), np.asarray(result[1])

@@ -1,0 +1,211 @@
+"""The Dataset class: what is in a set of images, and how to load one of them.
+
+Subclass it, call `add_class` and `add_image` in a loader of your own, override
+`load_mask` (and `load_image` where the pixels are not in a plain image file),
+and call `prepare()` before use.
+"""
+
+import logging
+
+import numpy as np
+
+from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+
+logger = logging.getLogger(__name__)
+
+
+class Dataset:
+    """A set of images with classes from one or several sources.
+
+    Each class and image belongs to a source ("coco", "balloon", ...) and keeps
+    the id it has there; inside, both are numbered from 0 in the order in which
+    they were added. Class 0 is the background, "BG", of every source.
+
+    Attributes:
+        image_info: list of dicts with id, source, path and what `add_image` was given.
+        class_info: list of dicts with source, id, name.
+        source_class_ids: {source: [class ids, 0 included]}, after `prepare`.
+
+    After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
+    class_from_source_map {"source.id": class id}, image_from_source_map, sources.
+
+    Example:
+        >>> class Cells(Dataset):
+        ...     def load_cells(self, folder):
+        ...         self.add_class("cells", 1, "cell")
+        ...         self.add_image("cells", "a", path=f"{folder}/a.png")
+    """
+
+    def __init__(self, class_map=None):
+        _refuse_class_map(class_map)
+        self._image_ids = []
+        self.image_info = []
+        self.class_info = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids = {}
+
+    # === Filling ===
+
+    def add_class(self, source, class_id, class_name):
+        """Add a class; one that this source already has is left as it is.
+
+        Args:
+            source: name without a dot.
+            class_id: the id the class has in its source.
+            class_name: cut at the first comma by `prepare`.
+
+        Raises:
+            ValueError: a dot in `source`, which separates source and id in "source.id".
+        """
+        if "." in source:
+            raise ValueError(
+                f"The source name {source!r} must not contain a dot: "
+                f'use {source.replace(".", "_")!r}')
+        for info in self.class_info:
+            if info["source"] == source and info["id"] == class_id:
+                if info["name"] != class_name:
+                    logger.warning(
+                        "Class %s.%s is already named %r; the name %r is not used",
+                        source, class_id, info["name"], class_name)
+                return
+        self.class_info.append({"source": source, "id": class_id, "name": class_name})
+
+    def add_image(self, source, image_id, path, **kwargs):
+        """Add an image: `image_id` is its id in its source, `kwargs` go into its info."""
+        self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
+
+    def prepare(self, class_map=None):
+        """Number classes and images and build the maps; call again after adding more."""
+        _refuse_class_map(class_map)
+        self.num_classes = len(self.class_info)
+        self.class_ids = np.arange(self.num_classes)
+        self.class_names = [info["name"].split(",")[0] for info in self.class_info]
+        self.num_images = len(self.image_info)
+        self._image_ids = np.arange(self.num_images)
+        self.class_from_source_map = _source_map(self.class_info)
+        self.image_from_source_map = _source_map(self.image_info)
+        self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
+        self.source_class_ids = {
+            source: [i for i, info in enumerate(self.class_info)
+                     if i == 0 or info["source"] == source]
+            for source in self.sources}
+
+    # === Asking ===
+
+    @property
+    def image_ids(self):
+        """int [num_images], 0, 1, 2 ...; an empty list before `prepare`."""
+        return self._image_ids
+
+    def map_source_class_id(self, source_class_id):
+        """The class id of "source.id", such as "coco.12".
+
+        Raises:
+            ValueError: there is no such class, or `prepare` was not called.
+        """
+        known = self._prepared("class_from_source_map")
+        if source_class_id not in known:
+            raise ValueError(
+                f'There is no class {source_class_id!r}: the classes are '
+                f'{_some(known)}, each as "source.id"')
+        return known[source_class_id]
+
+    def get_source_class_id(self, class_id, source):
+        """The id that class `class_id` has in its source.
+
+        Raises:
+            ValueError: no such class, or it is from another source.
+        """
+        if not 0 <= class_id < len(self.class_info):
+            raise ValueError(
+                f"There is no class {class_id}: class ids are 0 to {len(self.class_info) - 1}")
+        info = self.class_info[class_id]
+        if info["source"] != source:
+            raise ValueError(
+                f"Class {class_id} ({info['name']!r}) is from source {info['source']!r}, "
+                f"not {source!r}")
+        return info["id"]
+
+    def image_reference(self, image_id):
+        """A link or note that helps to find the image at its source; to be overridden."""
+        return ""
+
+    def source_image_link(self, image_id):
+        """The path or URL of the image."""
+        return self._info(image_id)["path"]
+
+    # === Loading ===
+
+    def load_image(self, image_id):
+        """Read the pixels of one image file.
+
+        Grey becomes RGB and alpha is dropped; 16-bit values are scaled to
+        0..255 and the EXIF orientation is applied (the original did neither).
+        Override it for other numbers of channels.
+
+        Args:
+            image_id: 0 to num_images - 1.
+
+        Returns:
+            [height, width, 3], uint8 (float where the file holds floats). More
+            than 4 channels stay as they are.
+
+        Raises:
+            FileNotFoundError: the file is missing.
+            ValueError: no such image id, no path, or an unreadable file.
+        """
+        info = self._info(image_id)
+        path = info["path"]
+        if path is None:
+            raise ValueError(
+                f"Image {image_id} ({info['source']}.{info['id']}) was added without a path: "
+                f"override load_image in {type(self).__name__}")
+        image = read_image(path)
+        try:
+            image = as_uint8_range(image)
+        except ValueError as err:
+            raise ValueError(f"{path}: {err}") from err
+        return image if image.ndim == 3 and image.shape[2] > 4 else fit_channels(image, 3)
+
+    def load_mask(self, image_id):
+        """The masks of one image; to be overridden. This one returns none and warns.
+
+        Args:
+            image_id: 0 to num_images - 1.
+
+        Returns:
+            masks: bool [height, width, instances].
+            class_ids: int32 [instances], negative for a crowd.
+        """
+        logger.warning(
+            "%s has no load_mask of its own, so image %s has no instances",
+            type(self).__name__, image_id)
+        return np.empty([0, 0, 0]), np.empty([0], np.int32)
+
+    def _info(self, image_id):
+        if not 0 <= image_id < len(self.image_info):
+            raise ValueError(
+                f"There is no image {image_id} in {type(self).__name__}: it has "
+                f"{len(self.image_info)} images, numbered from 0")
+        return self.image_info[image_id]
+
+    def _prepared(self, name):
+        if not hasattr(self, name):
+            raise ValueError(f"Call prepare() on the {type(self).__name__} first")
+        return getattr(self, name)
+
+
+def _source_map(infos):
+    return {f"{info['source']}.{info['id']}": i for i, info in enumerate(infos)}
+
+
+def _some(names, limit=10):
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(str, names[:limit])) + more
+
+
+def _refuse_class_map(class_map):
+    if class_map is not None:
+        raise ValueError(
+            "class_map is not supported (nor was it in the original, which ignored it): "
+            "add the classes of one source under the names and ids you want")

@@ -1,0 +1,166 @@
+"""Instance masks: their boxes, their resizing, and the small masks of training.
+
+Masks are [height, width, instances]; boxes are (y1, x1, y2, x2) in pixels with
+y2 and x2 exclusive.
+"""
+
+import numpy as np
+
+from mrcnn.data.images import resize
+
+
+def extract_bboxes(mask):
+    """The tight box around every mask.
+
+    Args:
+        mask: [height, width, N], bool or 0 / not 0.
+
+    Returns:
+        int32 [N, (y1, x1, y2, x2)], y2 and x2 exclusive; zeros for an empty mask.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 3:
+        raise ValueError(f"extract_bboxes needs masks [height, width, N], got shape {mask.shape}")
+    height, width, count = mask.shape
+    if mask.size == 0:
+        return np.zeros((count, 4), dtype=np.int32)
+    rows, columns = mask.any(axis=1), mask.any(axis=0)  # [height, N], [width, N]
+    boxes = np.stack([
+        rows.argmax(axis=0), columns.argmax(axis=0),
+        height - rows[::-1].argmax(axis=0), width - columns[::-1].argmax(axis=0)], axis=1)
+    boxes[~rows.any(axis=0)] = 0
+    return boxes.astype(np.int32)
+
+
+def _nearest(length, scale):
+    """The source index of every index of a zoomed axis, and how many lie inside.
+
+    As scipy's zoom of order 0 does: first goes to first and last to last, but
+    where rounding puts the last one a hair past the end scipy takes it as
+    outside and leaves a 0 there.
+    """
+    size = max(round(length * scale), 1)
+    step = (length - 1) / (size - 1) if size > 1 else 1.0
+    position = np.arange(size) * step
+    inside = int(np.count_nonzero(position <= length - 1))
+    return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
+
+
+def _zoom(mask, scale):
+    rows, rows_inside = _nearest(mask.shape[0], scale)
+    columns, columns_inside = _nearest(mask.shape[1], scale)
+    mask = mask[rows[:, np.newaxis], columns]
+    mask[rows_inside:] = 0
+    mask[:, columns_inside:] = 0
+    return mask
+
+
+def resize_mask(mask, scale, padding, crop=None):
+    """Resize masks the way `resize_image` resized their image.
+
+    Nearest neighbour with aligned corners, unlike the image's bilinear mapping
+    of pixel centres: scipy.ndimage.zoom(mask, [scale, scale, 1], order=0).
+
+    Args:
+        mask: [height, width, N].
+        scale, padding, crop: as `resize_image` returned them.
+
+    Returns:
+        [new height, new width, N], same dtype.
+    """
+    mask = np.asarray(mask)
+    if scale != 1:
+        mask = _zoom(mask, scale)
+    if crop is not None:
+        y, x, height, width = crop
+        return mask[y:y + height, x:x + width]
+    return np.pad(mask, padding, mode="constant", constant_values=0)
+
+
+def minimize_mask(bbox, mask, mini_shape):
+    """Cut masks to their boxes and shrink them to one small size, to save memory.
+
+    Args:
+        bbox: [N, (y1, x1, y2, x2)] in pixels, inside the mask.
+        mask: [height, width, N], bool or 0 / not 0.
+        mini_shape: (height, width) of the small masks, `MINI_MASK_SHAPE`.
+
+    Returns:
+        bool [mini height, mini width, N]: bilinear, 0.5 rounds to 0.
+
+    Raises:
+        ValueError: a box has no area.
+    """
+    mini_mask = np.zeros((*mini_shape, mask.shape[-1]), dtype=bool)
+    for i in range(mask.shape[-1]):
+        y1, x1, y2, x2 = bbox[i][:4]
+        part = mask[y1:y2, x1:x2, i].astype(bool)
+        if part.size == 0:
+            raise ValueError(
+                f"Invalid bounding box with area of zero: instance {i} has "
+                f"(y1, x1, y2, x2) = {(int(y1), int(x1), int(y2), int(x2))} on a mask of "
+                f"{mask.shape[0]} x {mask.shape[1]} pixels")
+        mini_mask[:, :, i] = np.around(resize(part, mini_shape)).astype(bool)
+    return mini_mask
+
+
+def expand_mask(bbox, mini_mask, image_shape):
+    """Put small masks back at their boxes (the inverse of `minimize_mask`, with loss).
+
+    Args:
+        bbox: [N, (y1, x1, y2, x2)] in pixels, inside the image.
+        mini_mask: [mini height, mini width, N].
+        image_shape: (height, width, ...) of the result in pixels.
+
+    Returns:
+        bool [height, width, N].
+    """
+    mask = np.zeros((*image_shape[:2], mini_mask.shape[-1]), dtype=bool)
+    for i in range(mini_mask.shape[-1]):
+        y1, x1, y2, x2 = bbox[i][:4]
+        if y2 > y1 and x2 > x1:
+            small = resize(mini_mask[:, :, i], (y2 - y1, x2 - x1))
+            mask[y1:y2, x1:x2, i] = np.around(small).astype(bool)
+    return mask
+
+
+def unmold_mask(mask, bbox, image_shape):
+    """Put one mask of the network at its place in the image.
+
+    Args:
+        mask: [height, width], float32 in 0..1, such as 28 x 28.
+        bbox: (y1, x1, y2, x2) in whole pixels, inside the image.
+        image_shape: (height, width, ...) of the image in pixels.
+
+    Returns:
+        bool [height, width]: bilinear, then >= 0.5.
+    """
+    y1, x1, y2, x2 = bbox
+    full_mask = np.zeros(image_shape[:2], dtype=bool)
+    full_mask[y1:y2, x1:x2] = resize(mask, (y2 - y1, x2 - x1)) >= 0.5
+    return full_mask
+
+
+def compute_overlaps_masks(masks1, masks2):
+    """IoU of every mask of one set with every mask of another.
+
+    Args:
+        masks1: [height, width, N1], foreground where > 0.5.
+        masks2: [height, width, N2].
+
+    Returns:
+        [N1, N2], float32 (float64 zeros where a set has no masks). Two empty
+        masks have an IoU of 0.
+    """
+    count1, count2 = masks1.shape[-1], masks2.shape[-1]
+    if count1 == 0 or count2 == 0:
+        return np.zeros((count1, count2))
+    if masks1.shape[:2] != masks2.shape[:2]:
+        raise ValueError(
+            "compute_overlaps_masks needs masks of one size, got "
+            f"{masks1.shape[:2]} and {masks2.shape[:2]} (height, width)")
+    flat1 = (masks1 > 0.5).reshape(-1, count1).astype(np.float32)
+    flat2 = (masks2 > 0.5).reshape(-1, count2).astype(np.float32)
+    intersections = flat1.T @ flat2
+    unions = flat1.sum(axis=0)[:, np.newaxis] + flat2.sum(axis=0) - intersections
+    return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)

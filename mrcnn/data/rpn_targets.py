@@ -1,0 +1,128 @@
+"""What the region proposal network shall answer for one image.
+
+Anchors are matched to objects as in Faster R-CNN (Ren et al. 2015, section
+3.1.2), with a random subset of both sides entering the loss.
+"""
+
+import numpy as np
+
+from mrcnn.ops.boxes_np import compute_iou
+
+# Faster R-CNN's thresholds. Only objects may match below the upper one: each
+# takes the anchors that fit it best, however badly they do.
+POSITIVE_IOU = 0.7
+NEGATIVE_IOU = 0.3
+# An anchor that touches a crowd this much may hold an object nobody annotated.
+CROWD_IOU = 0.001
+
+
+def has_area(boxes):
+    """Which boxes are more than a line or a point: bool [N] for boxes [N, 4]."""
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=None):
+    """Match anchors to objects and draw the ones that are trained on.
+
+    Args:
+        image_shape: (height, width, channels) in pixels. Not used, since anchors
+            that leave the image count too; kept for the original's signature.
+        anchors: [A, (y1, x1, y2, x2)] in pixels.
+        gt_class_ids: [N] integers; below 0 marks a crowd.
+        gt_boxes: [N, (y1, x1, y2, x2)] in pixels. Boxes without area match
+            nothing (in the original they gave infinite targets).
+        config: RPN_TRAIN_ANCHORS_PER_IMAGE and RPN_BBOX_STD_DEV are read.
+        rng: np.random.RandomState; None draws from the global np.random.
+
+    Returns:
+        rpn_match: int32 [A]. 1 positive, -1 negative, 0 not trained on.
+        rpn_bbox: float64 [RPN_TRAIN_ANCHORS_PER_IMAGE, (dy, dx, log dh, log dw)],
+            divided by RPN_BBOX_STD_DEV: a row per positive anchor in the order
+            of `anchors`, then zeros. It leads to the object that the anchor
+            overlaps most, also where another object made the anchor positive.
+
+    Raises:
+        ValueError: anchors and gt_boxes are not [*, 4], or ids and boxes differ in number.
+    """
+    anchors = np.asarray(anchors)
+    boxes = np.asarray(gt_boxes, dtype=np.float64)
+    class_ids = np.asarray(gt_class_ids)
+    for name, value in (("anchors", anchors), ("gt_boxes", boxes)):
+        if value.ndim != 2 or value.shape[1] != 4:
+            raise ValueError(f"{name} must be [count, 4], got shape {value.shape}")
+    if class_ids.shape != boxes.shape[:1]:
+        raise ValueError(f"gt_class_ids must have one id per box of gt_boxes: got shapes "
+                         f"{class_ids.shape} and {boxes.shape}")
+    draw = np.random if rng is None else rng
+
+    real = has_area(boxes)
+    objects, crowds = boxes[real & (class_ids >= 0)], boxes[real & (class_ids < 0)]
+    sides = np.ascontiguousarray(anchors.T)
+    best_iou, best_object, fitting = _match(anchors, sides, objects)
+
+    negative = best_iou < NEGATIVE_IOU
+    for touching, iou in _overlapping(anchors, sides, crowds):
+        negative[touching[iou >= CROWD_IOU]] = False
+    match = np.zeros(len(anchors), dtype=np.int32)
+    match[negative] = -1
+    match[fitting] = 1
+    match[best_iou >= POSITIVE_IOU] = 1
+
+    total = config.RPN_TRAIN_ANCHORS_PER_IMAGE
+    _drop_surplus(match, 1, total // 2, draw)
+    _drop_surplus(match, -1, total - np.count_nonzero(match == 1), draw)
+
+    positive = np.flatnonzero(match == 1)
+    rpn_bbox = np.zeros((total, 4))
+    rpn_bbox[:len(positive)] = (_deltas(anchors[positive], objects[best_object[positive]])
+                                / config.RPN_BBOX_STD_DEV)
+    return match, rpn_bbox
+
+
+def _overlapping(anchors, sides, boxes):
+    """For each box: the indices of the anchors it overlaps, and their IoU.
+
+    Nearly all of the 260,000 anchors of a 1024 px image miss a given object;
+    finding the few that do not is ten times cheaper than all IoUs.
+    """
+    y1, x1, y2, x2 = sides
+    areas = (y2 - y1) * (x2 - x1)
+    for box in boxes:
+        near = np.flatnonzero((y1 < box[2]) & (y2 > box[0]) & (x1 < box[3]) & (x2 > box[1]))
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        yield near, compute_iou(box, anchors[near], area, areas[near])
+
+
+def _match(anchors, sides, objects):
+    """Best IoU [A] and best object [A] per anchor; anchors that fit some object best.
+
+    Of equal objects the first wins; of equal anchors all are taken.
+    """
+    best_iou = np.zeros(len(anchors))
+    best_object = np.zeros(len(anchors), dtype=np.intp)
+    fitting = [np.zeros(0, dtype=np.intp)]
+    for index, (near, iou) in enumerate(_overlapping(anchors, sides, objects)):
+        better = iou > best_iou[near]
+        best_iou[near[better]] = iou[better]
+        best_object[near[better]] = index
+        # An object out of reach of every anchor matches none: at IoU 0 all would tie.
+        if len(near):
+            fitting.append(near[(iou == iou.max()) & (iou > 0)])
+    return best_iou, best_object, np.concatenate(fitting)
+
+
+def _drop_surplus(match, value, limit, draw):
+    """Set random entries that equal `value` to 0 until at most `limit` are left."""
+    found = np.flatnonzero(match == value)
+    if len(found) > limit:
+        match[draw.choice(found, len(found) - limit, replace=False)] = 0
+
+
+def _deltas(anchors, boxes):
+    """(dy, dx, log dh, log dw) from anchors to boxes, float64 [N, 4].
+
+    `box_refinement` works in float32; these targets are float64 in the original.
+    """
+    sizes, box_sizes = anchors[:, 2:] - anchors[:, :2], boxes[:, 2:] - boxes[:, :2]
+    centres, box_centres = anchors[:, :2] + 0.5 * sizes, boxes[:, :2] + 0.5 * box_sizes
+    return np.hstack([(box_centres - centres) / sizes, np.log(box_sizes / sizes)])

@@ -1,0 +1,140 @@
+"""One image of a dataset with its objects: loaded, checked, resized, augmented."""
+
+import logging
+import random
+
+import numpy as np
+
+from mrcnn.data.augmentation import augment as apply_augmentation
+from mrcnn.data.images import as_uint8_range, fit_channels, resize_image
+from mrcnn.data.masks import extract_bboxes, minimize_mask, resize_mask
+from mrcnn.data.meta import compose_image_meta
+
+logger = logging.getLogger(__name__)
+
+
+class SampleError(ValueError):
+    """An image or its annotation cannot be used; the message names the image."""
+
+
+def describe_image(dataset, image_id):
+    """The image's number, source, id and path, as one phrase for messages."""
+    if not 0 <= image_id < len(dataset.image_info):
+        return f"image {image_id} of {len(dataset.image_info)}"
+    info = dataset.image_info[image_id]
+    return (f"image {image_id} (source {info['source']!r}, id {info['id']!r}, "
+            f"path {info.get('path')!r})")
+
+
+def load_image_gt(dataset, config, image_id, augment=False, augmentation=None,
+                  use_mini_mask=False, rng=None):
+    """Load an image with its ground truth, at the size the network takes.
+
+    Args:
+        dataset: a prepared Dataset.
+        config: the IMAGE_* fields, NUM_CLASSES and MINI_MASK_SHAPE are read.
+        image_id: number of the image in the dataset.
+        augment: deprecated, use `augmentation`; True mirrors every second image.
+        augmentation: imgaug augmenter or function (image, masks) -> (image, masks),
+            applied after resizing; see mrcnn.data.augmentation.augment.
+        use_mini_mask: cut the masks to their boxes and shrink them to MINI_MASK_SHAPE.
+        rng: np.random.RandomState for all random choices; None uses Python's `random`
+            (mirroring and random crops) and the augmenter's own state.
+
+    Returns:
+        image: [H, W, IMAGE_CHANNEL_COUNT], values 0..255, mean not subtracted; uint8
+            unless the dataset returned floats.
+        image_meta: float64 [12 + classes of the dataset].
+        class_ids: int32 [N], below 0 for crowds.
+        bbox: int32 [N, (y1, x1, y2, x2)] in pixels, from the final masks.
+        mask: bool [H, W, N], or [*MINI_MASK_SHAPE, N].
+        Objects of which no pixel is left after resizing and augmentation are dropped.
+
+    Raises:
+        SampleError (a ValueError): the image or its masks cannot be loaded or
+            augmented, or are wrong: sizes that differ, an id per mask missing, class
+            ids out of range, NaN.
+    """
+    try:
+        image, mask, class_ids = _load(dataset, config, image_id)
+        original_shape = image.shape
+        image, window, scale, padding, crop = resize_image(
+            image, min_dim=config.IMAGE_MIN_DIM, min_scale=config.IMAGE_MIN_SCALE,
+            max_dim=config.IMAGE_MAX_DIM, mode=config.IMAGE_RESIZE_MODE, rng=rng)
+        mask = resize_mask(mask, scale, padding, crop)
+        if augment:
+            logger.warning("'augment' is deprecated. Use 'augmentation' instead.")
+            if (random.randint(0, 1) if rng is None else rng.randint(0, 2)):
+                image, mask = np.fliplr(image), np.fliplr(mask)
+        if augmentation is not None:
+            image, mask = apply_augmentation(image, mask, augmentation, rng)
+        active = _active_classes(dataset, image_id)
+    except Exception as error:
+        raise SampleError(f"Cannot load {describe_image(dataset, image_id)}: {error}") from error
+
+    left = mask.any(axis=(0, 1))
+    mask, class_ids = mask[:, :, left], class_ids[left]
+    bbox = extract_bboxes(mask)
+    if use_mini_mask:
+        mask = minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
+    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
+    return image, meta, class_ids, bbox, mask
+
+
+def _load(dataset, config, image_id):
+    """What the dataset returns, checked: image [h, w, C], bool [h, w, N], int32 [N]."""
+    image = np.asarray(dataset.load_image(image_id))
+    image = fit_channels(as_uint8_range(image), config.IMAGE_CHANNEL_COUNT)
+    loaded = dataset.load_mask(image_id)
+    if not isinstance(loaded, (tuple, list)) or len(loaded) != 2:
+        raise ValueError(f"load_mask must return (masks, class_ids), got {type(loaded).__name__}")
+    mask, class_ids = np.asarray(loaded[0]), np.asarray(loaded[1])
+    limit = min(dataset.num_classes, config.NUM_CLASSES)
+    return image, _checked_mask(mask, class_ids, image.shape), _checked_ids(class_ids, limit)
+
+
+def _checked_mask(mask, class_ids, image_shape):
+    if mask.ndim != 3:
+        raise ValueError(f"load_mask returned masks of shape {mask.shape}; it must be "
+                         f"[height, width, objects]")
+    if class_ids.ndim != 1 or len(class_ids) != mask.shape[2]:
+        raise ValueError(f"load_mask returned {mask.shape[2]} masks but class ids of shape "
+                         f"{class_ids.shape}; there must be one id per mask")
+    if not mask.shape[2]:
+        # Dataset.load_mask says "no objects" with [0, 0, 0], whatever the image's size.
+        return np.zeros((*image_shape[:2], 0), dtype=bool)
+    if mask.shape[:2] != image_shape[:2]:
+        raise ValueError(f"the masks are {mask.shape[0]} x {mask.shape[1]} pixels (height x "
+                         f"width) but the image is {image_shape[0]} x {image_shape[1]}")
+    if mask.dtype.kind not in "biuf":
+        raise ValueError(f"masks must be bool or numbers, got dtype {mask.dtype}")
+    if mask.dtype.kind == "f" and not np.isfinite(mask).all():
+        raise ValueError("the masks have values that are not finite")
+    return mask.astype(bool)
+
+
+def _checked_ids(class_ids, limit):
+    """int32 [N] of 1 .. limit - 1, or below 0 for crowds."""
+    if not len(class_ids):
+        return np.zeros(0, dtype=np.int32)
+    if class_ids.dtype.kind not in "iuf" or (class_ids != np.floor(class_ids)).any():
+        raise ValueError(f"class ids must be integers, got {class_ids.dtype} "
+                         f"{class_ids.tolist()[:10]}")
+    wrong = (class_ids == 0) | (np.abs(class_ids) >= limit)
+    if wrong.any():
+        raise ValueError(
+            f"class id {class_ids[wrong][0]} is out of range: objects have ids 1 to {limit - 1} "
+            f"(0 is the background, negative ids are crowds); NUM_CLASSES and the dataset's "
+            f"classes count the background")
+    return class_ids.astype(np.int32)
+
+
+def _active_classes(dataset, image_id):
+    """int32 [classes of the dataset]: 1 for those that the image's source annotates."""
+    source = dataset.image_info[image_id]["source"]
+    if source not in dataset.source_class_ids:
+        raise ValueError(f"its source {source!r} has no classes: add_class is needed for "
+                         f"each source, then prepare()")
+    active = np.zeros(dataset.num_classes, dtype=np.int32)
+    active[dataset.source_class_ids[source]] = 1
+    return active

@@ -1,0 +1,284 @@
+"""Drawing into arrays: masks, outlines, boxes and labels as pixels, without matplotlib.
+
+Colours are (red, green, blue) in 0..1. Boxes are (y1, x1, y2, x2) in pixels, y2 and x2
+exclusive. Pillow is imported only where text is drawn or a file is written.
+"""
+
+import colorsys
+import os
+import random
+
+import numpy as np
+
+from mrcnn.data.images import as_uint8_range, fit_channels
+
+_FILE_TYPES = (".png", ".jpg", ".jpeg")
+
+
+# === Colours ===
+
+def random_colors(N, bright=True):
+    """N colours of evenly spaced hue in random order (Python's ``random``).
+
+    Args:
+        N: how many.
+        bright: full brightness, else 0.7 of it.
+
+    Returns:
+        list of N (r, g, b) in 0..1.
+    """
+    value = 1.0 if bright else 0.7
+    colors = [colorsys.hsv_to_rgb(i / N, 1, value) for i in range(N)]
+    random.shuffle(colors)
+    return colors
+
+
+def class_colors(count):
+    """A fixed colour for each class id: the same one in every picture and for every count.
+
+    Returns:
+        list of ``count`` (r, g, b) in 0..1; index 0, the background, is grey.
+    """
+    colors = [(0.5, 0.5, 0.5)]
+    for i in range(count - 1):
+        # Steps of the golden ratio keep hues apart however many classes there are.
+        hue = (0.02 + i * 0.618033988749895) % 1
+        colors.append(colorsys.hsv_to_rgb(hue, (0.95, 0.65)[i // 12 % 2], (1.0, 0.8)[i // 6 % 2]))
+    return colors[:count]
+
+
+def _to_uint8_color(color):
+    return tuple(int(round(255 * channel)) for channel in color[:3])
+
+
+# === Pixels ===
+
+def as_rgb(image):
+    """Any image as a new uint8 [H, W, 3]: grey is repeated, alpha dropped, 16 bit scaled.
+
+    Raises:
+        ValueError: not an image, or values that are no pixels (``as_uint8_range``).
+    """
+    return np.array(fit_channels(as_uint8_range(image), 3), dtype=np.uint8)
+
+
+def apply_mask(image, mask, color, alpha=0.5):
+    """Blend a colour into an image where ``mask`` is 1, in place.
+
+    Args:
+        image: [H, W, 3 or more], values 0..255.
+        mask: [H, W], bool or 0/1.
+        color: (r, g, b) in 0..1.
+        alpha: weight of the colour, 0..1.
+
+    Returns:
+        ``image``.
+    """
+    inside = np.asarray(mask) == 1
+    for channel in range(3):
+        values = image[inside, channel] * (1 - alpha) + alpha * color[channel] * 255
+        image[inside, channel] = values
+    return image
+
+
+def draw_box(image, box, color):
+    """Draw the outline of a box, 2 pixels wide, in place.
+
+    Args:
+        image: [H, W, C] array.
+        box: (y1, x1, y2, x2) in pixels; what lies outside the image is not drawn.
+        color: value of the pixels (a number, or C of them), in the unit of the image.
+
+    Returns:
+        ``image``.
+    """
+    y1, x1, y2, x2 = (int(value) for value in box)
+
+    def fill(top, left, bottom, right):
+        # A negative start would wrap round to the other side of the image.
+        image[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = color
+
+    fill(y1, x1, y1 + 2, x2)
+    fill(y2, x1, y2 + 2, x2)
+    fill(y1, x1, y2, x1 + 2)
+    fill(y1, x2, y2, x2 + 2)
+    return image
+
+
+def mask_outline(mask, width=1):
+    """The rim of a mask: its pixels less than ``width`` steps from the outside. Bool [H, W]."""
+    mask = np.asarray(mask, dtype=bool)
+    outline = np.zeros_like(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return outline
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inner = mask[part]
+    for _ in range(width):
+        padded = np.pad(inner, 1)
+        inner = (padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1]
+                 & padded[1:-1, :-2] & padded[1:-1, 2:])
+    outline[part] = mask[part] & ~inner
+    return outline
+
+
+# === Labels ===
+
+def instance_label(class_id, class_names, score=None):
+    """"name" or "name 0.987"; a negative class id is a crowd of that class.
+
+    Raises:
+        ValueError: ``class_names`` has no such class.
+    """
+    class_id = int(class_id)
+    if abs(class_id) >= len(class_names):
+        raise ValueError(f"class id {class_id} has no name: class_names has {len(class_names)} "
+                         "names, the first of them for the background")
+    name = class_names[abs(class_id)] + (" crowd" if class_id < 0 else "")
+    return name if score is None else f"{name} {score:.3f}"
+
+
+def _font(size):
+    from PIL import ImageFont
+    try:
+        return ImageFont.truetype("DejaVuSans.ttf", size)  # also Greek, Cyrillic ...
+    except OSError:
+        return ImageFont.load_default(size)
+
+
+def _fitting_text(text, size, width, height):
+    """The text with a font and box size (w, h) such that it fits into the image."""
+    while True:
+        font = _font(size)
+        ascent, descent = font.getmetrics()
+        text_width, text_height = int(np.ceil(font.getlength(text))) + 4, ascent + descent + 2
+        if text_width <= width and text_height <= height:
+            return text, font, text_width, text_height
+        if size > 7:
+            size -= 1
+        elif text:
+            text = text[:-1]
+        else:
+            return text, font, 0, 0
+
+
+def _label_place(box, text_width, text_height, width, height, taken):
+    """Top left corner (x, y) of a label near its box, inside the image, on no other label."""
+    y1, x1, y2, x2 = box
+    rows = (y1 - text_height, y1, y2 - text_height, y2)
+    places = [(min(max(x, 0), width - text_width), min(max(y, 0), height - text_height))
+              for x in (x1, x2 - text_width) for y in rows]
+    for x, y in places:
+        if not any(x < right and left < x + text_width and y < bottom and top < y + text_height
+                   for left, top, right, bottom in taken):
+            return x, y
+    return places[0]
+
+
+# === Instances ===
+
+def check_instances(image, boxes, masks, class_ids, scores=None, colors=None):
+    """Check that the arrays of one image agree.
+
+    Raises:
+        ValueError: naming what disagrees, with the shapes.
+    """
+    count = len(boxes)
+    lengths = {"boxes": count, "class_ids": len(class_ids)}
+    if masks is not None:
+        lengths["masks"] = masks.shape[-1]
+    if scores is not None:
+        lengths["scores"] = len(scores)
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"one image, but different numbers of instances: {lengths}")
+    if colors is not None and len(colors) < count:
+        raise ValueError(f"{len(colors)} colors for {count} instances; give one for each")
+    if masks is not None and count and tuple(masks.shape[:2]) != tuple(image.shape[:2]):
+        raise ValueError(f"masks are {masks.shape[0]}x{masks.shape[1]} pixels, the image is "
+                         f"{image.shape[0]}x{image.shape[1]}")
+
+
+def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, colors=None,
+                   alpha=0.5):
+    """Paint detections or objects into a copy of the image.
+
+    Args:
+        image: [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
+        boxes: [N, (y1, x1, y2, x2)] px; rows of zeros are padding and not drawn.
+        masks: [H, W, N] bool, or None.
+        class_ids: [N] int.
+        class_names: list of names by class id.
+        scores: [N], or None for labels without a score.
+        colors: N (r, g, b) in 0..1; None: a fixed colour per class.
+        alpha: weight of the colour inside a mask, 0..1.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        ValueError: the arrays disagree, or a class has no name.
+    """
+    from PIL import Image, ImageDraw
+    canvas = as_rgb(image)
+    check_instances(canvas, boxes, masks, class_ids, scores, colors)
+    if colors is None:
+        palette = class_colors(len(class_names))
+        colors = [palette[abs(int(class_id)) % len(palette)] for class_id in class_ids]
+    height, width = canvas.shape[:2]
+    line = max(1, round(max(height, width) / 450))
+    # The best instance is painted last, on top of the others.
+    order = [i for i in (range(len(boxes)) if scores is None else np.argsort(scores))
+             if np.any(boxes[i])]
+    if masks is not None:
+        for i in order:
+            mask = masks[:, :, i] > 0
+            apply_mask(canvas, mask, colors[i], alpha)
+            canvas[mask_outline(mask, line)] = _to_uint8_color(colors[i])
+
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    pixel_boxes = {i: tuple(int(round(float(value))) for value in boxes[i]) for i in order}
+    for i in order:
+        y1, x1, y2, x2 = pixel_boxes[i]
+        draw.rectangle([x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)],
+                       outline=_to_uint8_color(colors[i]), width=line)
+    taken = []
+    for i in reversed(order):  # the best label has the first choice of place
+        text = instance_label(class_ids[i], class_names, None if scores is None else scores[i])
+        size = int(np.clip(round(max(height, width) / 45), 10, 28))
+        text, font, text_width, text_height = _fitting_text(text, size, width, height)
+        if not text:
+            continue
+        x, y = _label_place(pixel_boxes[i], text_width, text_height, width, height, taken)
+        taken.append((x, y, x + text_width, y + text_height))
+        color = _to_uint8_color(colors[i])
+        draw.rectangle([x, y, x + text_width - 1, y + text_height - 1], fill=color)
+        # Black on light colours, white on dark ones (luma of ITU-R BT.601).
+        light = np.dot(color, [0.299, 0.587, 0.114]) > 128
+        draw.text((x + 2, y + 1), text, fill=(0, 0, 0) if light else (255, 255, 255), font=font)
+    return np.array(picture)
+
+
+def save_instances(path, image, boxes, masks, class_ids, class_names, scores=None, colors=None,
+                   alpha=0.5):
+    """Write the picture of ``draw_instances`` to a .png, .jpg or .jpeg file.
+
+    Returns:
+        the path, as str.
+
+    Raises:
+        ValueError: another extension, or what ``draw_instances`` raises.
+        FileNotFoundError: the folder does not exist.
+    """
+    from PIL import Image
+    path = os.fspath(path)
+    extension = os.path.splitext(path)[1].lower()
+    if extension not in _FILE_TYPES:
+        raise ValueError(f"{path}: cannot write a {extension or 'nameless'} picture; the name must "
+                         f"end in one of {', '.join(_FILE_TYPES)}")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path}: the folder {folder} does not exist; create it first")
+    picture = draw_instances(image, boxes, masks, class_ids, class_names, scores, colors, alpha)
+    Image.fromarray(picture).save(path, **({} if extension == ".png" else {"quality": 95}))
+    return path

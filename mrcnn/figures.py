@@ -1,0 +1,102 @@
+"""matplotlib figures with or without a display, and the shapes that the pictures share.
+
+matplotlib is imported when a function is called. A backend that was chosen is left alone,
+except that one which needs a display gives way to Agg where there is none. Without a display
+nothing waits for a window, and of the figures made here only the last stays open, so that
+``plt.savefig`` works and memory does not grow. Boxes are (y1, x1, y2, x2) in pixels.
+"""
+
+import os
+import sys
+
+import numpy as np
+
+# Backends that open a window; macOS and Windows always have a display for them.
+_WINDOW_BACKENDS = {
+    "gtk3agg", "gtk3cairo", "gtk4agg", "gtk4cairo", "qt5agg", "qt5cairo", "qtagg", "qtcairo",
+    "tkagg", "tkcairo", "wx", "wxagg", "wxcairo"}
+_FILE_BACKENDS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+_headless_figures = []  # at most one: the last figure made here without a display
+
+
+def pyplot():
+    """matplotlib.pyplot, on Agg where the chosen backend needs a display and there is none."""
+    import matplotlib
+    no_display = sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if no_display and matplotlib.get_backend().lower() in _WINDOW_BACKENDS:
+        matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    return plt
+
+
+def headless(plt):
+    """Whether figures go to files only."""
+    return plt.get_backend().lower() in _FILE_BACKENDS
+
+
+def new_figure(figsize=None):
+    """(pyplot, figure). Without a display the figure made here before is closed."""
+    plt = pyplot()
+    if headless(plt):
+        while _headless_figures:
+            plt.close(_headless_figures.pop())
+    figure = plt.figure(figsize=figsize)
+    if headless(plt):
+        _headless_figures.append(figure)
+    return plt, figure
+
+
+def show(plt):
+    """Open the windows, if there are any; in a script this waits until they are closed."""
+    if not headless(plt):
+        plt.show()
+
+
+def frame_image(ax, image, margin_y, margin_x, title):
+    """Room around the image, no axes."""
+    height, width = image.shape[:2]
+    ax.set_ylim(height + margin_y, -margin_y)
+    ax.set_xlim(-margin_x, width + margin_x)
+    ax.axis("off")
+    ax.set_title(title)
+
+
+def rectangle(ax, box, **style):
+    """Add the outline of a box; ``style`` as for matplotlib's Rectangle."""
+    from matplotlib.patches import Rectangle
+    y1, x1, y2, x2 = box
+    ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, linewidth=2, facecolor="none", **style))
+
+
+def join_corners(ax, box, refined, color):
+    """A line between the top left corners of a box and its refined form."""
+    from matplotlib.lines import Line2D
+    ax.add_line(Line2D([box[1], refined[1]], [box[0], refined[0]], color=color))
+
+
+def contours(ax, mask, color):
+    """The outline of a mask; padding closes those of masks that touch the border."""
+    from matplotlib.patches import Polygon
+    from skimage.measure import find_contours
+    padded = np.pad(np.asarray(mask).astype(np.uint8), 1)
+    for points in find_contours(padded, 0.5):
+        ax.add_patch(Polygon(points[:, ::-1] - 1, facecolor="none", edgecolor=color))
+
+
+def label(ax, x, y, text, color):
+    """White text on a dark ground with a rim of ``color``, readable on any image."""
+    return ax.text(x, y, text, color="w", size=11, verticalalignment="top", bbox={
+        "facecolor": "black", "alpha": 0.6, "pad": 2, "edgecolor": color})
+
+
+def keep_inside(ax, texts, image):
+    """Move texts that stick out of the image back into it."""
+    height, width = image.shape[:2]
+    ax.apply_aspect()  # settles the data-to-screen transform, which drawing does otherwise
+    for text in texts:
+        extent = text.get_window_extent().transformed(ax.transData.inverted())
+        x, y = text.get_position()
+        x -= max(0, extent.x1 - width)
+        y -= max(0, max(extent.y0, extent.y1) - height)
+        text.set_position((max(x, 0), max(y, 0)))

@@ -1,0 +1,103 @@
+"""Anchors: the boxes that the region proposal network scores and refines.
+
+Kept from matterport's code, because trained weights depend on it: the ratio
+is width / height (0.5 is tall), centres lie on multiples of the stride
+without a half-stride offset, and the order is level, row, column, ratio.
+"""
+
+import math
+
+import numpy as np
+
+
+def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
+    """Anchors of one pyramid level.
+
+    Args:
+        scales: side in pixels of the square anchor, a number or [S].
+        ratios: width / height, a number or [R].
+        shape: (height, width) of the feature map in cells.
+        feature_stride: pixels of the image per cell.
+        anchor_stride: cells between two anchor centres.
+
+    Returns:
+        float64 [A, (y1, x1, y2, x2)] in pixels, ordered by row, column, ratio,
+        scale. All ratios of a scale have the same area.
+    """
+    scales, ratios = np.meshgrid(np.array(scales), np.array(ratios))
+    scales, root = scales.ravel(), np.sqrt(ratios.ravel())
+    size = np.stack([scales / root, scales * root], axis=1)  # [S*R, 2]
+    ys = np.arange(0, shape[0], anchor_stride) * feature_stride
+    xs = np.arange(0, shape[1], anchor_stride) * feature_stride
+    centre = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)[:, :, np.newaxis]
+    boxes = np.concatenate([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
+    return boxes.reshape(-1, 4)
+
+
+def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride):
+    """Anchors of all levels, finest first; one scale (or list of scales) per level.
+
+    Args:
+        scales: [levels], pixels.
+        ratios: width / height, the same at every level.
+        feature_shapes: [levels, (height, width)] in cells.
+        feature_strides: [levels], pixels per cell.
+        anchor_stride: cells between two anchor centres.
+
+    Returns:
+        float64 [A, (y1, x1, y2, x2)] in pixels.
+
+    Raises:
+        ValueError: scales, feature_shapes and feature_strides differ in length.
+    """
+    if not len(scales) == len(feature_shapes) == len(feature_strides):
+        raise ValueError(
+            "One anchor scale and one stride are needed per pyramid level: got "
+            f"{len(scales)} RPN_ANCHOR_SCALES and {len(feature_strides)} "
+            f"BACKBONE_STRIDES for {len(feature_shapes)} feature maps")
+    levels = zip(scales, feature_shapes, feature_strides)
+    return np.concatenate([
+        generate_anchors(scale, ratios, shape, stride, anchor_stride)
+        for scale, shape, stride in levels])
+
+
+def compute_backbone_shapes(config, image_shape):
+    """Height and width of the feature maps P2..P6.
+
+    Args:
+        config: BACKBONE, BACKBONE_STRIDES and, for a callable BACKBONE,
+            COMPUTE_BACKBONE_SHAPE(image_shape) are read.
+        image_shape: (height, width, ...) in pixels.
+
+    Returns:
+        int [levels, (height, width)]: ceil(side / stride).
+
+    Raises:
+        ValueError: BACKBONE is callable and COMPUTE_BACKBONE_SHAPE is not.
+    """
+    if callable(config.BACKBONE):
+        if not callable(config.COMPUTE_BACKBONE_SHAPE):
+            raise ValueError(
+                "BACKBONE is a function, so COMPUTE_BACKBONE_SHAPE must be a function "
+                "too: it takes the image shape and returns the shapes of P2..P6")
+        return config.COMPUTE_BACKBONE_SHAPE(image_shape)
+    height, width = image_shape[0], image_shape[1]
+    return np.array([[math.ceil(height / stride), math.ceil(width / stride)]
+                     for stride in config.BACKBONE_STRIDES])
+
+
+def pyramid_anchors(config, image_shape):
+    """The anchors of an image, as the configuration describes them.
+
+    Args:
+        config: RPN_ANCHOR_SCALES, RPN_ANCHOR_RATIOS, RPN_ANCHOR_STRIDE and
+            what `compute_backbone_shapes` reads.
+        image_shape: (height, width, ...) in pixels of the molded image.
+
+    Returns:
+        float64 [A, (y1, x1, y2, x2)] in pixels.
+    """
+    return generate_pyramid_anchors(
+        config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS,
+        compute_backbone_shapes(config, image_shape),
+        config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE)
