@@ -3,7 +3,7 @@
 import numpy as np
 
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
-from mrcnn.data.masks import unmold_mask
+from mrcnn.data.masks import unmold_masks
 from mrcnn.data.meta import compose_image_meta
 from mrcnn.ops.boxes_np import denorm_boxes, norm_boxes
 
@@ -75,9 +75,9 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
     boxes = denorm_boxes((boxes - origin) / size, original_image_shape[:2])
     has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, class_ids, scores, masks = (rows[has_area] for rows in (boxes, class_ids, scores, masks))
-    full = [unmold_mask(mask, box, original_image_shape) for mask, box in zip(masks, boxes)]
-    full = np.stack(full, axis=-1) if full else np.empty((*original_image_shape[:2], 0))
-    return boxes, class_ids, scores, full
+    if not len(boxes):
+        return boxes, class_ids, scores, np.empty((*original_image_shape[:2], 0))
+    return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)
 
 
 def results(detections, masks, originals, molded_shape, windows):

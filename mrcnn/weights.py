@@ -204,7 +204,7 @@ def _parts(layer):
 
 
 def _targets(model, layers):
-    """dict name -> layer with weights, nested models opened where the file has only their layers."""
+    """dict name -> layer with weights; a nested model is opened if the file has only its parts."""
     targets = {}
     for layer in model.layers:
         parts = _parts(layer)

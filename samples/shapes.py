@@ -38,7 +38,7 @@ class ShapesConfig(Config):
     TOP_DOWN_PYRAMID_SIZE = 64
     RPN_CONV_CHANNELS = 128
     FPN_CLASSIF_FC_LAYERS_SIZE = 256
-    MASK_HEAD_CHANNELS = 64
+    MASK_HEAD_CHANNELS = 32
     RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     TRAIN_ROIS_PER_IMAGE = 32
     POST_NMS_ROIS_TRAINING = 500
@@ -47,7 +47,9 @@ class ShapesConfig(Config):
     MAX_GT_INSTANCES = 10
     # starting from random weights, batches of 8 images: normalise by the batch
     TRAIN_BN = None
-    LEARNING_RATE = 0.02
+    LEARNING_RATE = 0.01
+    # at this rate the original's gradient from the heads through the proposals may diverge
+    STOP_PROPOSAL_GRADIENT = True
     STEPS_PER_EPOCH = 250
     VALIDATION_STEPS = 5
     SEED = 0
@@ -226,7 +228,7 @@ def parse_args(argv=None):
         return sub
 
     sub = command("train", train, None, 20000)
-    sub.add_argument("--epochs", type=int, default=40, metavar="N", help="epoch to end with")
+    sub.add_argument("--epochs", type=int, default=24, metavar="N", help="epoch to end with")
     sub.add_argument("--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's")
     sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
                      type=lambda text: text if text == "auto" else int(text))

@@ -58,7 +58,7 @@ def assert_equal_values(found, expected):
 
 
 def write_raw(path, layers, root="/", names=None):
-    """A weights file by hand: layers is dict name -> list of (weight name, data set name, array)."""
+    """A weights file by hand; layers: name -> list of (weight name, data set name, array)."""
     with h5py.File(path, "w") as file:
         group = file.require_group(root)
         group.attrs["layer_names"] = names or [name.encode() for name in layers]

@@ -135,10 +135,25 @@ def unmold_mask(mask, bbox, image_shape):
     Returns:
         bool [height, width]: bilinear, then >= 0.5.
     """
-    y1, x1, y2, x2 = bbox
-    full_mask = np.zeros(image_shape[:2], dtype=bool)
-    full_mask[y1:y2, x1:x2] = resize(mask, (y2 - y1, x2 - x1)) >= 0.5
-    return full_mask
+    return unmold_masks([mask], [bbox], image_shape)[..., 0]
+
+
+def unmold_masks(masks, boxes, image_shape):
+    """Put masks of the network at their places in the image, like `unmold_mask`.
+
+    Args:
+        masks: [N, height, width], float32 in 0..1.
+        boxes: [N, (y1, x1, y2, x2)] in whole pixels, inside the image.
+        image_shape: (height, width, ...) of the image in pixels.
+
+    Returns:
+        bool [height, width, N]; each mask lies in one piece in memory, so
+        that filling and reading masks[:, :, i] is fast.
+    """
+    full_masks = np.zeros((len(masks), *image_shape[:2]), dtype=bool)
+    for full_mask, mask, (y1, x1, y2, x2) in zip(full_masks, masks, boxes):
+        full_mask[y1:y2, x1:x2] = resize(mask, (y2 - y1, x2 - x1)) >= 0.5
+    return np.moveaxis(full_masks, 0, -1)
 
 
 def compute_overlaps_masks(masks1, masks2):

@@ -107,7 +107,7 @@ def _match(anchors, sides, objects):
         best_object[near[better]] = index
         # An object out of reach of every anchor matches none: at IoU 0 all would tie.
         if len(near):
-            fitting.append(near[(iou == iou.max()) & (iou > 0)])
+            fitting.append(near[iou == iou.max()])
     return best_iou, best_object, np.concatenate(fitting)
 
 

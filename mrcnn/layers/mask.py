@@ -18,7 +18,7 @@ class MaskPrediction(keras.layers.Conv2D):
         compact: also return the rows alone; the loss needs no more than those.
 
     Call arguments:
-        [features [m, h, w, c], class_ids [b, n]]; m RoIs have a class id above 0.
+        [features [m, h, w, c], class_ids [b, n]]; the rows of `ops.rows.head_rows`.
 
     Returns:
         float32 [b, n, h, w, classes], zeros for the other rows; with ``compact`` a pair of

@@ -27,7 +27,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         super().__init__(**kwargs)
         self.train_bn = train_bn
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, mask=None):
+        # Keras' own graphs pass a mask; images have none
+        del mask
         use_batch = training if self.train_bn is None else self.train_bn
         inputs = tf.cast(inputs, self.compute_dtype)
         arguments = dict(x=inputs, scale=tf.cast(self.gamma, tf.float32), offset=tf.cast(self.beta, tf.float32),

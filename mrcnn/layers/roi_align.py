@@ -6,7 +6,7 @@ import tensorflow as tf
 from mrcnn.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops.meta import IMAGE_SHAPE
 from mrcnn.ops.roi_align import pyramid_roi_align
-from mrcnn.ops.rows import real_rows
+from mrcnn.ops.rows import head_rows
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -49,12 +49,12 @@ class SelectedROIAlign(PyramidROIAlign):
         [boxes float32 [b, n, 4] normalised, class_ids [b, n], image_meta [b, m], P2, P3, P4, P5].
 
     Returns:
-        float32 [m, pool height, pool width, channels], the rows of `ops.rows.real_rows`.
+        float32 [m, pool height, pool width, channels], the rows of `ops.rows.head_rows`.
     """
 
     def call(self, inputs):
         boxes, class_ids, image_meta, *feature_maps = inputs
-        rows = real_rows(class_ids)
+        rows = head_rows(class_ids)
         return pyramid_roi_align(tf.gather_nd(boxes, rows), rows[:, 0], image_meta[0, IMAGE_SHAPE],
                                  feature_maps, self.pool_shape)
 

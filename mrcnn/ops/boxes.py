@@ -6,6 +6,10 @@ batch needs no loop, and every result is float32 unless said otherwise.
 
 import tensorflow as tf
 
+# exp of a larger log size may be infinite, and then its gradient is NaN even where the box is
+# clipped afterwards. A box this much larger than its anchor fills the image either way.
+MAX_LOG_SCALE = 10.0
+
 
 def _corners(boxes):
     return tf.unstack(boxes, axis=-1)
@@ -26,8 +30,8 @@ def apply_box_deltas(boxes, deltas):
     height, width = y2 - y1, x2 - x1
     center_y = y1 + 0.5 * height + dy * height
     center_x = x1 + 0.5 * width + dx * width
-    height *= tf.exp(dh)
-    width *= tf.exp(dw)
+    height *= tf.exp(tf.minimum(dh, MAX_LOG_SCALE))
+    width *= tf.exp(tf.minimum(dw, MAX_LOG_SCALE))
     top, left = center_y - 0.5 * height, center_x - 0.5 * width
     return tf.stack([top, left, top + height, left + width], axis=-1)
 

@@ -86,11 +86,10 @@ def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
         target_masks: float32 [b, rois, h, w] of 0 and 1.
         target_class_ids: int [b, rois].
         pred_masks: float32 probabilities, [b, rois, h, w, classes], or only the positive
-            RoIs' [m, h, w, classes] in the order of `rows.real_rows`.
+            RoIs' [m, h, w, classes], the rows of `rows.head_rows`.
     """
     rows, classes = _positives(target_class_ids)
-    if len(pred_masks.shape) == 5:
-        pred_masks = tf.gather_nd(pred_masks, rows)
+    pred_masks = tf.gather_nd(pred_masks, rows) if len(pred_masks.shape) == 5 else pred_masks[:tf.shape(rows)[0]]
     predicted = tf.gather(tf.transpose(pred_masks, [0, 3, 1, 2]), classes, batch_dims=1)
     truth = tf.gather_nd(target_masks, rows)
     predicted = tf.clip_by_value(predicted, EPSILON, 1.0 - EPSILON)

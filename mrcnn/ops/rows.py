@@ -15,15 +15,26 @@ def real_rows(class_ids):
     return tf.cast(tf.where(class_ids > 0), tf.int32)
 
 
+def head_rows(class_ids):
+    """`real_rows`, or the row (0, 0) alone where there is none.
+
+    oneDNN's gradient of a convolution with bias fails on an empty batch (TensorFlow 2.21:
+    "Missing 1-th output"), so the mask head is never given one.
+    """
+    rows = real_rows(class_ids)
+    return tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, 2], tf.int32))
+
+
 def scatter_rows(values, rows, class_ids):
     """Put compact rows back at their place in the batch.
 
     Args:
-        values: [m, ...].
+        values: [m, ...] or longer; what comes after row m is left out.
         rows: int32 [m, 2] from `real_rows`.
         class_ids: [b, n], gives the batch's shape.
 
     Returns:
         [b, n, ...], zeros elsewhere.
     """
+    values = values[:tf.shape(rows)[0]]
     return tf.scatter_nd(rows, values, tf.concat([tf.shape(class_ids), tf.shape(values)[1:]], axis=0))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_numpy_is_left_as_it_was(iaa):
 def test_fresh_process_imports_imgaug_only_when_asked(iaa):
     code = ("import sys; import mrcnn.data.augmentation as a; assert 'imgaug' not in sys.modules;"
             "ia = a.import_imgaug(); assert ia.augmenters.Fliplr and ia is a.import_imgaug()")
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_import_error_names_the_package(monkeypatch):

@@ -242,3 +242,14 @@ def test_float_regions_of_less_than_a_pixel():
         proposals, np.array([1]), boxes, ellipses(boxes), config(3, ratio=1.0))
     assert ids[0] == 1 and rois.dtype == np.float64
     assert not masks.any() and np.isfinite(bboxes).all() and bboxes[0, 1].any()
+
+
+def test_regions_that_begin_outside_the_image():
+    """Their mask is cut at the image's edge, not counted from its other end."""
+    boxes = np.array([[0, 0, 30, 30]], dtype=np.int32)
+    masks = np.zeros((80, 100, 1), dtype=bool)
+    masks[:15, :30, 0] = True
+    proposals = np.array([[-4, -4, 30, 30]], dtype=np.int32)
+    out = build_detection_targets(
+        proposals, np.array([1]), boxes, masks, config(3, ratio=1.0, shape=(30, 30)))
+    np.testing.assert_allclose(out[3][0, :, :, 1], masks[:30, :30, 0], atol=1e-6)

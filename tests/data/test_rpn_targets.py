@@ -127,6 +127,16 @@ def test_crowd_keeps_anchors_from_being_negative():
     assert (without[inside] == -1).all()
 
 
+def test_first_of_two_equally_good_objects_is_the_target():
+    anchors = np.array([[16.0, 16.0, 48.0, 48.0]])
+    left, right = [16, 12, 48, 44], [16, 20, 48, 52]
+    for first, second in ((left, right), (right, left)):
+        match, bbox = build_rpn_targets(
+            (64, 64, 3), anchors, np.array([1, 2]), np.array([first, second]), config(4))
+        assert match.tolist() == [1]
+        np.testing.assert_allclose(bbox[0], [0, (first[1] - 16) / 32 / 0.1, 0, 0])
+
+
 @pytest.mark.parametrize("class_ids, boxes", [
     ([], np.zeros((0, 4))),
     ([1], [[10, 10, 10, 40]]),       # no area

@@ -1,0 +1,313 @@
+"""Mask R-CNN on photos of balloons: train on a few polygons, splash colour on the balloons only.
+
+    python samples/balloon.py train    --dataset=/path/to/balloon --model=coco
+    python samples/balloon.py train    --dataset=/path/to/balloon --model=imagenet --backbone=resnet50 --size=512
+    python samples/balloon.py evaluate --dataset=/path/to/balloon --model=last
+    python samples/balloon.py splash   --model=last --image=photo.jpg
+    python samples/balloon.py splash   --model=/path/to/weights.h5 --video=clip.mp4
+
+The data set is a folder with ``train`` and ``val``, each holding photos and the
+``via_region_data.json`` that the VGG Image Annotator wrote. Made to be copied: a Config,
+a Dataset and a small command line.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+
+import numpy as np
+
+ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
+sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
+
+from mrcnn.config import Config  # noqa: E402
+from mrcnn.data.dataset import Dataset  # noqa: E402
+
+DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
+# layers whose shape depends on the number of classes: COCO's 81 do not fit 2
+CLASS_LAYERS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
+
+
+class BalloonConfig(Config):
+    """Two images of 1024 px a step fit a GPU of 12 GB; ``--size`` makes them smaller."""
+
+    NAME = "balloon"
+    IMAGES_PER_GPU = 2
+    NUM_CLASSES = 1 + 1  # background, balloon
+    STEPS_PER_EPOCH = 100
+    VALIDATION_STEPS = 6
+    # a splash of colour on something else is worse than a balloon left grey
+    DETECTION_MIN_CONFIDENCE = 0.9
+
+
+class BalloonDataset(Dataset):
+    """Balloons outlined by polygons in the VGG Image Annotator (VIA 1 or 2 export)."""
+
+    def load_balloon(self, dataset_dir, subset):
+        """Add the images of ``dataset_dir``/``subset``, "train" or "val".
+
+        Raises:
+            FileNotFoundError: the annotations or an annotated image are not there.
+            ValueError: the annotations are not VIA's, or a region is not a polygon.
+        """
+        self.add_class("balloon", 1, "balloon")
+        folder = os.path.join(dataset_dir, subset)
+        path = os.path.join(folder, "via_region_data.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                entries = json.load(file)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path} is missing: --dataset must be a folder with train/ and val/, each with "
+                                    "photos and VIA's via_region_data.json") from None
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from None
+        if not isinstance(entries, dict):
+            raise ValueError(f"{path} is not a VIA export: expected an object of images, got {type(entries).__name__}")
+        entries = entries.get("_via_img_metadata", entries)  # a VIA 2 project has the images one level down
+        for key, entry in entries.items():
+            if not isinstance(entry, dict) or not {"filename", "regions"} <= set(entry):
+                raise ValueError(f"{path}: entry {key!r} is not a VIA image: it needs 'filename' and 'regions'")
+            regions = entry["regions"]
+            regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 has a dict, 2 a list
+            if regions:  # VIA keeps images without regions too
+                self._add_photo(path, folder, entry["filename"], [region["shape_attributes"] for region in regions])
+
+    def _add_photo(self, path, folder, filename, polygons):
+        from PIL import Image
+
+        for number, polygon in enumerate(polygons):
+            if polygon.get("name") != "polygon":
+                raise ValueError(f"{path}: {filename}, region {number} is a {polygon.get('name')!r}, not a polygon")
+            if len(polygon["all_points_x"]) != len(polygon["all_points_y"]) or len(polygon["all_points_x"]) < 3:
+                raise ValueError(f"{path}: {filename}, region {number} has not three or more points (x, y)")
+        image_path = os.path.join(folder, filename)
+        if not os.path.isfile(image_path):
+            raise FileNotFoundError(f"{image_path} is missing, though {path} has annotations of it")
+        with Image.open(image_path) as image:  # reads the header only
+            width, height = image.size
+            if image.getexif().get(0x0112, 1) >= 5:  # orientations that load_image turns by 90 degrees
+                width, height = height, width
+        self.add_image("balloon", image_id=filename, path=image_path, width=width, height=height, polygons=polygons)
+
+    def load_mask(self, image_id):
+        """A mask per polygon: bool [height, width, n] and class ids int32 [n], all 1."""
+        from skimage.draw import polygon
+
+        info = self.image_info[image_id]
+        if info["source"] != "balloon":
+            return super().load_mask(image_id)
+        masks = np.zeros((info["height"], info["width"], len(info["polygons"])), bool)
+        for index, points in enumerate(info["polygons"]):
+            # the shape argument cuts off what lies outside the image
+            rows, columns = polygon(points["all_points_y"], points["all_points_x"], masks.shape[:2])
+            masks[rows, columns, index] = True
+        return masks, np.ones(masks.shape[-1], np.int32)
+
+    def image_reference(self, image_id):
+        """Path of the photo."""
+        info = self.image_info[image_id]
+        return info["path"] if info["source"] == "balloon" else super().image_reference(image_id)
+
+
+def make_dataset(dataset_dir, subset):
+    """A prepared `BalloonDataset`."""
+    dataset = BalloonDataset()
+    dataset.load_balloon(dataset_dir, subset)
+    dataset.prepare()
+    return dataset
+
+
+def color_splash(image, mask):
+    """Keep the colours where the masks are and turn the rest grey.
+
+    Args:
+        image: uint8 [height, width, 3].
+        mask: bool [height, width, n].
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    from skimage.color import gray2rgb, rgb2gray
+
+    gray = (gray2rgb(rgb2gray(image)) * 255).astype(np.uint8)
+    return np.where(mask.any(axis=-1, keepdims=True), image, gray).astype(np.uint8)
+
+
+def detect_and_color_splash(model, image_path=None, video_path=None):
+    """Splash one photo or a whole video; writes ``splash_<time>.png`` or ``.avi`` here.
+
+    Returns:
+        Name of the file written.
+    """
+    if not (image_path or video_path):
+        raise ValueError("splash needs an image or a video: pass --image or --video")
+    name = f"splash_{datetime.datetime.now():%Y%m%dT%H%M%S}"
+    if image_path:
+        from PIL import Image
+
+        from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+
+        image = fit_channels(as_uint8_range(read_image(image_path)), 3)
+        result = model.detect([image], verbose=1)[0]
+        print(f"{len(result['scores'])} balloons, scores {np.round(result['scores'], 3).tolist()}")
+        name += ".png"
+        Image.fromarray(color_splash(image, result["masks"])).save(name)
+    else:
+        name += ".avi"
+        splash_video(model, video_path, name)
+    print("Saved to", name)
+    return name
+
+
+def splash_video(model, video_path, output):
+    """Splash a video frame by frame; memory does not grow with its length."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise ValueError(f"video needs OpenCV ({error}): pip install opencv-python-headless") from error
+    if not os.path.isfile(video_path):
+        raise FileNotFoundError(f"{video_path} is missing")
+    video = cv2.VideoCapture(video_path)
+    size = int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    if not video.isOpened() or not all(size):
+        raise ValueError(f"{video_path} is not a video that OpenCV can read")
+    total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    writer = cv2.VideoWriter(output, cv2.VideoWriter_fourcc(*"MJPG"), video.get(cv2.CAP_PROP_FPS) or 25, size)
+    count = 0
+    while True:
+        success, frame = video.read()
+        if not success:
+            break
+        masks = model.detect([frame[..., ::-1]])[0]["masks"]  # OpenCV has BGR
+        writer.write(color_splash(frame[..., ::-1], masks)[..., ::-1])
+        count += 1
+        print(f"\rframe {count}" + (f" of {total}" if total > 0 else ""), end="", flush=True)
+    print()
+    writer.release()
+    video.release()
+
+
+# === Commands ===
+
+def make_config(args, detecting):
+    """The config of the command line's ``--backbone``, ``--size`` and so on."""
+
+    class Chosen(BalloonConfig):
+        BACKBONE = args.backbone
+        IMAGE_MAX_DIM = args.size
+        IMAGE_MIN_DIM = min(BalloonConfig.IMAGE_MIN_DIM, args.size)
+        SEED = getattr(args, "seed", None)
+        STEPS_PER_EPOCH = getattr(args, "steps", BalloonConfig.STEPS_PER_EPOCH)
+        if detecting:
+            IMAGES_PER_GPU = 1
+        if args.command == "evaluate":
+            DETECTION_MIN_CONFIDENCE = 0.05  # every score counts in AP
+
+    return Chosen()
+
+
+def make_model(args, mode):
+    """The model with the weights of ``--model``."""
+    from mrcnn.model import MaskRCNN
+
+    model = MaskRCNN(mode, make_config(args, detecting=mode == "inference"), args.logs)
+    choice, exclude = args.weights.lower(), None
+    if choice == "coco":
+        from mrcnn.download import coco_weights
+
+        path, exclude = coco_weights(), CLASS_LAYERS
+    elif choice == "last":
+        path = model.find_last()
+    elif choice == "imagenet":
+        path = model.get_imagenet_weights()
+    else:
+        path = args.weights
+    model.load_weights(path, by_name=True, exclude=exclude)
+    return model
+
+
+def train(args):
+    """Train on photos with polygons."""
+    # before the model, which takes longer: a wrong path should show at once
+    train_set, val_set = make_dataset(args.dataset, "train"), make_dataset(args.dataset, "val")
+    augmentation = None
+    if args.flip:
+        from mrcnn.data.augmentation import import_imgaug
+
+        augmentation = import_imgaug().augmenters.Fliplr(0.5)
+    model = make_model(args, "training")
+    model.train(train_set, val_set, args.learning_rate or model.config.LEARNING_RATE, args.epochs, args.layers,
+                augmentation=augmentation, workers=args.workers, verbose=args.verbose)
+    print(f"Last weights: {model.find_last()}")
+
+
+def splash(args):
+    """Grey out everything but the balloons of a photo or a video."""
+    for path in (args.image, args.video):
+        if path and not os.path.isfile(path):
+            raise FileNotFoundError(f"{path} is missing")
+    if not (args.image or args.video):
+        raise ValueError("splash needs an image or a video: pass --image or --video")
+    detect_and_color_splash(make_model(args, "inference"), args.image, args.video)
+
+
+def evaluate(args):
+    """COCO AP of boxes and masks on the photos in ``val``."""
+    from mrcnn.coco_evaluation import evaluate_detections, format_summary
+
+    dataset = make_dataset(args.dataset, "val")
+    model = make_model(args, "inference")
+    print(format_summary(evaluate_detections(dataset, model.detect)))
+
+
+def parse_args(argv=None):
+    """The command line; see ``--help``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(function):
+        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__,
+                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub.add_argument("--weights", "--model", required=True, metavar="FILE",
+                         help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under --logs) "
+                              "or the path of a .h5 file")
+        sub.add_argument("--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs")
+        sub.add_argument("--backbone", default=BalloonConfig.BACKBONE, metavar="NAME",
+                         help="resnet50, resnet101 or a class of keras.applications")
+        sub.add_argument("--size", type=int, default=BalloonConfig.IMAGE_MAX_DIM, metavar="PX",
+                         help="side that images are scaled and padded to; a multiple of 64")
+        sub.set_defaults(run=function)
+        return sub
+
+    sub = command(train)
+    sub.add_argument("--dataset", required=True, metavar="FOLDER", help="folder with train/ and val/")
+    sub.add_argument("--epochs", type=int, default=30, metavar="N", help="epoch to end with")
+    sub.add_argument("--steps", type=int, default=BalloonConfig.STEPS_PER_EPOCH, metavar="N", help="steps of an epoch")
+    sub.add_argument("--layers", default="heads", help="heads, 3+, 4+, 5+, all or a regular expression of layer names")
+    sub.add_argument("--learning-rate", type=float, metavar="RATE", help="in place of the config's")
+    sub.add_argument("--flip", action="store_true", help="mirror half of the images at random (imgaug)")
+    sub.add_argument("--seed", type=int, metavar="N", help="makes two runs alike")
+    sub.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images")
+    sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
+                     type=lambda text: text if text == "auto" else int(text))
+    sub = command(splash)
+    sub.add_argument("--image", metavar="FILE", help="photo to splash")
+    sub.add_argument("--video", metavar="FILE", help="video to splash")
+    sub = command(evaluate)
+    sub.add_argument("--dataset", required=True, metavar="FOLDER", help="folder with val/")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Run a command; errors of the user's input end in one line."""
+    args = parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

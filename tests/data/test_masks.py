@@ -1,0 +1,205 @@
+"""Instance masks: the original's numbers, and slow twins."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage.transform import resize as skimage_resize
+
+from mrcnn.data import masks
+
+PARITY = np.load(Path(__file__).parent.parent / "parity" / "utils_masks.npz")
+RESIZED = np.load(Path(__file__).parent.parent / "parity" / "utils_resize.npz")
+
+
+def unpacked(file, name, shape=None):
+    shape = tuple(file[name + "_shape"] if shape is None else shape)
+    return np.unpackbits(file[name + "_packed"])[:np.prod(shape)].reshape(shape).astype(bool)
+
+
+MASKS1, MASKS2 = unpacked(PARITY, "masks1"), unpacked(PARITY, "masks2")
+BOXES1 = PARITY["bboxes_masks1"]
+
+
+def assert_same(actual, expected):
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected)
+
+
+# === Boxes ===
+
+def test_boxes_are_the_originals():
+    assert_same(masks.extract_bboxes(MASKS1), BOXES1)
+    without_5 = MASKS1.copy()
+    without_5[..., 5] = False
+    assert_same(masks.extract_bboxes(without_5), PARITY["bboxes_masks1_with_empty5"])
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 9), (1, 1, 4), (1, 30, 3), (31, 1, 3), (16, 16, 1)])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float64])
+def test_boxes_against_loops(shape, dtype):
+    mask = (np.random.RandomState(0).rand(*shape) > 0.93).astype(dtype)
+    mask[..., 0] = 0
+    boxes = masks.extract_bboxes(mask)
+    assert boxes.dtype == np.int32
+    for i in range(shape[2]):
+        ys, xs = np.nonzero(mask[..., i])
+        expected = [ys.min(), xs.min(), ys.max() + 1, xs.max() + 1] if len(ys) else [0] * 4
+        assert boxes[i].tolist() == expected
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 0), (0, 0, 0), (0, 5, 2)])
+def test_boxes_of_nothing(shape):
+    boxes = masks.extract_bboxes(np.zeros(shape, bool))
+    assert boxes.shape == (shape[2], 4) and boxes.dtype == np.int32
+    assert not boxes.any()
+
+
+def test_boxes_need_three_dimensions():
+    with pytest.raises(ValueError, match=r"\[height, width, N\].*\(4, 4\)"):
+        masks.extract_bboxes(np.zeros((4, 4)))
+
+
+# === Resizing ===
+
+@pytest.mark.parametrize("case", ["square_down", "square_up", "square_800", "crop"])
+def test_resized_masks_are_the_originals(case):
+    crop = tuple(RESIZED[case + "_crop"].astype(int)) or None
+    made = masks.resize_mask(unpacked(RESIZED, "mask"), RESIZED[case + "_scale"].item(),
+                             RESIZED[case + "_padding"], crop)
+    assert_same(made, unpacked(RESIZED, case + "_mask"))
+
+
+def test_zoom_is_scipys_for_many_sizes():
+    random = np.random.RandomState(5)
+    scales_that_lose_the_edge = [((75, 59), 512 / 75), ((61, 67), 256 / 67), ((31, 57), 3.75)]
+    cases = scales_that_lose_the_edge + [
+        (tuple(random.randint(1, 90, 2)), scale) for scale in random.uniform(0.05, 4, 300)]
+    cases += [((height, width), 256 / max(height, width))
+              for height, width in random.randint(1, 90, (200, 2))]
+    checked = 0
+    for (height, width), scale in cases:
+        if min(round(height * scale), round(width * scale)) < 1:
+            continue
+        mask = random.rand(height, width, 2) > 0.4
+        expected = ndimage.zoom(mask, [scale, scale, 1], order=0)
+        assert_same(masks.resize_mask(mask, scale, [(0, 0)] * 3), expected)
+        checked += 1
+    assert checked > 400
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_resized_masks_keep_type_and_values(dtype):
+    mask = np.random.RandomState(1).randint(0, 9, (11, 6, 3)).astype(dtype)
+    made = masks.resize_mask(mask, 1.7, [(2, 1), (0, 3), (0, 0)])
+    assert_same(made[2:-1, :-3], ndimage.zoom(mask, [1.7, 1.7, 1], order=0))
+    assert not made[:2].any() and not made[-1:].any() and not made[:, -3:].any()
+
+
+def test_resizing_no_masks_and_a_mask_of_one_pixel():
+    assert masks.resize_mask(np.zeros((10, 20, 0), bool), 2.0, [(1, 1), (0, 0), (0, 0)]).shape \
+        == (22, 40, 0)
+    one = masks.resize_mask(np.ones((1, 1, 1), bool), 3.0, [(0, 0)] * 3)
+    assert one.shape == (3, 3, 1) and one.all()
+    assert masks.resize_mask(np.ones((3, 2, 1), bool), 0.1, [(0, 0)] * 3).shape == (1, 1, 1)
+
+
+# === Small masks ===
+
+def test_mini_masks_are_the_originals():
+    mini = masks.minimize_mask(BOXES1, MASKS1, (56, 56))
+    assert_same(mini, unpacked(PARITY, "mini_56"))
+    assert_same(masks.expand_mask(BOXES1, mini, MASKS1.shape),
+                unpacked(PARITY, "mini_56_expanded", MASKS1.shape))
+
+
+def test_mini_masks_against_scikit_image():
+    random = np.random.RandomState(2)
+    mask = random.rand(60, 45, 8) > 0.5
+    low = random.randint(0, 30, (8, 2))
+    boxes = np.concatenate([low, low + random.randint(1, 15, (8, 2))], axis=1)
+    for mini_shape in [(28, 28), (13, 40), (3, 1)]:
+        mini = masks.minimize_mask(boxes, mask, mini_shape)
+        assert mini.shape == (*mini_shape, 8) and mini.dtype == bool
+        for i, (y1, x1, y2, x2) in enumerate(boxes):
+            part = mask[y1:y2, x1:x2, i].astype(float)
+            expected = skimage_resize(part, mini_shape, order=1, mode="constant",
+                                      anti_aliasing=False)
+            np.testing.assert_array_equal(mini[..., i], np.around(expected).astype(bool))
+
+
+def test_no_masks_stay_no_masks():
+    none = np.zeros((20, 30, 0), bool)
+    assert masks.minimize_mask(np.zeros((0, 4), int), none, (8, 8)).shape == (8, 8, 0)
+    assert masks.expand_mask(np.zeros((0, 4), int), none[:8, :8], (20, 30, 3)).shape == (20, 30, 0)
+    assert masks.unmold_masks(np.zeros((0, 28, 28)), np.zeros((0, 4), int), (20, 30, 3)).shape \
+        == (20, 30, 0)
+
+
+def test_a_box_without_area_is_named():
+    with pytest.raises(ValueError, match=r"area of zero: instance 1 .* \(3, 3, 3, 8\)"):
+        masks.minimize_mask(np.array([[0, 0, 2, 2], [3, 3, 3, 8]]), np.ones((9, 9, 2)), (4, 4))
+
+
+def test_padding_rows_expand_to_nothing():
+    boxes = np.array([[2, 3, 7, 9], [0, 0, 0, 0]])
+    made = masks.expand_mask(boxes, np.ones((5, 5, 2), bool), (10, 12, 3))
+    assert made[2:7, 3:9, 0].all() and made[..., 0].sum() == 30
+    assert not made[..., 1].any()
+
+
+def test_unmolded_masks_are_the_originals():
+    expected = unpacked(PARITY, "unmold", (200, 260, len(PARITY["unmold_in"])))
+    for i, (mask, box) in enumerate(zip(PARITY["unmold_in"], PARITY["unmold_boxes"])):
+        assert_same(masks.unmold_mask(mask, box, (200, 260, 3)), expected[..., i])
+    assert_same(masks.unmold_masks(PARITY["unmold_in"], PARITY["unmold_boxes"], (200, 260, 3)),
+                expected)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 50, 70), (10, 20, 11, 21), (49, 0, 50, 70), (3, 5, 40, 9)])
+def test_unmolding_against_scikit_image(box):
+    mask = np.random.RandomState(3).rand(28, 28).astype(np.float32)
+    y1, x1, y2, x2 = box
+    expected = np.zeros((50, 70), bool)
+    expected[y1:y2, x1:x2] = skimage_resize(
+        mask, (y2 - y1, x2 - x1), order=1, mode="constant", anti_aliasing=False) >= 0.5
+    assert_same(masks.unmold_mask(mask, np.array(box, np.int32), (50, 70, 3)), expected)
+
+
+def test_one_half_is_inside_the_unmolded_mask():
+    mask = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(0))]], np.float32)
+    np.testing.assert_array_equal(
+        masks.unmold_mask(mask, (1, 1, 2, 3), (3, 4)),
+        [[False] * 4, [False, True, False, False], [False] * 4])
+
+
+# === Overlaps ===
+
+def test_mask_overlaps_are_the_originals():
+    assert_same(masks.compute_overlaps_masks(MASKS1, MASKS2), PARITY["mask_overlaps"])
+    assert_same(masks.compute_overlaps_masks(MASKS1[..., :0], MASKS2),
+                PARITY["mask_overlaps_empty"])
+
+
+def test_mask_overlaps_against_loops():
+    random = np.random.RandomState(4)
+    masks1, masks2 = random.rand(9, 7, 3), random.rand(9, 7, 5) > 0.3
+    masks1[..., 2] = 0.5  # not above 0.5: empty
+    overlaps = masks.compute_overlaps_masks(masks1, masks2)
+    for i in range(3):
+        for j in range(5):
+            a, b = masks1[..., i] > 0.5, masks2[..., j]
+            assert overlaps[i, j] == pytest.approx((a & b).sum() / (a | b).sum(), abs=1e-6)
+    assert overlaps.shape == (3, 5)
+
+
+def test_empty_masks_overlap_nothing_and_silently():
+    with np.errstate(all="raise"):
+        overlaps = masks.compute_overlaps_masks(np.zeros((4, 4, 2)), np.zeros((4, 4, 1)))
+    np.testing.assert_array_equal(overlaps, [[0], [0]])
+
+
+def test_mask_overlaps_need_one_size():
+    with pytest.raises(ValueError, match=r"\(4, 6\) and \(6, 4\)"):
+        masks.compute_overlaps_masks(np.ones((4, 6, 1)), np.ones((6, 4, 1)))
