@@ -19,8 +19,12 @@ def mold(image, config):
         (molded float64 [H, W, c], image_meta [12 + classes], window (y1, x1, y2, x2) px).
 
     Raises:
-        ValueError: the image is not an image, or its molded sides are not multiples of 64.
+        ValueError: the image is not an image, its molded sides are not multiples of 64, or
+            IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
     """
+    if config.IMAGE_RESIZE_MODE == "crop":
+        raise ValueError("IMAGE_RESIZE_MODE 'crop' cuts a random part out of an image, which is for training: "
+                         "detect with 'square' or 'pad64'")
     image = fit_channels(as_uint8_range(image), config.IMAGE_CHANNEL_COUNT)
     molded, window, scale, _, _ = resize_image(
         image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM, min_scale=config.IMAGE_MIN_SCALE,

@@ -204,6 +204,9 @@ class MaskRCNN:
             [n], scores float32 [n], masks bool [h, w, n].
         """
         self._needs_inference_mode("detect")
+        if isinstance(images, np.ndarray) and images.ndim < 4:
+            raise ValueError(f"detect takes a list of images, got one array of shape {images.shape}: "
+                             "write detect([image])")
         if verbose:
             log(f"Processing {len(images)} images")
         found = [None] * len(images)

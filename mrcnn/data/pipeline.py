@@ -281,13 +281,18 @@ class TrainingBatches:
         self.skipped = self.dropped = 0
         self._options = {
             "anchors": pyramid_anchors(config, config.IMAGE_SHAPE), "augment": augment,
+            # the model then has an input for them, of this size
+            "random_rois": 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING,
             "augmentation": augmentation, "no_augmentation_sources": no_augmentation_sources}
         self._tries = _tries(dataset, config, augmentation)
         self._recent = OrderedDict()
         self._lock = threading.Lock()
 
     def batch(self, index):
-        """The seven input arrays of batch `index` (0, 1, ...), as in `data_generator`.
+        """The input arrays of batch `index` (0, 1, ...), as in `data_generator`.
+
+        They are seven, or eight with POST_NMS_ROIS_TRAINING random regions where
+        USE_RPN_ROIS is False.
 
         Raises:
             ValueError: no image has an object; SampleError, a ValueError, names an

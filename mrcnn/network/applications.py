@@ -57,16 +57,16 @@ def application_graph(input_image, config):
     if config.IMAGE_CHANNEL_COUNT != 3:
         raise ValueError(f"BACKBONE {name!r} takes images of 3 channels, IMAGE_CHANNEL_COUNT is "
                          f"{config.IMAGE_CHANNEL_COUNT}; use 'resnet50', 'resnet101' or a callable")
-    network = build_application(name)
-    taps = _last_of_each_stride(name)
-    features = keras.Model(network.input, [network.get_layer(tap).output for tap in taps], name=network.name)
+    network = build_application(name, size=PROBE_SIZE)
+    features = keras.Model(network.input, _last_of_each_stride(network), name=network.name)
 
     def clone(layer):
         if isinstance(layer, keras.layers.BatchNormalization):
             return BatchNorm.from_config({**layer.get_config(), "train_bn": config.TRAIN_BN})
         return layer.__class__.from_config(layer.get_config())
 
-    features = keras.models.clone_model(features, clone_function=clone)
+    # the copy takes images of any size, and has its own normalisation layers
+    features = keras.models.clone_model(features, keras.Input((None, None, 3)), clone)
     return list(features(ApplicationInput(name, config.MEAN_PIXEL, name="preprocessing")(input_image)))
 
 
@@ -75,13 +75,13 @@ def build_application(name, weights=None, size=None):
     return getattr(keras.applications, name)(include_top=False, weights=weights, input_shape=(size, size, 3))
 
 
-def _last_of_each_stride(name):
+def _last_of_each_stride(network):
     found = {}
-    for layer in build_application(name, size=PROBE_SIZE).layers:
+    for layer in network.layers:
         shape = getattr(layer.output, "shape", ())
         if len(shape) == 4 and shape[1]:
-            found[PROBE_SIZE / shape[1]] = layer.name
+            found[PROBE_SIZE / shape[1]] = layer.output
     missing = [stride for stride in STRIDES if stride not in found]
     if missing:
-        raise ValueError(f"BACKBONE {name!r} has no feature map of stride {missing}; it has {sorted(found)}")
+        raise ValueError(f"BACKBONE {network.name!r} has no feature map of stride {missing}; it has {sorted(found)}")
     return [found[stride] for stride in STRIDES]

@@ -54,9 +54,8 @@ def batch_class_nms(iou, class_ids, scores, keep, max_count, iou_threshold):
 
 def gather_or_zero(values, indices):
     """Rows of ``values`` [b, n, ...] at ``indices`` [b, k]; zeros where an index is -1."""
-    rows = tf.gather(values, tf.maximum(indices, 0), batch_dims=1)
-    present = tf.reshape(indices >= 0, tf.concat([tf.shape(indices), tf.ones([tf.rank(rows) - 2], tf.int32)], 0))
-    return tf.where(present, rows, tf.zeros_like(rows))
+    zero_row_first = [[0, 0], [1, 0]] + [[0, 0]] * (values.shape.rank - 2)
+    return tf.gather(tf.pad(values, zero_row_first), indices + 1, batch_dims=1)
 
 
 def _pad(indices, count):

@@ -62,10 +62,8 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
     slot = tf.range(count)[tf.newaxis, :]
     is_positive = slot < positive_count
     is_sampled = slot < tf.minimum(positive_count + negative_count, count)
-    positive_slot = tf.minimum(slot, max_positives - 1) + tf.zeros_like(positive_count)
-    index = tf.where(is_positive,
-                     tf.gather(positives, positive_slot, batch_dims=1),
-                     tf.gather(negatives, tf.maximum(slot - positive_count, 0), batch_dims=1))
+    column = tf.where(is_positive, slot, max_positives + slot - positive_count)
+    index = tf.gather(tf.concat([positives, negatives], axis=1), column, batch_dims=1)
     rois = tf.gather(proposals, index, batch_dims=1)
     rois = tf.where(is_sampled[..., tf.newaxis], rois, tf.zeros_like(rois))
     matched = tf.argmax(tf.gather(object_iou, index, batch_dims=1), axis=2, output_type=tf.int32)

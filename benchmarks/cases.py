@@ -1,0 +1,72 @@
+"""All cases by name; as a program, runs one of them: python cases.py NAME RESULT.json [--quick]
+
+`run.py` starts this program anew for every case, so that each has its own peak memory and
+none finds anything warm.
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import data_cases
+import machine_cases
+import measure
+import network_cases
+
+QUICK_REPEATS = 2
+RATES = ("rates", "rates-onednn-off", "rates-onednn-on", "rates-at-end")
+
+
+def _cases():
+    """{name: (function, repeats of the steady state)}, in the order in which they are run."""
+    cases = {
+        "rates": (machine_cases.rates, 7),
+        "rates-onednn-off": (partial(machine_cases.rates, onednn="0"), 7),
+        "rates-onednn-on": (partial(machine_cases.rates, onednn="1"), 7),
+        "import": (machine_cases.imports, 5),
+        "import-light": (machine_cases.imports_light, 5),
+        "build-r101-1024": (partial(network_cases.build, backbone="resnet101", side=1024), 3),
+    }
+    for short, backbone, side, repeats in (("r50", "resnet50", 512, 7), ("r101", "resnet101", 1024, 5)):
+        detect = partial(network_cases.detect, backbone=backbone, side=side)
+        for detections in (10, 50, 100):
+            cases[f"detect-{short}-{side}-{detections}"] = partial(detect, detections=detections), repeats
+        for batch in (2, 4):
+            cases[f"detect-{short}-{side}-50-batch{batch}"] = partial(detect, detections=50, batch=batch), 3
+    for side, batch in ((256, 2), (512, 1)):
+        for layers in ("heads", "all"):
+            step = partial(network_cases.train_step, backbone="resnet50", side=side, batch=batch, layers=layers)
+            cases[f"train-r50-{side}-batch{batch}-{layers}"] = step, 5
+            cases[f"train-r50-{side}-batch{batch}-{layers}-few"] = partial(step, many_positives=False), 5
+    for name, mini_masks in (("mini", True), ("full", False)):
+        cases[f"sample-1024-{name}-masks"] = partial(data_cases.sample, mini_masks=mini_masks), 7
+        cases[f"batch-1024-{name}-masks"] = partial(data_cases.batch, mini_masks=mini_masks), 7
+    cases["rpn-targets-1024"] = data_cases.rpn_targets, 7
+    for side in (512, 1024):
+        cases[f"mold-{side}"] = partial(data_cases.mold, side=side), 15
+    for detections in (50, 100):
+        cases[f"unmold-{detections}"] = partial(data_cases.unmold, detections=detections), 15
+    cases["anchors-1024"] = data_cases.anchors, 15
+    cases["box-overlaps-1024"] = data_cases.box_overlaps, 15
+    cases["mask-overlaps-1024"] = data_cases.mask_overlaps, 7
+    cases["compute-ap-1024"] = data_cases.average_precision, 7
+    cases["compute-ap-range-1024"] = data_cases.average_precision_range, 5
+    # again, for a machine whose clock falls under load or that was not as quiet as it seemed
+    cases["rates-at-end"] = machine_cases.rates, 7
+    return cases
+
+
+CASES = _cases()
+
+
+def run(name, quick):
+    """Run a case here and now; the result is JSON-able."""
+    function, repeats = CASES[name]
+    result = function(quick=quick, repeats=QUICK_REPEATS if quick else repeats)
+    return {"peak_bytes": measure.peak_bytes(), **result}
+
+
+if __name__ == "__main__":
+    _, case, path, *options = sys.argv
+    Path(path).write_text(json.dumps(run(case, "--quick" in options)))

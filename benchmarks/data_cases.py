@@ -1,0 +1,136 @@
+"""Cases without a network: what NumPy does before and after it. None imports TensorFlow."""
+
+import numpy as np
+
+import measure
+
+# an ordinary COCO photo, and the photo of issue 5's reference figures
+SAMPLE_SIZE = (480, 640)
+PHOTO_SIZE = (410, 615)
+
+
+def _samples(quick, mini_masks, batch=1):
+    """A config and a dataset of photos with 20 objects each."""
+    config = measure.settings(side=128 if quick else 1024, batch=batch, USE_MINI_MASK=mini_masks)
+    images = [measure.photo(*SAMPLE_SIZE, seed=number) for number in range(batch)]
+    masks = [measure.ellipses(*SAMPLE_SIZE, count=20, seed=number) for number in range(batch)]
+    return config, measure.scenes(images, masks)
+
+
+def sample(quick, repeats, mini_masks):
+    """load_image_gt: resize the image, resize its masks, find their boxes, shrink them."""
+    from mrcnn.data.samples import load_image_gt
+
+    config, dataset = _samples(quick, mini_masks)
+    found = measure.repeat(lambda: load_image_gt(dataset, config, 0, use_mini_mask=mini_masks), repeats)
+    return {**found, "images": 1}
+
+
+def batch(quick, repeats, mini_masks):
+    """TrainingBatches: `sample` and RPN targets for two images, stacked."""
+    from mrcnn.data.pipeline import TrainingBatches
+
+    config, dataset = _samples(quick, mini_masks, batch=2)
+    batches = TrainingBatches(dataset, config, seed=0)
+    return {**measure.repeat(lambda: batches.batch(0), repeats), "images": 2}
+
+
+def rpn_targets(quick, repeats):
+    """build_rpn_targets for the boxes of 20 objects."""
+    from mrcnn.data.masks import extract_bboxes
+    from mrcnn.data.rpn_targets import build_rpn_targets
+    from mrcnn.ops.anchors import pyramid_anchors
+
+    config = measure.settings(side=128 if quick else 1024)
+    anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
+    boxes = extract_bboxes(measure.ellipses(*config.IMAGE_SHAPE[:2], count=20))
+    ids = np.ones(len(boxes), np.int32)
+    return measure.repeat(lambda: build_rpn_targets(config.IMAGE_SHAPE, anchors, ids, boxes, config), repeats)
+
+
+def mold(quick, repeats, side):
+    """mold_inputs: one photo resized, padded and centred."""
+    from mrcnn.inference import mold_inputs
+
+    config = measure.settings(side=128 if quick else side)
+    images = [measure.photo(*PHOTO_SIZE)]
+    return {**measure.repeat(lambda: mold_inputs(images, config), repeats), "images": 1}
+
+
+def unmold(quick, repeats, detections):
+    """unmold_detections: boxes and masks back to the pixels of the photo."""
+    from mrcnn.inference import unmold_detections
+
+    draw = np.random.RandomState(0)
+    side = 1024
+    scale = side / PHOTO_SIZE[1]
+    height = round(PHOTO_SIZE[0] * scale)
+    top = (side - height) // 2
+    window = (top, 0, top + height, side)
+    size = draw.uniform(0.1, 0.5, (detections, 2)) * (height, side)
+    corner = (top, 0) + draw.uniform(0, 1, (detections, 2)) * ((height, side) - size)
+    rows = np.concatenate([np.concatenate([corner, corner + size], axis=1) / (side - 1),
+                           draw.randint(1, 81, (detections, 1)), draw.uniform(0, 1, (detections, 1))], axis=1)
+    masks = draw.uniform(0, 1, (detections, 28, 28, 81)).astype(np.float32)
+    shape = (*PHOTO_SIZE, 3)
+    found = unmold_detections(rows, masks, shape, (side, side, 3), window)
+    if len(found[0]) != detections:
+        raise ValueError(f"{len(found[0])} of {detections} detections came back: the case measures another thing")
+    return measure.repeat(lambda: unmold_detections(rows, masks, shape, (side, side, 3), window), repeats)
+
+
+def anchors(quick, repeats):
+    """pyramid_anchors of one image size, as they are made the first time."""
+    from mrcnn.ops.anchors import pyramid_anchors
+
+    config = measure.settings(side=128 if quick else 1024)
+    return measure.repeat(lambda: pyramid_anchors(config, config.IMAGE_SHAPE), repeats)
+
+
+def box_overlaps(quick, repeats):
+    """compute_overlaps of all anchors with 20 boxes."""
+    from mrcnn.ops.anchors import pyramid_anchors
+    from mrcnn.ops.boxes_np import compute_overlaps
+
+    config = measure.settings(side=128 if quick else 1024)
+    all_anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
+    boxes = all_anchors[np.linspace(0, len(all_anchors) - 1, 20).astype(int)] + 3
+    return measure.repeat(lambda: compute_overlaps(all_anchors, boxes), repeats)
+
+
+def _predictions(quick):
+    """The arguments of compute_ap: 20 objects, 100 predictions of which 20 are the objects, moved a little."""
+    side = 128 if quick else 1024
+    gt_masks = measure.ellipses(side, side, 20)
+    masks = np.concatenate([np.roll(gt_masks, side // 100, axis=0), measure.ellipses(side, side, 80, seed=1)], axis=2)
+    # `detect` returns masks that each lie in one piece
+    masks = np.moveaxis(np.ascontiguousarray(np.moveaxis(masks, -1, 0)), 0, -1)
+    from mrcnn.data.masks import extract_bboxes
+
+    scores = np.random.RandomState(0).uniform(0, 1, 100).astype(np.float32)
+    return (extract_bboxes(gt_masks), np.ones(20, np.int32), gt_masks,
+            extract_bboxes(masks), np.ones(100, np.int32), scores, masks)
+
+
+def mask_overlaps(quick, repeats):
+    """compute_overlaps_masks of 100 masks with 20."""
+    from mrcnn.data.masks import compute_overlaps_masks
+
+    arguments = _predictions(quick)
+    return measure.repeat(lambda: compute_overlaps_masks(arguments[6], arguments[2]), repeats)
+
+
+def average_precision(quick, repeats):
+    """compute_ap of 100 predictions and 20 objects."""
+    from mrcnn.evaluation import compute_ap
+
+    arguments = _predictions(quick)
+    return measure.repeat(lambda: compute_ap(*arguments), repeats)
+
+
+def average_precision_range(quick, repeats):
+    """compute_ap_range of the same, ten thresholds."""
+    from mrcnn.evaluation import compute_ap_range
+
+    arguments = _predictions(quick)
+    return measure.repeat(lambda: compute_ap_range(*arguments, verbose=0), repeats)

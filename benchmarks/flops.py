@@ -1,0 +1,120 @@
+"""The arithmetic of a Keras model: how many FLOP one run takes, layer by layer.
+
+Counted are convolutions, transposed convolutions and dense layers, at 2 FLOP per
+multiply-add; they are all but a percent of this network. The counts are made from the
+layers and the shapes that really arise, the number of RoIs of the mask head included.
+"""
+
+import math
+from collections import Counter
+from typing import NamedTuple
+
+import keras
+
+from mrcnn.layers.mask import MaskPrediction
+from mrcnn.layers.roi_align import SelectedROIAlign
+
+# A layer belongs to the first stage whose prefix its name has; a nested backbone and the
+# ResNets' own layers have none of these.
+STAGES = {"FPN": ("fpn_",), "RPN": ("rpn_",), "mask head": ("mrcnn_mask",), "box head": ("mrcnn_",)}
+
+DEPTHWISE = keras.layers.DepthwiseConv1D.__base__
+CONVOLUTION = keras.layers.Conv2D.__base__
+TRANSPOSED = keras.layers.Conv2DTranspose.__base__
+
+
+class Work(NamedTuple):
+    """FLOP by layer name: of the forward pass, and of the backward pass that training adds."""
+
+    forward: Counter
+    backward: Counter
+
+
+def count(model, input_shapes, mask_rois=0):
+    """Count the FLOP of one run.
+
+    Args:
+        model: a functional keras.Model. Which of its weights are trainable decides on the
+            backward pass: a layer whose kernel trains has the cost of its forward pass again
+            for the kernel's gradient, and once more for its input's gradient if anything
+            before it trains.
+        input_shapes: the shape of every input, batch first, without None.
+        mask_rois: RoIs of the whole batch that the mask head runs on.
+
+    Returns:
+        `Work`.
+
+    Raises:
+        ValueError: a layer has a kernel that this module cannot count.
+    """
+    work = Work(Counter(), Counter())
+    tensors = [keras.KerasTensor(tuple(map(int, shape)), tensor.dtype)
+               for shape, tensor in zip(input_shapes, model.inputs, strict=True)]
+    _walk(model, tensors, mask_rois, work)
+    return work
+
+
+def stages(flop):
+    """Sum a Counter of layers into {"backbone", "FPN", "RPN", "box head", "mask head"}."""
+    sums = Counter({"backbone": 0})
+    for name, value in flop.items():
+        stage = next((stage for stage, prefixes in STAGES.items() if name.startswith(prefixes)), "backbone")
+        sums[stage] += value
+    return dict(sums)
+
+
+def _walk(model, tensors, mask_rois, work):
+    """Trace the shapes of ``tensors`` through a model, adding to ``work``.
+
+    A tensor carries ``needs_gradient`` when a trained weight comes before it.
+    """
+    def traced(operation):
+        def run(*args, **kwargs):
+            inputs = [tensor for tensor in keras.tree.flatten((args, kwargs)) if isinstance(tensor, keras.KerasTensor)]
+            if isinstance(operation, keras.Model):
+                return _walk(operation, inputs, mask_rois, work)
+            outputs = operation.compute_output_spec(*args, **kwargs)
+            if isinstance(operation, SelectedROIAlign):
+                # its batch axis is the number of objects, which no shape tells
+                outputs = keras.KerasTensor((mask_rois, *outputs.shape[1:]), outputs.dtype)
+            needs_gradient = any(getattr(tensor, "needs_gradient", False) for tensor in inputs)
+            flop = layer_flop(operation, inputs, keras.tree.flatten(outputs)[0])
+            if flop:
+                work.forward[operation.name] += flop
+                work.backward[operation.name] += flop * (needs_gradient + operation.kernel.trainable)
+            needs_gradient |= bool(getattr(operation, "trainable_variables", ()))
+            for output in keras.tree.flatten(outputs):
+                output.needs_gradient = needs_gradient
+            return outputs
+        return run
+
+    return model._run_through_graph(tensors, operation_fn=traced)
+
+
+def layer_flop(layer, inputs, output):
+    """FLOP of one call of a layer; 0 for a layer without a kernel.
+
+    Args:
+        layer: a Keras layer or operation.
+        inputs: its KerasTensors.
+        output: the first of its results.
+    """
+    if not isinstance(layer, keras.layers.Layer):
+        return 0
+    if isinstance(layer, (MaskPrediction, TRANSPOSED)):
+        # every input cell meets every tap of the kernel; a MaskPrediction's output has padding, its input none
+        return 2 * _cells(layer, inputs[0]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, (CONVOLUTION, DEPTHWISE)):
+        return 2 * _cells(layer, output) * math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.Dense):
+        return 2 * math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
+    if any(len(weight.shape) > 1 for weight in layer.trainable_weights):
+        raise ValueError(f"layer {layer.name!r} is a {type(layer).__name__}, whose FLOP are not known here")
+    return 0
+
+
+def _cells(layer, tensor):
+    """Batch size times the spatial size of a feature map."""
+    shape = tensor.shape
+    cells = (shape[0], *(shape[2:] if layer.data_format == "channels_first" else shape[1:-1]))
+    return math.prod(cells)

@@ -1,0 +1,79 @@
+"""Cases about the machine and the start: attainable rates, imports."""
+
+import os
+import pkgutil
+import statistics
+import subprocess
+import sys
+import time
+
+import measure
+
+
+def rates(quick, repeats, onednn=None):
+    """The rate at which TensorFlow does large pieces of work here, in GFLOP/s.
+
+    A 3x3 convolution of 256 to 256 channels at 64 px and at 256 px, batch 1, and a product
+    of two 4096 x 4096 matrices, float32. ``onednn`` "0" or "1" switches oneDNN; None takes
+    it as it is where this package runs.
+    """
+    if onednn is not None:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = onednn
+    from mrcnn import model  # noqa: F401  the package may choose settings on import
+    import tensorflow as tf
+
+    @tf.function
+    def convolution(image, kernel):
+        return tf.nn.conv2d(image, kernel, 1, "SAME")
+
+    product = tf.function(tf.matmul)
+    channels, side = (16, 128) if quick else (256, 4096)
+    kernel = tf.random.normal([3, 3, channels, channels], stddev=0.02)
+    work = {f"convolution_{size}": (2 * 9 * channels ** 2 * size ** 2, convolution,
+                                    (tf.random.normal([1, size, size, channels]), kernel))
+            for size in (64, 256)}
+    work["matmul"] = 2 * side ** 3, product, (tf.random.normal([side, side]), tf.random.normal([side, side]))
+    found = {}
+    for name, (flop, function, arguments) in work.items():
+        # reading one number waits for the result
+        times = measure.repeat(lambda: function(*arguments)[..., -1, -1].numpy(), repeats)
+        found[name] = {**times, "gflop_per_second": flop / 1e9 / times["seconds"]}
+    return {"seconds": sum(row["seconds"] for row in found.values()), "work": found,
+            "rates": {name: row["gflop_per_second"] for name, row in found.items()}}
+
+
+def imports(quick, repeats):
+    """Import mrcnn.model, against TensorFlow alone, each time in a new process and in turn."""
+    lines = {"tensorflow": "import tensorflow", "mrcnn.model": "import mrcnn.model"}
+    times = {name: [] for name in lines}
+    for _ in range(repeats + 1):
+        for name, line in lines.items():
+            times[name].append(_import_seconds(line))
+    first = times["mrcnn.model"][0]
+    times = {name: values[1:] for name, values in times.items()}  # the first reads the files from the disk
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {"first_call": first, "seconds": medians["mrcnn.model"], "times": times["mrcnn.model"],
+            "tensorflow_times": times["tensorflow"], "tensorflow_seconds": medians["tensorflow"],
+            "beyond_tensorflow_seconds": medians["mrcnn.model"] - medians["tensorflow"]}
+
+
+def imports_light(quick, repeats):
+    """Import mrcnn.config and all of mrcnn.data, and tell whether that brings in TensorFlow or Keras."""
+    import mrcnn.data
+
+    names = ["mrcnn.config", *(module.name for module in pkgutil.walk_packages(mrcnn.data.__path__, "mrcnn.data."))]
+    heavy = {name: _python(f"import sys, {name}; print(*sorted({{'tensorflow', 'keras'}} & set(sys.modules)))").split()
+             for name in names}
+    times = [_import_seconds("import " + ", ".join(names)) for _ in range(repeats + 1)]
+    return {"first_call": times[0], "seconds": statistics.median(times[1:]), "times": times[1:], "modules": len(names),
+            "modules_with_tensorflow": [name for name, brought in heavy.items() if brought]}
+
+
+def _import_seconds(line):
+    return float(_python(f"import time; start = time.perf_counter(); {line}; print(time.perf_counter() - start)"))
+
+
+def _python(code):
+    """What a new Python prints last."""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1] if done.stdout.strip() else ""

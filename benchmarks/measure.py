@@ -1,0 +1,94 @@
+"""What all cases share: timing, peak memory, settings and made-up images."""
+
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+# What --quick makes of a network: every part, at a size that takes no time.
+SMALL_NETWORK = {
+    "BACKBONE_WIDTH": 8, "TOP_DOWN_PYRAMID_SIZE": 16, "MASK_HEAD_CHANNELS": 16, "RPN_CONV_CHANNELS": 32,
+    "FPN_CLASSIF_FC_LAYERS_SIZE": 32, "POST_NMS_ROIS_INFERENCE": 200, "POST_NMS_ROIS_TRAINING": 200,
+    "TRAIN_ROIS_PER_IMAGE": 20}
+
+
+def repeat(call, times):
+    """Time one first call, then ``times`` more of the steady state.
+
+    Returns:
+        dict: first_call in seconds, times of the others, seconds as their median.
+    """
+    first, *steady = [_seconds(call) for _ in range(times + 1)]
+    return {"first_call": first, "seconds": statistics.median(steady), "times": steady}
+
+
+def _seconds(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def peak_bytes():
+    """The most memory that this process has held at once."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # ru_maxrss of a child starts at its parent's, VmHWM at nothing
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def settings(quick=False, side=None, batch=1, **fields):
+    """A ``Config`` of 81 classes; ``side`` px square images, ``batch`` of them a step."""
+    from mrcnn.config import Config
+
+    fields = {"NAME": "benchmark", "NUM_CLASSES": 81, "IMAGES_PER_GPU": batch, "SEED": 0,
+              **(SMALL_NETWORK if quick else {}), **fields}
+    if side is not None:
+        fields.update(IMAGE_MIN_DIM=side, IMAGE_MAX_DIM=side)
+    return type("Settings", (Config,), fields)()
+
+
+def photo(height, width, seed=0):
+    """uint8 [height, width, 3]: patches of colour under noise, so that no two cells are alike."""
+    draw = np.random.RandomState(seed)
+    patches = draw.randint(0, 200, (-(-height // 40), -(-width // 40), 3))
+    image = patches.repeat(40, axis=0).repeat(40, axis=1)[:height, :width]
+    return (image + draw.randint(0, 56, image.shape)).astype(np.uint8)
+
+
+def ellipses(height, width, count, seed=0):
+    """bool [height, width, count]: filled ellipses of a twelfth to a half of the image's sides."""
+    draw = np.random.RandomState(seed)
+    y, x = np.mgrid[:height, :width]
+    masks = np.zeros((height, width, count), bool)
+    for i in range(count):
+        ry, rx = draw.uniform(1 / 24, 1 / 4, 2) * (height, width)
+        cy, cx = draw.uniform(ry, height - ry), draw.uniform(rx, width - rx)
+        masks[:, :, i] = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
+    return masks
+
+
+def scenes(images, masks, source="made up"):
+    """A prepared Dataset of given images [h, w, 3] with masks [h, w, n], of random classes out of 80."""
+    from mrcnn.data.dataset import Dataset
+
+    class Scenes(Dataset):
+        def load_image(self, image_id):
+            return images[image_id]
+
+        def load_mask(self, image_id):
+            count = masks[image_id].shape[2]
+            return masks[image_id], np.random.RandomState(image_id).randint(1, 81, count).astype(np.int32)
+
+    dataset = Scenes()
+    for number in range(1, 81):
+        dataset.add_class(source, number, f"class {number}")
+    for number in range(len(images)):
+        dataset.add_image(source, number, path=None)
+    dataset.prepare()
+    return dataset

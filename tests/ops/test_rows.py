@@ -1,0 +1,43 @@
+"""Rows of a padded batch: out and back."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mrcnn.ops import rows
+
+IDS = [[0, 2, 0], [1, 0, 3]]
+
+
+@pytest.mark.parametrize("dtype", [tf.int32, tf.int64, tf.float32])
+def test_real_rows_are_found_image_by_image(dtype):
+    found = rows.real_rows(tf.constant(IDS, dtype))
+    assert found.dtype == tf.int32
+    np.testing.assert_array_equal(found, [[0, 1], [1, 0], [1, 2]])
+    np.testing.assert_array_equal(rows.head_rows(tf.constant(IDS, dtype)), found)
+
+
+def test_crowds_are_not_real_rows():
+    np.testing.assert_array_equal(rows.real_rows(tf.constant([[-1, 1]])), [[0, 1]])
+
+
+def test_without_a_row_the_heads_get_the_first():
+    empty = tf.zeros([2, 3], tf.int32)
+    assert rows.real_rows(empty).shape == (0, 2)
+    np.testing.assert_array_equal(rows.head_rows(empty), [[0, 0]])
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
+def test_rows_come_back_to_their_place(shape):
+    values = np.random.RandomState(0).uniform(1, 2, (3, *shape)).astype(np.float32)
+    class_ids = tf.constant(IDS)
+    expected = np.zeros((2, 3, *shape), np.float32)
+    expected[0, 1], expected[1, 0], expected[1, 2] = values
+    np.testing.assert_array_equal(rows.scatter_rows(tf.constant(values), rows.real_rows(class_ids), class_ids),
+                                  expected)
+
+
+def test_values_beyond_the_rows_are_left_out():
+    empty = tf.zeros([2, 3], tf.int32)
+    back = rows.scatter_rows(tf.ones([1, 4]), rows.real_rows(empty), empty)
+    np.testing.assert_array_equal(back, np.zeros((2, 3, 4)))
