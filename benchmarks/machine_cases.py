@@ -52,8 +52,9 @@ def imports(quick, repeats):
     first = times["mrcnn.model"][0]
     times = {name: values[1:] for name, values in times.items()}  # the first reads the files from the disk
     medians = {name: statistics.median(values) for name, values in times.items()}
-    return {"first_call": first, "seconds": medians["mrcnn.model"], "times": times["mrcnn.model"],
-            "tensorflow_times": times["tensorflow"], "tensorflow_seconds": medians["tensorflow"],
+    # the memory of this process, which imports nothing, would mislead
+    return {"peak_bytes": None, "first_call": first, "seconds": medians["mrcnn.model"],
+            "times": times["mrcnn.model"], "tensorflow_times": times["tensorflow"], "tensorflow_seconds": medians["tensorflow"],
             "beyond_tensorflow_seconds": medians["mrcnn.model"] - medians["tensorflow"]}
 
 
@@ -65,8 +66,8 @@ def imports_light(quick, repeats):
     heavy = {name: _python(f"import sys, {name}; print(*sorted({{'tensorflow', 'keras'}} & set(sys.modules)))").split()
              for name in names}
     times = [_import_seconds("import " + ", ".join(names)) for _ in range(repeats + 1)]
-    return {"first_call": times[0], "seconds": statistics.median(times[1:]), "times": times[1:], "modules": len(names),
-            "modules_with_tensorflow": [name for name, brought in heavy.items() if brought]}
+    return {"peak_bytes": None, "first_call": times[0], "seconds": statistics.median(times[1:]), "times": times[1:],
+            "modules": len(names), "modules_with_tensorflow": [name for name, brought in heavy.items() if brought]}
 
 
 def _import_seconds(line):

@@ -11,7 +11,7 @@ import numpy as np
 
 import measure
 
-# Pixels that a ground truth box is moved by rounding, as IoU: see `_boxes_that_match_most`.
+# A RoI of at least this IoU is a positive (0.5) also after its object's box was rounded to pixels.
 SURE_IOU = 0.6
 
 
@@ -36,7 +36,7 @@ def detect(quick, repeats, backbone, side, detections, batch=1):
         start = time.perf_counter()
         outputs = network(*arguments)
         inside.append(time.perf_counter() - start)
-        found.append(np.count_nonzero(outputs[0][..., 4]))
+        found.append(int(np.count_nonzero(outputs[0][..., 4])))
         return outputs
 
     model.predict = timed_network
@@ -89,7 +89,7 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     # hardly any learning, so that the proposals stay and every step costs the same
     model.compile(1e-9, config.LEARNING_MOMENTUM)
     losses = []
-    result = measure.repeat(lambda: losses.append(float(network.train_on_batch(inputs))), repeats)
+    result = measure.repeat(lambda: losses.append(network.train_on_batch(inputs, return_dict=True)["loss"]), repeats)
     peak = measure.peak_bytes()
     if not np.isfinite(losses).all():
         raise FloatingPointError(f"the losses are {losses}")

@@ -146,7 +146,7 @@ def _cells(result):
         return ("", "failed", *[""] * 6, result["error"])
 
     def cell(key, form, factor=1):
-        return format(result[key] * factor, form) if key in result else ""
+        return format(result[key] * factor, form) if result.get(key) is not None else ""
 
     return (cell("first_call", ".3g"), cell("seconds", ".3g"), cell("peak_bytes", ".0f", 1e-6), cell("gflop", ".3g"),
             cell("gflop_per_second", ".3g"), cell("share_of_convolution", ".0f", 100),

@@ -61,7 +61,7 @@ def coco_weights(path=None, verbose=1):
         DownloadError: as `download`.
     """
     if path is None:
-        path = os.path.join(_cache_folder(), COCO_WEIGHTS.name)
+        path = os.path.join(cache_folder(), COCO_WEIGHTS.name)
     return _fetch(COCO_WEIGHTS, path, progress=verbose > 0)
 
 
@@ -87,7 +87,7 @@ def imagenet_weights(architecture, cache_dir=None):
                          f"{' and '.join(IMAGENET_WEIGHTS)}; a keras.applications model takes "
                          'its own with weights="imagenet"')
     file = IMAGENET_WEIGHTS[architecture]
-    return _fetch(file, os.path.join(cache_dir or _cache_folder(), file.name))
+    return _fetch(file, os.path.join(cache_dir or cache_folder(), file.name))
 
 
 def download(url, path, sha256=None, md5=None, size=None, progress=True):
@@ -115,7 +115,7 @@ def download(url, path, sha256=None, md5=None, size=None, progress=True):
                   progress)
 
 
-def _cache_folder():
+def cache_folder():
     """Keras' folder for weights."""
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
     return os.path.join(home, "models")

@@ -1,7 +1,8 @@
 """MaskRCNN: build, train and run the network.
 
 A facade: it holds a model, its settings and its files, and leaves every computation to
-the module whose name says what it does.
+the module whose name says what it does. The names that matterport's ``model`` module
+had are importable from here.
 """
 
 import importlib.util
@@ -12,14 +13,28 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn import training
-from mrcnn.data.meta import compose_image_meta, parse_image_meta
-from mrcnn.data.images import mold_image, unmold_image
-from mrcnn.data.pipeline import data_generator
-from mrcnn.data.rpn_targets import build_rpn_targets
-from mrcnn.data.samples import load_image_gt
+from mrcnn.data.detection_targets import build_detection_targets, generate_random_rois  # noqa: F401
+from mrcnn.data.images import mold_image, unmold_image  # noqa: F401
+from mrcnn.data.meta import compose_image_meta, parse_image_meta  # noqa: F401
+from mrcnn.data.pipeline import data_generator  # noqa: F401
+from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
+from mrcnn.data.samples import load_image_gt  # noqa: F401
+from mrcnn.download import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
+from mrcnn.graph_functions import *  # noqa: F401, F403
 from mrcnn.inference import batches_of_one_shape, mold, mold_inputs, results, unmold_detections
+from mrcnn.inspection import LayerView, ancestor
+from mrcnn.inspection import run as run_model
+from mrcnn.layers.detection import DetectionLayer  # noqa: F401
+from mrcnn.layers.normalization import BatchNorm  # noqa: F401
+from mrcnn.layers.proposal import ProposalLayer  # noqa: F401
+from mrcnn.layers.roi_align import PyramidROIAlign  # noqa: F401
+from mrcnn.layers.targets import DetectionTargetLayer  # noqa: F401
+from mrcnn.network.applications import application_imagenet_weights
 from mrcnn.network.assemble import inference_model, training_model
-from mrcnn.ops.anchors import compute_backbone_shapes, pyramid_anchors
+from mrcnn.network.backbone import conv_block, identity_block, resnet_graph  # noqa: F401
+from mrcnn.network.heads import build_fpn_mask_graph, fpn_classifier_graph  # noqa: F401
+from mrcnn.network.rpn import build_rpn_model, rpn_graph  # noqa: F401
+from mrcnn.ops.anchors import compute_backbone_shapes, pyramid_anchors  # noqa: F401
 from mrcnn.ops.boxes_np import norm_boxes
 from mrcnn.run_folder import find_last_checkpoint, run_folder
 from mrcnn.weights import load_h5, save_h5
@@ -105,9 +120,11 @@ class MaskRCNN:
 
     def get_imagenet_weights(self):
         """Path of ImageNet weights for the backbone, downloaded on first use."""
-        from mrcnn.download import imagenet_weights
-
-        return imagenet_weights(self.config.BACKBONE)
+        if self.config.BACKBONE in IMAGENET_WEIGHTS:
+            return imagenet_weights(self.config.BACKBONE)
+        if callable(self.config.BACKBONE):
+            raise ValueError("BACKBONE is a function of yours: load its weights by their path")
+        return application_imagenet_weights(self.config.BACKBONE, cache_folder())
 
     # === Training ===
 
@@ -268,10 +285,9 @@ class MaskRCNN:
                 return outputs[0], outputs[3]
 
             self._predict = predict
-        anchors = self.get_anchors(molded_images.shape[1:])
-        anchors = np.broadcast_to(anchors, (len(molded_images), *anchors.shape))
         return [output.numpy() for output in self._predict(
-            tf.constant(molded_images, tf.float32), tf.constant(image_metas, tf.float32), tf.constant(anchors))]
+            tf.constant(molded_images, tf.float32), tf.constant(image_metas, tf.float32),
+            tf.constant(self._batch_anchors(molded_images)))]
 
     def get_anchors(self, image_shape):
         """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
@@ -282,10 +298,6 @@ class MaskRCNN:
         self.anchors, normalized = self._anchor_cache[key]
         return normalized
 
-    def _needs_inference_mode(self, method):
-        if self.mode != "inference":
-            raise ValueError(f"the model was made in mode {self.mode!r}; {method} needs mode='inference'")
-
     # === Inspection ===
 
     def find_trainable_layer(self, layer):
@@ -293,8 +305,41 @@ class MaskRCNN:
         return layer
 
     def get_trainable_layers(self):
-        """All layers with weights; the RPN counts as one."""
-        return [layer for layer in self.keras_model.layers if layer.weights]
+        """All layers with weights, whose names are those of the original; the RPN counts as one."""
+        return [LayerView(layer) for layer in self.keras_model.layers if layer.weights]
+
+    def ancestor(self, tensor, name, checked=None):
+        """Find a tensor that another one is computed from; see `inspection.ancestor`."""
+        del checked  # the original's own bookkeeping
+        return ancestor(self.keras_model, tensor, name)
+
+    def run_graph(self, images, outputs, image_metas=None):
+        """Values of tensors of the model for images, each of which is also logged.
+
+        Args:
+            images: list of images; molded ones where ``image_metas`` are given.
+            outputs: list of (name, tensor or token of `ancestor`).
+            image_metas: [b, 12 + classes].
+
+        Returns:
+            OrderedDict of name -> array.
+        """
+        self._needs_inference_mode("run_graph")
+        molded = images
+        if image_metas is None:
+            molded, image_metas, _ = self.mold_inputs(images)
+        values = run_model(self.keras_model, [molded, image_metas, self._batch_anchors(molded)], outputs)
+        for name, value in values.items():
+            log(name, value)
+        return values
+
+    def _batch_anchors(self, molded_images):
+        anchors = self.get_anchors(molded_images.shape[1:])
+        return np.broadcast_to(anchors, (len(molded_images), *anchors.shape))
+
+    def _needs_inference_mode(self, method):
+        if self.mode != "inference":
+            raise ValueError(f"the model was made in mode {self.mode!r}; {method} needs mode='inference'")
 
 
 def _has(package):

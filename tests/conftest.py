@@ -1,29 +1,31 @@
-"""Fixtures of all tests: models that several tests of a file share, and a clean Keras after each."""
+"""Fixtures of all tests. Keras is imported only by the tests that use it: it takes seconds."""
 
-import keras
+import sys
+
 import pytest
-
-from tiny import Rectangles, randomize, tiny_config
 
 
 @pytest.fixture(autouse=True)
 def keras_policy():
-    """Give the next test the number type that Keras had."""
-    policy = keras.config.dtype_policy()
+    """Leave the next test float32, whatever a test, failed or not, made of it."""
     yield
-    keras.config.set_dtype_policy(policy)
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
 
 
 @pytest.fixture
 def rectangles():
     """Six images of 64 px with rectangles of two classes."""
+    from tiny import Rectangles
+
     return Rectangles(6)
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    """An inference model of `tiny.TinyConfig` with random weights that detect something, batch size 2."""
+    """An inference model of `tiny.TinyConfig` whose random weights detect something; batch size 2."""
     from mrcnn.model import MaskRCNN
+    from tiny import randomize, tiny_config
 
     model = MaskRCNN("inference", tiny_config(), str(tmp_path_factory.mktemp("logs")))
     randomize(model.keras_model)

@@ -1,5 +1,6 @@
 """Any feature extractor of ``keras.applications`` as a backbone."""
 
+import os
 import sys
 
 import keras
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
 from mrcnn.layers.normalization import BatchNorm
+from mrcnn.weights import save_h5
 
 PROBE_SIZE = 256  # px; divisible by every stride that is looked for
 STRIDES = (4, 8, 16, 32)
@@ -57,8 +59,7 @@ def application_graph(input_image, config):
     if config.IMAGE_CHANNEL_COUNT != 3:
         raise ValueError(f"BACKBONE {name!r} takes images of 3 channels, IMAGE_CHANNEL_COUNT is "
                          f"{config.IMAGE_CHANNEL_COUNT}; use 'resnet50', 'resnet101' or a callable")
-    network = build_application(name, size=PROBE_SIZE)
-    features = keras.Model(network.input, _last_of_each_stride(network), name=network.name)
+    features = build_features(name)
 
     def clone(layer):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -70,9 +71,31 @@ def application_graph(input_image, config):
     return list(features(ApplicationInput(name, config.MEAN_PIXEL, name="preprocessing")(input_image)))
 
 
-def build_application(name, weights=None, size=None):
-    """The network without its classifier; ``size`` px makes its input square and fixed."""
-    return getattr(keras.applications, name)(include_top=False, weights=weights, input_shape=(size, size, 3))
+def build_features(name, weights=None):
+    """A network of ``keras.applications`` cut off at [C2, C3, C4, C5], with its random or "imagenet" weights."""
+    network = getattr(keras.applications, name)(include_top=False, weights=weights,
+                                                input_shape=(PROBE_SIZE, PROBE_SIZE, 3))
+    return keras.Model(network.input, _last_of_each_stride(network), name=network.name)
+
+
+def application_imagenet_weights(name, folder):
+    """Path of a .h5 file with the ImageNet weights of a ``keras.applications`` backbone.
+
+    Keras downloads its own file, and checks its hash, the first time.
+
+    Raises:
+        OSError: there is no network.
+    """
+    path = os.path.join(folder, f"mrcnn_{name.lower()}_imagenet.h5")
+    if not os.path.exists(path):
+        try:
+            features = build_features(name, weights="imagenet")
+        except Exception as error:  # Keras raises a plain Exception where a download fails
+            raise OSError(f"the ImageNet weights of {name} could not be loaded: {error}") from error
+        image = keras.Input((PROBE_SIZE, PROBE_SIZE, 3))
+        os.makedirs(folder, exist_ok=True)
+        save_h5(keras.Model(image, features(image)), path)
+    return path
 
 
 def _last_of_each_stride(network):

@@ -1,0 +1,86 @@
+"""MaskPrediction: a 1x1 convolution on the real rows, put back into the batch."""
+
+import cases
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mrcnn.layers.mask import MaskPrediction
+from mrcnn.ops.rows import head_rows
+
+SIDE, DEPTH = 4, 3
+
+
+def built_layer(compact=False):
+    layer = MaskPrediction(cases.CLASSES, compact=compact)
+    layer.build([(None, SIDE, SIDE, DEPTH), (None, None)])
+    random = np.random.RandomState(0)
+    layer.set_weights([cases.normal(random, 1, 1, DEPTH, cases.CLASSES), cases.normal(random, cases.CLASSES)])
+    return layer
+
+
+def predict(layer, features):
+    kernel, bias = layer.get_weights()
+    return 1 / (1 + np.exp(-(features.astype(np.float64) @ kernel[0, 0] + bias)))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_against_the_formula(batch, dtype):
+    features, ids = cases.mask_inputs(np.random.RandomState(batch), batch, 5)
+    layer = built_layer()
+    expected = np.zeros((batch, 5, SIDE, SIDE, cases.CLASSES))
+    expected[ids > 0] = predict(layer, features)
+    np.testing.assert_allclose(layer([features, ids.astype(dtype)]), expected, atol=1e-6)
+
+
+def test_the_compact_rows_are_the_batchs():
+    features, ids = cases.mask_inputs(np.random.RandomState(1), 2, 5)
+    batch, rows = built_layer(compact=True)([features, ids])
+    np.testing.assert_array_equal(batch.numpy()[ids > 0], rows)
+    np.testing.assert_array_equal(batch, built_layer()([features, ids]))
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_no_object_at_all(compact):
+    """`head_rows` then gives one row, so that the head is never empty; its mask goes nowhere."""
+    ids = np.zeros((2, 5), np.int32)
+    features = tf.Variable(np.ones((len(head_rows(ids)), SIDE, SIDE, DEPTH), np.float32))
+    layer = built_layer(compact)
+    with tf.GradientTape() as tape:
+        output = layer([features, ids])
+        batch = output[0] if compact else output
+        total = tf.reduce_sum(batch)
+    np.testing.assert_array_equal(batch, np.zeros((2, 5, SIDE, SIDE, cases.CLASSES)))
+    for gradient in tape.gradient(total, [features, layer.kernel.value, layer.bias.value]):
+        assert not tf.convert_to_tensor(gradient).numpy().any()
+    if compact:
+        np.testing.assert_allclose(output[1], predict(layer, features.numpy()), atol=1e-6)
+
+
+def test_every_row_an_object():
+    features = cases.normal(np.random.RandomState(2), 6, SIDE, SIDE, DEPTH)
+    layer = built_layer()
+    masks = layer([features, np.ones((2, 3), np.int32)])
+    np.testing.assert_allclose(masks, predict(layer, features).reshape(masks.shape), atol=1e-6)
+
+
+def test_weights_are_a_convolutions():
+    layer = built_layer()
+    assert isinstance(layer, keras.layers.Conv2D)
+    assert [variable.name for variable in layer.weights] == ["kernel", "bias"]
+    assert layer.supports_jit is False
+
+
+def test_it_trains():
+    layer, tensors = built_layer(), cases.symbolic(cases.mask_inputs(np.random.RandomState(3), 2, 5))
+    features, ids = cases.mask_inputs(np.random.RandomState(3), 2, 5)
+    assert layer(tensors).shape == (None, 5, SIDE, SIDE, cases.CLASSES)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer([features, ids]))
+    chance = predict(layer, features)
+    slope = chance * (1 - chance)
+    kernel, bias = tape.gradient(total, [layer.kernel.value, layer.bias.value])
+    np.testing.assert_allclose(kernel[0, 0], np.einsum("nhwd,nhwc->dc", features, slope), atol=1e-4)
+    np.testing.assert_allclose(bias, slope.sum(axis=(0, 1, 2)), atol=1e-4)
