@@ -54,7 +54,8 @@ def imports(quick, repeats):
     medians = {name: statistics.median(values) for name, values in times.items()}
     # the memory of this process, which imports nothing, would mislead
     return {"peak_bytes": None, "first_call": first, "seconds": medians["mrcnn.model"],
-            "times": times["mrcnn.model"], "tensorflow_times": times["tensorflow"], "tensorflow_seconds": medians["tensorflow"],
+            "times": times["mrcnn.model"], "tensorflow_times": times["tensorflow"],
+            "tensorflow_seconds": medians["tensorflow"],
             "beyond_tensorflow_seconds": medians["mrcnn.model"] - medians["tensorflow"]}
 
 

@@ -35,8 +35,8 @@ def main(arguments=None):
         print("\n".join(cases.CASES))
         return 0
     trees = {"this": ROOT, **({"other": options.against} if options.against else {})}
-    report = {"machine": machine(), "quick": options.quick, "trees": {name: version(tree) for name, tree in trees.items()},
-              "results": {name: {} for name in trees}}
+    report = {"machine": machine(), "quick": options.quick,
+              "trees": {name: version(tree) for name, tree in trees.items()}, "results": {name: {} for name in trees}}
     if not options.quick and report["machine"]["load_average"] > BUSY_SHARE * os.cpu_count():
         print(f"Warning: the load average is {report['machine']['load_average']:.1f}; other programs are running, so "
               "times will be too long", file=sys.stderr)
@@ -47,7 +47,8 @@ def main(arguments=None):
             result = run_case(name, folder, options.quick)
             failed |= "error" in result
             report["results"][tree][name] = result
-            print(f"{name} ({tree}): " + (result.get("error") or f"{result['seconds']:.4g} s"), file=sys.stderr, flush=True)
+            said = result.get("error") or f"{result['seconds']:.4g} s"
+            print(f"{name} ({tree}): {said}", file=sys.stderr, flush=True)
             add_shares(report["results"])
             if options.output:
                 options.output.write_text(json.dumps(report, indent=1))
@@ -99,9 +100,9 @@ def add_shares(results):
     share_of_convolution and share_of_matmul refer to the version's own setting of oneDNN,
     share_of_best_convolution to the best convolution measured under any setting.
     """
-    rates = {tree: [rows[name] for name in cases.RATES if "rates" in rows.get(name, {})] for tree, rows in results.items()}
-    best = max((_convolution(row) for rows in rates.values() for row in rows), default=None)
-    for tree, rows in results.items():
+    measured = [rows[name] for rows in results.values() for name in cases.RATES if "rates" in rows.get(name, {})]
+    best = max(map(_convolution, measured), default=None)
+    for rows in results.values():
         own = [rows[name] for name in ("rates", "rates-at-end") if "rates" in rows.get(name, {})]
         for row in rows.values():
             if own and "gflop_per_second" in row:
@@ -132,13 +133,12 @@ def table(report):
         if len(times) == 2 and all(times):
             rows.append(("  other / this", "", f"{times[1] / times[0]:.2f}", *[""] * (len(COLUMNS) - 3)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:])), row[-1]])
-             for row in rows]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:]), row[-1]]) for row in rows]
     if report["quick"]:
         lines.insert(0, "--quick: tiny sizes, these figures say nothing about speed")
     versions = ", ".join(f"{tree}: {commit}" for tree, commit in report["trees"].items())
-    return "\n".join(line.rstrip() for line in [*lines, "", f"{report['machine']['cpu']}, "
-                                                f"{report['machine']['cores']} cores; {versions}"])
+    lines += ["", f"{report['machine']['cpu']}, {report['machine']['cores']} cores; {versions}"]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _cells(result):
@@ -187,7 +187,9 @@ def version(tree):
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = git("rev-parse", "--short", "HEAD")
-    return "no git checkout" if commit is None else commit + ("+" if git("status", "--porcelain", "--", "mrcnn") else "")
+    if commit is None:
+        return "no git checkout"
+    return commit + ("+" if git("status", "--porcelain", "--", "mrcnn") else "")
 
 
 if __name__ == "__main__":

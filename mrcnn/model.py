@@ -19,6 +19,7 @@ from mrcnn.data.meta import compose_image_meta, parse_image_meta  # noqa: F401
 from mrcnn.data.pipeline import data_generator  # noqa: F401
 from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
 from mrcnn.data.samples import load_image_gt  # noqa: F401
+from mrcnn.distribution import SGD, device_strategy, scope
 from mrcnn.download import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 from mrcnn.graph_functions import *  # noqa: F401, F403
 from mrcnn.inference import batches_of_one_shape, mold, mold_inputs, results, unmold_detections
@@ -77,12 +78,13 @@ class MaskRCNN:
     def build(self, mode, config):
         """A new Keras model for a mode and a config; see `network.assemble`."""
         config.validate()
-        if config.GPU_COUNT > 1:
-            raise ValueError(f"GPU_COUNT is {config.GPU_COUNT}: this version trains on one device; set it to 1 and "
-                             f"IMAGES_PER_GPU to {config.BATCH_SIZE}")
         if config.SEED is not None:
             keras.utils.set_random_seed(config.SEED)
-        return training_model(config) if mode == "training" else inference_model(config)
+        if mode == "inference":
+            return inference_model(config)
+        self._strategy = device_strategy(config.GPU_COUNT) if config.GPU_COUNT > 1 else None
+        with scope(self._strategy):
+            return training_model(config)
 
     # === Files ===
 
@@ -129,10 +131,16 @@ class MaskRCNN:
     # === Training ===
 
     def compile(self, learning_rate, momentum):
-        """Make the optimizer: SGD whose gradients are clipped by their common norm."""
-        optimizer = keras.optimizers.SGD(learning_rate, momentum, global_clipnorm=self.config.GRADIENT_CLIP_NORM)
-        # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
-        self.keras_model.compile(optimizer, jit_compile=False)
+        """Make the optimizer: SGD whose gradients are clipped by their common norm.
+
+        Layers that an earlier call trained too keep their momentum.
+        """
+        model, earlier = self.keras_model, getattr(self.keras_model, "optimizer", None)
+        with scope(self._strategy):
+            optimizer = SGD(learning_rate, momentum, global_clipnorm=self.config.GRADIENT_CLIP_NORM)
+            # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
+            model.compile(optimizer, jit_compile=False)
+            training.keep_slots(earlier, optimizer, model.trainable_variables)
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
         """Train the layers whose names match, freeze the others."""

@@ -70,6 +70,23 @@ def set_trainable(model, pattern):
     return trained
 
 
+# === Optimizer ===
+
+def keep_slots(old, new, variables):
+    """Build an optimizer, with the momentum that an earlier one had for the same variables.
+
+    Args:
+        old: the earlier optimizer, or None.
+        new: a new optimizer of the same kind.
+        variables: those that are now to be trained.
+    """
+    new.build(variables)
+    known = {slot.name: slot for slot in old.variables} if old is not None else {}
+    for slot in new.variables:
+        if slot is not new.iterations and slot is not new._learning_rate and slot.name in known:
+            slot.assign(known[slot.name])
+
+
 # === Data ===
 
 class TrainingData(keras.utils.PyDataset):

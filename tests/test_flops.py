@@ -6,9 +6,9 @@ from pathlib import Path
 import keras
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
-from benchmarks import flops  # noqa: E402
+import flops  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
 from mrcnn.layers.mask import MaskPrediction  # noqa: E402
 from mrcnn.network.assemble import inference_model, training_model  # noqa: E402

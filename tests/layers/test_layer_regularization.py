@@ -39,7 +39,8 @@ REGULARISED = ("conv", "depthwise", "deconv", "mask", "dense")
 
 def test_the_penalty_is_rate_times_sum_of_squares_over_size():
     weight = np.random.RandomState(0).normal(size=(3, 3, 4, 8)).astype(np.float32)
-    np.testing.assert_allclose(MeanL2(RATE)(weight), RATE * np.sum(np.square(weight, dtype=np.float64)) / 288, rtol=1e-6)
+    expected = RATE * np.sum(np.square(weight, dtype=np.float64)) / weight.size
+    np.testing.assert_allclose(MeanL2(RATE)(weight), expected, rtol=1e-6)
 
 
 def test_kernels_and_biases_of_all_layers_and_no_scales(model):

@@ -61,7 +61,8 @@ def test_masks_of_the_whole_image():
     assert targets.masks.any()
 
 
-@pytest.mark.parametrize("count, ratio", [(1, 0.33), (2, 0.33), (4, 0.33), (10, 0.5), (10, 1.0), (200, 0.33), (7, 0.25)])
+@pytest.mark.parametrize("count, ratio", [
+    (1, 0.33), (2, 0.33), (4, 0.33), (10, 0.5), (10, 1.0), (200, 0.33), (7, 0.25)])
 def test_any_number_of_rois(count, ratio):
     check(material(5, 2), count=count, positive_ratio=ratio)
 

@@ -1,0 +1,63 @@
+"""What importing costs, and that imports run one way."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "mrcnn"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path):
+    """Names of all modules a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def test_settings_and_data_import_no_tensorflow():
+    """So that a script can check its data, and a worker process start, in a moment."""
+    modules = ["mrcnn.config"] + [module_name(path) for path in FILES if "data" in path.relative_to(PACKAGE).parts]
+    assert len(modules) > 8
+    script = (f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nimport importlib\n"
+              f"for name in {modules!r}:\n"
+              "    importlib.import_module(name)\n"
+              "    heavy = {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)\n"
+              "    assert not heavy, (name, heavy)\n")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("folder, forbidden", [
+    ("ops", ("keras", "mrcnn.layers", "mrcnn.network", "mrcnn.data", "mrcnn.training")),
+    ("layers", ("mrcnn.network", "mrcnn.data", "mrcnn.training")),
+    ("data", ("tensorflow", "keras", "mrcnn.layers", "mrcnn.network", "mrcnn.training")),
+    ("network", ("mrcnn.data", "mrcnn.training")),
+])
+def test_imports_run_one_way(folder, forbidden):
+    for path in (PACKAGE / folder).rglob("*.py"):
+        wrong = {name for name in imported(path) for start in forbidden
+                 if name == start or name.startswith(start + ".")}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_nothing_imports_the_faces():
+    """model.py and utils.py are for users."""
+    for path in FILES:
+        wrong = imported(path) & {"mrcnn.model", "mrcnn.utils"}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
