@@ -6,9 +6,9 @@ original worked on one image, so does the function here.
 
 import tensorflow as tf
 
-from mrcnn.ops import boxes, losses
+from mrcnn.ops import boxes as box_ops
+from mrcnn.ops import losses
 from mrcnn.ops.boxes import apply_box_deltas as apply_box_deltas_graph
-from mrcnn.ops.boxes import box_refinement as box_refinement_graph
 from mrcnn.ops.boxes import denorm_boxes as denorm_boxes_graph
 from mrcnn.ops.boxes import norm_boxes as norm_boxes_graph
 from mrcnn.ops.boxes import pairwise_iou as overlaps_graph
@@ -25,9 +25,14 @@ __all__ = [
 ]
 
 
-def clip_boxes_graph(boxes_, window):
+def box_refinement_graph(box, gt_box):
+    """See `ops.boxes.box_refinement`."""
+    return box_ops.box_refinement(box, gt_box)
+
+
+def clip_boxes_graph(boxes, window):
     """Clip boxes [n, 4] to a window [4]."""
-    return boxes.clip_boxes(boxes_, window)
+    return box_ops.clip_boxes(boxes, window)
 
 
 def log2_graph(x):
@@ -35,10 +40,10 @@ def log2_graph(x):
     return tf.math.log(x) / tf.math.log(2.0)
 
 
-def trim_zeros_graph(boxes_, name="trim_zeros"):
+def trim_zeros_graph(boxes, name="trim_zeros"):
     """Rows of [n, 4] that are not all zero, and bool [n] that says which they are."""
-    non_zeros = boxes.is_box(boxes_)
-    return tf.boolean_mask(boxes_, non_zeros, name=name), non_zeros
+    non_zeros = box_ops.is_box(boxes)
+    return tf.boolean_mask(boxes, non_zeros, name=name), non_zeros
 
 
 def batch_pack_graph(x, counts, num_rows):

@@ -195,6 +195,7 @@ class MaskRCNN:
         self.set_trainable(training.STAGES.get(layers, layers), verbose=0)
         self.compile(learning_rate, config.LEARNING_MOMENTUM)
         callbacks = [
+            training.CountEpochs(data),
             training.StopOnBadLoss(data),
             training.WeightsCheckpoint(self.checkpoint_path),
             keras.callbacks.CSVLogger(os.path.join(self.log_dir, "losses.csv"), append=True),

@@ -96,7 +96,7 @@ class TrainingData(keras.utils.PyDataset):
         batches: `data.pipeline.TrainingBatches`.
         steps: batches of an epoch.
         dtypes: of the model's inputs.
-        epoch: epochs already trained: the data go on where they ended.
+        epoch: epochs already trained: the data go on where they ended. `CountEpochs` keeps it up.
         repeat: whether every epoch has the same batches, as for validation.
         workers: threads that prepare batches; never processes, for a fork of a process in
             which TensorFlow has started may hang.
@@ -122,17 +122,31 @@ class TrainingData(keras.utils.PyDataset):
         arrays = self.batches.batch(self.first() + step)
         return (tuple(np.asarray(array, dtype) for array, dtype in zip(arrays, self.dtypes)),)
 
-    def on_epoch_end(self):
-        self.epoch += 1
-
 
 def training_data(model, dataset, config, steps, epoch=0, repeat=False, workers=1, **options):
     """`TrainingData` of a dataset for a training model; options as of `TrainingBatches`."""
     batches = TrainingBatches(dataset, config, **options)
-    return TrainingData(batches, steps, [tensor.dtype for tensor in model.inputs], epoch, repeat, workers)
+    # Keras averages a first batch over the devices, which TensorFlow cannot do with bool
+    dtypes = ["uint8" if tensor.dtype == "bool" else tensor.dtype for tensor in model.inputs]
+    return TrainingData(batches, steps, dtypes, epoch, repeat, workers)
 
 
-# === After each epoch ===
+# === Before and after each epoch ===
+
+class CountEpochs(keras.callbacks.Callback):
+    """Tell the `TrainingData` which epoch begins.
+
+    Its own ``on_epoch_end`` would not do: ``fit`` calls that once before the first epoch too,
+    after a look at the data.
+    """
+
+    def __init__(self, data):
+        super().__init__()
+        self.data = data
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.data.epoch = epoch
+
 
 class WeightsCheckpoint(keras.callbacks.Callback):
     """Write the weights after every epoch, in the layout of the published files.
@@ -159,16 +173,12 @@ class StopOnBadLoss(keras.callbacks.Callback):
     def __init__(self, data):
         super().__init__()
         self.data = data
-        self.batch_number = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.first = self.data.first()
 
     def on_train_batch_end(self, batch, logs=None):
         bad = {name: float(value) for name, value in (logs or {}).items() if not np.isfinite(value)}
         if bad:
-            dataset = self.data.batches.dataset
-            images = [dataset.image_info[image]["id"] for image in self.data.batches.image_ids(self.first + batch)]
+            batches = self.data.batches
+            images = [batches.dataset.image_info[image]["id"] for image in batches.image_ids(self.data.first() + batch)]
             raise FloatingPointError(
                 f"{bad} in step {batch + 1} of the epoch, on the images {images}. Lower LEARNING_RATE, and look at "
                 "these images' boxes and masks. The weights of the last whole epoch are kept")

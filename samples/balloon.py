@@ -198,6 +198,9 @@ def make_config(args, detecting):
         BACKBONE = args.backbone
         IMAGE_MAX_DIM = args.size
         IMAGE_MIN_DIM = min(BalloonConfig.IMAGE_MIN_DIM, args.size)
+        # objects shrink with the images, so anchors must too
+        RPN_ANCHOR_SCALES = tuple(scale * args.size // BalloonConfig.IMAGE_MAX_DIM
+                                  for scale in BalloonConfig.RPN_ANCHOR_SCALES)
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", BalloonConfig.STEPS_PER_EPOCH)
         if detecting:

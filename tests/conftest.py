@@ -14,6 +14,16 @@ def keras_policy():
 
 
 @pytest.fixture
+def eagerly():
+    """Run Keras' steps without a graph: for one or two of them a graph takes longer to make than to run."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def rectangles():
     """Six images of 64 px with rectangles of two classes."""
     from tiny import Rectangles

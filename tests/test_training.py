@@ -1,4 +1,4 @@
-"""Training in stages: losses, files, resuming, determinism, and what stops it."""
+"""Training in stages: losses, files, resuming, determinism, and the NaN that stops it."""
 
 import csv
 import os
@@ -6,14 +6,11 @@ import os
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from mrcnn.data.dataset import Dataset
-from mrcnn.data.samples import SampleError
 from mrcnn.h5_format import read_h5
 from mrcnn.model import MaskRCNN
-from mrcnn.training import STAGES, StopOnBadLoss, TrainingData, set_trainable, training_data
-from tiny import Rectangles, TinyConfig, tiny_config, values
+from mrcnn.training import STAGES, CountEpochs, StopOnBadLoss, TrainingData, set_trainable, training_data
+from tiny import Rectangles, tiny_config, values
 
 LOSSES = ["rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"]
 KEYS = {"loss", *LOSSES}
@@ -35,14 +32,6 @@ class Recorder(keras.callbacks.Callback):
 def momenta(model):
     return {weight.path: momentum.numpy()
             for weight, momentum in zip(model.trainable_variables, model.optimizer.momentums, strict=True)}
-
-
-@pytest.fixture
-def eagerly():
-    """A single step is not worth a graph."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
@@ -154,26 +143,29 @@ def weight_decay(model, rate):
                if weight.name in ("kernel", "bias"))
 
 
-def test_losses_are_weighted_and_not_doubled_by_a_second_call(tmp_path):
+def test_losses_are_weighted_and_not_doubled_by_a_second_call(tmp_path, eagerly):
     weights = {"rpn_class_loss": 3.0, "rpn_bbox_loss": 0.0, "mrcnn_class_loss": 0.5}  # others count 1
     config = tiny_config(LOSS_WEIGHTS=weights, WEIGHT_DECAY=0.7, STEPS_PER_EPOCH=1)
     model, data = MaskRCNN("training", config, str(tmp_path)), Rectangles(2)
-    batch = training_data(model.keras_model, data, config, 1)[0][0]
-    plain = dict(zip(model.keras_model.output_names, model.keras_model(list(batch))))
-    # at a learning rate of 0 the weights stay, and two images give the same batch in any order
+    batches = training_data(model.keras_model, data, config, 3)
+    plain = [dict(zip(model.keras_model.output_names, model.keras_model(list(batches[number][0]))))
+             for number in range(3)]
+    # at a learning rate of 0 the weights stay; the RPN's losses do not depend on which RoIs are drawn
     calls = [model.train(data, data, 0.0, epoch, layers, verbose=0).history
              for epoch, layers in ((1, "heads"), (2, "all"), (3, "all"))]
     for number, history in enumerate(calls):
         logs = {key: value[0] for key, value in history.items()}
-        for prefix in ("", "val_"):
-            assert logs[prefix + "rpn_class_loss"] == pytest.approx(3 * float(plain["rpn_class_loss"]), rel=1e-4)
-            assert logs[prefix + "rpn_bbox_loss"] == 0
+        # the epochs go on in the training data and begin again in the validation data
+        for prefix, outputs in (("", plain[number]), ("val_", plain[0])):
+            assert logs[prefix + "rpn_class_loss"] == pytest.approx(3 * float(outputs["rpn_class_loss"]), rel=1e-4)
+            assert logs[prefix + "rpn_bbox_loss"] == 0 < float(outputs["rpn_bbox_loss"])
         set_trainable(model.keras_model, STAGES["heads" if number == 0 else "all"])
         expected = sum(logs[name] for name in LOSSES) + weight_decay(model.keras_model, 0.7)
         assert logs["loss"] == pytest.approx(expected, rel=1e-4)
         assert logs["val_loss"] == pytest.approx(sum(logs["val_" + name] for name in LOSSES)
                                                  + weight_decay(model.keras_model, 0.7), rel=1e-4)
-    assert float(plain["rpn_bbox_loss"]) > 0 and weight_decay(model.keras_model, 0.7) > 0.1
+    assert weight_decay(model.keras_model, 0.7) > 0.1
+    assert float(plain[0]["rpn_class_loss"]) != pytest.approx(float(plain[1]["rpn_class_loss"]), rel=1e-3)
 
 
 class Poison(keras.callbacks.Callback):
@@ -189,7 +181,7 @@ class Poison(keras.callbacks.Callback):
             bias.assign(bias * np.nan)
 
 
-def test_nan_stops_and_names_the_images(tmp_path):
+def test_nan_stops_and_names_the_images(tmp_path, eagerly):
     config = tiny_config(IMAGES_PER_GPU=2, STEPS_PER_EPOCH=2)
     data = Rectangles(8)
     model = MaskRCNN("training", config, str(tmp_path))
@@ -238,26 +230,30 @@ def test_training_data_counts_on():
     first = data[1]
     assert len(first) == 1 and [array.dtype for array in first[0]] == [np.float32, bool]
     seen = [int(data[step][0][0][0, 0]) for step in range(3)]
-    data.on_epoch_end()
+    CountEpochs(data).on_epoch_begin(3)
     assert seen + [int(data[step][0][0][0, 0]) for step in range(3)] == [6, 7, 8, 9, 10, 11]
 
 
 def test_validation_data_are_the_same_every_epoch():
     data = TrainingData(_Batches(tiny_config()), 2, ["float32", "bool"], repeat=True)
     first = [data[step][0][0] for step in range(2)]
-    data.on_epoch_end()
+    CountEpochs(data).on_epoch_begin(1)
     np.testing.assert_array_equal(first, [data[step][0][0] for step in range(2)])
 
 
 def test_seed_makes_runs_alike(tmp_path):
     def train(seed):
-        model = MaskRCNN("training", tiny_config(SEED=seed, STEPS_PER_EPOCH=3), str(tmp_path))
+        # one step: later ones may differ by rounding, which the choice of proposals makes larger;
+        # random regions, because an untrained RPN may find nothing to choose from
+        config = tiny_config(SEED=seed, STEPS_PER_EPOCH=1, USE_RPN_ROIS=False)
+        model = MaskRCNN("training", config, str(tmp_path))
         history = model.train(Rectangles(5), None, 0.01, 1, "all", workers=2, verbose=0)
         return history.history, values(model.keras_model)
 
     (first, first_weights), (second, second_weights) = train(3), train(3)
     for key in KEYS:
         np.testing.assert_allclose(first[key], second[key], rtol=1e-4, err_msg=key)
+        assert first[key][0] > 0
     for name, value in first_weights.items():
         np.testing.assert_allclose(value, second_weights[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
@@ -323,121 +319,12 @@ def test_mixed_precision_trains(tmp_path, eagerly):
     assert np.mean([not np.array_equal(before[name], after[name]) for name in before if "moving" not in name]) > 0.8
 
 
-# === What is wrong with the data or the call ===
+# === Which layers train ===
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     return MaskRCNN("training", tiny_config(), str(tmp_path_factory.mktemp("logs")))
 
-
-class Wrong(Rectangles):
-    """Rectangles with one thing wrong, with every image from a number on."""
-
-    def __init__(self, fault, start=0, count=4):
-        self.fault, self.start = fault, start
-        super().__init__(count)
-
-    def load_image(self, image_id):
-        picture = super().load_image(image_id)
-        if image_id < self.start:
-            return picture
-        if self.fault == "nan":
-            return np.where(picture > 200, np.nan, picture)
-        if self.fault == "channels":
-            return np.concatenate([picture, picture], axis=2)
-        return picture
-
-    def load_mask(self, image_id):
-        masks, class_ids = super().load_mask(image_id)
-        if image_id < self.start:
-            return masks, class_ids
-        if self.fault == "mask size":
-            masks = masks[:-1]
-        elif self.fault == "class id":
-            class_ids = class_ids + 5
-        elif self.fault == "count":
-            class_ids = np.append(class_ids, 1)
-        elif self.fault == "no objects":
-            masks, class_ids = masks[..., :0], class_ids[:0]
-        elif self.fault == "crash":
-            raise KeyError("polygon")
-        return masks, class_ids
-
-
-@pytest.mark.parametrize("fault, message", [
-    ("mask size", r"picture\d.*63 x 64 pixels.*64 x 64"),
-    ("class id", r"picture\d.*class id [67] is out of range.*1 to 2"),
-    ("count", r"picture\d.*[12] masks but class ids of shape"),
-    ("nan", r"picture\d.*NaN"),
-    ("channels", r"picture\d.*6 channels"),
-    ("crash", r"picture\d.*polygon"),
-])
-def test_faults_name_the_image(untrained, fault, message):
-    with pytest.raises(SampleError, match=message):
-        untrained.train(Wrong(fault), None, 0.01, 1, "all", verbose=0)
-
-
-def test_a_fault_in_a_later_batch_names_the_image_too(tmp_path):
-    model = MaskRCNN("training", tiny_config(IMAGES_PER_GPU=1, STEPS_PER_EPOCH=40), str(tmp_path))
-    data = Wrong("mask size", start=39, count=40)
-    with pytest.raises(Exception, match=r"picture39.*63 x 64 pixels"):
-        model.train(data, None, 0.01, 1, "heads", verbose=0)
-
-
-def test_dataset_without_objects(untrained):
-    with pytest.raises(ValueError, match="No image of Wrong has an object"):
-        untrained.train(Wrong("no objects"), None, 0.01, 1, "all", verbose=0)
-
-
-@pytest.mark.parametrize("position", [0, 1], ids=["training", "validation"])
-def test_dataset_without_images(untrained, position):
-    sets = [Rectangles(4), Rectangles(4)]
-    sets[position] = Rectangles(0)
-    with pytest.raises(ValueError, match="Rectangles has no images: add_image.*prepare"):
-        untrained.train(*sets, 0.01, 1, "all", verbose=0)
-
-
-def test_other_number_of_classes(untrained):
-    data = Rectangles(4)
-    data.add_class("rectangles", 3, "green")
-    data.prepare()
-    with pytest.raises(ValueError, match="NUM_CLASSES is 3 but Rectangles has 4 classes.*background"):
-        untrained.train(data, None, 0.01, 1, "all", verbose=0)
-
-
-def test_missing_image_file(untrained, tmp_path):
-    class Files(Dataset):
-        load_mask = Rectangles.load_mask
-
-    data = Files()
-    for class_id, name in enumerate(("red", "blue"), 1):
-        data.add_class("photos", class_id, name)
-    data.add_image("photos", 17, str(tmp_path / "gone.jpg"), size=(64, 64), objects=[(1, 5, 5, 30, 30)])
-    data.prepare()
-    with pytest.raises(SampleError, match=r"id 17.*Image file not found: .*gone\.jpg"):
-        untrained.train(data, None, 0.01, 1, "all", verbose=0)
-
-
-def test_images_of_other_sizes(tmp_path):
-    model = MaskRCNN("training", tiny_config(IMAGE_RESIZE_MODE="none"), str(tmp_path))
-    with pytest.raises(SampleError, match=r"\(64, 128, 3\) after IMAGE_RESIZE_MODE 'none'.*\(64, 64, 3\).*'square'"):
-        model.train(Rectangles(4, size=(64, 128)), None, 0.01, 1, "all", verbose=0)
-
-
-def test_layers_that_match_nothing(untrained):
-    with pytest.raises(ValueError, match=r"layers='head' matches no layer.*'heads'.*mrcnn_\.\*"):
-        untrained.train(Rectangles(4), None, 0.01, 1, "head", verbose=0)
-
-
-def test_a_name_is_needed(tmp_path):
-    class Nameless(TinyConfig):
-        NAME = None
-
-    with pytest.raises(ValueError, match="NAME is None"):
-        MaskRCNN("training", Nameless(), str(tmp_path)).train(Rectangles(4), None, 0.01, 1, "all", verbose=0)
-
-
-# === Which layers train ===
 
 def test_set_trainable_by_names(untrained, capsys):
     untrained.set_trainable(r"rpn_class_raw|fpn_p2")

@@ -1,0 +1,21 @@
+"""The samples are scripts in a folder, not a package: load them by their path."""
+
+import importlib.util
+from pathlib import Path
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
+# what makes the samples' networks tiny
+TINY = {
+    "TOP_DOWN_PYRAMID_SIZE": 16, "RPN_CONV_CHANNELS": 32, "FPN_CLASSIF_FC_LAYERS_SIZE": 32, "MASK_HEAD_CHANNELS": 16,
+    "RPN_ANCHOR_SCALES": (8, 16, 32, 48, 64), "RPN_TRAIN_ANCHORS_PER_IMAGE": 32, "POST_NMS_ROIS_TRAINING": 60,
+    "POST_NMS_ROIS_INFERENCE": 30, "TRAIN_ROIS_PER_IMAGE": 20, "DETECTION_MAX_INSTANCES": 10, "IMAGES_PER_GPU": 2,
+    "VALIDATION_STEPS": 1}
+
+
+def load(name):
+    """A new module of samples/<name>.py."""
+    spec = importlib.util.spec_from_file_location(f"sample_{name}", SAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

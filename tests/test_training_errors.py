@@ -1,0 +1,121 @@
+"""What is wrong with a data set or a call of ``train``: one clear error each."""
+
+import numpy as np
+import pytest
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.samples import SampleError
+from mrcnn.model import MaskRCNN
+from tiny import Rectangles, TinyConfig, tiny_config
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    return MaskRCNN("training", tiny_config(), str(tmp_path_factory.mktemp("logs")))
+
+
+class Wrong(Rectangles):
+    """Rectangles with one thing wrong, with every image from a number on."""
+
+    def __init__(self, fault, start=0, count=4):
+        self.fault, self.start = fault, start
+        super().__init__(count)
+
+    def load_image(self, image_id):
+        picture = super().load_image(image_id)
+        if image_id < self.start:
+            return picture
+        if self.fault == "nan":
+            return np.where(picture > 200, np.nan, picture)
+        if self.fault == "channels":
+            return np.concatenate([picture, picture], axis=2)
+        return picture
+
+    def load_mask(self, image_id):
+        masks, class_ids = super().load_mask(image_id)
+        if image_id < self.start:
+            return masks, class_ids
+        if self.fault == "mask size":
+            masks = masks[:-1]
+        elif self.fault == "class id":
+            class_ids = class_ids + 5
+        elif self.fault == "count":
+            class_ids = np.append(class_ids, 1)
+        elif self.fault == "no objects":
+            masks, class_ids = masks[..., :0], class_ids[:0]
+        elif self.fault == "crash":
+            raise KeyError("polygon")
+        return masks, class_ids
+
+
+@pytest.mark.parametrize("fault, message", [
+    ("mask size", r"picture\d.*63 x 64 pixels.*64 x 64"),
+    ("class id", r"picture\d.*class id [67] is out of range.*1 to 2"),
+    ("count", r"picture\d.*[12] masks but class ids of shape"),
+    ("nan", r"picture\d.*NaN"),
+    ("channels", r"picture\d.*6 channels"),
+    ("crash", r"picture\d.*polygon"),
+])
+def test_faults_name_the_image(untrained, fault, message):
+    with pytest.raises(SampleError, match=message):
+        untrained.train(Wrong(fault), None, 0.01, 1, "all", verbose=0)
+
+
+def test_a_fault_in_a_later_batch_names_the_image_too(tmp_path):
+    model = MaskRCNN("training", tiny_config(IMAGES_PER_GPU=1, STEPS_PER_EPOCH=40), str(tmp_path))
+    data = Wrong("mask size", start=39, count=40)
+    with pytest.raises(Exception, match=r"picture39.*63 x 64 pixels"):
+        model.train(data, None, 0.01, 1, "heads", verbose=0)
+
+
+def test_dataset_without_objects(untrained):
+    with pytest.raises(ValueError, match="No image of Wrong has an object"):
+        untrained.train(Wrong("no objects"), None, 0.01, 1, "all", verbose=0)
+
+
+@pytest.mark.parametrize("position", [0, 1], ids=["training", "validation"])
+def test_dataset_without_images(untrained, position):
+    sets = [Rectangles(4), Rectangles(4)]
+    sets[position] = Rectangles(0)
+    with pytest.raises(ValueError, match="Rectangles has no images: add_image.*prepare"):
+        untrained.train(*sets, 0.01, 1, "all", verbose=0)
+
+
+def test_other_number_of_classes(untrained):
+    data = Rectangles(4)
+    data.add_class("rectangles", 3, "green")
+    data.prepare()
+    with pytest.raises(ValueError, match="NUM_CLASSES is 3 but Rectangles has 4 classes.*background"):
+        untrained.train(data, None, 0.01, 1, "all", verbose=0)
+
+
+def test_missing_image_file(untrained, tmp_path):
+    class Files(Dataset):
+        load_mask = Rectangles.load_mask
+
+    data = Files()
+    for class_id, name in enumerate(("red", "blue"), 1):
+        data.add_class("photos", class_id, name)
+    data.add_image("photos", 17, str(tmp_path / "gone.jpg"), size=(64, 64), objects=[(1, 5, 5, 30, 30)])
+    data.prepare()
+    with pytest.raises(SampleError, match=r"id 17.*Image file not found: .*gone\.jpg"):
+        untrained.train(data, None, 0.01, 1, "all", verbose=0)
+
+
+def test_images_of_other_sizes(tmp_path):
+    model = MaskRCNN("training", tiny_config(IMAGE_RESIZE_MODE="none"), str(tmp_path))
+    with pytest.raises(SampleError, match=r"\(64, 128, 3\) after IMAGE_RESIZE_MODE 'none'.*\(64, 64, 3\).*'square'"):
+        model.train(Rectangles(4, size=(64, 128)), None, 0.01, 1, "all", verbose=0)
+
+
+def test_layers_that_match_nothing(untrained):
+    with pytest.raises(ValueError, match=r"layers='head' matches no layer.*'heads'.*mrcnn_\.\*"):
+        untrained.train(Rectangles(4), None, 0.01, 1, "head", verbose=0)
+
+
+def test_a_name_is_needed(tmp_path):
+    class Nameless(TinyConfig):
+        NAME = None
+
+    with pytest.raises(ValueError, match="NAME is None"):
+        MaskRCNN("training", Nameless(), str(tmp_path)).train(Rectangles(4), None, 0.01, 1, "all", verbose=0)
