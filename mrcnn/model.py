@@ -202,8 +202,9 @@ class MaskRCNN:
             *([keras.callbacks.TensorBoard(self.log_dir, write_graph=False)] if _has("tensorboard") else ()),
             *(custom_callbacks or ()),
         ]
-        history = model.fit(data, initial_epoch=self.epoch, epochs=epochs, validation_data=validation,
-                            callbacks=callbacks, verbose=verbose)
+        with training.own_errors(data, validation):
+            history = model.fit(data, initial_epoch=self.epoch, epochs=epochs, validation_data=validation,
+                                callbacks=callbacks, verbose=verbose)
         self.epoch = max(self.epoch, epochs)
         return history
 

@@ -1,9 +1,11 @@
 """Training: which layers a stage trains, the data that Keras reads, what happens after each epoch."""
 
+import contextlib
 import re
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mrcnn.data.pipeline import TrainingBatches
 from mrcnn.weights import save_h5
@@ -110,6 +112,7 @@ class TrainingData(keras.utils.PyDataset):
         self.dtypes = dtypes
         self.epoch = epoch
         self.repeat = repeat
+        self.error = None  # what a batch ended in, for `own_errors`
 
     def __len__(self):
         return self.steps
@@ -119,8 +122,28 @@ class TrainingData(keras.utils.PyDataset):
         return 0 if self.repeat else self.epoch * self.steps
 
     def __getitem__(self, step):
-        arrays = self.batches.batch(self.first() + step)
+        try:
+            arrays = self.batches.batch(self.first() + step)
+        except Exception as error:
+            self.error = error
+            raise
         return (tuple(np.asarray(array, dtype) for array, dtype in zip(arrays, self.dtypes)),)
+
+
+@contextlib.contextmanager
+def own_errors(*sources):
+    """Raise what ended a batch itself: TensorFlow wraps it in an error of its own, and in its stack.
+
+    Args:
+        sources: `TrainingData`, or None.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        for source in sources:
+            if source is not None and source.error is not None:
+                raise source.error from None
+        raise
 
 
 def training_data(model, dataset, config, steps, epoch=0, repeat=False, workers=1, **options):

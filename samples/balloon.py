@@ -72,15 +72,19 @@ class BalloonDataset(Dataset):
             regions = entry["regions"]
             regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 has a dict, 2 a list
             if regions:  # VIA keeps images without regions too
-                self._add_photo(path, folder, entry["filename"], [region["shape_attributes"] for region in regions])
+                self._add_photo(path, folder, entry["filename"], [
+                    region.get("shape_attributes") if isinstance(region, dict) else None for region in regions])
 
     def _add_photo(self, path, folder, filename, polygons):
         from PIL import Image
 
         for number, polygon in enumerate(polygons):
+            if not isinstance(polygon, dict):
+                raise ValueError(f"{path}: {filename}, region {number} has no 'shape_attributes'")
             if polygon.get("name") != "polygon":
                 raise ValueError(f"{path}: {filename}, region {number} is a {polygon.get('name')!r}, not a polygon")
-            if len(polygon["all_points_x"]) != len(polygon["all_points_y"]) or len(polygon["all_points_x"]) < 3:
+            xs, ys = polygon.get("all_points_x", ()), polygon.get("all_points_y", ())
+            if len(xs) != len(ys) or len(xs) < 3:
                 raise ValueError(f"{path}: {filename}, region {number} has not three or more points (x, y)")
         image_path = os.path.join(folder, filename)
         if not os.path.isfile(image_path):

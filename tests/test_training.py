@@ -291,7 +291,7 @@ def test_augmentation_is_for_training_only(tmp_path, eagerly):
 @pytest.mark.parametrize("fields", [
     {"USE_RPN_ROIS": False}, {"USE_MINI_MASK": False}, {"TRAIN_BN": None}, {"TRAIN_BN": True},
     {"GRADIENT_CLIP_NORM": None}, {"STOP_PROPOSAL_GRADIENT": True}, {"IMAGE_RESIZE_MODE": "crop"},
-    {"IMAGE_CHANNEL_COUNT": 1, "MEAN_PIXEL": np.array([110.0])},
+    {"IMAGE_CHANNEL_COUNT": 1, "MEAN_PIXEL": np.array([110.0])}, {"BACKBONE": "resnet50"},
 ], ids=lambda fields: " ".join(fields))
 def test_variants_train(fields, tmp_path, eagerly):
     model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=1, **fields), str(tmp_path))

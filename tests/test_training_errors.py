@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.samples import SampleError
 from mrcnn.model import MaskRCNN
+from mrcnn.training import own_errors, training_data
 from tiny import Rectangles, TinyConfig, tiny_config
 
 
@@ -61,11 +63,22 @@ def test_faults_name_the_image(untrained, fault, message):
         untrained.train(Wrong(fault), None, 0.01, 1, "all", verbose=0)
 
 
-def test_a_fault_in_a_later_batch_names_the_image_too(tmp_path):
-    model = MaskRCNN("training", tiny_config(IMAGES_PER_GPU=1, STEPS_PER_EPOCH=40), str(tmp_path))
-    data = Wrong("mask size", start=39, count=40)
-    with pytest.raises(Exception, match=r"picture39.*63 x 64 pixels"):
-        model.train(data, None, 0.01, 1, "heads", verbose=0)
+@pytest.mark.parametrize("position", [0, 1], ids=["training", "validation"])
+def test_a_fault_in_a_later_batch_is_the_same_error(tmp_path, eagerly, position):
+    """Keras looks at the first batches itself; later ones reach it through TensorFlow."""
+    fields = {"STEPS_PER_EPOCH": 10} if position == 0 else {"STEPS_PER_EPOCH": 1, "VALIDATION_STEPS": 10}
+    model = MaskRCNN("training", tiny_config(IMAGES_PER_GPU=1, **fields), str(tmp_path))
+    sets = [Rectangles(4), Rectangles(4)]
+    sets[position] = Wrong("mask size", start=9, count=10)
+    with pytest.raises(SampleError, match=r"^Cannot load .*picture9.*63 x 64 pixels.*64 x 64$"):
+        model.train(*sets, 0.01, 1, "heads", verbose=0)
+
+
+def test_tensorflows_own_errors_stay(untrained):
+    data = training_data(untrained.keras_model, Rectangles(2), untrained.config, 1)
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="memory"):
+        with own_errors(data, None):
+            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
 
 
 def test_dataset_without_objects(untrained):
