@@ -157,7 +157,7 @@ class MaskRCNN:
             train_dataset, val_dataset: prepared `Dataset`s; ``val_dataset`` None leaves validation out.
             learning_rate: of SGD.
             epochs: the epoch to end with, counted over all calls, not the number of epochs of
-                this call.
+                this call; where it is reached already, nothing is trained.
             layers: "heads", "3+", "4+", "5+", "all", or a regular expression of layer names.
             augmentation: imgaug augmenter or a callable (image, masks) -> (image, masks).
             custom_callbacks: Keras callbacks.
@@ -169,8 +169,8 @@ class MaskRCNN:
             keras.callbacks.History, with the losses weighted by LOSS_WEIGHTS.
 
         Raises:
-            ValueError: the model is not a training model, a data set has no images, its classes
-                or images do not fit the config, or nothing is left to train.
+            ValueError: the model is not a training model, a data set has no images, or its classes
+                or images do not fit the config.
             FloatingPointError: a loss is NaN or infinite; the message names the images.
         """
         if self.mode != "training":
@@ -178,8 +178,9 @@ class MaskRCNN:
         if not self.config.NAME:
             raise ValueError("NAME is None: give the config a NAME, after which the run's folder is called")
         if epochs <= self.epoch:
-            raise ValueError(f"epochs={epochs} is the epoch to end with, and {self.epoch} are trained already: "
-                             f"ask for epochs={self.epoch + 1} or more")
+            # a script of several stages that goes on from a checkpoint passes its first stages like this
+            print(f"Nothing to train: epochs={epochs} is the epoch to end with, and {self.epoch} are trained already")
+            return keras.callbacks.History()
         config, model = self.config, self.keras_model
         data = training.training_data(
             model, train_dataset, config, config.STEPS_PER_EPOCH, epoch=self.epoch, workers=workers,

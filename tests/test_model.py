@@ -230,11 +230,17 @@ def test_methods_need_their_mode(tmp_path, detector, rectangles):
     assert not list(tmp_path.iterdir())  # nor was a run's folder made
 
 
-def test_compiled_without_xla(tmp_path):
+def test_compiled_without_xla(tmp_path, monkeypatch):
     """crop_and_resize and NMS have no XLA kernel; Keras chooses XLA by itself where there is a GPU."""
     model = MaskRCNN("training", tiny_config(GRADIENT_CLIP_NORM=3.0), str(tmp_path))
+    asked, compile_model = [], model.keras_model.compile
+    monkeypatch.setattr(model.keras_model, "compile", lambda optimizer, **options: (
+        asked.append(options), compile_model(optimizer, **options)))
     model.compile(0.02, 0.8)
-    assert model.keras_model.jit_compile is False
+    # said to Keras, which would else go by its layers and warn
+    assert asked == [{"jit_compile": False}] and model.keras_model.jit_compile is False
+    for name in ("ROI", "proposal_targets", "roi_align_classifier", "roi_align_mask", "mrcnn_mask"):
+        assert not model.keras_model.get_layer(name).supports_jit, name
     optimizer = model.keras_model.optimizer
     assert isinstance(optimizer, keras.optimizers.SGD) and not optimizer.nesterov
     assert float(optimizer.learning_rate) == pytest.approx(0.02) and optimizer.momentum == 0.8

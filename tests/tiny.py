@@ -13,8 +13,9 @@ def backbone(input_image, stage5=True, train_bn=None):
     assert stage5
     x, stages = input_image, []
     for stage in range(1, 6):
-        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=f"res{stage}a_branch2a" if stage > 1 else "conv1")(x)
-        x = BatchNorm(train_bn, name=f"bn{stage}a_branch2a" if stage > 1 else "bn_conv1")(x)
+        conv, norm = (f"res{stage}a_branch2a", f"bn{stage}a_branch2a") if stage > 1 else ("conv1", "bn_conv1")
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=conv)(x)
+        x = BatchNorm(train_bn, name=norm)(x)
         x = keras.layers.Activation("relu")(x)
         stages.append(x)
     return stages

@@ -3,7 +3,7 @@
 import contextlib
 import json
 
-import cases
+import layer_cases as cases
 import keras
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """NormalizeBoxes and Anchors, against the formula and the NumPy anchors."""
 
-import cases
+import layer_cases as cases
 import numpy as np
 import pytest
 

@@ -1,6 +1,6 @@
 """MaskPrediction: a 1x1 convolution on the real rows, put back into the batch."""
 
-import cases
+import layer_cases as cases
 import keras
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """Weight decay: the mean of squares of every trainable kernel and bias, and nothing else."""
 
-import cases
+import layer_cases as cases
 import keras
 import numpy as np
 import pytest

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import cases
+import layer_cases as cases
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -12,8 +12,7 @@ from mrcnn.training import STAGES, set_trainable, training_data
 from mrcnn.weights import layer_weights
 from tiny import Rectangles, image, randomize, tiny_config, values
 
-# without ConvNeXt's larger kin: these three stand for networks with their own preprocessing inside,
-# with and without BatchNormalization
+# all three have their preprocessing inside; the last has no BatchNormalization, but layers without a fixed name
 NAMES = ["MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny"]
 
 

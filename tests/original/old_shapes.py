@@ -1,6 +1,6 @@
 """The cells of a notebook that trains on shapes: dataset inline, two stages, detect, AP.
 
-    python old_shapes.py <folder of the logs>
+    python old_shapes.py <folder of the logs> <COCO weights>
 """
 import os
 import random
@@ -16,6 +16,7 @@ from mrcnn.model import log
 from toy_network import ToyNetwork
 
 MODEL_DIR = sys.argv[1]
+COCO_MODEL_PATH = sys.argv[2]
 
 
 # %% Configurations
@@ -102,6 +103,15 @@ for image_id in np.random.choice(dataset_train.image_ids, 4):
 # %% Train the heads, then all layers; epochs are totals
 
 model = modellib.MaskRCNN(mode="training", config=config, model_dir=MODEL_DIR)
+init_with = "coco"  # imagenet, coco, or last
+if init_with == "imagenet":
+    model.load_weights(model.get_imagenet_weights(), by_name=True)
+elif init_with == "coco":
+    model.load_weights(COCO_MODEL_PATH, by_name=True,
+                       exclude=["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"])
+elif init_with == "last":
+    model.load_weights(model.find_last(), by_name=True)
+
 model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE, epochs=1, layers="heads")
 model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE / 10, epochs=2, layers="all")
 

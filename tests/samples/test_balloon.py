@@ -253,7 +253,8 @@ def test_coco_weights_leave_the_class_layers_out(prepared, monkeypatch, capsys):
     monkeypatch.setattr("mrcnn.download.coco_weights", lambda: "coco.h5")
     model = balloon.make_model(args, "inference")
     assert "excluded on request: 3 (mrcnn_class_logits, mrcnn_bbox_fc, mrcnn_mask)" in capsys.readouterr().out
-    np.testing.assert_array_equal(model.keras_model.get_layer("fpn_p2").kernel, coco.keras_model.get_layer("fpn_p2").kernel)
+    kernels = [one.keras_model.get_layer("fpn_p2").kernel.numpy() for one in (model, coco)]
+    np.testing.assert_array_equal(*kernels)
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -269,4 +270,5 @@ def test_help(arguments, words, capsys):
 
 def test_the_originals_options_are_taken():
     args = load("balloon").parse_args(["train", "--dataset=d", "--weights=coco"])
-    assert (args.dataset, args.weights, args.backbone, args.layers, args.size) == ("d", "coco", "resnet101", "heads", 1024)
+    assert (args.dataset, args.weights) == ("d", "coco")
+    assert (args.backbone, args.layers, args.size) == ("resnet101", "heads", 1024)

@@ -1,0 +1,93 @@
+"""The balloon script: VIA annotations of both versions, COCO weights without the last layers, colour splash."""
+
+import json
+
+import numpy as np
+import pytest
+import skimage.color
+import skimage.io
+
+from mrcnn.config import Config
+from mrcnn.h5_format import read_h5
+from toy_network import ToyNetwork
+
+LAST_LAYERS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"]
+
+
+class CocoConfig(ToyNetwork, Config):
+    NAME = "coco"
+    NUM_CLASSES = 81
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 128
+    SEED = 5
+
+
+@pytest.fixture
+def dataset(tmp_path, photo):
+    """Two images to train on (VIA 1, one without regions beside them) and one to validate (VIA 2)."""
+    for subset, count in (("train", 3), ("val", 1)):
+        folder = tmp_path / "balloons" / subset
+        folder.mkdir(parents=True)
+        entries = {}
+        for number in range(count):
+            name = f"{number}.png"
+            skimage.io.imsave(folder / name, photo(90, 120, [(20, 30, 70, 90)], seed=number), check_contrast=False)
+            shape = {"name": "polygon", "all_points_y": [20, 20, 69, 69], "all_points_x": [30, 89, 89, 30]}
+            regions = [{"region_attributes": {}, "shape_attributes": shape}] if number < 2 else []
+            if subset == "train":
+                regions = {str(key): region for key, region in enumerate(regions)}
+            entries[f"{name}123"] = {"filename": name, "regions": regions, "size": 123, "file_attributes": {}}
+        (folder / "via_region_data.json").write_text(json.dumps(entries))
+    return tmp_path / "balloons"
+
+
+def test_train_from_coco_then_splash(script, dataset, tmp_path, eagerly, start_weights, capsys):
+    coco = start_weights(CocoConfig(), tmp_path / "root" / "mask_rcnn_coco.h5")
+    kept = {layer.name: layer.get_weights() for layer in coco.keras_model.layers if layer.weights}
+
+    names = script("old_balloon.py", "train", f"--dataset={dataset}", "--weights=coco")
+    model = names["model"]
+    assert model.epoch == 1 and model.find_last().endswith("mask_rcnn_balloon_0001.h5")
+    assert model.log_dir.startswith(str(tmp_path / "root" / "logs" / "balloon20"))
+    # the backbone has COCO's values, and was not trained; the rest was
+    checkpoint = {layer: weights for layer, weights in read_h5(model.find_last()).items() if weights}
+    assert set(kept) == set(checkpoint)
+    for layer, weights in checkpoint.items():
+        same = [value.shape == other.shape and np.array_equal(value, other)
+                for (name, value), other in zip(weights, kept[layer], strict=True) if "moving" not in name]
+        assert not any(same) if layer.startswith(("mrcnn", "rpn", "fpn")) else all(same), layer
+    assert {name: dict(checkpoint[name])[f"{name}/bias:0"].shape for name in LAST_LAYERS} == {
+        "mrcnn_class_logits": (2,), "mrcnn_bbox_fc": (8,), "mrcnn_mask": (2,)}
+    printed = capsys.readouterr().out
+    assert "excluded on request: mrcnn_class_logits, mrcnn_bbox_fc, mrcnn_mask" in printed
+
+    balloons = names["BalloonDataset"]()
+    balloons.load_balloon(str(dataset), "train")
+    balloons.prepare()
+    assert balloons.num_images == 2 and balloons.class_names == ["BG", "balloon"]
+    expected = np.zeros((90, 120, 1), bool)
+    expected[20:70, 30:90] = True
+    np.testing.assert_array_equal(balloons.load_mask(0)[0], expected)
+
+    photo = dataset / "val" / "0.png"
+    names = script("old_balloon.py", "splash", "--weights=last", f"--image={photo}")
+    saved = skimage.io.imread(tmp_path / "root" / "samples" / "user" / names["saved"])
+    assert "Saved to  splash_" in capsys.readouterr().out
+    image = skimage.io.imread(photo)
+    masks = names["result"]["masks"]
+    assert masks.shape[:2] == (90, 120) and masks.any() and not masks.any(axis=2).all()
+    coloured = masks.any(axis=2)
+    np.testing.assert_array_equal(saved[coloured], image[coloured])
+    assert (saved[~coloured] == saved[~coloured][:, :1]).all()
+
+
+def test_weights_of_another_class_count_need_exclude(script, dataset, tmp_path, start_weights):
+    """The original's message was Keras' own, about a shape."""
+    path = tmp_path / "eighty_one.h5"
+    start_weights(CocoConfig(), path)
+    with pytest.raises(ValueError, match=r"(?s)eighty_one\.h5.*NUM_CLASSES = 81, the model has NUM_CLASSES = 2.*exclude"):
+        script("old_balloon.py", "train", f"--dataset={dataset}", f"--weights={path}")
+
+
+def test_no_run_to_go_on_from(script, dataset):
+    with pytest.raises(FileNotFoundError, match="'balloon'"):
+        script("old_balloon.py", "splash", "--weights=last", "--image=unread.png")
