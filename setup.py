@@ -38,8 +38,6 @@ setup(
     extras_require={
         "test": ["pytest>=8", "nbclient>=0.10", "ipykernel>=6.29"],
         "notebooks": ["jupyter", "nbclient>=0.10"],
-        # the same package that imgaug asks for: the headless one would overwrite its files
-        "video": ["opencv-python>=4.10"],
         "gpu": ["tensorflow[and-cuda]>=2.18"],
     },
     classifiers=[

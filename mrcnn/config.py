@@ -173,6 +173,8 @@ class Config:
             value = getattr(self, field)
             if isinstance(value, (float, np.floating)) and math.isfinite(value):
                 setattr(self, field, math.ceil(value))
+        for field in DERIVED_FIELDS:  # of an earlier call
+            vars(self).pop(field, None)
         self.validate()
 
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT

@@ -15,16 +15,19 @@ LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox
 APPLICATIONS = (
     "ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge",
     "DenseNet121", "DenseNet169", "DenseNet201",
-    "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
-    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
     "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3",
     "EfficientNetV2S", "EfficientNetV2M", "EfficientNetV2L",
     "MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large",
     "ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2",
     "VGG16", "VGG19",
 )
-# Their stems use unpadded convolutions, so 512 px do not become 128, 64, 32 and 16 cells.
-MISFITS = ("InceptionV3", "InceptionResNetV2", "NASNetLarge", "NASNetMobile", "Xception")
+# Classes of keras.applications that do not serve, and why.
+_UNEVEN = "its stem does not halve the image exactly, so it gives no pyramid of strides 4, 8, 16, 32"
+_RESCALED = "Keras builds it with another input layer for ImageNet weights than without"
+MISFITS = {
+    **dict.fromkeys(("InceptionV3", "InceptionResNetV2", "NASNetLarge", "NASNetMobile", "Xception"), _UNEVEN),
+    **dict.fromkeys((f"EfficientNetB{number}" for number in range(8)), _RESCALED),
+}
 
 # Fields of the original's first version, and what took their place.
 RETIRED_FIELDS = {
@@ -47,10 +50,27 @@ _SWITCHES = ("USE_MINI_MASK", "USE_RPN_ROIS", "STOP_PROPOSAL_GRADIENT")
 def find_problems(config):
     """All broken rules of `config` (a `Config`), as a list of str, one per field."""
     problems = []
-    for check in (_check_numbers, _check_switches, _check_backbone, _check_anchors,
+    for check in (_check_derived, _check_numbers, _check_switches, _check_backbone, _check_anchors,
                   _check_image_size, _check_mean_pixel, _check_masks, _check_optimiser):
         problems.extend(check(config))
     return problems
+
+
+def _check_derived(config):
+    """Fields that __init__ computed and that no longer fit what they came from."""
+    computed = vars(config)
+    shape, size = computed.get("IMAGE_SHAPE"), computed.get("IMAGE_META_SIZE")
+    wrong = []
+    if size is not None and size != 12 + config.NUM_CLASSES:
+        wrong.append(f"IMAGE_META_SIZE is {size}, but NUM_CLASSES = {config.NUM_CLASSES} makes it "
+                     f"{12 + config.NUM_CLASSES}")
+    if shape is not None and config.IMAGE_RESIZE_MODE in ("square", "crop"):
+        side = config.IMAGE_MIN_DIM if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_MAX_DIM
+        if tuple(shape) != (side, side, config.IMAGE_CHANNEL_COUNT):
+            wrong.append(f"IMAGE_SHAPE is {tuple(map(int, shape))}, but the fields make it "
+                         f"{(side, side, config.IMAGE_CHANNEL_COUNT)}")
+    for problem in wrong:
+        yield problem + ": change fields in the class, or call __init__() again afterwards"
 
 
 def warn_unknown_fields(config, base, derived):
@@ -166,8 +186,7 @@ def _check_backbone(config):
         return
     start = f"BACKBONE is {backbone!r}; "
     if isinstance(backbone, str) and backbone in MISFITS:
-        yield start + ("its stem does not halve the image exactly, so it gives no pyramid "
-                       "of strides 4, 8, 16, 32; take one of " + ", ".join(names))
+        yield start + f"{MISFITS[backbone]}; take one of {', '.join(names)}"
     elif isinstance(backbone, str) and ":" in backbone:
         yield start + ("that names a callable, and a configuration never imports code: "
                        "set BACKBONE and COMPUTE_BACKBONE_SHAPE to the callables themselves")

@@ -72,7 +72,7 @@ def write_h5(path, layers):
     try:
         with h5py.File(temporary, "w") as file:
             _write_layers(file, layers)
-        with open(temporary, "rb") as written:
+        with open(temporary, "r+b") as written:  # Windows syncs no read-only file
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:

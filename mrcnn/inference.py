@@ -96,7 +96,7 @@ def results(detections, masks, originals, molded_shape, windows):
 
     Returns:
         A dict per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
-        masks bool [h, w, m].
+        masks as `unmold_detections` gives them.
     """
     keys = ("rois", "class_ids", "scores", "masks")
     return [dict(zip(keys, unmold_detections(*image, molded_shape, window)))

@@ -41,6 +41,10 @@ from mrcnn.run_folder import find_last_checkpoint, run_folder
 from mrcnn.weights import load_h5, save_h5
 
 
+# Image shapes whose anchors are kept; those of 1024 px take 12 MB.
+ANCHOR_SHAPES = 16
+
+
 def log(text, array=None):
     """Print a line about an array: its shape, range and type."""
     if array is not None:
@@ -72,6 +76,7 @@ class MaskRCNN:
         self.anchors = None
         self._anchor_cache = {}
         self._predict = None
+        self._strategy = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
 
@@ -180,7 +185,9 @@ class MaskRCNN:
         if epochs <= self.epoch:
             # a script of several stages that goes on from a checkpoint passes its first stages like this
             print(f"Nothing to train: epochs={epochs} is the epoch to end with, and {self.epoch} are trained already")
-            return keras.callbacks.History()
+            history = keras.callbacks.History()
+            history.on_train_begin()
+            return history
         config, model = self.config, self.keras_model
         data = training.training_data(
             model, train_dataset, config, config.STEPS_PER_EPOCH, epoch=self.epoch, workers=workers,
@@ -198,6 +205,7 @@ class MaskRCNN:
         callbacks = [
             training.CountEpochs(data),
             training.StopOnBadLoss(data),
+            training.TellWhatIsLeftOut(data),
             training.WeightsCheckpoint(self.checkpoint_path),
             keras.callbacks.CSVLogger(os.path.join(self.log_dir, "losses.csv"), append=True),
             *([keras.callbacks.TensorBoard(self.log_dir, write_graph=False)] if _has("tensorboard") else ()),
@@ -206,7 +214,7 @@ class MaskRCNN:
         with training.own_errors(data, validation):
             history = model.fit(data, initial_epoch=self.epoch, epochs=epochs, validation_data=validation,
                                 callbacks=callbacks, verbose=verbose)
-        self.epoch = max(self.epoch, epochs)
+        self.epoch += len(history.epoch)  # fewer than asked for where a callback stopped early
         return history
 
     # === Detection ===
@@ -229,7 +237,7 @@ class MaskRCNN:
 
         Returns:
             A dict per image, in order: rois int32 [n, 4] (y1, x1, y2, x2) px, class_ids int32
-            [n], scores float32 [n], masks bool [h, w, n].
+            [n], scores float32 [n], masks bool [h, w, n] (float64 where n is 0, as the original has it).
         """
         self._needs_inference_mode("detect")
         if isinstance(images, np.ndarray) and images.ndim < 4:
@@ -304,6 +312,8 @@ class MaskRCNN:
         """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
         key = tuple(int(size) for size in image_shape)
         if key not in self._anchor_cache:
+            if len(self._anchor_cache) >= ANCHOR_SHAPES:
+                self._anchor_cache.pop(next(iter(self._anchor_cache)))
             pixels = pyramid_anchors(self.config, key)
             self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
         self.anchors, normalized = self._anchor_cache[key]
@@ -336,9 +346,10 @@ class MaskRCNN:
             OrderedDict of name -> array.
         """
         self._needs_inference_mode("run_graph")
-        molded = images
         if image_metas is None:
             molded, image_metas, _ = self.mold_inputs(images)
+        else:
+            molded = np.asarray(images, np.float32)
         values = run_model(self.keras_model, [molded, image_metas, self._batch_anchors(molded)], outputs)
         for name, value in values.items():
             log(name, value)

@@ -6,8 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
-_TIME = r"(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})"
-_CHECKPOINT = re.compile(r"(?P<folder>.*[/\\]?[^/\\]+?" + _TIME + r")[/\\]mask_rcnn_[^/\\]+?(?P<epoch>\d{4})\.h5")
+_CHECKPOINT = re.compile(r"(?:.*[/\\])?[^/\\]+?(?P<time>\d{8}T\d{4})[/\\]mask_rcnn_[^/\\]+?(?P<epoch>\d{4})\.h5")
 
 
 class RunFolder(NamedTuple):
@@ -24,8 +23,8 @@ def run_folder(model_dir, name, weights_path=None, now=None):
     Args:
         model_dir: parent of all runs.
         name: ``Config.NAME``.
-        weights_path: a checkpoint; one under a run's usual name continues that run,
-            any other starts a new one.
+        weights_path: a checkpoint; the time and epoch in its usual path are those of the run
+            that goes on, any other path starts a new run.
         now: datetime of a new run, in place of the clock.
 
     Returns:
@@ -33,10 +32,10 @@ def run_folder(model_dir, name, weights_path=None, now=None):
     """
     found = _CHECKPOINT.fullmatch(str(weights_path)) if weights_path else None
     if found:
-        log_dir, epoch = found["folder"], int(found["epoch"])
+        time, epoch = found["time"], int(found["epoch"])
     else:
-        time = (now or datetime.datetime.now()).strftime("%Y%m%dT%H%M")
-        log_dir, epoch = os.path.join(model_dir, f"{name.lower()}{time}"), 0
+        time, epoch = (now or datetime.datetime.now()).strftime("%Y%m%dT%H%M"), 0
+    log_dir = os.path.join(model_dir, f"{name.lower()}{time}")
     return RunFolder(log_dir, os.path.join(log_dir, f"mask_rcnn_{name.lower()}_{{epoch:04d}}.h5"), epoch)
 
 
@@ -52,11 +51,12 @@ def find_last_checkpoint(model_dir, name):
     folders = sorted(entry for entry in (os.listdir(model_dir) if os.path.isdir(model_dir) else ())
                      if entry.startswith(key) and os.path.isdir(os.path.join(model_dir, entry)))
     # a run of "coco" is not one of "coco_people", unless somebody renamed its folder
-    dated = [folder for folder in folders if re.fullmatch(re.escape(key) + _TIME, folder)]
-    for folder in reversed(dated or folders):
+    runs = [folder for folder in folders
+            if re.fullmatch(re.escape(key) + r"\d{8}T\d{4}", folder) or not re.search(r"\d{8}T\d{4}$", folder)]
+    for folder in reversed(runs):
         checkpoints = sorted(file for file in os.listdir(os.path.join(model_dir, folder))
                              if file.startswith("mask_rcnn") and file.endswith(".h5"))
         if checkpoints:
             return os.path.join(model_dir, folder, checkpoints[-1])
-    what = f"{len(dated or folders)} runs of {name!r} have no checkpoint" if folders else f"no run of {name!r} was found"
+    what = f"{len(runs)} runs of {name!r} have no checkpoint" if runs else f"no run of {name!r} was found"
     raise FileNotFoundError(errno.ENOENT, f"{what}: expected {key}<date>T<time>/mask_rcnn_*.h5 in", str(model_dir))

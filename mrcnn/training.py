@@ -186,6 +186,29 @@ class WeightsCheckpoint(keras.callbacks.Callback):
         save_h5(self.model, self.pattern.format(epoch=epoch + 1))
 
 
+class TellWhatIsLeftOut(keras.callbacks.Callback):
+    """Print at the end what of the training set could not be used.
+
+    Args:
+        data: the `TrainingData` being trained on.
+    """
+
+    def __init__(self, data):
+        super().__init__()
+        self.batches = data.batches
+
+    def on_train_begin(self, logs=None):
+        # Keras looks at a few batches before
+        self.batches.skipped = self.batches.dropped = 0
+
+    def on_train_end(self, logs=None):
+        if self.batches.skipped:
+            print(f"{self.batches.skipped} times an image without an object was replaced by the next one")
+        if self.batches.dropped:
+            print(f"{self.batches.dropped} objects were left out of images with more than MAX_GT_INSTANCES = "
+                  f"{self.batches.config.MAX_GT_INSTANCES}")
+
+
 class StopOnBadLoss(keras.callbacks.Callback):
     """Raise at the first loss that is NaN or infinite, before its weights are saved.
 

@@ -26,8 +26,6 @@ from mrcnn.config import Config  # noqa: E402
 from mrcnn.data.dataset import Dataset  # noqa: E402
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
-# layers whose shape depends on the number of classes: COCO's 81 do not fit 2
-CLASS_LAYERS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
 
 
 class BalloonConfig(Config):
@@ -170,7 +168,7 @@ def splash_video(model, video_path, output):
     try:
         import cv2
     except ImportError as error:
-        raise ValueError(f"video needs OpenCV ({error}): pip install opencv-python-headless") from error
+        raise ValueError(f"video needs OpenCV ({error}): pip install opencv-python") from error
     if not os.path.isfile(video_path):
         raise FileNotFoundError(f"{video_path} is missing")
     video = cv2.VideoCapture(video_path)
@@ -210,7 +208,7 @@ def make_config(args, detecting):
         if detecting:
             IMAGES_PER_GPU = 1
         if args.command == "evaluate":
-            DETECTION_MIN_CONFIDENCE = 0.05  # every score counts in AP
+            DETECTION_MIN_CONFIDENCE = 0.05  # AP counts low scores too
 
     return Chosen()
 
@@ -223,8 +221,9 @@ def make_model(args, mode):
     choice, exclude = args.weights.lower(), None
     if choice == "coco":
         from mrcnn.download import coco_weights
+        from mrcnn.weights import CLASS_LAYERS
 
-        path, exclude = coco_weights(), CLASS_LAYERS
+        path, exclude = coco_weights(), CLASS_LAYERS  # COCO's 81 classes do not fit 2
     elif choice == "last":
         path = model.find_last()
     elif choice == "imagenet":
@@ -312,7 +311,7 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
 
 

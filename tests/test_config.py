@@ -176,7 +176,7 @@ RIGHT = [
     {"IMAGE_CHANNEL_COUNT": 6, "MEAN_PIXEL": np.float32(0)},
     {"IMAGE_CHANNEL_COUNT": 1, "MEAN_PIXEL": [127]},
     {"NUM_CLASSES": np.int64(3)}, {"RPN_ANCHOR_SCALES": np.array([8, 16, 32, 64, 128])},
-    {"BACKBONE": "resnet50"}, {"BACKBONE": "EfficientNetB0"},
+    {"BACKBONE": "resnet50"}, {"BACKBONE": "EfficientNetV2B0"},
     {"BACKBONE": staticmethod(graph_of), "COMPUTE_BACKBONE_SHAPE": staticmethod(shapes_of)},
     {"MASK_POOL_SIZE": 7, "MASK_SHAPE": (14, 14)},
     {"USE_MINI_MASK": False, "MINI_MASK_SHAPE": None},

@@ -31,16 +31,16 @@ def test_clock_names_a_run():
     assert before <= datetime.datetime.strptime(stamp, "%Y%m%dT%H%M") <= datetime.datetime.now()
 
 
-@pytest.mark.parametrize("path, folder, epoch", [
-    ("/a/coco20171029T2315/mask_rcnn_coco_0007.h5", "/a/coco20171029T2315", 7),
-    ("coco20171029T2315/mask_rcnn_coco_0120.h5", "coco20171029T2315", 120),
-    ("C:\\runs\\coco20171029T2315\\mask_rcnn_coco_0003.h5", "C:\\runs\\coco20171029T2315", 3),
+@pytest.mark.parametrize("path, epoch", [
+    ("/logs/coco20171029T2315/mask_rcnn_coco_0007.h5", 7),
+    ("coco20171029T2315/mask_rcnn_coco_0120.h5", 120),
+    ("C:\\runs\\coco20171029T2315\\mask_rcnn_coco_0003.h5", 3),
     # the original began again at epoch 0 where a folder had a space in its name
-    ("/my runs/big cells20171029T2315/mask_rcnn_big cells_0002.h5", "/my runs/big cells20171029T2315", 2),
+    ("/my runs/big cells20171029T2315/mask_rcnn_big cells_0002.h5", 2),
 ])
-def test_checkpoint_continues_its_run(path, folder, epoch):
-    run = run_folder("elsewhere", "Coco", path, now=NOW)
-    assert (run.log_dir, run.epoch) == (folder, epoch)
+def test_checkpoint_gives_the_time_and_epoch_of_the_run(path, epoch):
+    run = run_folder("/logs", "Coco", path, now=NOW)
+    assert (run.log_dir, run.epoch) == (os.path.join("/logs", "coco20171029T2315"), epoch)
     assert os.path.basename(run.checkpoint_path) == "mask_rcnn_coco_{epoch:04d}.h5"
 
 

@@ -2,15 +2,7 @@
 
 import numpy as np
 
-# Where each part lies; the rest, from 12 on, is one flag per class.
-_PARTS = {
-    "image_id": 0,
-    "original_image_shape": slice(1, 4),
-    "image_shape": slice(4, 7),
-    "window": slice(7, 11),
-    "scale": 11,
-    "active_class_ids": slice(12, None),
-}
+from mrcnn.ops.meta import PARTS
 
 
 def compose_image_meta(image_id, original_image_shape, image_shape, window, scale,
@@ -63,4 +55,4 @@ def parse_image_meta(meta):
             f"parse_image_meta needs [batch, 12 + NUM_CLASSES], got shape {meta.shape}; "
             "a single vector goes in as meta[np.newaxis]")
     return {name: meta[:, part].astype(np.float32 if name == "scale" else np.int32)
-            for name, part in _PARTS.items()}
+            for name, part in PARTS.items()}

@@ -70,7 +70,8 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None,
             image, mask = apply_augmentation(image, mask, augmentation, rng)
         active = _active_classes(dataset, image_id)
     except Exception as error:
-        raise SampleError(f"Cannot load {describe_image(dataset, image_id)}: {error}") from error
+        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        raise SampleError(f"Cannot load {describe_image(dataset, image_id)}: {kind}{error}") from error
 
     left = mask.any(axis=(0, 1))
     mask, class_ids = mask[:, :, left], class_ids[left]

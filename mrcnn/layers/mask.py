@@ -26,6 +26,8 @@ class MaskPrediction(keras.layers.Conv2D):
     """
 
     def __init__(self, filters, kernel_size=(1, 1), activation="sigmoid", compact=False, **kwargs):
+        # half precision rounds a confident sigmoid to 1, whose logarithm has no gradient
+        kwargs.setdefault("dtype", "float32")
         super().__init__(filters, kernel_size, activation=activation, **kwargs)
         self.compact = compact
         self.input_spec = None  # Conv2D's allows one input
@@ -37,7 +39,7 @@ class MaskPrediction(keras.layers.Conv2D):
 
     def call(self, inputs):
         features, class_ids = inputs
-        rows = tf.cast(super().call(features), tf.float32)
+        rows = super().call(features)
         batch = scatter_rows(rows, real_rows(class_ids), class_ids)
         return (batch, rows) if self.compact else batch
 

@@ -15,7 +15,8 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Args:
         train_bn: False uses the stored statistics always; True uses the batch's
-            statistics always, at inference too; None follows Keras' training mode.
+            statistics always, at inference too; None follows Keras' training mode. A
+            ``training`` given when a functional model is built means the same.
             As in Keras 2, and unlike Keras 3, a layer with ``trainable=False`` still
             normalises by the batch in training mode; it only keeps its stored statistics.
 
@@ -23,9 +24,16 @@ class BatchNorm(keras.layers.BatchNormalization):
     operations at inference, 5 to 15 % of a ResNet on a CPU.
     """
 
-    def __init__(self, train_bn=False, **kwargs):
+    def __init__(self, train_bn=None, **kwargs):
         super().__init__(**kwargs)
         self.train_bn = train_bn
+
+    def __call__(self, inputs, training=None, **kwargs):
+        # BatchNorm(...)(x, training=train_bn), as backbones of users call it. Keras would override
+        # the recorded False in every training step.
+        if training is not None and not self.built and isinstance(inputs, keras.KerasTensor):
+            self.train_bn = training
+        return super().__call__(inputs, training=training, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
         # Keras' own graphs pass a mask; images have none

@@ -4,6 +4,7 @@ import os
 import sys
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
@@ -68,7 +69,7 @@ def application_graph(input_image, config):
 
     # the copy takes images of any size, and has its own normalisation layers
     features = keras.models.clone_model(features, keras.Input((None, None, 3)), clone)
-    return list(features(ApplicationInput(name, config.MEAN_PIXEL, name="preprocessing")(input_image)))
+    return list(features(ApplicationInput(name, np.broadcast_to(config.MEAN_PIXEL, 3), name="preprocessing")(input_image)))
 
 
 def build_features(name, weights=None):

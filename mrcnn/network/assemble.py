@@ -93,7 +93,7 @@ def inference_model(config):
         mrcnn_detection [b, DETECTION_MAX_INSTANCES, 6], mrcnn_class [b, n, classes], mrcnn_bbox
         [b, n, classes, 4], mrcnn_mask [b, DETECTION_MAX_INSTANCES, h, w, classes], ROI [b, n, 4],
         rpn_class [b, anchors, 2], rpn_bbox [b, anchors, 4]; n = POST_NMS_ROIS_INFERENCE.
-        The masks of padding rows are 0.
+        The masks of padding rows are 0 (unless TRAIN_BN is True).
     """
     image, meta = _image_inputs(config)
     anchors = keras.Input((None, 4), name="input_anchors", dtype="float32")
@@ -102,7 +102,9 @@ def inference_model(config):
                          name="ROI")([rpn_probs, rpn_bbox, anchors])
     _, probs, deltas = _classifier(rois, pyramid, meta, config)
     detections = DetectionLayer(config, name="mrcnn_detection")([rois, probs, deltas, meta])
-    masks = _masks(detections[..., :4], pyramid, meta, config, detections[..., 4])
+    # with the batch's statistics a mask would depend on how many objects there are
+    selected = None if config.TRAIN_BN else detections[..., 4]
+    masks = _masks(detections[..., :4], pyramid, meta, config, selected)
     return keras.Model([image, meta, anchors], [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
                        name="mask_rcnn")
 

@@ -37,9 +37,9 @@ def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes,
         x = BatchNorm(train_bn, name=f"mrcnn_class_bn{number}")(x)
         x = keras.layers.Activation("relu")(x)
     shared = keras.layers.Reshape((count, fc_layers_size), name="pool_squeeze")(_unfold(x, count))
-    logits = keras.layers.Dense(num_classes, name="mrcnn_class_logits")(shared)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(shared)
     probs = keras.layers.Softmax(dtype="float32", name="mrcnn_class")(logits)
-    deltas = keras.layers.Dense(4 * num_classes, name="mrcnn_bbox_fc")(shared)
+    deltas = keras.layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc")(shared)
     deltas = keras.layers.Reshape((count, num_classes, 4), dtype="float32", name="mrcnn_bbox")(deltas)
     return logits, probs, deltas
 

@@ -18,10 +18,10 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride, filters=512):
     """
     shared = keras.layers.Conv2D(filters, (3, 3), padding="same", activation="relu", strides=anchor_stride,
                                  name="rpn_conv_shared")(feature_map)
-    x = keras.layers.Conv2D(2 * anchors_per_location, (1, 1), name="rpn_class_raw")(shared)
+    x = keras.layers.Conv2D(2 * anchors_per_location, (1, 1), dtype="float32", name="rpn_class_raw")(shared)
     logits = keras.layers.Reshape((-1, 2), dtype="float32")(x)
     probs = keras.layers.Softmax(dtype="float32", name="rpn_class_xxx")(logits)
-    x = keras.layers.Conv2D(4 * anchors_per_location, (1, 1), name="rpn_bbox_pred")(shared)
+    x = keras.layers.Conv2D(4 * anchors_per_location, (1, 1), dtype="float32", name="rpn_bbox_pred")(shared)
     return [logits, probs, keras.layers.Reshape((-1, 4), dtype="float32")(x)]
 
 

@@ -125,7 +125,7 @@ def test_order_and_names_of_the_weights():
     layer = BatchNorm(name="bn_conv1")
     layer.build((None, 4, 4, CHANNELS))
     assert [variable.name for variable in layer.weights] == ["gamma", "beta", "moving_mean", "moving_variance"]
-    assert (layer.epsilon, layer.momentum, layer.train_bn) == (EPSILON, MOMENTUM, False)
+    assert (layer.epsilon, layer.momentum, layer.train_bn) == (EPSILON, MOMENTUM, None)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 3), (7, 2, 9)])
@@ -142,3 +142,17 @@ def test_mixed_precision_keeps_statistics_in_float32():
     expected = weights()[2] * MOMENTUM + images().mean(axis=(0, 1, 2)) * (1 - MOMENTUM)
     np.testing.assert_allclose(layer.get_weights()[2], expected, atol=2e-4)  # bfloat16 inputs: 3 digits of 1 %
     np.testing.assert_allclose(tf.cast(outputs, tf.float32), normalise(images(), True, True), atol=0.05)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_training_given_to_a_functional_model_stays(given):
+    """Backbones of users say BatchNorm(...)(x, training=train_bn), as the original's did."""
+    image = keras.Input((4, 4, CHANNELS))
+    layer = BatchNorm(name="given")
+    model = keras.Model(image, layer(image, training=given))
+    images = np.random.RandomState(0).normal(5, 2, (3, 4, 4, CHANNELS)).astype(np.float32)
+    for training in (True, False):
+        normalized = np.asarray(model(images, training=training))
+        assert (abs(normalized.mean()) < 0.1) == given
+    again = keras.Model.from_config(model.get_config(), custom_objects={"BatchNorm": BatchNorm})
+    assert again.get_layer("given").train_bn is given
