@@ -10,7 +10,7 @@ import random
 
 import numpy as np
 
-from mrcnn.data.images import as_uint8_range, fit_channels
+from mrcnn.data.images import LUMA, as_uint8_range, fit_channels
 
 _FILE_TYPES = (".png", ".jpg", ".jpeg")
 
@@ -254,7 +254,7 @@ def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, col
         color = _to_uint8_color(colors[i])
         draw.rectangle([x, y, x + text_width - 1, y + text_height - 1], fill=color)
         # Black on light colours, white on dark ones (luma of ITU-R BT.601).
-        light = np.dot(color, [0.299, 0.587, 0.114]) > 128
+        light = np.dot(color, LUMA) > 128
         draw.text((x + 2, y + 1), text, fill=(0, 0, 0) if light else (255, 255, 255), font=font)
     return np.array(picture)
 

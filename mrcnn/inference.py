@@ -5,7 +5,7 @@ import numpy as np
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
 from mrcnn.data.masks import unmold_masks
 from mrcnn.data.meta import compose_image_meta
-from mrcnn.ops.boxes_np import denorm_boxes, norm_boxes
+from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
 
 
 def mold(image, config):
@@ -77,8 +77,8 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
     window = norm_boxes(window, image_shape[:2])
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
     boxes = denorm_boxes((boxes - origin) / size, original_image_shape[:2])
-    has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    boxes, class_ids, scores, masks = (rows[has_area] for rows in (boxes, class_ids, scores, masks))
+    real = has_area(boxes)
+    boxes, class_ids, scores, masks = (rows[real] for rows in (boxes, class_ids, scores, masks))
     if not len(boxes):
         return boxes, class_ids, scores, np.empty((*original_image_shape[:2], 0))
     return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)

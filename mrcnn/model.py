@@ -212,8 +212,9 @@ class MaskRCNN:
             *(custom_callbacks or ()),
         ]
         with training.own_errors(data, validation):
+            # the data set shuffles its images; Keras would shuffle the batches once more, without the seed
             history = model.fit(data, initial_epoch=self.epoch, epochs=epochs, validation_data=validation,
-                                callbacks=callbacks, verbose=verbose)
+                                callbacks=callbacks, verbose=verbose, shuffle=False)
         self.epoch += len(history.epoch)  # fewer than asked for where a callback stopped early
         return history
 

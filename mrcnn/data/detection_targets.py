@@ -9,8 +9,7 @@ import numpy as np
 
 from mrcnn.data.images import resize
 from mrcnn.data.masks import expand_mask
-from mrcnn.data.rpn_targets import has_area
-from mrcnn.ops.boxes_np import box_refinement, compute_overlaps
+from mrcnn.ops.boxes_np import box_refinement, compute_overlaps, has_area
 
 # Share of random regions that is drawn around the objects.
 NEAR_SHARE = 0.9

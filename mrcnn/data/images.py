@@ -14,7 +14,7 @@ from mrcnn.data.bilinear import bilinear
 logger = logging.getLogger(__name__)
 
 # ITU-R BT.601 luma, what Pillow and OpenCV use to turn RGB into grey.
-_LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114])
 
 
 # === Files ===
@@ -175,7 +175,7 @@ def fit_channels(image, count):
 
 
 def _luminance(rgb):
-    grey = (rgb @ _LUMA)[..., np.newaxis]
+    grey = (rgb @ LUMA)[..., np.newaxis]
     return (np.rint(grey) if rgb.dtype.kind in "iu" else grey).astype(rgb.dtype)
 
 

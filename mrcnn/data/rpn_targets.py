@@ -6,7 +6,7 @@ Anchors are matched to objects as in Faster R-CNN (Ren et al. 2015, section
 
 import numpy as np
 
-from mrcnn.ops.boxes_np import compute_iou
+from mrcnn.ops.boxes_np import compute_iou, has_area
 
 # Faster R-CNN's thresholds. Only objects may match below the upper one: each
 # takes the anchors that fit it best, however badly they do.
@@ -14,11 +14,6 @@ POSITIVE_IOU = 0.7
 NEGATIVE_IOU = 0.3
 # An anchor that touches a crowd this much may hold an object nobody annotated.
 CROWD_IOU = 0.001
-
-
-def has_area(boxes):
-    """Which boxes are more than a line or a point: bool [N] for boxes [N, 4]."""
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=None):

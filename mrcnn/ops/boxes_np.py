@@ -187,3 +187,8 @@ def trim_zeros(x):
     if np.ndim(x) != 2:
         raise ValueError(f"trim_zeros needs [rows, columns], got shape {np.shape(x)}")
     return x[(x != 0).any(axis=1)]
+
+
+def has_area(boxes):
+    """Which boxes are more than a line or a point: bool [N] for boxes [N, 4]."""
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

@@ -82,6 +82,7 @@ def test_masks_move_with_the_image(iaa, make, seeded):
     image, mask = sample()
     for seed in range(4):
         rng = np.random.RandomState(seed) if seeded else None
+        import_imgaug().seed(seed)  # the state of an augmenter of its own
         new_image, new_mask = augment(image, mask, make(iaa), rng)
         assert new_mask.any() and together(new_image, new_mask) > 0.97
     assert together(image, mask) == 1
