@@ -5,7 +5,6 @@ import pkgutil
 import statistics
 import subprocess
 import sys
-import time
 
 import measure
 

@@ -1,7 +1,6 @@
 """The mask head's last convolution."""
 
 import keras
-import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
 from mrcnn.ops.rows import real_rows, scatter_rows

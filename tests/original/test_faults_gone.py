@@ -184,3 +184,17 @@ def test_loss_is_not_doubled_by_training_again(model, eagerly):
     np.testing.assert_allclose(decay, expected, atol=1e-4 * histories[0]["loss"][0])
     model.train(data, None, 0.0, 4, "all", verbose=0)
     assert len(model.keras_model.losses) == count
+
+
+# === Order of the batches ===
+
+def test_batches_are_trained_on_in_their_order(tmp_path, eagerly, monkeypatch):
+    """Keras shuffles batches of its own accord, without the seed; what names the images of a bad loss relies on it."""
+    from mrcnn.data.pipeline import TrainingBatches
+
+    asked = []
+    batch = TrainingBatches.batch
+    monkeypatch.setattr(TrainingBatches, "batch", lambda self, index: asked.append(index) or batch(self, index))
+    model = modellib.MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=6, IMAGES_PER_GPU=1), str(tmp_path))
+    model.train(Rectangles(6), None, 0.001, 1, "rpn_.*", verbose=0)
+    assert asked[-6:] == [0, 1, 2, 3, 4, 5]
