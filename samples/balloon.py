@@ -196,12 +196,14 @@ def splash_video(model, video_path, output):
 def make_config(args, detecting):
     """The config of the command line's ``--backbone``, ``--size`` and so on."""
 
+    trained_at = getattr(args, "trained_at", None) or args.size
+
     class Chosen(BalloonConfig):
         BACKBONE = args.backbone
         IMAGE_MAX_DIM = args.size
         IMAGE_MIN_DIM = min(BalloonConfig.IMAGE_MIN_DIM, args.size)
         # objects shrink with the images, so anchors must too
-        RPN_ANCHOR_SCALES = tuple(scale * args.size // BalloonConfig.IMAGE_MAX_DIM
+        RPN_ANCHOR_SCALES = tuple(scale * trained_at // BalloonConfig.IMAGE_MAX_DIM
                                   for scale in BalloonConfig.RPN_ANCHOR_SCALES)
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", BalloonConfig.STEPS_PER_EPOCH)
@@ -298,10 +300,14 @@ def parse_args(argv=None):
     sub.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images")
     sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
                      type=lambda text: text if text == "auto" else int(text))
+    trained_at = dict(type=int, metavar="PX", help="--size of the training, where it was another: weights trained on "
+                      "small images find small balloons in large ones")
     sub = command(splash)
+    sub.add_argument("--trained-at", **trained_at)
     sub.add_argument("--image", metavar="FILE", help="photo to splash")
     sub.add_argument("--video", metavar="FILE", help="video to splash")
     sub = command(evaluate)
+    sub.add_argument("--trained-at", **trained_at)
     sub.add_argument("--dataset", required=True, metavar="FOLDER", help="folder with val/")
     return parser.parse_args(argv)
 

@@ -36,6 +36,9 @@ PROGRAM = textwrap.dedent('''
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_visible_devices([], "GPU")
+    # the CPU kernel of crop_and_resize's gradient loses sums where its threads meet in one pixel, as in the
+    # corner that all padding is cropped from
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
     from mrcnn.data import pipeline
@@ -159,7 +162,7 @@ def test_two_devices_train_as_one(report, case):
     for length in found["first step"]:
         assert length == pytest.approx(0.02 * 0.5, rel=1e-4)
     for moved, difference in zip(found["moved"], found["difference"], strict=True):
-        assert difference < 1e-5 < moved / 100
+        assert difference < 1e-6 < moved / 1000
     for name, (one, two) in found["losses"].items():
         assert two == pytest.approx(one, rel=1e-4), name
     trained = {name for name, (one, _) in found["losses"].items() if one > 0}

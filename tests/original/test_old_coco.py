@@ -9,7 +9,6 @@ import pytest
 import skimage.io
 from pycocotools import mask as mask_tools
 
-
 from mrcnn import model as modellib, utils
 from mrcnn.config import Config
 from toy_network import ToyNetwork

@@ -1,5 +1,7 @@
 """What the scripts of this folder add to their configs, so that a network of seconds stands for the real one."""
 
+from mrcnn.config import Config
+
 
 class ToyNetwork:
     """Sizes of a ResNet-50 Mask R-CNN; the images' sizes are the scripts' own."""
@@ -21,3 +23,15 @@ class ToyNetwork:
     STEPS_PER_EPOCH = 2
     VALIDATION_STEPS = 1
     SEED = 0
+
+
+class RectanglesConfig(ToyNetwork, Config):
+    """For the notebooks: the classes of `tiny.Rectangles`."""
+
+    NAME = "rectangles"
+    GPU_COUNT = 1
+    IMAGES_PER_GPU = 1
+    NUM_CLASSES = 3
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 128
+    DETECTION_MIN_CONFIDENCE = 0
+    PRE_NMS_LIMIT = 500
