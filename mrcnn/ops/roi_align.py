@@ -49,6 +49,68 @@ def pyramid_roi_align(boxes, image_index, image_shape, feature_maps, pool_shape)
     for level, feature_map in enumerate(feature_maps, MIN_LEVEL):
         index = tf.cast(tf.where(tf.equal(levels, level))[:, 0], tf.int32)
         rows.append(index)
-        pooled.append(tf.image.crop_and_resize(
+        pooled.append(crop_and_resize(
             feature_map, tf.gather(boxes, index), tf.gather(image_index, index), pool_shape))
     return tf.dynamic_stitch(rows, pooled)
+
+
+def crop_and_resize(images, boxes, image_index, pool_shape):
+    """``tf.image.crop_and_resize`` with a gradient that adds up.
+
+    TensorFlow's own gradient runs on several CPU threads, which overwrite each other's sums
+    where two boxes meet in a pixel (seen with 2.21), and on a GPU it has no deterministic form.
+
+    Args:
+        images: float32 [b, h, w, c].
+        boxes: float32 [n, 4] normalised; they get no gradient.
+        image_index: int32 [n].
+        pool_shape: (height, width) of the crops.
+
+    Returns:
+        float32 [n, pool height, pool width, c].
+    """
+    @tf.custom_gradient
+    def crop(images):
+        def gradient(upstream):
+            return _crop_gradient(upstream, tf.shape(images), boxes, image_index, pool_shape)
+
+        return tf.image.crop_and_resize(images, boxes, image_index, pool_shape), gradient
+
+    return crop(images)
+
+
+def _crop_gradient(upstream, shape, boxes, image_index, pool_shape):
+    """Spread [n, ph, pw, c] over the four pixels that each bin was interpolated from: [b, h, w, c]."""
+    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+    rows = _samples(y1, y2, shape[1], pool_shape[0])        # each a pair of [n, ph], one per pixel
+    columns = _samples(x1, x2, shape[2], pool_shape[1])
+    pixels, values = [], []
+    for row, row_weight in rows:
+        for column, column_weight in columns:
+            pixel = (image_index[:, tf.newaxis, tf.newaxis] * shape[1] + row[:, :, tf.newaxis]) * shape[2]
+            pixels.append(tf.reshape(pixel + column[:, tf.newaxis, :], [-1]))
+            weight = row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :]
+            values.append(tf.reshape(upstream * weight[..., tf.newaxis], [-1, shape[3]]))
+    summed = tf.math.unsorted_segment_sum(tf.concat(values, 0), tf.concat(pixels, 0), shape[0] * shape[1] * shape[2])
+    return tf.reshape(summed, shape)
+
+
+def _samples(start, end, size, count):
+    """Where the ``count`` samples of each box lie on an axis of ``size`` pixels.
+
+    Returns:
+        Two pairs (pixel int32 [n, count], weight float32 [n, count]), of the pixel before and
+        after; the weights of samples outside of the image are 0.
+    """
+    last = tf.cast(size - 1, tf.float32)
+    if count > 1:
+        steps = tf.range(count, dtype=tf.float32) / (count - 1)
+        position = (start[:, tf.newaxis] + (end - start)[:, tf.newaxis] * steps) * last
+    else:
+        position = 0.5 * (start + end)[:, tf.newaxis] * last
+    inside = tf.cast((position >= 0) & (position <= last), tf.float32)
+    position = tf.clip_by_value(position, 0.0, last)
+    before = tf.floor(position)
+    after = position - before
+    pixel = tf.cast(before, tf.int32)
+    return (pixel, (1.0 - after) * inside), (tf.minimum(pixel + 1, size - 1), after * inside)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import twins
 
-from mrcnn.ops.roi_align import pyramid_roi_align, roi_levels
+from mrcnn.ops.roi_align import crop_and_resize, pyramid_roi_align, roi_levels
 
 # width and height as they come from images of 256 px, and of 100 x 84 px: nothing divides evenly
 PYRAMIDS = {(256, 256): [(64, 64), (32, 32), (16, 16), (8, 8)], (100, 84): [(25, 21), (13, 11), (7, 6), (4, 3)]}
@@ -105,3 +105,32 @@ def test_gradients_by_finite_differences():
         # the feature map is linear: any step is exact, and cells that no sample touches stay 0
         touched = tf.convert_to_tensor(gradients[level]).numpy()[0]
         np.testing.assert_allclose(touched, twins.numeric_gradient(loss, maps[level].numpy()[0], 0.5), atol=1e-4)
+
+
+def test_gradients_of_boxes_that_share_pixels_add_up():
+    """TensorFlow's own gradient loses some of them where it runs on several threads."""
+    features = tf.random.normal([1, 8, 8, 4])
+    boxes = tf.tile([[0.0, 0.0, 0.0, 0.0], [0.1, 0.1, 0.6, 0.7]], [600, 1])
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            total = tf.reduce_sum(crop_and_resize(features, boxes, tf.zeros([1200], tf.int32), (3, 3)))
+        # every sample's four weights are 1 together
+        np.testing.assert_allclose(tf.reduce_sum(tape.gradient(total, features)), 1200 * 9 * 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pool", [(1, 1), (2, 3), (7, 7)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (8, 8)])
+def test_gradient_of_crops_is_tensorflows(size, pool):
+    """Boxes in images of their own, where TensorFlow's threads do not meet."""
+    random = np.random.RandomState(3)
+    features = tf.constant(random.normal(size=(6, *size, 2)), tf.float32)
+    boxes = tf.constant(random.uniform(-0.4, 1.4, (6, 4)), tf.float32)
+    upstream = tf.constant(random.normal(size=(6, *pool, 2)), tf.float32)
+    found = []
+    for function in (crop_and_resize, tf.image.crop_and_resize):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            total = tf.reduce_sum(upstream * function(features, boxes, tf.range(6), pool))
+        found.append(tape.gradient(total, features).numpy())
+    np.testing.assert_allclose(*found, atol=1e-5)
