@@ -7,7 +7,7 @@ from mrcnn.ops import losses
 
 
 class LossLayer(GraphLayer):
-    """A scalar loss as a layer.
+    """A scalar loss as a layer; subclasses name its ``function`` of the inputs.
 
     Args:
         weight: ``Config.LOSS_WEIGHTS`` of this loss. The logged value is the weighted one,
@@ -19,11 +19,8 @@ class LossLayer(GraphLayer):
         self.weight = weight
         self.tracker = keras.metrics.Mean(name=self.name)
 
-    def loss(self, inputs):
-        raise NotImplementedError(f"{type(self).__name__} must say how its loss is computed")
-
     def call(self, inputs):
-        loss = self.loss(inputs)
+        loss = self.function(*inputs)
         self.add_loss(self.weight * loss)
         self.tracker.update_state(self.weight * loss)
         return loss
@@ -39,37 +36,32 @@ class LossLayer(GraphLayer):
 class RPNClassLoss(LossLayer):
     """Call arguments: [rpn_match, rpn_class_logits]; see `ops.losses.rpn_class_loss`."""
 
-    def loss(self, inputs):
-        return losses.rpn_class_loss(*inputs)
+    function = staticmethod(losses.rpn_class_loss)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class RPNBoxLoss(LossLayer):
     """Call arguments: [target_bbox, rpn_match, rpn_bbox]; see `ops.losses.rpn_bbox_loss`."""
 
-    def loss(self, inputs):
-        return losses.rpn_bbox_loss(*inputs)
+    function = staticmethod(losses.rpn_bbox_loss)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ClassLoss(LossLayer):
     """Call arguments: [target_class_ids, class_logits, active_class_ids]; see `ops.losses.mrcnn_class_loss`."""
 
-    def loss(self, inputs):
-        return losses.mrcnn_class_loss(*inputs)
+    function = staticmethod(losses.mrcnn_class_loss)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BoxLoss(LossLayer):
     """Call arguments: [target_bbox, target_class_ids, pred_bbox]; see `ops.losses.mrcnn_bbox_loss`."""
 
-    def loss(self, inputs):
-        return losses.mrcnn_bbox_loss(*inputs)
+    function = staticmethod(losses.mrcnn_bbox_loss)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MaskLoss(LossLayer):
     """Call arguments: [target_masks, target_class_ids, pred_masks]; see `ops.losses.mrcnn_mask_loss`."""
 
-    def loss(self, inputs):
-        return losses.mrcnn_mask_loss(*inputs)
+    function = staticmethod(losses.mrcnn_mask_loss)

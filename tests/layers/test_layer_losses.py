@@ -88,8 +88,3 @@ def test_several_losses_add_up():
     inputs = [*cases.GRAPH_LAYERS["RPNClassLoss"].inputs(2), *cases.GRAPH_LAYERS["BoxLoss"].inputs(2)]
     logs = model.evaluate(inputs, verbose=0, batch_size=2, return_dict=True)
     np.testing.assert_allclose(logs["loss"], logs["one"] + logs["two"], rtol=1e-6)
-
-
-def test_a_loss_layer_must_say_its_loss():
-    with pytest.raises(NotImplementedError, match="LossLayer"):
-        LossLayer()([np.zeros(1, np.float32)])
