@@ -1,7 +1,10 @@
 """The two models: one to train, one to detect."""
 
+import os
+
 import keras
 
+from mrcnn.layers.base import PACKAGE
 from mrcnn.layers.detection import DetectionLayer
 from mrcnn.layers.inputs import Anchors, NormalizeBoxes
 from mrcnn.layers.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
@@ -13,6 +16,31 @@ from mrcnn.network.fpn import fpn_graph
 from mrcnn.network.heads import build_fpn_mask_graph, fpn_classifier_graph
 from mrcnn.network.rpn import rpn_over_pyramid
 from mrcnn.ops.meta import ACTIVE_CLASS_IDS
+from mrcnn.weights import load_h5, save_h5
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MaskRCNNModel(keras.Model):
+    """A functional model whose .h5 weights have the original's layout, which Keras 3 no longer writes."""
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """Keras' ``save_weights``; a name that ends in ".h5" but not in ".weights.h5" means the original's layout."""
+        if not _is_original_file(filepath):
+            super().save_weights(filepath, overwrite=overwrite, **kwargs)
+        elif os.path.exists(filepath) and not overwrite:
+            raise FileExistsError(f"{filepath} exists, and overwrite is False")
+        else:
+            save_h5(self, filepath)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`."""
+        if skip_mismatch or not _is_original_file(filepath):
+            return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+        return load_h5(self, filepath, **kwargs)
+
+
+def _is_original_file(filepath):
+    return str(filepath).endswith(".h5") and not str(filepath).endswith(".weights.h5")
 
 
 def training_model(config):
@@ -75,7 +103,7 @@ def training_model(config):
         loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, loss_masks]),
     ]
     outputs = [rpn_logits, rpn_probs, rpn_bbox, logits, probs, deltas, masks, proposals, output_rois, *losses]
-    model = keras.Model(inputs, outputs, name="mask_rcnn")
+    model = MaskRCNNModel(inputs, outputs, name="mask_rcnn")
     add_weight_decay(model, config.WEIGHT_DECAY)
     return model
 
@@ -105,8 +133,8 @@ def inference_model(config):
     # with the batch's statistics a mask would depend on how many objects there are
     selected = None if config.TRAIN_BN else detections[..., 4]
     masks = _masks(detections[..., :4], pyramid, meta, config, selected)
-    return keras.Model([image, meta, anchors], [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
-                       name="mask_rcnn")
+    return MaskRCNNModel([image, meta, anchors], [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
+                         name="mask_rcnn")
 
 
 def _image_inputs(config):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import twins
 
-from mrcnn.layers.losses import BoxLoss, ClassLoss, LossLayer, MaskLoss, RPNBoxLoss, RPNClassLoss
+from mrcnn.layers.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
 
 PARITY = dict(np.load(Path(__file__).parent.parent / "parity" / "layers_losses.npz"))
 LOSS_NAMES = ["RPNClassLoss", "RPNBoxLoss", "ClassLoss", "BoxLoss", "MaskLoss"]

@@ -11,7 +11,7 @@ from mrcnn import training
 from mrcnn.config import Config
 from mrcnn.layers.normalization import BatchNorm
 from mrcnn.network.assemble import inference_model, training_model
-from mrcnn.weights import layer_weights
+from mrcnn.weights import layer_weights, read_h5
 from tiny import randomize, tiny_config, values
 
 PARITY = Path(__file__).parent.parent / "parity"
@@ -205,3 +205,19 @@ def test_keras_file_round_trip(kind, tmp_path):
         assert sum(losses) > sum(outputs[-5:]) + 1  # the weight decay came along
     else:
         assert outputs[0].any() and outputs[3].any()
+
+
+def test_weights_of_the_keras_model_are_written_in_the_originals_layout(tmp_path):
+    """Scripts say model.keras_model.save_weights(path), which Keras 3 refuses for such a name."""
+    first, second = (inference_model(tiny_config()) for _ in range(2))
+    path = str(tmp_path / "mask_rcnn.h5")
+    first.save_weights(path)
+    assert "rpn_model" in read_h5(path)
+    with pytest.raises(FileExistsError, match="overwrite"):
+        first.save_weights(path, overwrite=False)
+    report = second.load_weights(path, by_name=True)
+    assert report.initial == []
+    for ours, theirs in zip(first.get_weights(), second.get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
+    first.save_weights(str(tmp_path / "own.weights.h5"))  # Keras' own layout
+    second.load_weights(str(tmp_path / "own.weights.h5"))
