@@ -169,23 +169,29 @@ def train(args):
 
 
 def detect(args):
-    """Detect on held-out images: COCO AP, and a picture of the first of them."""
-    from mrcnn.coco_evaluation import evaluate_detections, format_summary
+    """Find the shapes in held-out images: prints COCO AP and writes a picture of the first twelve."""
     from mrcnn.visualize import draw_instances
+
+    model, dataset = evaluate(args)
+    images = [dataset.load_image(image_id) for image_id in dataset.image_ids[:12]]
+    tiles = []
+    for image, result in zip(images, model.detect(images)):
+        sure = result["scores"] >= 0.7
+        tiles.append(draw_instances(
+            enlarge(image, 2), result["rois"][sure] * 2, enlarge(result["masks"][..., sure], 2),
+            result["class_ids"][sure], dataset.class_names, result["scores"][sure]))
+    save_grid(args.output, tiles, columns=4)
+    print(f"Picture: {os.path.abspath(args.output)}")
+
+
+def evaluate(args):
+    """Print COCO AP of boxes and masks on held-out images."""
+    from mrcnn.coco_evaluation import evaluate_detections, format_summary
 
     model = load_model(args)
     dataset = make_dataset(args.images, HELD_OUT_SEED)
     print(format_summary(evaluate_detections(dataset, model.detect, batch_size=model.config.BATCH_SIZE)))
-    if args.output:
-        images = [dataset.load_image(image_id) for image_id in dataset.image_ids[:12]]
-        tiles = []
-        for image, result in zip(images, model.detect(images)):
-            sure = result["scores"] >= 0.7
-            tiles.append(draw_instances(
-                enlarge(image, 2), result["rois"][sure] * 2, enlarge(result["masks"][..., sure], 2),
-                result["class_ids"][sure], dataset.class_names, result["scores"][sure]))
-        save_grid(args.output, tiles, columns=4)
-        print(f"Picture: {os.path.abspath(args.output)}")
+    return model, dataset
 
 
 def load_model(args):
@@ -214,11 +220,11 @@ def save_grid(path, images, columns):
 
 def parse_args(argv=None):
     """The command line; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name, function, weights, images):
-        sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__,
+    def command(function, weights, images):
+        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__,
                                   formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         sub.add_argument("--weights", "--model", default=weights, metavar="FILE",
                          help="a .h5 file, or 'last' for the newest checkpoint under --logs")
@@ -227,14 +233,14 @@ def parse_args(argv=None):
         sub.set_defaults(run=function)
         return sub
 
-    sub = command("train", train, None, 20000)
+    sub = command(train, None, 20000)
     sub.add_argument("--epochs", type=int, default=24, metavar="N", help="epoch to end with")
     sub.add_argument("--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's")
     sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
                      type=lambda text: text if text == "auto" else int(text))
-    sub = command("detect", detect, DEFAULT_WEIGHTS, 50)
+    sub = command(detect, DEFAULT_WEIGHTS, 50)
     sub.add_argument("--output", default="shapes.png", metavar="FILE", help="picture to write")
-    command("evaluate", detect, DEFAULT_WEIGHTS, 200).set_defaults(output=None)
+    command(evaluate, DEFAULT_WEIGHTS, 200)
     return parser.parse_args(argv)
 
 
