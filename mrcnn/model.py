@@ -198,7 +198,7 @@ class MaskRCNN:
                                                 workers=workers)
 
         os.makedirs(self.log_dir, exist_ok=True)
-        print(f"Training {layers} to epoch {epochs}, from epoch {self.epoch}, learning rate {learning_rate:g}: "
+        print(f"Training {layers} to epoch {epochs}, from epoch {self.epoch}, learning rate {learning_rate}: "
               f"{self.checkpoint_path}")
         self.set_trainable(training.STAGES.get(layers, layers), verbose=0)
         self.compile(learning_rate, config.LEARNING_MOMENTUM)
