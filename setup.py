@@ -36,7 +36,7 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=read_requirements(),
     extras_require={
-        "test": ["pytest>=8", "nbclient>=0.10", "ipykernel>=6.29"],
+        "test": ["pytest>=8", "scipy>=1.13", "nbclient>=0.10", "ipykernel>=6.29"],
         "notebooks": ["jupyter", "nbclient>=0.10"],
         "gpu": ["tensorflow[and-cuda]>=2.18"],
     },
