@@ -25,7 +25,7 @@ TRAIN_SEED, HELD_OUT_SEED = 1, 2
 
 
 class ShapesConfig(Config):
-    """A narrow network for small images: 2 CPU cores train it in 45 minutes."""
+    """A narrow network for small images: 2 CPU cores train it in half an hour."""
 
     NAME = "shapes"
     IMAGES_PER_GPU = 8
