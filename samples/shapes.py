@@ -99,8 +99,10 @@ class ShapesDataset(Dataset):
             masks[..., index] = self.draw_shape(np.zeros(masks.shape[:2], np.uint8), shape, dims, 1)
         # a shape hides those that were drawn before it
         above = np.cumsum(masks[..., ::-1], axis=-1)[..., ::-1] - masks
-        class_ids = [self.class_names.index(shape) for shape, _, _ in info["shapes"]]
-        return (masks > 0) & (above == 0), np.array(class_ids, np.int32)
+        visible = (masks > 0) & (above == 0)
+        class_ids = np.array([self.class_names.index(shape) for shape, _, _ in info["shapes"]], np.int32)
+        in_sight = visible.any(axis=(0, 1))  # a shape may be hidden altogether
+        return visible[..., in_sight], class_ids[in_sight]
 
     def draw_shape(self, image, shape, dims, color):
         """``image`` with a shape on it; dims = (center x, center y, half size) px."""
