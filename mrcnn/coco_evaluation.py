@@ -1,17 +1,17 @@
 """COCO AP of any Dataset: ground truth, detections and scores through pycocotools.
 
-pycocotools and rich are imported only when a function that needs them is called.
+pycocotools is imported only when a function that needs it is called.
 """
 
 import contextlib
 import io
-import sys
 import time
 import warnings
 
 import numpy as np
 
 from mrcnn.data.masks import extract_bboxes
+from mrcnn.progress import track
 
 # The order of pycocotools' COCOeval.stats.
 COCO_METRICS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
@@ -55,23 +55,6 @@ def _known_image_ids(dataset, image_ids):
     return image_ids
 
 
-def _track(items, description, enabled):
-    """Yield the items while a progress bar (rich, else plain lines) runs on stderr."""
-    if not enabled:
-        yield from items
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError:
-        for done, item in enumerate(items):
-            if done * 10 // len(items) != (done - 1) * 10 // len(items):
-                print(f"{description}: {done}/{len(items)}", file=sys.stderr)
-            yield item
-        return
-    yield from track(items, description=description, console=Console(stderr=True))
-
-
 def coco_ground_truth(dataset, image_ids=None, progress=False):
     """The objects of a dataset as an in-memory pycocotools ``COCO``.
 
@@ -93,7 +76,7 @@ def coco_ground_truth(dataset, image_ids=None, progress=False):
                   for class_id, name in zip(dataset.class_ids, dataset.class_names) if class_id > 0]
     known = {category["id"] for category in categories}
     images, annotations, empty = [], [], 0
-    for image_id in _track(image_ids, "Ground truth", progress):
+    for image_id in track(image_ids, "Ground truth", progress):
         masks, class_ids = dataset.load_mask(image_id)
         images.append({"id": image_id, "height": int(masks.shape[0]), "width": int(masks.shape[1])})
         if masks.shape[-1] != len(class_ids):
@@ -241,7 +224,7 @@ def evaluate_detections(dataset, detect, image_ids=None, batch_size=1, progress=
     ground_truth = coco_ground_truth(dataset, image_ids, progress)
     batches = [image_ids[i:i + batch_size] for i in range(0, len(image_ids), batch_size)]
     detections, seconds = [], 0.0
-    for batch in _track(batches, "Detecting", progress):
+    for batch in track(batches, "Detecting", progress):
         images = [dataset.load_image(image_id) for image_id in batch]
         start = time.perf_counter()
         results = detect(images)
