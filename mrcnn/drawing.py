@@ -56,10 +56,15 @@ def _to_uint8_color(color):
 def as_rgb(image):
     """Any image as a new uint8 [H, W, 3]: grey is repeated, alpha dropped, 16 bit scaled.
 
+    Of more than four channels the first three are shown.
+
     Raises:
         ValueError: not an image, or values that are no pixels (``as_uint8_range``).
     """
-    return np.array(fit_channels(as_uint8_range(image), 3), dtype=np.uint8)
+    image = as_uint8_range(image)
+    if image.ndim == 3 and image.shape[2] > 4:
+        image = image[..., :3]
+    return np.array(fit_channels(image, 3), dtype=np.uint8)
 
 
 def apply_mask(image, mask, color, alpha=0.5):

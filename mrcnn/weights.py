@@ -2,7 +2,7 @@
 
 Layers are matched by name and their tensors by position, so that a file of
 the training model fits the inference model and the other way round. Models
-are only asked for `.layers`, `.name`, `.weights` and `.assign`: nothing here
+are only asked for `.layers`, `.name`, `.weights`, `.inputs` and `.assign`: nothing here
 imports Keras or TensorFlow.
 
     python -m mrcnn.weights file.h5      # what is in it
@@ -35,6 +35,7 @@ class LoadReport:
         skipped_in_file: layers with weights of the file that the model has not.
         excluded: layers left out on request, though model and file have them.
         initial: layers with weights that the file has not and that keep their values.
+        adapted: first convolutions whose kernel was made for another number of channels.
     """
     path: str
     loaded: list
@@ -42,10 +43,12 @@ class LoadReport:
     skipped_in_file: list
     excluded: list
     initial: list
+    adapted: list = dataclasses.field(default_factory=list)
 
     def __str__(self):
         return "\n".join([
             f"{self.path}: loaded {self.tensors} tensors into {len(self.loaded)} layers",
+            *([f"  adapted to the number of image channels: {_some(self.adapted)}"] if self.adapted else ()),
             f"  excluded on request: {_some(self.excluded)}",
             f"  in the file but not in the model: {_some(self.skipped_in_file)}",
             f"  not in the file, left as they were: {_some(self.initial)}"])
@@ -80,7 +83,9 @@ def load_h5(model, path, by_name=True, exclude=None):
     All shapes are checked before the first value is assigned, so an error
     leaves the model as it was. Layers that keras.applications' ResNets have
     under other names are renamed (`rename_keras_resnet`). A nested model that
-    the file stores layer by layer is loaded that way.
+    the file stores layer by layer is loaded that way. The first convolution of
+    weights for RGB or grey images is adapted to a model of other channels
+    (`adapt_channels`).
 
     Args:
         model: Keras model.
@@ -123,6 +128,8 @@ def load_h5(model, path, by_name=True, exclude=None):
             continue
         pairs, left_out = _match(layer, layers[name], exclude)
         report.excluded.extend(left_out)
+        pairs, adapted = _adapt_first_convolution(model, pairs)
+        report.adapted.extend([name] * adapted)
         wrong = _mismatch(pairs)
         if wrong:
             mismatches[name] = wrong
@@ -160,6 +167,28 @@ def save_h5(model, path):
     write_h5(path, [(layer.name, [(name, np.asarray(variable))
                                   for name, variable in layer_weights(layer)])
                     for layer in model.layers])
+
+
+def adapt_channels(kernel, channels):
+    """The kernel of a first convolution, for images of another number of channels.
+
+    Fewer channels take the sums of the old ones, so grey gets that of red, green and blue; more
+    channels take the old ones in turn and share their weight. Either way an image whose channels
+    are all alike gives what it gave before.
+
+    Args:
+        kernel: [h, w, old channels, filters].
+        channels: number of channels wanted.
+
+    Returns:
+        [h, w, channels, filters], same dtype.
+    """
+    old = kernel.shape[2]
+    if channels < old:
+        return np.stack([kernel[:, :, first::channels].sum(axis=2) for first in range(channels)], axis=2)
+    turns = np.arange(channels) % old
+    shares = np.bincount(turns)[turns].astype(kernel.dtype)
+    return kernel[:, :, turns] / shares[:, np.newaxis]
 
 
 def rename_keras_resnet(layers):
@@ -241,6 +270,22 @@ def _match(layer, weights, exclude):
             if name not in exclude], left_out
 
 
+def _adapt_first_convolution(model, pairs):
+    """`adapt_channels` of a kernel for RGB or grey images, where the model's images have other channels.
+
+    Returns:
+        pairs, and whether one was changed.
+    """
+    (_, variable), (name, value) = pairs[0] if pairs else ((None, None), (None, None))
+    if variable is None or value is None or len(variable.shape) != 4 or np.ndim(value) != 4:
+        return pairs, False
+    own, stored = tuple(variable.shape), value.shape
+    for_images = own[2] == model.inputs[0].shape[-1] and stored[2] in (1, 3)
+    if not for_images or own == stored or own != (*stored[:2], own[2], stored[3]):
+        return pairs, False
+    return [(pairs[0][0], (name, adapt_channels(value, own[2]))), *pairs[1:]], True
+
+
 # === Messages ===
 
 def _shape(shape):
@@ -285,8 +330,8 @@ def _mismatch_message(path, mismatches, targets, layers):
         stored, own = layers["conv1"][0][1].shape, layer_weights(targets["conv1"])[0][1].shape
         if len(stored) == len(own) == 4 and stored[2] != own[2]:
             lines.append(f"The file is for images of {stored[2]} channels, the model has "
-                         f"IMAGE_CHANNEL_COUNT = {own[2]}: add \"conv1\" to exclude and train "
-                         "all layers")
+                         f"IMAGE_CHANNEL_COUNT = {own[2]}, and only weights for RGB or grey images are adapted: "
+                         "add \"conv1\" to exclude and train all layers")
     return "\n".join(lines)
 
 
