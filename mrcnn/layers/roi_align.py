@@ -6,7 +6,7 @@ import tensorflow as tf
 from mrcnn.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops.meta import IMAGE_SHAPE
 from mrcnn.ops.roi_align import pyramid_roi_align
-from mrcnn.ops.rows import head_rows
+from mrcnn.ops.rows import distinct_rows, head_rows
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -60,3 +60,26 @@ class SelectedROIAlign(PyramidROIAlign):
 
     def compute_output_shape(self, input_shape):
         return (None, *self.pool_shape, input_shape[3][-1])
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class DistinctROIAlign(PyramidROIAlign):
+    """Pool every RoI but padding, which is pooled once an image; see `ops.rows.distinct_rows`.
+
+    Call arguments:
+        As of `PyramidROIAlign`.
+
+    Returns:
+        float32 [m, pool height, pool width, channels], and int32 [b, n], the row of each RoI.
+    """
+
+    def call(self, inputs):
+        boxes, image_meta, *feature_maps = inputs
+        rows, index = distinct_rows(boxes)
+        pooled = pyramid_roi_align(tf.gather_nd(boxes, rows), rows[:, 0], image_meta[0, IMAGE_SHAPE],
+                                   feature_maps, self.pool_shape)
+        return pooled, index
+
+    def compute_output_spec(self, inputs):
+        pooled = (None, *self.pool_shape, inputs[2].shape[-1])
+        return keras.KerasTensor(pooled, "float32"), keras.KerasTensor(inputs[0].shape[:2], "int32")

@@ -9,12 +9,16 @@ from keras import ops
 
 from mrcnn.layers.mask import MaskPrediction
 from mrcnn.layers.normalization import BatchNorm
-from mrcnn.layers.roi_align import PyramidROIAlign, SelectedROIAlign
+from mrcnn.layers.roi_align import DistinctROIAlign, PyramidROIAlign, SelectedROIAlign
+from mrcnn.layers.rows import GatherRows
 
 
 def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True,
                          fc_layers_size=1024):
     """Classify each RoI and refine its box for each class.
+
+    Rows of padding go through the head once an image, which gives the same numbers, unless
+    ``train_bn`` makes them part of the batch's statistics.
 
     Args:
         rois: KerasTensor [b, n, 4] normalised; n is static.
@@ -29,14 +33,22 @@ def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes,
         float32 logits [b, n, classes], probabilities [b, n, classes], deltas [b, n, classes, 4].
     """
     count = rois.shape[1]
-    x = PyramidROIAlign([pool_size, pool_size], name="roi_align_classifier")([rois, image_meta, *feature_maps])
-    x = ops.reshape(x, (-1, *x.shape[2:]))
+    arguments = [rois, image_meta, *feature_maps]
+    if train_bn is False:
+        x, index = DistinctROIAlign([pool_size, pool_size], name="roi_align_classifier")(arguments)
+    else:
+        x = PyramidROIAlign([pool_size, pool_size], name="roi_align_classifier")(arguments)
+        x = ops.reshape(x, (-1, *x.shape[2:]))
     # two fully connected layers, written as convolutions as in the published weights
     for number, kernel in ((1, pool_size), (2, 1)):
         x = keras.layers.Conv2D(fc_layers_size, kernel, name=f"mrcnn_class_conv{number}")(x)
         x = BatchNorm(train_bn, name=f"mrcnn_class_bn{number}")(x)
         x = keras.layers.Activation("relu")(x)
-    shared = keras.layers.Reshape((count, fc_layers_size), name="pool_squeeze")(_unfold(x, count))
+    if train_bn is False:
+        shared = GatherRows(name="pool_squeeze")([x, index])
+    else:
+        shared = keras.layers.Reshape((count, fc_layers_size), name="pool_squeeze")(
+            ops.reshape(x, (-1, count, fc_layers_size)))
     logits = keras.layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(shared)
     probs = keras.layers.Softmax(dtype="float32", name="mrcnn_class")(logits)
     deltas = keras.layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc")(shared)
@@ -70,7 +82,3 @@ def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes,
         x = keras.layers.Activation("relu")(x)
     x = keras.layers.Conv2DTranspose(filters, (2, 2), strides=2, activation="relu", name="mrcnn_mask_deconv")(x)
     return MaskPrediction(num_classes, compact=compact, name="mrcnn_mask")([x, class_ids])
-
-
-def _unfold(x, count):
-    return ops.reshape(x, (-1, count, *x.shape[1:]))

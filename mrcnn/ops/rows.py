@@ -25,6 +25,25 @@ def head_rows(class_ids):
     return tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, 2], tf.int32))
 
 
+def distinct_rows(boxes):
+    """Rows of a zero-padded batch of boxes, of which padding that follows padding is taken once.
+
+    What a head makes of one row of padding it makes of all of an image, so the others can be looked up.
+
+    Args:
+        boxes: float32 [b, n, 4].
+
+    Returns:
+        rows int32 [m, 2] of (image, row), never empty; index int32 [b, n], the place in ``rows`` of
+        the row that stands for each row of the batch.
+    """
+    is_padding = tf.reduce_all(tf.equal(boxes, 0.0), axis=-1)
+    after_padding = tf.concat([tf.zeros_like(is_padding[:, :1]), is_padding[:, :-1]], axis=1)
+    kept = ~(is_padding & after_padding)
+    index = tf.cumsum(tf.cast(tf.reshape(kept, [-1]), tf.int32)) - 1
+    return tf.cast(tf.where(kept), tf.int32), tf.reshape(index, tf.shape(kept))
+
+
 def scatter_rows(values, rows, class_ids):
     """Put compact rows back at their place in the batch.
 

@@ -14,7 +14,8 @@ from mrcnn.layers.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNCla
 from mrcnn.layers.mask import MaskPrediction
 from mrcnn.layers.normalization import BatchNorm
 from mrcnn.layers.proposal import ProposalLayer
-from mrcnn.layers.roi_align import PyramidROIAlign, SelectedROIAlign
+from mrcnn.layers.roi_align import DistinctROIAlign, PyramidROIAlign, SelectedROIAlign
+from mrcnn.layers.rows import GatherRows
 from mrcnn.layers.targets import DetectionTargetLayer
 
 CLASSES = 4
@@ -114,6 +115,7 @@ def case(make, inputs):
 GRAPH_LAYERS = {
     "ProposalLayer": case(lambda: ProposalLayer(6, 0.7, CONFIG), proposal_inputs),
     "PyramidROIAlign": case(lambda: PyramidROIAlign([3, 2]), align_inputs),
+    "DistinctROIAlign": case(lambda: DistinctROIAlign([3, 2]), align_inputs),
     "SelectedROIAlign": case(lambda: SelectedROIAlign([3, 2]), selected_inputs),
     "DetectionTargetLayer": case(lambda: DetectionTargetLayer(CONFIG, shuffle=False), target_inputs),
     "DetectionLayer": case(lambda: DetectionLayer(CONFIG), detection_inputs),
@@ -133,6 +135,8 @@ GRAPH_LAYERS = {
 OTHER_LAYERS = {
     "MaskPrediction": case(lambda: MaskPrediction(CLASSES), mask_inputs),
     "MaskPrediction, compact": case(lambda: MaskPrediction(CLASSES, compact=True), mask_inputs),
+    "GatherRows": case(lambda: GatherRows(), lambda random, batch, rois: [
+        normal(random, batch + 3, 1, 1, 4), random.randint(0, batch + 3, (batch, rois)).astype(np.int32)]),
     "BatchNorm": case(lambda: BatchNorm(beta_initializer="random_normal"),
                       lambda random, batch, rois: normal(random, batch, 5, rois, 3)),
 }

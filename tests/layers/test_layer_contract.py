@@ -157,6 +157,8 @@ def test_images_of_a_batch_do_not_touch_each_other(name, batch):
     together = keras.tree.flatten(layer(inputs))
     single = [keras.tree.flatten(layer(keras.tree.map_structure(lambda part, i=i: part[i:i + 1], inputs)))
               for i in range(batch)]
+    if name == "DistinctROIAlign":  # its places count over the batch: look the rows up
+        together, single = [tf.gather(*together)], [[tf.gather(*parts)] for parts in single]
     for output, parts in zip(together, zip(*single)):
         if output.shape.rank:
             np.testing.assert_allclose(output, np.concatenate(parts), atol=1e-6)

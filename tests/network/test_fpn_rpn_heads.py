@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from mrcnn.layers.roi_align import PyramidROIAlign
 from mrcnn.network.fpn import fpn_graph
 from mrcnn.network.heads import build_fpn_mask_graph, fpn_classifier_graph
 from mrcnn.network.rpn import build_rpn_model, rpn_over_pyramid
@@ -105,21 +107,23 @@ def head_inputs(count):
     return rois, meta, maps, [boxes, META, *(RNG.randn(2, side, side, 3).astype(np.float32) for side in SIDES)]
 
 
-def pooled(model, name, arrays, inputs):
-    """The output of the RoIAlign layer, which has tests of its own."""
-    return np.array(keras.Model(inputs, model.get_layer(name).output)(arrays))
+def pooled(arrays, side):
+    """What RoIAlign, which has tests of its own, gives the head."""
+    return np.array(PyramidROIAlign([side, side])(arrays))
 
 
-def test_classifier_head_in_numpy():
+@pytest.mark.parametrize("padding", [(0, 0), (2, 0), (3, 5)])
+def test_classifier_head_in_numpy(padding):
     rois, meta, maps, arrays = head_inputs(5)
+    for image, rows in enumerate(padding):
+        arrays[0][image, 5 - rows:] = 0
     outputs = fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=False, fc_layers_size=6)
-    inputs = [rois, meta, *maps]
-    model = keras.Model(inputs, outputs)
+    model = keras.Model([rois, meta, *maps], outputs)
     randomize(model)
     logits, probs, deltas = (np.array(output) for output in model(arrays))
     assert logits.shape == probs.shape == (2, 5, 4) and deltas.shape == (2, 5, 4, 4)
 
-    features = pooled(model, "roi_align_classifier", arrays, inputs)
+    features = pooled(arrays, 7)
     assert features.shape == (2, 5, 7, 7, 3)
     kernel, bias = weights(model, "mrcnn_class_conv1")
     x = np.einsum("brhwc,hwcf->brf", features, kernel) + bias
@@ -131,6 +135,32 @@ def test_classifier_head_in_numpy():
     np.testing.assert_allclose(probs, softmax(x @ kernel + bias), rtol=1e-4, atol=1e-5)
     kernel, bias = weights(model, "mrcnn_bbox_fc")
     np.testing.assert_allclose(deltas, (x @ kernel + bias).reshape(2, 5, 4, 4), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding, rows", [((0, 0), 10), ((2, 0), 9), ((3, 5), 4)])
+def test_classifier_head_meets_padding_once_an_image(padding, rows):
+    rois, meta, maps, arrays = head_inputs(5)
+    for image, count in enumerate(padding):
+        arrays[0][image, 5 - count:] = 0
+    inputs = [rois, meta, *maps]
+    compact = keras.Model(inputs, fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=False, fc_layers_size=6))
+    whole = keras.Model(inputs, fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=None, fc_layers_size=6))
+    randomize(compact)
+    whole.set_weights(compact.get_weights())
+    pooled_rows = keras.Model(inputs, compact.get_layer("roi_align_classifier").output)(arrays)[0]
+    assert pooled_rows.shape == (rows, 7, 7, 3)
+
+    arrays = [tf.constant(array) for array in arrays]
+    found = []
+    for model in (compact, whole):
+        with tf.GradientTape() as tape:
+            tape.watch(arrays[2:])
+            outputs = model(arrays, training=False)
+            # every row, padding too, weighs in with a weight of its own
+            total = sum(tf.reduce_sum(output * np.random.RandomState(1).randn(*output.shape)) for output in outputs)
+        found.append((outputs, tape.gradient(total, [*model.trainable_weights, *arrays[2:]])))
+    for ours, theirs in zip(tf.nest.flatten(found[0]), tf.nest.flatten(found[1])):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def mask_model(count, **options):
@@ -149,7 +179,7 @@ def test_mask_head_in_numpy():
     model, arrays, inputs = mask_model(3)
     found = np.array(model(arrays))
     assert found.shape == (2, 3, 4, 4, 3)
-    features = pooled(model, "roi_align_mask", arrays, inputs).reshape(6, 2, 2, 3)
+    features = pooled(arrays, 2).reshape(6, 2, 2, 3)
     for features_of_roi, mask in zip(features, found.reshape(6, 4, 4, 3)):
         x = features_of_roi
         for number in range(1, 5):

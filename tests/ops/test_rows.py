@@ -41,3 +41,25 @@ def test_values_beyond_the_rows_are_left_out():
     empty = tf.zeros([2, 3], tf.int32)
     back = rows.scatter_rows(tf.ones([1, 4]), rows.real_rows(empty), empty)
     np.testing.assert_array_equal(back, np.zeros((2, 3, 4)))
+
+
+def boxes(*pattern):
+    """[images, rows, 4] of which "0" is padding."""
+    return tf.constant([[[0.0] * 4 if row == "0" else [0.1, 0.1, 0.1 * int(row), 0.5] for row in image]
+                        for image in pattern])
+
+
+@pytest.mark.parametrize("pattern, kept, index", [
+    (["123"], [[0, 0], [0, 1], [0, 2]], [[0, 1, 2]]),
+    (["100", "230"], [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]], [[0, 1, 1], [2, 3, 4]]),
+    (["000", "000"], [[0, 0], [1, 0]], [[0, 0, 0], [1, 1, 1]]),
+    # padding in the middle is padding too
+    (["10020", "00300"], [[0, 0], [0, 1], [0, 3], [0, 4], [1, 0], [1, 2], [1, 3]],
+     [[0, 1, 1, 2, 3], [4, 4, 5, 6, 6]]),
+])
+def test_padding_is_taken_once_an_image(pattern, kept, index):
+    batch = boxes(*pattern)
+    found, places = rows.distinct_rows(batch)
+    np.testing.assert_array_equal(found, kept)
+    np.testing.assert_array_equal(places, index)
+    np.testing.assert_array_equal(tf.gather(tf.gather_nd(batch, found), places), batch)
