@@ -53,7 +53,7 @@ ORIGINAL_ARRAYS = {
     "BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2], "IMAGE_SHAPE": [1024, 1024, 3],
 }
 ADDED = {"BACKBONE_WIDTH": 64, "RPN_CONV_CHANNELS": 512, "MASK_HEAD_CHANNELS": 256,
-         "STOP_PROPOSAL_GRADIENT": False, "SEED": None}
+         "STOP_PROPOSAL_GRADIENT": False, "SEED": None, "CLASS_NAMES": None, "STATES_KEPT": 2}
 
 
 def test_defaults_are_the_originals():
@@ -89,6 +89,9 @@ def test_fractional_steps_round_up_as_they_ran_in_the_original():
 
 WRONG = [
     # fields, words of the message
+    ({"CLASS_NAMES": ["BG", "cat", "dog"], "NUM_CLASSES": 2}, ["CLASS_NAMES has 3 names", "NUM_CLASSES is 2"]),
+    ({"CLASS_NAMES": "BG"}, ["CLASS_NAMES is 'BG'", "list of str"]),
+    ({"CLASS_NAMES": [0]}, ["CLASS_NAMES is [0]", "list of str"]),
     ({"IMAGE_MAX_DIM": 1000}, ["IMAGE_MAX_DIM is 1000", "multiple of 64", "960 or 1024"]),
     ({"IMAGE_MAX_DIM": 32, "IMAGE_MIN_DIM": 0}, ["IMAGE_MAX_DIM is 32", "times: 64"]),
     ({"IMAGE_MAX_DIM": 512.0}, ["IMAGE_MAX_DIM is 512.0", "positive int"]),
@@ -98,7 +101,7 @@ WRONG = [
     ({"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": None}, ["IMAGE_MIN_DIM is None", "pad64"]),
     ({"IMAGE_MIN_DIM": -1}, ["IMAGE_MIN_DIM is -1"]),
     ({"IMAGE_MIN_DIM": 1088}, ["IMAGE_MIN_DIM is 1088 and IMAGE_MAX_DIM is 1024"]),
-    ({"IMAGE_RESIZE_MODE": "pad"}, ["IMAGE_RESIZE_MODE is 'pad'", "square, pad64, crop, none"]),
+    ({"IMAGE_RESIZE_MODE": "pad"}, ["IMAGE_RESIZE_MODE is 'pad'", "square, rect, pad64, crop, none"]),
     ({"IMAGE_MIN_SCALE": -2}, ["IMAGE_MIN_SCALE is -2"]),
     ({"MEAN_PIXEL": np.array([1.0, 2.0])}, ["MEAN_PIXEL", "3 finite numbers"]),
     ({"MEAN_PIXEL": [1.0, 2.0, float("nan")]}, ["MEAN_PIXEL", "finite"]),

@@ -200,3 +200,33 @@ def test_crop_enlarges_small_images():
 def test_resizing_errors(image, options, message):
     with pytest.raises(ValueError, match=message):
         images.resize_image(image, **options)
+
+
+# === Without the padding of "square" ===
+
+@pytest.mark.parametrize("height, width", [(683, 1024), (1024, 683), (1024, 1024), (40, 61), (61, 40), (100, 1), (500, 333)])
+@pytest.mark.parametrize("max_dim", [256, 1024])
+def test_rect_is_square_without_whole_64s_of_padding(height, width, max_dim):
+    image = noise(height, width, 3)
+    options = dict(min_dim=max_dim * 3 // 4, max_dim=max_dim)
+    square, window, scale, _, _ = images.resize_image(image, mode="square", **options)
+    rect, rect_window, rect_scale, padding, crop = images.resize_image(image, mode="rect", **options)
+    assert rect_scale == scale and crop is None
+    assert all(side % 64 == 0 and side <= max_dim for side in rect.shape[:2])
+    y1, x1, y2, x2 = rect_window
+    # the network's grid of 64 px meets the same pixels
+    assert (window[0] - y1) % 64 == (window[1] - x1) % 64 == 0
+    assert y1 < 64 and x1 < 64 and rect.shape[0] - y2 < 64 and rect.shape[1] - x2 < 64
+    assert padding == [(y1, rect.shape[0] - y2), (x1, rect.shape[1] - x2), (0, 0)]
+    np.testing.assert_array_equal(rect[y1:y2, x1:x2], square[window[0]:window[2], window[1]:window[3]])
+    assert rect.sum(dtype=np.int64) == square.sum(dtype=np.int64)  # all else is 0
+
+
+def test_rect_of_a_3_to_2_photo_is_three_quarters_of_the_square():
+    rect = images.resize_image(noise(410, 615, 3), min_dim=800, max_dim=1024, mode="rect")[0]
+    assert rect.shape == (768, 1024, 3)
+
+
+def test_rect_needs_a_maximum():
+    with pytest.raises(ValueError, match='"rect" needs IMAGE_MAX_DIM'):
+        images.resize_image(noise(4, 4, 3), mode="rect")

@@ -1,15 +1,7 @@
-"""How good are the detections: VOC-style AP of one image, COCO AP of a dataset.
-
-``compute_*`` are the per-image measures of the original (all classes pooled, mask IoU).
-The COCO numbers of a whole ``Dataset`` live in ``mrcnn.coco_evaluation`` and are offered
-here under the same names.
-"""
+"""VOC-style AP of one image, as the original computes it: all classes pooled, mask IoU."""
 
 import numpy as np
 
-from mrcnn.coco_evaluation import (  # noqa: F401  offered to users from here
-    COCO_METRICS, coco_detections, coco_ground_truth, coco_summary, evaluate_detections,
-    format_summary)
 from mrcnn.data.masks import compute_overlaps_masks
 from mrcnn.ops.boxes_np import compute_overlaps, trim_zeros
 

@@ -1,0 +1,149 @@
+"""Detections matched to objects at one IoU: precision, recall, F1 and confusions."""
+
+import numpy as np
+
+# What a detection met that is not the index of an object.
+FALSE_ALARM, IN_CROWD = -1, -2
+
+
+def overlaps(annotations, detections, iou_type):
+    """IoU of every detection with every object; for a crowd, the share of the detection inside it.
+
+    Returns:
+        float64 [detections, annotations].
+    """
+    from pycocotools import mask as coco_mask
+    if not (annotations and detections):
+        return np.zeros((len(detections), len(annotations)))
+    key = "segmentation" if iou_type == "segm" else "bbox"
+    return np.asarray(coco_mask.iou([detection[key] for detection in detections],
+                                    [annotation[key] for annotation in annotations],
+                                    [annotation["iscrowd"] for annotation in annotations]))
+
+
+def match(ious, detections, annotations, threshold):
+    """COCO's matching: by falling score, each detection takes the free object of its class it overlaps most.
+
+    Which detections of low score there are changes nothing for those above, so one matching
+    serves every score threshold.
+
+    Args:
+        ious: [D, G] of ``overlaps``.
+        detections, annotations: COCO dicts, D and G of them.
+        threshold: least IoU of a match.
+
+    Returns:
+        int [D]: index of the object, FALSE_ALARM, or IN_CROWD for one inside a crowd of its
+        class, which is neither right nor wrong.
+    """
+    classes = np.array([annotation["category_id"] for annotation in annotations], int)
+    crowd = np.array([annotation["iscrowd"] for annotation in annotations], bool)
+    free = ~crowd
+    met = np.full(len(detections), FALSE_ALARM)
+    enough = min(threshold, 1 - 1e-10)  # as pycocotools: 1.0 is met by equal shapes
+    for row in np.argsort([-detection["score"] for detection in detections], kind="stable"):
+        candidates = (classes == detections[row]["category_id"]) & (ious[row] >= enough)
+        open_to = np.flatnonzero(candidates & free)
+        if len(open_to):
+            # the last of equals, as pycocotools
+            met[row] = open_to[::-1][np.argmax(ious[row, open_to[::-1]])]
+            free[met[row]] = False
+        elif (candidates & crowd).any():
+            met[row] = IN_CROWD
+    return met
+
+
+def taken_for_another(ious, annotations, met, threshold):
+    """Pair what ``match`` left over: a detection with an object that it overlaps, of another class.
+
+    The pairs that overlap most come first; each detection and each object is in one pair at most.
+
+    Args:
+        ious, annotations, threshold: as for ``match``.
+        met: what it returned.
+
+    Returns:
+        list of (index of the detection, index of the object).
+    """
+    missed = np.array([not annotation["iscrowd"] for annotation in annotations], bool)
+    missed[met[met >= 0]] = False
+    left = np.where((met == FALSE_ALARM)[:, np.newaxis] & missed, ious, 0.0)
+    pairs = []
+    while left.size and left.max() >= max(min(threshold, 1 - 1e-10), 1e-10):
+        row, column = (int(index) for index in np.unravel_index(left.argmax(), left.shape))
+        pairs.append((row, column))
+        left[row] = left[:, column] = 0
+    return pairs
+
+
+def confusion_of(detections, annotations, met, pairs, classes):
+    """Count which class was taken for which, in one image.
+
+    Args:
+        detections, annotations, met: as for ``match``.
+        pairs: of ``taken_for_another``.
+        classes: number of classes with the background.
+
+    Returns:
+        int [classes, classes]: rows are the true class, columns the detected one; row 0 counts
+        false alarms, column 0 missed objects. The diagonal are the right detections of ``match``.
+    """
+    detected = [detection["category_id"] for detection in detections]
+    true = [annotation["category_id"] for annotation in annotations]
+    partner = {**{row: column for row, column in enumerate(met.tolist()) if column >= 0}, **dict(pairs)}
+    counts = np.zeros((classes, classes), int)
+    for row, column in partner.items():
+        counts[true[column], detected[row]] += 1
+    for row, column in enumerate(met):
+        counts[0, detected[row]] += column == FALSE_ALARM and row not in partner
+    found = set(partner.values())
+    for column, annotation in enumerate(annotations):
+        counts[true[column], 0] += not annotation["iscrowd"] and column not in found
+    return counts
+
+
+def confused_pairs(confusion):
+    """(true class, detected class, times) of every two classes that were confused, most often first."""
+    pairs = [(true, seen, int(count)) for (true, seen), count in np.ndenumerate(confusion)
+             if count and true and seen and true != seen]
+    return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def ratio(part, whole):
+    """part / whole, NaN where there is nothing to measure."""
+    return float(part) / float(whole) if whole else float("nan")
+
+
+def precision_recall_f1(hits, false_alarms, objects):
+    """Precision, recall and F1 of counts.
+
+    F1 = 2 hits / (detections + objects), the harmonic mean of precision and recall.
+
+    Returns:
+        dict of floats; NaN where the denominator is 0: precision without a detection, recall without an object.
+    """
+    return {"precision": ratio(hits, hits + false_alarms), "recall": ratio(hits, objects),
+            "F1": ratio(2 * hits, hits + false_alarms + objects)}
+
+
+def best_f1(scores, hits, objects):
+    """The score threshold with the highest F1.
+
+    Args:
+        scores: float [D] of the detections that are right or wrong.
+        hits: bool [D].
+        objects: number of objects to find.
+
+    Returns:
+        (F1, score): keep detections with this score or a higher one. F1 is NaN without objects,
+        the score is NaN without objects or without detections.
+    """
+    if not (objects and len(scores)):
+        return 0.0 if objects else float("nan"), float("nan")
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    scores, found = np.asarray(scores)[order], np.cumsum(np.asarray(hits)[order])
+    f1 = 2 * found / (np.arange(1, len(found) + 1) + objects)
+    # a threshold takes all detections of one score or none
+    f1[:-1][scores[:-1] == scores[1:]] = -1
+    best = int(np.argmax(f1))
+    return float(f1[best]), float(scores[best])

@@ -1,0 +1,132 @@
+"""Pictures of an evaluation as PNG: precision-recall curves and the confusion matrix.
+
+Figures are made without pyplot, so that no window opens and no figure stays open.
+"""
+
+import io
+
+import numpy as np
+
+RECALLS = np.linspace(0, 1, 101)
+_STYLES = {"0.50": "-", "0.75": "--"}
+_COLORS = {"bbox": "tab:blue", "segm": "tab:orange"}
+# Most classes whose counts are written into the confusion matrix, and whose names beside it.
+_COUNTED, _NAMED = 25, 100
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def _curve_axes(ax, title, size=10):
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.02)
+    ax.set_title(title, fontsize=size)
+    ax.grid(alpha=0.3)
+    ax.tick_params(labelsize=size - 2)
+
+
+def mean_curves(curves):
+    """Precision over recall, mean of the classes: a line per IoU threshold and kind.
+
+    Args:
+        curves: ``Evaluation.curves``.
+
+    Returns:
+        bytes of a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((6.4, 4.8), layout="constrained")
+    ax = figure.add_subplot()
+    _curve_axes(ax, "Precision and recall, mean of the classes", 12)
+    ax.set_xlabel("recall")
+    ax.set_ylabel("precision")
+    for kind, by_iou in curves.items():
+        for iou, lines in by_iou.items():
+            mean = np.array(lines["mean"])
+            average = "-" if np.isnan(mean).all() else f"{mean.mean():.3f}"
+            ax.plot(RECALLS, mean, _STYLES[iou], color=_COLORS[kind],
+                    label=f"{'boxes' if kind == 'bbox' else 'masks'}, IoU {iou}: AP {average}")
+    ax.legend(loc="lower left")
+    return _png(figure)
+
+
+def class_curves(curves, columns=5):
+    """Precision over recall of each class that has objects, in a grid.
+
+    Args:
+        curves: ``Evaluation.curves``; masks are drawn where there are any, else boxes.
+        columns: of the grid.
+
+    Returns:
+        bytes of a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    kind = "segm" if "segm" in curves else "bbox"
+    by_iou = curves[kind]
+    names = [name for name, line in by_iou["0.50"].items() if name != "mean" and not np.isnan(line).any()]
+    columns = max(1, min(columns, len(names)))
+    rows = max(1, -(-len(names) // columns))
+    figure = Figure((2.6 * columns + 0.6, 2.3 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax in axes[len(names):]:
+        ax.axis("off")
+    for ax, name in zip(axes, names):
+        _curve_axes(ax, _short(name, 24))
+        for iou, lines in by_iou.items():
+            ax.plot(RECALLS, lines[name], _STYLES[iou], color=_COLORS[kind], label=f"IoU {iou}")
+    if names:
+        axes[0].legend(fontsize=8, loc="lower left")
+    figure.supxlabel("recall", fontsize=10)
+    figure.supylabel(f"precision ({'masks' if kind == 'segm' else 'boxes'})", fontsize=10)
+    return _png(figure)
+
+
+def confusion_picture(confusion, names):
+    """The confusion matrix; the colour is the share of the row, that is of the objects of a class.
+
+    Args:
+        confusion: int [classes, classes], rows true, columns detected, 0 the background.
+        names: of the classes, the background's first.
+
+    Returns:
+        bytes of a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    # the background comes last: it is the odd one
+    order = [*range(1, len(names)), 0]
+    counts = np.asarray(confusion)[np.ix_(order, order)]
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    labels = [_short(names[index], 20) for index in order[:-1]]
+    count = len(labels)
+    side = float(np.clip(0.55 * count + 3.2, 4.5, 16))
+    figure = Figure((side, side), layout="constrained")
+    ax = figure.add_subplot()
+    # false alarms are a share of no objects: they get no colour
+    shown = np.ma.masked_array(shares, np.zeros(shares.shape, bool))
+    shown[-1] = np.ma.masked
+    ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    if count <= _NAMED:
+        size = float(np.clip(260 / (count + 6), 5, 11))
+        ax.set_xticks(range(count + 1), [*labels, "background"], rotation=90, fontsize=size)
+        ax.set_yticks(range(count + 1), [*labels, "background"], fontsize=size)
+    if count <= _COUNTED:
+        for (row, column), number in np.ndenumerate(counts):
+            if row == column == count:
+                continue  # nothing there and nothing found cannot be counted
+            dark = row < count and shares[row, column] > 0.6
+            ax.text(column, row, str(number), ha="center", va="center", fontsize=9,
+                    color="white" if dark else "black" if number else "0.75")
+    ax.set_xlabel("detected")
+    ax.set_ylabel("true")
+    return _png(figure)
+
+
+def _short(name, length):
+    return name if len(name) <= length else name[:length - 1] + "…"

@@ -1,0 +1,40 @@
+"""The inference model as one TensorFlow function."""
+
+import contextlib
+
+import tensorflow as tf
+
+
+def predict_function(keras_model, min_confidence=None):
+    """Trace what detection needs of the inference model, once for every batch size and image size.
+
+    Args:
+        keras_model: of `network.assemble.inference_model`.
+        min_confidence: least score of a detection, in place of the DETECTION_MIN_CONFIDENCE that the
+            model was built with; None keeps that.
+
+    Returns:
+        tf.function (image, image_meta, anchors) -> detections float32 [b, n, 6], masks float32
+        [b, n, mask h, mask w, classes].
+    """
+    signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in keras_model.inputs]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def predict(*inputs):
+        with _confidence(keras_model.get_layer("mrcnn_detection"), min_confidence):
+            outputs = keras_model(list(inputs), training=False)
+        return outputs[0], outputs[3]
+
+    return predict
+
+
+@contextlib.contextmanager
+def _confidence(layer, min_confidence):
+    """Another least score of the detection layer, for what is traced meanwhile."""
+    before = dict(layer.settings)
+    if min_confidence is not None:
+        layer.settings["DETECTION_MIN_CONFIDENCE"] = min_confidence
+    try:
+        yield
+    finally:
+        layer.settings.update(before)
