@@ -6,7 +6,8 @@ import warnings
 
 import numpy as np
 
-RESIZE_MODES = ("square", "pad64", "crop", "none")
+from mrcnn.data.images import RESIZE_MODES
+
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss",
               "mrcnn_mask_loss")
 
@@ -43,6 +44,7 @@ _COUNTS = (
     "POST_NMS_ROIS_INFERENCE", "IMAGE_CHANNEL_COUNT", "TRAIN_ROIS_PER_IMAGE", "POOL_SIZE",
     "MASK_POOL_SIZE", "MAX_GT_INSTANCES", "DETECTION_MAX_INSTANCES", "BACKBONE_WIDTH",
     "RPN_CONV_CHANNELS", "MASK_HEAD_CHANNELS",
+    "STATES_KEPT",
 )
 _SWITCHES = ("USE_MINI_MASK", "USE_RPN_ROIS", "STOP_PROPOSAL_GRADIENT")
 
@@ -64,7 +66,7 @@ def _check_derived(config):
     if size is not None and size != 12 + config.NUM_CLASSES:
         wrong.append(f"IMAGE_META_SIZE is {size}, but NUM_CLASSES = {config.NUM_CLASSES} makes it "
                      f"{12 + config.NUM_CLASSES}")
-    if shape is not None and config.IMAGE_RESIZE_MODE in ("square", "crop"):
+    if shape is not None and config.IMAGE_RESIZE_MODE in ("square", "rect", "crop"):
         side = config.IMAGE_MIN_DIM if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_MAX_DIM
         if tuple(shape) != (side, side, config.IMAGE_CHANNEL_COUNT):
             wrong.append(f"IMAGE_SHAPE is {tuple(map(int, shape))}, but the fields make it "
@@ -161,6 +163,13 @@ def _check_numbers(config):
 def _check_switches(config):
     if config.NAME is not None and not isinstance(config.NAME, str):
         yield f"NAME is {config.NAME!r}; it must be a str (or None while nothing is trained)"
+    names, count = config.CLASS_NAMES, config.NUM_CLASSES
+    if names is not None:
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+            yield f"CLASS_NAMES is {names!r}; it must be None or a list of str, the background's first"
+        elif _is_count(count) and len(names) != count:
+            yield (f"CLASS_NAMES has {len(names)} names but NUM_CLASSES is {count}; it must have one for each class, "
+                   'the first of them "BG" for the background')
     for field in _SWITCHES:
         value = getattr(config, field)
         # 0 and 1 equal False and True, and ran in the original
@@ -224,7 +233,7 @@ def _check_image_size(config):
         yield f"IMAGE_RESIZE_MODE is {mode!r}; it must be one of {', '.join(RESIZE_MODES)}"
     if not _is_count(high):
         yield f"IMAGE_MAX_DIM is {high!r}; it must be a positive int (pixels)"
-    elif mode == "square" and high % 64:
+    elif mode in ("square", "rect") and high % 64:
         yield (f"IMAGE_MAX_DIM is {high}; it must be a multiple of 64, because the pyramid "
                f"halves the image six times: {_multiples_of_64(high)}")
     if mode == "crop" and not _is_count(low):
@@ -238,7 +247,7 @@ def _check_image_size(config):
     elif mode in ("crop", "pad64") and low % 64:
         yield (f'IMAGE_MIN_DIM is {low}; with IMAGE_RESIZE_MODE "{mode}" it must be a multiple '
                f"of 64: {_multiples_of_64(low)}")
-    elif mode == "square" and low and _is_count(high) and low > high:
+    elif mode in ("square", "rect") and low and _is_count(high) and low > high:
         yield (f"IMAGE_MIN_DIM is {low} and IMAGE_MAX_DIM is {high}; the minimum must not "
                "be above the maximum (0 or None sets no minimum)")
 

@@ -32,21 +32,22 @@ def test_rect_finds_what_square_finds(height, width, tmp_path):
     dataset = shapes.ShapesDataset()
     dataset.load_shapes(4, height=height, width=width, seed=5)
     dataset.prepare()
-    found = {"square": [], "rect": []}
-    for mode in found:
-        model = detector(mode, tmp_path)
-        for image_id in dataset.image_ids:
-            found[mode] += model.detect([dataset.load_image(image_id)])
+    models = [detector(mode, tmp_path) for mode in ("square", "rect")]
     total = 0
-    for square, rect in zip(found["square"], found["rect"]):
-        # padding reaches into the features near the border, so scores and edges move a little
-        sure = square["scores"] > 0.95
-        overlaps = [[np.sum(a & b) / max(np.sum(a | b), 1) for b in np.moveaxis(rect["masks"], -1, 0)]
-                    for a in np.moveaxis(square["masks"], -1, 0)[sure]]
-        for row, class_id in zip(overlaps, square["class_ids"][sure]):
-            total += 1
-            assert max(row) > 0.9 and rect["class_ids"][np.argmax(row)] == class_id
-    assert total >= 6
+    for image_id in dataset.image_ids:
+        square, rect = (model.detect([dataset.load_image(image_id)])[0] for model in models)
+        for mask, class_id in zip(np.moveaxis(dataset.load_mask(image_id)[0], -1, 0), dataset.load_mask(image_id)[1]):
+            # padding reaches into the features near the border, so scores and edges move a little
+            if best_overlap(square, mask, class_id) > 0.8:
+                total += 1
+                assert best_overlap(rect, mask, class_id) > 0.8
+    assert total >= 4
+
+
+def best_overlap(result, mask, class_id):
+    """IoU of a true object with the best detection of its class."""
+    found = np.moveaxis(result["masks"], -1, 0)[result["class_ids"] == class_id]
+    return max((np.sum(mask & other) / np.sum(mask | other) for other in found), default=0)
 
 
 def test_features_away_from_the_padding_are_equal(tmp_path):

@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 # ITU-R BT.601 luma, what Pillow and OpenCV use to turn RGB into grey.
 LUMA = np.array([0.299, 0.587, 0.114])
 
+# What IMAGE_RESIZE_MODE may be.
+RESIZE_MODES = ("square", "rect", "pad64", "crop", "none")
+
 
 # === Files ===
 
@@ -61,6 +64,29 @@ def read_image(path):
     if frames > 1:
         logger.warning("%s holds %d frames: only the first is read", path, frames)
     return array
+
+
+def image_size(path):
+    """The size that `read_image` gives an image file, from the file's header where Pillow knows it.
+
+    Args:
+        path: str or path-like.
+
+    Returns:
+        (height, width) in pixels, of the image as its EXIF orientation turns it.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_image`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as file:
+            width, height = file.size
+            turned = file.getexif().get(0x0112, 1) >= 5  # orientations of a quarter turn
+    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError):
+        return read_image(path).shape[:2]
+    return (width, height) if turned else (height, width)
 
 
 def _read_tiff(path, pillow_error):
@@ -229,11 +255,13 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
     Args:
         image: [height, width, channels].
         min_dim: the shorter side is enlarged to this many pixels, never shrunk.
-        max_dim: "square" only: the longer side is shrunk to this many pixels,
-            which wins over `min_dim` and `min_scale`.
+        max_dim: "square" and "rect" only: the longer side is shrunk to this many
+            pixels, which wins over `min_dim` and `min_scale`.
         min_scale: enlarge at least by this factor, also beyond `min_dim`.
         mode: "none" returns the image as it is. "square" pads with zeros to
-            [max_dim, max_dim]. "pad64" pads both sides to multiples of 64.
+            [max_dim, max_dim]. "rect" scales as "square" does and leaves out whole
+            64 px of its padding, so that the network's grid meets the same pixels.
+            "pad64" pads both sides to multiples of 64.
             "crop" cuts a random [min_dim, min_dim] out of the resized image.
         rng: np.random.RandomState for "crop"; None uses Python's `random`,
             as the original does.
@@ -260,7 +288,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         return image, (0, 0, height, width), 1, padding, None
 
     dtype = image.dtype
-    scale = _resize_scale(height, width, min_dim, max_dim if mode == "square" else None, min_scale)
+    scale = _resize_scale(height, width, min_dim, max_dim if mode in ("square", "rect") else None, min_scale)
     if scale != 1:
         height, width = max(round(height * scale), 1), max(round(width * scale), 1)
         image = resize(image, (height, width), preserve_range=True)
@@ -272,23 +300,29 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         window, crop = (0, 0, min_dim, min_dim), (y, x, min_dim, min_dim)
         return image.astype(dtype), window, scale, padding, crop
 
-    if mode == "square":
-        full_height = full_width = max_dim
+    if mode == "pad64":
+        full_height, full_width = _next_64(height), _next_64(width)
     else:
-        full_height, full_width = -(-height // 64) * 64, -(-width // 64) * 64
+        full_height = full_width = max_dim
     top, left = (full_height - height) // 2, (full_width - width) // 2
+    if mode == "rect":
+        top, left = top % 64, left % 64
+        full_height, full_width = _next_64(top + height), _next_64(left + width)
     padding = [(top, full_height - height - top), (left, full_width - width - left), (0, 0)]
     padded = np.zeros((full_height, full_width, image.shape[2]), dtype)
     padded[top:top + height, left:left + width] = image
     return padded, (top, left, top + height, left + width), scale, padding, None
 
 
+def _next_64(size):
+    return -(-size // 64) * 64
+
+
 def _check_dims(mode, min_dim, max_dim):
-    if mode not in ("none", "square", "pad64", "crop"):
-        raise ValueError(
-            f'IMAGE_RESIZE_MODE {mode!r} is unknown: use "none", "square", "pad64" or "crop"')
-    if mode == "square" and not max_dim:
-        raise ValueError(f'Resize mode "square" needs IMAGE_MAX_DIM in pixels, got {max_dim}')
+    if mode not in RESIZE_MODES:
+        raise ValueError(f"IMAGE_RESIZE_MODE {mode!r} is unknown: use one of {', '.join(RESIZE_MODES)}")
+    if mode in ("square", "rect") and not max_dim:
+        raise ValueError(f'Resize mode "{mode}" needs IMAGE_MAX_DIM in pixels, got {max_dim}')
     if mode == "crop" and not min_dim:
         raise ValueError(f'Resize mode "crop" needs IMAGE_MIN_DIM in pixels, got {min_dim}')
     if mode == "pad64" and min_dim and min_dim % 64:

@@ -58,9 +58,11 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None,
     try:
         image, mask, class_ids = _load(dataset, config, image_id)
         original_shape = image.shape
+        # the images of a training batch have one shape
+        mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
         image, window, scale, padding, crop = resize_image(
             image, min_dim=config.IMAGE_MIN_DIM, min_scale=config.IMAGE_MIN_SCALE,
-            max_dim=config.IMAGE_MAX_DIM, mode=config.IMAGE_RESIZE_MODE, rng=rng)
+            max_dim=config.IMAGE_MAX_DIM, mode=mode, rng=rng)
         mask = resize_mask(mask, scale, padding, crop)
         if augment:
             logger.warning("'augment' is deprecated. Use 'augmentation' instead.")
@@ -91,10 +93,11 @@ def _load(dataset, config, image_id):
         raise ValueError(f"load_mask must return (masks, class_ids), got {type(loaded).__name__}")
     mask, class_ids = np.asarray(loaded[0]), np.asarray(loaded[1])
     limit = min(dataset.num_classes, config.NUM_CLASSES)
-    return image, _checked_mask(mask, class_ids, image.shape), _checked_ids(class_ids, limit)
+    return image, checked_mask(mask, class_ids, image.shape), checked_class_ids(class_ids, limit)
 
 
-def _checked_mask(mask, class_ids, image_shape):
+def checked_mask(mask, class_ids, image_shape):
+    """What load_mask returned as masks, as bool [height, width, N]; a ValueError says what is wrong with it."""
     if mask.ndim != 3:
         raise ValueError(f"load_mask returned masks of shape {mask.shape}; it must be "
                          f"[height, width, objects]")
@@ -114,8 +117,8 @@ def _checked_mask(mask, class_ids, image_shape):
     return mask.astype(bool)
 
 
-def _checked_ids(class_ids, limit):
-    """int32 [N] of 1 .. limit - 1, or below 0 for crowds."""
+def checked_class_ids(class_ids, limit):
+    """What load_mask returned as class ids, as int32 [N] of 1 .. limit - 1, or below 0 for crowds."""
     if not len(class_ids):
         return np.zeros(0, dtype=np.int32)
     if class_ids.dtype.kind not in "iuf" or (class_ids != np.floor(class_ids)).any():
