@@ -13,7 +13,6 @@ a Dataset and a small command line.
 
 import argparse
 import datetime
-import json
 import os
 import sys
 
@@ -23,7 +22,7 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.dataset import Dataset  # noqa: E402
+from mrcnn.data.formats.via import Via  # noqa: E402
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 
@@ -40,77 +39,22 @@ class BalloonConfig(Config):
     DETECTION_MIN_CONFIDENCE = 0.9
 
 
-class BalloonDataset(Dataset):
-    """Balloons outlined by polygons in the VGG Image Annotator (VIA 1 or 2 export)."""
+class BalloonDataset(Via):
+    """Balloons outlined in the VGG Image Annotator (version 1 or 2), by polygons or any other shape with an area."""
 
     def load_balloon(self, dataset_dir, subset):
         """Add the images of ``dataset_dir``/``subset``, "train" or "val".
 
         Raises:
             FileNotFoundError: the annotations or an annotated image are not there.
-            ValueError: the annotations are not VIA's, or a region is not a polygon.
+            ValueError: the annotations are not VIA's, or a region makes no sense.
         """
-        self.add_class("balloon", 1, "balloon")
-        folder = os.path.join(dataset_dir, subset)
-        path = os.path.join(folder, "via_region_data.json")
-        try:
-            with open(path, encoding="utf-8") as file:
-                entries = json.load(file)
-        except FileNotFoundError:
+        path = os.path.join(dataset_dir, subset, "via_region_data.json")
+        if not os.path.isfile(path):
             raise FileNotFoundError(f"{path} is missing: --dataset must be a folder with train/ and val/, each with "
-                                    "photos and VIA's via_region_data.json") from None
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from None
-        if not isinstance(entries, dict):
-            raise ValueError(f"{path} is not a VIA export: expected an object of images, got {type(entries).__name__}")
-        entries = entries.get("_via_img_metadata", entries)  # a VIA 2 project has the images one level down
-        for key, entry in entries.items():
-            if not isinstance(entry, dict) or not {"filename", "regions"} <= set(entry):
-                raise ValueError(f"{path}: entry {key!r} is not a VIA image: it needs 'filename' and 'regions'")
-            regions = entry["regions"]
-            regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 has a dict, 2 a list
-            if regions:  # VIA keeps images without regions too
-                self._add_photo(path, folder, entry["filename"], [
-                    region.get("shape_attributes") if isinstance(region, dict) else None for region in regions])
-
-    def _add_photo(self, path, folder, filename, polygons):
-        from PIL import Image
-
-        for number, polygon in enumerate(polygons):
-            if not isinstance(polygon, dict):
-                raise ValueError(f"{path}: {filename}, region {number} has no 'shape_attributes'")
-            if polygon.get("name") != "polygon":
-                raise ValueError(f"{path}: {filename}, region {number} is a {polygon.get('name')!r}, not a polygon")
-            xs, ys = polygon.get("all_points_x", ()), polygon.get("all_points_y", ())
-            if len(xs) != len(ys) or len(xs) < 3:
-                raise ValueError(f"{path}: {filename}, region {number} has not three or more points (x, y)")
-        image_path = os.path.join(folder, filename)
-        if not os.path.isfile(image_path):
-            raise FileNotFoundError(f"{image_path} is missing, though {path} has annotations of it")
-        with Image.open(image_path) as image:  # reads the header only
-            width, height = image.size
-            if image.getexif().get(0x0112, 1) >= 5:  # orientations that load_image turns by 90 degrees
-                width, height = height, width
-        self.add_image("balloon", image_id=filename, path=image_path, width=width, height=height, polygons=polygons)
-
-    def load_mask(self, image_id):
-        """A mask per polygon: bool [height, width, n] and class ids int32 [n], all 1."""
-        from skimage.draw import polygon
-
-        info = self.image_info[image_id]
-        if info["source"] != "balloon":
-            return super().load_mask(image_id)
-        masks = np.zeros((info["height"], info["width"], len(info["polygons"])), bool)
-        for index, points in enumerate(info["polygons"]):
-            # the shape argument cuts off what lies outside the image
-            rows, columns = polygon(points["all_points_y"], points["all_points_x"], masks.shape[:2])
-            masks[rows, columns, index] = True
-        return masks, np.ones(masks.shape[-1], np.int32)
-
-    def image_reference(self, image_id):
-        """Path of the photo."""
-        info = self.image_info[image_id]
-        return info["path"] if info["source"] == "balloon" else super().image_reference(image_id)
+                                    "photos and VIA's via_region_data.json")
+        # without an attribute all regions are of one class; for several, name the one that holds the class
+        self.load_via(path, class_attribute="", classes=["balloon"], source="balloon")
 
 
 def make_dataset(dataset_dir, subset):

@@ -1,9 +1,6 @@
 """Random changes of an image and its masks: imgaug augmenters or any function."""
 
-import contextlib
-import importlib
 import inspect
-import threading
 
 import numpy as np
 
@@ -17,49 +14,27 @@ MASK_AUGMENTERS = (
     "Rot90", "PerspectiveTransform", "ElasticTransformation", "AffineCv2", "Jigsaw",
     "WithPolarWarping", "Resize", "KeepSizeByResize", "PadToFixedSize", "CropToFixedSize")
 
-# What np.sctypes was before NumPy 2; imgaug 0.4.0 reads it once, when imported.
-_SCTYPES = {
-    "int": [np.int8, np.int16, np.int32, np.int64],
-    "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
-    "float": [np.float16, np.float32, np.float64, np.longdouble],
-    "complex": [np.complex64, np.complex128, np.clongdouble],
-    "others": [bool, object, bytes, str, np.void],
-}
-_import_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _numpy_with_sctypes():
-    if hasattr(np, "sctypes"):
-        yield
-        return
-    np.sctypes = _SCTYPES
-    try:
-        yield
-    finally:
-        del np.sctypes
-
 
 def import_imgaug():
-    """The imgaug module, also on NumPy 2 (which imgaug 0.4.0 alone does not import on).
+    """The imgaug module, of the package imaug.
 
     Returns:
-        The module `imgaug` (of the package imgaug or its fork imaug); use it as
-        `iaa = import_imgaug().augmenters`.
+        The module; use it as `iaa = import_imgaug().augmenters`.
 
     Raises:
-        ImportError: neither is installed, or it cannot be imported.
+        ImportError: it is missing or broken; the message says what to install.
     """
-    with _import_lock, _numpy_with_sctypes():
-        try:
-            module = importlib.import_module("imgaug")
-        except ModuleNotFoundError as error:
-            if error.name != "imgaug":
-                raise
-            raise ImportError("This augmentation needs imgaug: pip install imgaug "
-                              "(or its fork: pip install imaug)") from error
-        importlib.import_module("imgaug.augmenters")
-    return module
+    try:
+        import imgaug.augmenters
+    except (ImportError, AttributeError) as error:
+        if "libGL" in str(error):
+            remedy = ("A machine without a display needs OpenCV without windows: pip uninstall -y opencv-python "
+                      "opencv-python-headless && pip install --no-deps 'opencv-python-headless<4.13'")
+        else:
+            remedy = ("The package imgaug does not work with NumPy 2, its fork imaug, which is imported under the "
+                      "same name, does: pip uninstall -y imgaug imaug && pip install imaug")
+        raise ImportError(f"imgaug cannot be imported: {error}\n{remedy}") from error
+    return imgaug
 
 
 def augment(image, mask, augmentation, rng=None):
@@ -101,6 +76,8 @@ def augment(image, mask, augmentation, rng=None):
 
 def _augment_imgaug(image, mask, augmentation, rng):
     """One draw of an imgaug augmenter; the same for the image and the masks."""
+    import imgaug
+
     if rng is not None:
         augmentation = augmentation.deepcopy()
         augmentation.seed_(int(rng.randint(0, 2**31 - 1)))
@@ -108,7 +85,7 @@ def _augment_imgaug(image, mask, augmentation, rng):
     # The same as augment_image, which warns of images with 32 channels and more.
     image, = fixed.augment_images([image])
     if mask.shape[2]:
-        hooks = import_imgaug().HooksImages(activator=_acts_on_masks)
+        hooks = imgaug.HooksImages(activator=_acts_on_masks)
         # imgaug does not take bool.
         mask, = fixed.augment_images([mask.astype(np.uint8)], hooks=hooks)
     return image, mask

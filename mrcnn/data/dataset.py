@@ -5,10 +5,12 @@ Subclass it, call `add_class` and `add_image` in a loader of your own, override
 and call `prepare()` before use.
 """
 
+import inspect
 import logging
 
 import numpy as np
 
+from mrcnn.data.image_edge import cut_at_edge
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,11 @@ class Dataset:
         ...         self.add_class("cells", 1, "cell")
         ...         self.add_image("cells", "a", path=f"{folder}/a.png")
     """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if inspect.isfunction(vars(cls).get("load_mask")):
+            cls.load_mask = cut_at_edge(cls.load_mask)
 
     def __init__(self, class_map=None):
         _refuse_class_map(class_map)
@@ -180,6 +187,42 @@ class Dataset:
             "%s has no load_mask of its own, so image %s has no instances",
             type(self).__name__, image_id)
         return np.empty([0, 0, 0]), np.empty([0], np.int32)
+
+    # === Looking it over ===
+
+    def measure_objects(self, image_id):
+        """The size of an image and its objects; the readers of `data.formats` know it without drawing.
+
+        Returns:
+            size: (height, width) px, (0, 0) where `load_mask` returns no masks.
+            class_ids: int32 [instances], negative for a crowd.
+            areas: int64 [instances] px.
+        """
+        masks, class_ids = self.load_mask(image_id)
+        areas = [np.count_nonzero(masks[..., index]) for index in range(masks.shape[-1])]
+        return masks.shape[:2], np.asarray(class_ids), np.array(areas, np.int64)
+
+    def summary(self, image_ids=None, progress=True):
+        """Images, objects, classes, sizes and areas: a `data.summary.Summary`; print it.
+
+        Args:
+            image_ids: list of image ids; None: all.
+            progress: show a progress bar on stderr.
+        """
+        from mrcnn.data.summary import summarize
+
+        return summarize(self, image_ids, progress)
+
+    def check(self, image_ids=None, progress=True):
+        """Open every image and draw every mask: a `data.check.CheckReport`; print it.
+
+        Args:
+            image_ids: list of image ids; None: all.
+            progress: show a progress bar on stderr.
+        """
+        from mrcnn.data.check import check_dataset
+
+        return check_dataset(self, image_ids, progress)
 
     def _info(self, image_id):
         if not 0 <= image_id < len(self.image_info):

@@ -46,12 +46,14 @@ def _nearest(length, scale):
     return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
 
 
-def _zoom(mask, scale):
-    rows, rows_inside = _nearest(mask.shape[0], scale)
-    columns, columns_inside = _nearest(mask.shape[1], scale)
-    mask = mask[rows[:, np.newaxis], columns]
-    mask[rows_inside:] = 0
-    mask[:, columns_inside:] = 0
+def _zoom(mask, scale, axis):
+    """Zoom the rows and columns, which are ``axis`` and the one after it."""
+    rows, rows_inside = _nearest(mask.shape[axis], scale)
+    columns, columns_inside = _nearest(mask.shape[axis + 1], scale)
+    mask = mask.take(rows, axis=axis).take(columns, axis=axis + 1)
+    all_before = (slice(None),) * axis
+    mask[(*all_before, slice(rows_inside, None))] = 0
+    mask[(*all_before, slice(None), slice(columns_inside, None))] = 0
     return mask
 
 
@@ -66,15 +68,22 @@ def resize_mask(mask, scale, padding, crop=None):
         scale, padding, crop: as `resize_image` returned them.
 
     Returns:
-        [new height, new width, N], same dtype.
+        [new height, new width, N], same dtype and order in memory.
     """
     mask = np.asarray(mask)
+    # ten times as fast along the memory: readers return each mask in one piece, others N beside each other
+    in_pieces = mask.ndim == 3 and mask.strides[2] > mask.strides[0]
+    axis = 1 if in_pieces else 0
+    if in_pieces:
+        mask, padding = np.moveaxis(mask, -1, 0), [padding[2], *padding[:2]]
     if scale != 1:
-        mask = _zoom(mask, scale)
+        mask = _zoom(mask, scale, axis)
     if crop is not None:
         y, x, height, width = crop
-        return mask[y:y + height, x:x + width]
-    return np.pad(mask, padding, mode="constant", constant_values=0)
+        mask = mask[(slice(None),) * axis + (slice(y, y + height), slice(x, x + width))]
+    else:
+        mask = np.pad(mask, padding, mode="constant", constant_values=0)
+    return np.moveaxis(mask, 0, -1) if in_pieces else mask
 
 
 def minimize_mask(bbox, mask, mini_shape):

@@ -315,8 +315,12 @@ class TrainingBatches:
         with self._lock:
             known = self._recent.get(index)
         if known is None:
-            known = [sample.image_id for sample in self._samples(index)[0]]
+            known = [sample.image_id for sample in self.samples(index)]
         return list(known)
+
+    def samples(self, index):
+        """The `Sample`s that batch `index` is stacked of, loaded anew."""
+        return self._samples(index)[0]
 
     def _samples(self, index):
         """The samples of a batch, and the number of images replaced."""
@@ -325,13 +329,17 @@ class TrainingBatches:
         return [sample for sample, _ in chosen], sum(skipped for _, skipped in chosen)
 
     def _sample(self, number):
+        for skipped, (image_id, rng) in enumerate(self.candidates(number)):
+            sample = make_sample(self.dataset, self.config, image_id, rng=rng, **self._options)
+            if sample is not None:
+                return sample, skipped
+        raise _no_objects(self.dataset, self._tries)
+
+    def candidates(self, number):
+        """(image id, RandomState) of sample `number`, then of the images that replace it where it has no object."""
         image_ids = self.dataset.image_ids
         count = len(image_ids)
         rng = np.random.RandomState(_bits(self.seed, 1, number))
         order = _permutation(self.seed, count, number // count) if self.shuffle else range(count)
         for skipped in range(self._tries):
-            image_id = image_ids[order[(number + skipped) % count]]
-            sample = make_sample(self.dataset, self.config, image_id, rng=rng, **self._options)
-            if sample is not None:
-                return sample, skipped
-        raise _no_objects(self.dataset, self._tries)
+            yield image_ids[order[(number + skipped) % count]], rng

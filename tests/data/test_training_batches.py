@@ -58,10 +58,7 @@ def shift(image, masks, rng):
 
 
 def imgaug_chain():
-    try:
-        iaa = import_imgaug().augmenters
-    except ImportError as error:
-        pytest.skip(str(error))
+    iaa = import_imgaug().augmenters
     return iaa.SomeOf((1, 2), [
         iaa.Fliplr(0.5), iaa.Affine(rotate=(-20, 20)), iaa.Add((-20, 20))])
 

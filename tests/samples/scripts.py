@@ -19,3 +19,20 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def make_tiny(monkeypatch, module, config, **fields):
+    """Give a sample's config class a network that trains in seconds; its ``--backbone`` is then ignored."""
+    from tiny import backbone, backbone_shapes
+
+    for field, value in {**TINY, "COMPUTE_BACKBONE_SHAPE": staticmethod(backbone_shapes), **fields}.items():
+        monkeypatch.setattr(config, field, value)
+    parse_args = module.parse_args
+
+    def parse_tiny(argv=None):
+        args = parse_args(argv)
+        args.backbone = staticmethod(backbone)  # a command line can name no function
+        return args
+
+    monkeypatch.setattr(module, "parse_args", parse_tiny)
+    return module

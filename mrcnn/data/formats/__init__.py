@@ -1,0 +1,45 @@
+"""Annotation files of other tools, as `Dataset`s: COCO, VIA, labelme and mask images.
+
+`open_dataset` finds out which it is; `coco.CocoJson`, `via.Via`, `labelme.Labelme` and
+`mask_png.MaskPng` say more, and can be subclassed.
+"""
+
+from mrcnn.data.formats.layouts import FORMATS, find_format
+
+
+def open_dataset(path, format="auto", subset=None, image_dir=None, classes=None, **options):
+    """A prepared Dataset of annotated images, in any of the formats.
+
+    ============  =====================================================================================
+    format        what ``path`` may be
+    ============  =====================================================================================
+    coco          a COCO json file; or a folder with one, or with annotations/instances_<subset>*.json
+    via           a VIA json file, or a folder with one
+    labelme       a folder of labelme json files
+    id_masks      a folder with images and one mask for each: PNGImages and PedMasks, or images and masks
+    object_masks  a folder of folders <id>/images and <id>/masks, as in the Data Science Bowl 2018
+    ============  =====================================================================================
+
+    Args:
+        path: a file or a folder.
+        format: a name of the table, or "auto" to tell it by the contents.
+        subset: part of the data, such as "train": the folder of that name in ``path``, or the
+            annotation file that has it in its name. None: ``path`` itself.
+        image_dir: folder of the images (coco, via); None: where such a file's images usually are.
+        classes: names of the classes. Give those of the training data when opening the validation
+            data, so that both number them alike. None: all that are found.
+        options: further arguments of the format's ``load_...`` method, such as skip_missing.
+
+    Returns:
+        `coco.CocoJson`, `via.Via`, `labelme.Labelme` or `mask_png.MaskPng`, prepared.
+
+    Raises:
+        FileNotFoundError: no such file, folder or subset.
+        ValueError: contents that are none of the formats, or of which there are several.
+    """
+    if format not in ("auto", *FORMATS):
+        raise ValueError(f"format is {format!r}; use 'auto' or one of {', '.join(FORMATS)}")
+    found, place = find_format(path, format, subset)
+    dataset = FORMATS[found](place, image_dir, classes, options)
+    dataset.prepare()
+    return dataset

@@ -1,0 +1,244 @@
+"""COCO json: polygons, run lengths and crowds (https://cocodataset.org/#format-data)."""
+
+import logging
+import os
+
+from mrcnn.data.formats.files import read_json
+from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
+from mrcnn.data.formats.shapes import coordinates
+from mrcnn.data.images import image_size
+from mrcnn.data.rle import merge_rles, run_lengths
+
+logger = logging.getLogger(__name__)
+
+
+class CocoJson(RegionDataset):
+    """Images annotated in COCO json, as COCO itself, CVAT, Label Studio, Roboflow and others write it.
+
+    Polygons are drawn by pycocotools, so that masks, areas and AP are those of COCO's own tools.
+
+    Example:
+        >>> dataset = CocoJson()
+        >>> dataset.load_coco_json("annotations/instances_val2017.json", "val2017", class_ids=["cat", "dog"])
+        >>> dataset.prepare()
+    """
+
+    def load_coco_json(self, annotations, image_dir=None, class_ids=None, class_map=None, source="coco",
+                       keep_empty=None, skip_missing=False):
+        """Add the images and classes of one annotation file.
+
+        The class id of a crowd is negative, as in the original's sample.
+
+        Args:
+            annotations: path of the json file, or its contents as a dict.
+            image_dir: folder of the images; None: where they usually are, beside the file or, for
+                annotations/instances_val2017.json, in ../val2017, ../images and their like.
+            class_ids: list of category ids or names; None or empty: all, in the order of their ids,
+                which need not be contiguous. Classes are numbered from 1 in this order.
+            class_map: {category id or name: class name}; categories of one class name become one
+                class, with the id of the first. None: each is its own.
+            source: name for ``add_class`` and ``add_image``.
+            keep_empty: True adds images without an object of the classes too, False none of them;
+                None, as the original's sample: True where ``class_ids`` is None.
+            skip_missing: leave images out that are not there; else they are an error.
+
+        Raises:
+            FileNotFoundError: the file or an image is missing.
+            ValueError: not COCO json, an unknown class, or an annotation that makes no sense.
+        """
+        class_ids = None if class_ids is None or not len(class_ids) else class_ids  # as the original
+        where = "the COCO annotations" if isinstance(annotations, dict) else annotations
+        data = annotations if isinstance(annotations, dict) else read_json(annotations, "a COCO annotation file")
+        images, records, categories = _sections(data, where)
+        category_class = self._add_categories(categories, class_ids, class_map, source, where)
+        by_image = self._by_image(images, records, categories, where)
+        folders = _image_dirs(annotations) if image_dir is None else [image_dir]
+        keep_empty = class_ids is None if keep_empty is None else keep_empty
+        first = len(self.image_info)
+        for image_id, image in images.items():
+            chosen = [record for record in by_image[image_id] if record["category_id"] in category_class]
+            if not chosen and not keep_empty:
+                continue
+            path = self._image_path(folders, image["file_name"], where, skip_missing)
+            if path is None:
+                continue
+            height, width = _size(image, path, where)
+            instances = self._instances(chosen, category_class, height, width, f"{where}: {image['file_name']}")
+            self.add_image(source, image_id, path, height=height, width=width, instances=instances)
+        self._tell(where, first)
+
+    def _add_categories(self, categories, class_ids, class_map, source, where):
+        """Add the classes; returns {category id: id of its class in the source}."""
+        for unknown in class_map or ():
+            if unknown not in categories and unknown not in categories.values():
+                raise ValueError(f"class_map has {unknown!r}, {_not_among(categories, where)}")
+        mapped = {category_id: (class_map or {}).get(category_id, (class_map or {}).get(name))
+                  for category_id, name in categories.items()}
+        if class_ids is None:
+            order = sorted(categories, key=lambda category_id: (isinstance(category_id, str), category_id))
+        else:
+            order = []
+            for asked in class_ids:
+                found = [one for one, name in categories.items() if asked in (one, name, mapped[one])]
+                if not found:
+                    raise ValueError(f"class_ids has {asked!r}, {_not_among(categories, where)}")
+                order += found
+        chosen, firsts = {}, {}
+        for category_id in dict.fromkeys(order):
+            name = mapped[category_id]
+            chosen[category_id] = category_id if name is None else firsts.setdefault(name, category_id)
+            if chosen[category_id] == category_id:
+                self.add_class(source, category_id, categories[category_id] if name is None else name)
+        return chosen
+
+    def _by_image(self, images, records, categories, where):
+        """{image id: its annotations}; those of no image are left out."""
+        by_image = {image_id: [] for image_id in images}
+        for record in records:
+            if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
+                raise ValueError(f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
+                                 f"{str(record)[:100]}")
+            if not all(isinstance(record[key], (int, str)) for key in ("image_id", "category_id")):
+                raise ValueError(f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be numbers or "
+                                 f"text, got {record['image_id']!r} and {record['category_id']!r}")
+            if record["category_id"] not in categories:
+                raise ValueError(f"{where}: annotation {record['id']} has the category_id {record['category_id']!r}, "
+                                 f"which 'categories' does not list: {sorted(categories)[:100]}")
+            if record["image_id"] in by_image:
+                by_image[record["image_id"]].append(record)
+            else:
+                self.left_out.add("annotations of images that 'images' does not list",
+                                  f"{where}: annotation {record['id']}")
+        return by_image
+
+    def _instances(self, records, category_class, height, width, where):
+        """The `Instance`s of one image's annotations; what is left out is counted."""
+        from pycocotools import mask as coco_mask
+
+        drawn = []
+        for record in records:
+            place = f"annotation {record['id']}"
+            crowd = record.get("iscrowd", 0)
+            if crowd not in (0, 1):
+                raise ValueError(f"{where}, {place}: iscrowd is {crowd!r}; it must be 0 or 1")
+            try:
+                rle, reason = _rle(record.get("segmentation"), height, width, crowd)
+            except ValueError as error:
+                raise ValueError(f"{where}, {place}: {error}") from error
+            if rle is None:
+                self.left_out.add(f"annotations {reason}", f"{where}, {place}")
+            else:
+                drawn.append(Instance(category_class[record["category_id"]], rle, place, bool(crowd)))
+        areas = coco_mask.area([instance.rle for instance in drawn])
+        for instance, area in zip(drawn, areas):
+            if not area:
+                self.left_out.add(f"annotations {NO_PIXEL}", f"{where}, {instance.place}")
+        return [instance for instance, area in zip(drawn, areas) if area]
+
+
+def _not_among(categories, where):
+    return f"which {where} does not: its categories are {dict(list(categories.items())[:100])}"
+
+
+def _image_dirs(path):
+    """Folders in which the images of an annotation file are looked for."""
+    if isinstance(path, dict):
+        raise ValueError("annotations that are no file need an image_dir")
+    folder = os.path.dirname(path) or os.curdir
+    above = os.path.normpath(os.path.join(folder, os.pardir))
+    part = os.path.splitext(os.path.basename(path))[0].removeprefix("instances_")
+    subset = part.rstrip("0123456789")  # train2017 without the year
+    names = (part, subset, os.path.join("images", part), os.path.join("images", subset), "images", "data", "")
+    folders = [folder, *(os.path.join(above, name) for name in names)]
+    folders += [os.path.join(folder, name) for name in ("images", "data")]
+    return [folder for folder in dict.fromkeys(folders) if os.path.isdir(folder)]
+
+
+def _sections(data, where):
+    """{id: image}, [annotation] and {id: name of a category}, checked."""
+    if not isinstance(data, dict) or not {"images", "categories"} <= set(data):
+        raise ValueError(f"{where} is not COCO json: it must be an object with 'images', 'annotations' and "
+                         f"'categories', not {sorted(data)[:10] if isinstance(data, dict) else type(data).__name__}")
+    records = data.get("annotations", [])  # the test sets of COCO come without
+    for name, items in (("images", data["images"]), ("categories", data["categories"]), ("annotations", records)):
+        if not isinstance(items, list):
+            raise ValueError(f"{where}: {name!r} must be a list, not {type(items).__name__}")
+    images = _by_id(data["images"], "images", "file_name", where)
+    categories = _by_id(data["categories"], "categories", "name", where)
+    return images, records, {category_id: str(category["name"]) for category_id, category in categories.items()}
+
+
+def _by_id(items, section, field, where):
+    found = {}
+    for item in items:
+        if (not isinstance(item, dict) or not isinstance(item.get("id"), (int, str))
+                or not isinstance(item.get(field), str)):
+            raise ValueError(f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}")
+        if item["id"] in found:
+            raise ValueError(f"{where}: {section!r} has the id {item['id']!r} twice: {found[item['id']][field]!r} and "
+                             f"{item[field]!r}")
+        found[item["id"]] = item
+    return found
+
+
+def _size(image, path, where):
+    """(height, width) px as the file says; of the image itself where it does not."""
+    sides = image.get("height"), image.get("width")
+    if None in sides:
+        return image_size(path)
+    if not all(isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in sides):
+        raise ValueError(f"{where}: {image['file_name']} has height and width {sides}; they must be whole numbers "
+                         "of px")
+    return int(sides[0]), int(sides[1])
+
+
+def _rle(segmentation, height, width, crowd):
+    """The run lengths of a segmentation, or None and why it has none."""
+    from pycocotools import mask as coco_mask
+
+    if not segmentation:
+        return None, "without a segmentation (a box is no mask)"
+    if isinstance(segmentation, dict):
+        rle = _checked_rle(segmentation, height, width, crowd)
+    elif isinstance(segmentation, list):
+        rings = _rings(segmentation)
+        if not rings:
+            return None, FEW_POINTS
+        rle = merge_rles(coco_mask.frPyObjects(rings, height, width))
+    else:
+        raise ValueError("its segmentation must be a list of polygons or an RLE of 'counts' and 'size', not "
+                         f"{type(segmentation).__name__}")
+    counts = rle["counts"]
+    return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}, None
+
+
+def _rings(segmentation):
+    """float64 [[x, y, x, y ...], ...] of three points or more; a single polygon may be given without its outer list."""
+    if not isinstance(segmentation[0], list):
+        segmentation = [segmentation]
+    rings = []
+    for ring in segmentation:
+        numbers = coordinates(ring, "a polygon")
+        if len(numbers) % 2:
+            raise ValueError(f"a polygon has {len(numbers)} numbers; it must be x, y, x, y, ...")
+        if len(numbers) >= 6:
+            rings.append(numbers)
+    return rings
+
+
+def _checked_rle(rle, height, width, crowd):
+    """The RLE packed; pycocotools reads beyond the end of one whose runs do not fill its size."""
+    from pycocotools import mask as coco_mask
+
+    size, counts = rle.get("size"), rle.get("counts")
+    if (not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(side, int) for side in size)
+            or not isinstance(counts, (list, str, bytes))):
+        raise ValueError(f"an RLE must have 'counts' and 'size' [height, width], got {str(rle)[:60]}")
+    if list(size) != [height, width]:
+        if not crowd:
+            raise ValueError(f"its RLE has the size {list(size)}, the image is [{height}, {width}] (height, width)")
+        logger.warning("A crowd's RLE has the size %s, the image is %s (height, width): all of the image is taken as "
+                       "the crowd, as in the original", list(size), [height, width])
+        return coco_mask.frPyObjects({"size": [height, width], "counts": [0, height * width]}, height, width)
+    runs = run_lengths(rle)
+    return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)

@@ -1,0 +1,182 @@
+"""labelme json (https://github.com/wkentaro/labelme): a file for each image."""
+
+import base64
+import io
+import math
+import os
+
+import numpy as np
+
+from mrcnn.data.formats import shapes
+from mrcnn.data.formats.files import find_image, json_files, read_json
+from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
+from mrcnn.data.images import image_size
+from mrcnn.data.rle import encode_parts, merge_rles
+
+WITHOUT_AREA = ("point", "points", "line", "linestrip")
+WITH_AREA = ("polygon", "rectangle", "circle", "mask")
+
+
+class Labelme(RegionDataset):
+    """Images annotated in labelme, versions 3 to 5: polygon, rectangle, circle and mask.
+
+    labelme counts from the corner of the first pixel, whose centre is thus (0.5, 0.5); a pixel
+    belongs to a shape where its centre does, by the rules of scikit-image's ``draw``. So a mask that
+    was written as polygons along the edges of its pixels comes back as it was. Shapes of one label
+    and one group_id are one object. Points and lines have no area and are left out.
+
+    Example:
+        >>> dataset = Labelme()
+        >>> dataset.load_labelme("train", classes=["cat", "dog"])
+        >>> dataset.prepare()
+    """
+
+    def load_labelme(self, folder, classes=None, source="labelme", keep_empty=False, skip_missing=False):
+        """Add the images and classes of a folder of json files.
+
+        The image is the one that the file names, relative to the file; where there is none, the copy
+        that labelme keeps in the file (imageData).
+
+        Args:
+            folder: of the json files.
+            classes: labels in the order of their class ids, from 1; give the same list for training
+                and validation. Shapes of other labels are left out. None: the labels found, sorted.
+            source: name for ``add_class`` and ``add_image``.
+            keep_empty: also add images without a shape.
+            skip_missing: leave images out that are not there; else they are an error.
+
+        Raises:
+            FileNotFoundError: no folder, no json files in it, or a missing image.
+            ValueError: not a labelme file, or a shape that makes no sense.
+        """
+        files = {path: _read(path) for path in _annotation_files(folder)}
+        labels = {shape["label"] for data in files.values() for shape in data["shapes"]
+                  if _shape_type(shape) in WITH_AREA}
+        numbers = self._add_named_classes(source, labels, classes)
+        first = len(self.image_info)
+        for path, data in files.items():
+            if not data["shapes"] and not keep_empty:
+                self.left_out.add("images without shapes", path)
+                continue
+            image_path = find_image([os.path.dirname(path)], data["imagePath"])
+            if image_path is None and data["imageData"]:
+                image_path = path
+            elif image_path is None:
+                image_path = self._image_path([os.path.dirname(path)], data["imagePath"], path, skip_missing)
+                if image_path is None:
+                    continue
+            height, width = _size(data, image_path, path)
+            self.add_image(source, data["imagePath"], image_path, height=height, width=width, annotations=path,
+                           instances=self._instances(data["shapes"], numbers, (height, width), path))
+        self._tell(folder, first)
+
+    def load_image(self, image_id):
+        """As `RegionDataset.load_image`; reads the image in a json file where there is no other."""
+        info = self._info(image_id)
+        if info["path"] is not None and info["path"] == info.get("annotations"):
+            return _embedded_image(info["path"])
+        return super().load_image(image_id)
+
+    def _instances(self, file_shapes, numbers, size, path):
+        """The objects of one file; what is left out is counted."""
+        groups = {}  # (label, group) -> RLEs
+        places = {}
+        for number, shape in enumerate(file_shapes):
+            place = f"{path}: shape {number}"
+            try:
+                part, reason = _draw(shape, *size)
+            except ValueError as error:
+                raise ValueError(f"{place} ({shape['label']!r}): {error}") from error
+            if part is not None and shape["label"] not in numbers:
+                reason = f"of the label {shape['label']!r}, which classes does not list"
+            elif part is not None and not part[0].any():
+                reason = NO_PIXEL
+            if reason:
+                self.left_out.add(f"shapes {reason}", place)
+                continue
+            group = shape.get("group_id")
+            key = (shape["label"], ("group", group) if group is not None else number)
+            groups.setdefault(key, []).extend(encode_parts([part], size))
+            places.setdefault(key, f"shape {number}")
+        return [Instance(numbers[label], merge_rles(rles), places[label, group])
+                for (label, group), rles in groups.items()]
+
+
+def _annotation_files(folder):
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder} is no folder; labelme's json files should be in it")
+    paths = json_files(folder)
+    if not paths:
+        raise FileNotFoundError(f"{folder} has no json files; labelme writes one for each image")
+    return paths
+
+
+def _read(path):
+    """What is needed of a file, checked; of the image that it may hold, only that it does."""
+    data = read_json(path, "a labelme file")
+    if not isinstance(data, dict) or not {"shapes", "imagePath"} <= set(data):
+        raise ValueError(f"{path} is not a labelme file: it needs 'shapes' and 'imagePath'")
+    if not isinstance(data["imagePath"], str) or not isinstance(data["shapes"], list):
+        raise ValueError(f"{path}: 'imagePath' must be text and 'shapes' a list")
+    for number, shape in enumerate(data["shapes"]):
+        if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or "points" not in shape:
+            raise ValueError(f"{path}: shape {number} needs a 'label' and 'points'")
+        if not isinstance(shape.get("group_id"), (int, str, type(None))):
+            raise ValueError(f"{path}: shape {number} has the group_id {shape['group_id']!r}; it must be a number")
+    return {key: data.get(key) for key in ("shapes", "imagePath", "imageHeight", "imageWidth")} | {
+        "imageData": bool(data.get("imageData"))}
+
+
+def _size(data, image_path, path):
+    """(height, width) px of the image, which must be what labelme wrote."""
+    size = _embedded_image(path).shape[:2] if image_path == path else image_size(image_path)
+    written = data["imageHeight"] or size[0], data["imageWidth"] or size[1]
+    if written != size:
+        raise ValueError(f"{path} was made for an image of {written[1]} x {written[0]} px (width x height), but "
+                         f"{image_path} is {size[1]} x {size[0]} px, turned as its EXIF data say")
+    return size
+
+
+def _embedded_image(path):
+    """uint8 [height, width, 3]: the image that a json file holds."""
+    return np.asarray(_picture(read_json(path, "a labelme file")["imageData"], f"{path}: imageData").convert("RGB"))
+
+
+def _picture(text, what):
+    """A Pillow image, from the base64 text of an image file."""
+    from PIL import Image, ImageOps
+
+    try:
+        return ImageOps.exif_transpose(Image.open(io.BytesIO(base64.b64decode(text, validate=True))))
+    except (TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{what} must be an image file as base64 text: {error}") from error
+
+
+def _shape_type(shape):
+    return shape.get("shape_type") or "polygon"  # before version 3.3 there were polygons only
+
+
+def _draw(shape, height, width):
+    """The part of the image that a shape covers, or None and why it has none."""
+    kind = _shape_type(shape)
+    if kind in WITHOUT_AREA:
+        return None, f"of the type {kind!r}, which has no area"
+    if kind not in WITH_AREA:
+        return None, f"of the type {kind!r}, which is unknown here"
+    points = shape["points"]
+    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+        raise ValueError(f"its points must be a list of [x, y], got {str(points)[:60]}")
+    xs, ys = (shapes.coordinates([point[axis] for point in points], "points") - 0.5 for axis in (0, 1))
+    if kind == "mask":
+        if not len(xs):
+            raise ValueError("a mask needs the point of its upper left corner")
+        pixels = np.asarray(_picture(shape.get("mask"), "its mask").convert("L"))
+        return shapes.bitmap(pixels, round(xs.min() + 0.5), round(ys.min() + 0.5), height, width), None
+    if kind == "polygon" or kind == "rectangle" and len(xs) == 4:  # some tools write all four corners
+        return (None, FEW_POINTS) if len(xs) < 3 else (shapes.polygon(xs, ys, height, width), None)
+    if len(xs) != 2:
+        raise ValueError(f"a {kind} needs two points, it has {len(xs)}")
+    if kind == "rectangle":
+        return shapes.rectangle(xs[0], ys[0], xs[1], ys[1], height, width), None
+    radius = math.hypot(xs[1] - xs[0], ys[1] - ys[0])
+    return shapes.ellipse(xs[0], ys[0], radius, radius, 0.0, height, width), None

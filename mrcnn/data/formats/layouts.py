@@ -1,0 +1,160 @@
+"""Which format a file or folder has, by its contents and the usual layouts."""
+
+import os
+
+from mrcnn.data.formats.files import json_files, read_json
+
+# folders of images and of their id masks
+ID_MASK_FOLDERS = (("PNGImages", "PedMasks"), ("images", "masks"), ("JPEGImages", "SegmentationObject"),
+                   ("imgs", "masks"))
+
+
+# === Opening: (place, image_dir, classes, options) -> Dataset ===
+
+def _open_coco(path, image_dir, classes, options):
+    from mrcnn.data.formats.coco import CocoJson
+
+    dataset = CocoJson()
+    # images without an object of these classes are part of the data all the same, as in the other formats
+    dataset.load_coco_json(path, image_dir, class_ids=classes, **{"keep_empty": True, **options})
+    return dataset
+
+
+def _open_via(path, image_dir, classes, options):
+    from mrcnn.data.formats.via import Via
+
+    dataset = Via()
+    dataset.load_via(path, image_dir, classes=classes, **options)
+    return dataset
+
+
+def _open_labelme(folder, image_dir, classes, options):
+    from mrcnn.data.formats.labelme import Labelme
+
+    _refuse_image_dir(image_dir, "labelme")
+    dataset = Labelme()
+    dataset.load_labelme(folder, classes=classes, **options)
+    return dataset
+
+
+def _open_id_masks(folder, image_dir, classes, options):
+    from mrcnn.data.formats.mask_png import MaskPng
+
+    _refuse_image_dir(image_dir, "id_masks")
+    images, masks = next(pair for pair in ID_MASK_FOLDERS if _has_folders(folder, pair))
+    dataset = MaskPng()
+    dataset.load_id_masks(os.path.join(folder, images), os.path.join(folder, masks), _only(classes), **options)
+    return dataset
+
+
+def _open_object_masks(folder, image_dir, classes, options):
+    from mrcnn.data.formats.mask_png import MaskPng
+
+    _refuse_image_dir(image_dir, "object_masks")
+    dataset = MaskPng()
+    dataset.load_object_masks(folder, _only(classes), **options)
+    return dataset
+
+
+FORMATS = {"coco": _open_coco, "via": _open_via, "labelme": _open_labelme, "id_masks": _open_id_masks,
+           "object_masks": _open_object_masks}
+
+
+def _only(classes):
+    if classes is not None and len(classes) != 1:
+        raise ValueError(f"masks have no classes, so all objects are of one: classes is {classes!r}")
+    return "object" if classes is None else classes[0]
+
+
+def _refuse_image_dir(image_dir, name):
+    if image_dir is not None:
+        raise ValueError(f"image_dir is {image_dir!r}, but the format {name} says itself where its images are")
+
+
+# === Telling ===
+
+def find_format(path, format="auto", subset=None):
+    """The name of a format, and the file or folder to open.
+
+    Args:
+        path, format, subset: as `open_dataset` has them.
+
+    Raises:
+        FileNotFoundError, ValueError: as `open_dataset`.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path} is missing: expected an annotation file or a folder with one")
+    if os.path.isfile(path):
+        if subset is not None:
+            raise ValueError(f"subset is {subset!r}, but {path} is a file: give the folder above, or no subset")
+        found = json_format(path) if format == "auto" else format
+        return (found, os.path.dirname(path)) if found == "labelme" else (found, path)
+    places = list(_places(path, subset))
+    wanted = [place for place in places if format in ("auto", place[0])]
+    if not wanted:
+        raise ValueError(
+            f"{path} has no annotations{f' of {subset!r}' if subset else ''} that are known"
+            f"{'' if format == 'auto' else f' as {format}'}: expected one of {', '.join(FORMATS)}"
+            f"{f'; there is {places[0][0]} in {places[0][1]}' if places else ''}")
+    if len(wanted) > 1:
+        raise ValueError(f"{path} has several annotations, {', '.join(place for _, place in wanted)}: give one of the "
+                         "files, a format or a subset")
+    return wanted[0]
+
+
+def _places(folder, subset):
+    """(format, file or folder) of all annotations in the usual places of a folder."""
+    inner = os.path.join(folder, subset) if subset else folder
+    annotations = os.path.join(folder, "annotations")
+    if os.path.isdir(inner):
+        yield from _annotations_in(inner)
+    elif not os.path.isdir(annotations):
+        raise FileNotFoundError(f"{folder} has no folder {subset!r} and no folder 'annotations'")
+    for path in json_files(annotations):
+        name = os.path.splitext(os.path.basename(path))[0].lower()
+        part = name.removeprefix("instances_")  # so, with the year, COCO names them
+        if part != name and subset is None or subset and subset.lower() in (part, part.rstrip("0123456789")):
+            yield "coco", path
+
+
+def _annotations_in(folder):
+    """(format, file or folder) of what lies in this folder itself."""
+    for path in json_files(folder):
+        found = json_format(path, unknown=None)
+        if found == "labelme":  # as the rest of them will be
+            yield "labelme", folder
+            break
+        if found:
+            yield found, path
+    if any(_has_folders(folder, pair) for pair in ID_MASK_FOLDERS):
+        yield "id_masks", folder
+    if any(_has_folders(os.path.join(folder, entry), ("images", "masks")) for entry in sorted(os.listdir(folder))):
+        yield "object_masks", folder
+
+
+def _has_folders(folder, names):
+    return all(os.path.isdir(os.path.join(folder, name)) for name in names)
+
+
+def json_format(path, unknown="error"):
+    """The format of a json file: "coco", "via" or "labelme".
+
+    Args:
+        path: of the file.
+        unknown: what to return for another file; "error": raise a ValueError.
+    """
+    data = read_json(path, "an annotation file")
+    if isinstance(data, dict):
+        if {"images", "categories"} <= set(data):
+            return "coco"
+        if {"shapes", "imagePath"} <= set(data):
+            return "labelme"
+        entries = data.get("_via_img_metadata", data)
+        if isinstance(entries, dict) and all(isinstance(entry, dict) and {"filename", "regions"} <= set(entry)
+                                             for entry in entries.values()) and (entries or entries is not data):
+            return "via"
+    if unknown == "error":
+        raise ValueError(f"{path} is none of the annotation files known here: COCO json ('images', 'annotations', "
+                         "'categories'), VIA 1 or 2, labelme")
+    return unknown

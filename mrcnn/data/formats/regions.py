@@ -1,0 +1,165 @@
+"""What the readers have in common: images whose objects are outlined in an annotation file.
+
+All of them treat objects alike:
+
+- Outlines are cut off at the image's edges.
+- An object that covers no pixel (outside of the image, less than a pixel, fewer than three
+  points, a point) is left out. It is counted, and told when loading ends.
+- Objects that overlap keep all their pixels: a pixel can belong to several masks.
+- What makes no sense (no number where one is due, an unknown class) is a ValueError that names the
+  file, the image and the region.
+
+Outlines become run lengths (RLE) while a file is read. That way what covers nothing is known at
+once, a polygon is drawn once and not in every epoch, and a data set takes little memory.
+"""
+
+import logging
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.formats.files import find_image
+from mrcnn.data.rle import decode_masks
+
+logger = logging.getLogger(__name__)
+
+NO_PIXEL = "covering no pixel of the image"
+FEW_POINTS = "with fewer than three points"
+
+
+class Instance(NamedTuple):
+    """One object of an image."""
+
+    class_id: object    # of its source
+    rle: dict           # of the image's size; covers at least a pixel
+    place: str          # where the annotation file has it, such as "region 3"
+    crowd: bool = False
+
+
+class LeftOut:
+    """What a reader left out and why; `str()` is one line.
+
+    Attributes:
+        places: {reason: {where: None, ...}}, both in the order in which they were met.
+    """
+
+    def __init__(self):
+        self.places = {}
+
+    def add(self, reason, place):
+        """Count one thing at ``place`` (file, image, region), once however often it is met."""
+        self.places.setdefault(reason, {})[place] = None
+
+    def __len__(self):
+        return sum(map(len, self.places.values()))
+
+    def __str__(self):
+        return "; ".join(f"{reason}: {len(places)} (first: {next(iter(places))})"
+                         for reason, places in self.places.items())
+
+
+class RegionDataset(Dataset):
+    """Images with `Instance`s, as the readers of COCO, VIA and labelme files add them.
+
+    Attributes:
+        left_out: `LeftOut`, over all files that were loaded.
+
+    ``image_info`` has, beside id, source and path, height and width (px, as ``load_image`` gives
+    the image) and instances (list of `Instance`).
+    """
+
+    def __init__(self, class_map=None):
+        super().__init__(class_map)
+        self.left_out = LeftOut()
+
+    def load_image(self, image_id):
+        """As `Dataset.load_image`.
+
+        Raises:
+            ValueError: the image's size is not that of the annotations, besides its causes there.
+        """
+        image = super().load_image(image_id)
+        info = self.image_info[image_id]
+        if "instances" in info and image.shape[:2] != (info["height"], info["width"]):
+            raise ValueError(
+                f"{info['path']} is {image.shape[1]} x {image.shape[0]} px (width x height, turned as its EXIF data "
+                f"say), but was annotated as {info['width']} x {info['height']} px: resize or turn the image, or "
+                "annotate this one")
+        return image
+
+    def load_mask(self, image_id):
+        """The masks of one image.
+
+        Args:
+            image_id: 0 to num_images - 1.
+
+        Returns:
+            masks: bool [height, width, instances]; instances may be 0.
+            class_ids: int32 [instances], negative for a crowd.
+        """
+        info = self._info(image_id)
+        if "instances" not in info:  # added by a subclass, from another source
+            return super().load_mask(image_id)
+        masks = decode_masks([instance.rle for instance in info["instances"]], (info["height"], info["width"]))
+        return masks, self._class_ids(info)
+
+    def measure_objects(self, image_id):
+        """As `Dataset.measure_objects`, without drawing a mask."""
+        info = self._info(image_id)
+        if "instances" not in info:
+            return super().measure_objects(image_id)
+        from pycocotools import mask as coco_mask
+
+        areas = coco_mask.area([instance.rle for instance in info["instances"]])
+        return (info["height"], info["width"]), self._class_ids(info), np.asarray(areas, np.int64)
+
+    def image_reference(self, image_id):
+        """The path of the image."""
+        return str(self._info(image_id)["path"])
+
+    def _class_ids(self, info):
+        ids = [self.map_source_class_id(f"{info['source']}.{instance.class_id}") for instance in info["instances"]]
+        signs = [-1 if instance.crowd else 1 for instance in info["instances"]]
+        return np.multiply(ids, signs).astype(np.int32)
+
+    # === For the readers ===
+
+    def _add_named_classes(self, source, found, classes):
+        """Add classes that have names only, and number them from 1.
+
+        Args:
+            source: of the classes.
+            found: names in the annotations.
+            classes: names in the order to number them in; None: those found, sorted.
+
+        Returns:
+            {name: class id}.
+        """
+        if classes is not None and (isinstance(classes, str) or len(set(classes)) != len(classes)
+                                    or not all(isinstance(name, str) for name in classes)):
+            raise ValueError(f"classes must be a list of different names, got {classes!r}")
+        numbers = {name: number for number, name in enumerate(sorted(found) if classes is None else classes, 1)}
+        for name, number in numbers.items():
+            self.add_class(source, number, name)
+        return numbers
+
+    def _image_path(self, folders, name, annotations, skip_missing):
+        """The path of an image; None for a missing one that may be left out."""
+        path = find_image(folders, name)
+        if path is None:
+            if not skip_missing:
+                raise FileNotFoundError(
+                    f"{os.path.join(folders[0], name)} is missing, though {annotations} has annotations of it: put it "
+                    "there, give the folder of the images, or leave out what is missing with skip_missing=True")
+            self.left_out.add("images missing", f"{annotations}: {name}")
+        return path
+
+    def _tell(self, annotations, first_image):
+        """One line on what was read since ``image_info`` had ``first_image`` images."""
+        added = self.image_info[first_image:]
+        count = sum(len(info["instances"]) for info in added)
+        left_out = f"; left out so far: {self.left_out}" if len(self.left_out) else ""
+        logger.log(logging.WARNING if left_out else logging.INFO, "%s: %d images with %d instances of %d classes%s",
+                   annotations, len(added), count, len(self.class_info) - 1, left_out)
