@@ -1,12 +1,13 @@
 """Published weights: fetched once, resumed when cut off, believed only when the hash is right."""
 import dataclasses
-import hashlib
 import http.client
 import os
 import re
 import sys
 import urllib.error
 import urllib.request
+
+from mrcnn.files import file_hash
 
 _CHUNK = 1 << 20
 # Seconds without a byte after which a connection counts as dead.
@@ -205,13 +206,9 @@ def _what_is_wrong(path, file):
         expected = getattr(file, kind)
         if expected is None:
             continue
-        # md5 only finds damage here, so it is fine where policy forbids it for security
-        digest = hashlib.new(kind, usedforsecurity=False)
-        with open(path, "rb") as data:
-            while chunk := data.read(_CHUNK):
-                digest.update(chunk)
-        if digest.hexdigest() != expected.lower():
-            return f"its {kind} is {digest.hexdigest()}, expected was {expected.lower()}"
+        found = file_hash(path, kind)
+        if found != expected.lower():
+            return f"its {kind} is {found}, expected was {expected.lower()}"
     return None
 
 

@@ -1,11 +1,14 @@
 """From images to the network's inputs, and from its outputs to results in the images' pixels."""
 
+from functools import partial
+
 import numpy as np
 
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
 from mrcnn.data.masks import unmold_masks
 from mrcnn.data.meta import compose_image_meta
 from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
+from mrcnn.results import Result, resolve_classes
 
 
 def mold(image, config):
@@ -84,7 +87,7 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
     return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)
 
 
-def results(detections, masks, originals, molded_shape, windows):
+def results(detections, masks, originals, molded_shape, windows, class_names=None):
     """`unmold_detections` for a batch.
 
     Args:
@@ -93,14 +96,97 @@ def results(detections, masks, originals, molded_shape, windows):
         originals: shape of each image as given.
         molded_shape: (H, W, ...) of the batch.
         windows: [b, 4] px.
+        class_names: list of names by class id, or None.
 
     Returns:
-        A dict per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
+        A `Result` per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
         masks as `unmold_detections` gives them.
     """
-    keys = ("rois", "class_ids", "scores", "masks")
-    return [dict(zip(keys, unmold_detections(*image, molded_shape, window)))
+    return [Result(*unmold_detections(*image, molded_shape, window), class_names=class_names)
             for *image, window in zip(detections, masks, originals, windows)]
+
+
+def detect(predict, images, config, classes=None, min_confidence=None, log=None):
+    """Find the objects in images, BATCH_SIZE of them at a time.
+
+    Args:
+        predict: callable (molded [b, H, W, c], image_metas [b, 12 + classes], min_confidence=None) ->
+            detections [b, n, 6] and masks [b, n, mask h, mask w, classes], as `unmold_detections` takes them;
+            ``min_confidence`` is given where it is below DETECTION_MIN_CONFIDENCE.
+        images: sequence of [h, w] or [h, w, c], of any sizes and number types.
+        config: a ``Config``.
+        classes, min_confidence: which objects to return; see `MaskRCNN.detect`.
+        log: callable (text, array=None) for the shapes of what goes in, or None.
+
+    Returns:
+        A `Result` per image, in order.
+
+    Raises:
+        ValueError: an unknown class, a ``min_confidence`` that is no probability, or what is wrong with
+            an image, by its place in the list.
+    """
+    if isinstance(images, np.ndarray) and images.ndim < 4:
+        raise ValueError(f"detect takes a list of images, got one array of shape {images.shape}: "
+                         "write detect([image])")
+    wanted = _wanted(config, classes, min_confidence)
+    if min_confidence is not None and min_confidence < (config.DETECTION_MIN_CONFIDENCE or 0):
+        predict = partial(predict, min_confidence=min_confidence)
+    if log:
+        log(f"Processing {len(images)} images")
+    found = [None] * len(images)
+    # molded one batch at a time, so that memory does not grow with the number of images
+    for start in range(0, len(images), config.BATCH_SIZE):
+        group = images[start:start + config.BATCH_SIZE]
+        molded, metas, windows = zip(*_mold_each(group, config, start, len(images)))
+        for indices in batches_of_one_shape(molded, config.BATCH_SIZE):
+            batch = np.stack([molded[index] for index in indices]).astype(np.float32)
+            batch_metas = np.stack([metas[index] for index in indices])
+            if log:
+                log("molded_images", batch)
+                log("image_metas", batch_metas)
+            detections, masks = predict(batch, batch_metas)
+            # chosen before their masks are pasted, which takes time
+            rows = [wanted(each) for each in detections]
+            for index, result in zip(indices, results(
+                    [each[keep] for each, keep in zip(detections, rows)],
+                    [each[keep] for each, keep in zip(masks, rows)],
+                    [np.shape(group[index]) for index in indices], batch.shape[1:],
+                    [windows[index] for index in indices], config.CLASS_NAMES)):
+                result.image = group[index]
+                found[start + index] = result
+    return found
+
+
+def _mold_each(images, config, start, count):
+    """`mold` of every image; an error says which of the ``count`` images given it is."""
+    for number, image in enumerate(images, start + 1):
+        try:
+            yield mold(image, config)
+        except ValueError as error:
+            raise ValueError(f"image {number} of {count}: {error}") from error
+
+
+def _wanted(config, classes, min_confidence):
+    """A function from detections [n, 6] to an index of the rows asked for (padding may be among them)."""
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence is {min_confidence!r}; it must be a number from 0 to 1")
+    class_ids = None if classes is None else resolve_classes(classes, config.CLASS_NAMES)
+    if class_ids and max(class_ids) >= config.NUM_CLASSES:
+        raise ValueError(f"there is no class {max(class_ids)}: NUM_CLASSES is {config.NUM_CLASSES}, so that "
+                         f"class ids go from 1 to {config.NUM_CLASSES - 1}")
+
+    if class_ids is None and min_confidence is None:
+        return lambda detections: slice(None)  # a view: the masks of an image take 25 MB
+
+    def wanted(detections):
+        keep = np.ones(len(detections), bool)
+        if class_ids is not None:
+            keep &= np.isin(detections[:, 4], class_ids)
+        if min_confidence is not None:
+            keep &= detections[:, 5] >= min_confidence
+        return keep
+
+    return wanted
 
 
 def batches_of_one_shape(molded, batch_size):

@@ -57,7 +57,9 @@ def test_imports_run_one_way(folder, forbidden):
 
 
 def test_nothing_imports_the_faces():
-    """model.py and utils.py are for users."""
+    """model.py and utils.py are for users, of which the command line is one."""
     for path in FILES:
+        if path.parent == PACKAGE / "cli":
+            continue
         wrong = imported(path) & {"mrcnn.model", "mrcnn.utils"}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"

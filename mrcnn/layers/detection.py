@@ -4,7 +4,7 @@ import keras
 
 from mrcnn.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops.boxes import norm_boxes
-from mrcnn.ops.detections import refine_detections
+from mrcnn.ops.detections import detection_steps
 from mrcnn.ops.meta import IMAGE_SHAPE, WINDOW
 
 
@@ -27,13 +27,17 @@ class DetectionLayer(GraphLayer):
     CONFIG_FIELDS = ("DETECTION_MAX_INSTANCES", "DETECTION_MIN_CONFIDENCE", "DETECTION_NMS_THRESHOLD",
                      "BBOX_STD_DEV")
 
-    def call(self, inputs):
+    def steps(self, inputs):
+        """The detections with every step before them, as `ops.detections.DetectionSteps`."""
         rois, probs, deltas, image_meta = inputs
         window = norm_boxes(image_meta[:, WINDOW], image_meta[0, IMAGE_SHAPE])
-        return refine_detections(
+        return detection_steps(
             rois, probs, deltas, window, self.settings["DETECTION_MAX_INSTANCES"],
             self.settings["DETECTION_MIN_CONFIDENCE"], self.settings["DETECTION_NMS_THRESHOLD"],
             self.settings["BBOX_STD_DEV"])
+
+    def call(self, inputs):
+        return self.steps(inputs).detections
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0][0], self.settings["DETECTION_MAX_INSTANCES"], 6)

@@ -1,9 +1,23 @@
 """From classified RoIs to detections."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.nms import batch_class_nms, gather_or_zero
+
+
+class DetectionSteps(NamedTuple):
+    """Each step from classified RoIs to detections; boxes are normalised, n is the number of RoIs."""
+
+    class_ids: tf.Tensor        # int32 [b, n] the most probable class, 0 for background
+    scores: tf.Tensor           # [b, n] its probability
+    refined_rois: tf.Tensor     # [b, n, 4] moved by the deltas of that class
+    clipped_rois: tf.Tensor     # [b, n, 4] cut to the window
+    confident: tf.Tensor        # bool [b, n] no background, and of min_confidence
+    nms_indices: tf.Tensor      # int32 [b, max_instances] rows that survived, -1 as padding
+    detections: tf.Tensor       # [b, max_instances, 6] (y1, x1, y2, x2, class id, score), zero padded
 
 
 def refine_detections(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev):
@@ -23,10 +37,17 @@ def refine_detections(rois, probs, deltas, window, max_instances, min_confidence
         float32 [b, max_instances, 6] of (y1, x1, y2, x2, class id, score) by falling score,
         padded with zeros.
     """
+    return detection_steps(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold,
+                           bbox_std_dev).detections
+
+
+def detection_steps(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev):
+    """`refine_detections` with every step before the end, as `DetectionSteps`."""
     class_ids = tf.argmax(probs, axis=-1, output_type=tf.int32)
     scores = tf.gather(probs, class_ids, batch_dims=2)
     best_deltas = tf.gather(deltas, class_ids, batch_dims=2) * tf.constant(bbox_std_dev, tf.float32)
-    boxes = box_ops.clip_boxes(box_ops.apply_box_deltas(rois, best_deltas), window)
+    refined = box_ops.apply_box_deltas(rois, best_deltas)
+    boxes = box_ops.clip_boxes(refined, window)
     keep = class_ids > 0
     if min_confidence:
         keep &= scores >= min_confidence
@@ -37,4 +58,4 @@ def refine_detections(rois, probs, deltas, window, max_instances, min_confidence
 
     kept = batch_class_nms(iou, class_ids, scores, keep, max_instances, nms_threshold)
     detections = tf.concat([boxes, tf.cast(class_ids, tf.float32)[..., tf.newaxis], scores[..., tf.newaxis]], axis=-1)
-    return gather_or_zero(detections, kept)
+    return DetectionSteps(class_ids, scores, refined, boxes, keep, kept, gather_or_zero(detections, kept))

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 import twins
 
-from mrcnn.ops.detections import refine_detections
+from mrcnn.ops.boxes_np import apply_box_deltas
+from mrcnn.ops.detections import detection_steps, refine_detections
 
 STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
 WINDOWS = np.array([[0, 0, 1, 1], [0.1, 0, 0.9, 1], [0, 0.25, 1, 0.75]], np.float32)
@@ -69,3 +70,25 @@ def test_every_slot_can_be_filled():
     np.testing.assert_allclose(found[:, :4], rois[0, :12], atol=1e-7)
     np.testing.assert_array_equal(found[:, 4], 2)
     np.testing.assert_array_equal(found[:, 5], probs[0, :12, 2])
+
+
+def test_steps_lead_to_the_detections():
+    rois, probs, deltas, windows = material(2, 3, 60)
+    steps = detection_steps(rois, probs, deltas, windows, 20, 0.6, 0.3, STD_DEV)
+    np.testing.assert_array_equal(steps.class_ids, probs.argmax(-1))
+    np.testing.assert_array_equal(steps.scores, probs.max(-1))
+    np.testing.assert_array_equal(steps.confident, (probs.argmax(-1) > 0) & (probs.max(-1) >= 0.6))
+    for image, window in enumerate(windows):
+        best = np.take_along_axis(deltas[image], probs[image].argmax(-1)[:, None, None], 1)[:, 0]
+        refined = apply_box_deltas(rois[image], best * STD_DEV)
+        np.testing.assert_allclose(steps.refined_rois[image], refined, atol=1e-5)
+        np.testing.assert_allclose(
+            steps.clipped_rois[image], np.clip(refined, np.tile(window[:2], 2), np.tile(window[2:], 2)), atol=1e-5)
+        kept = steps.nms_indices[image].numpy()
+        kept = kept[kept >= 0]
+        assert len(kept) and steps.confident[image].numpy()[kept].all()
+        found = steps.detections[image].numpy()[:len(kept)]
+        np.testing.assert_array_equal(found[:, :4], steps.clipped_rois[image].numpy()[kept])
+        np.testing.assert_array_equal(found[:, 4], steps.class_ids[image].numpy()[kept])
+        np.testing.assert_array_equal(found[:, 5], steps.scores[image].numpy()[kept])
+        assert not steps.detections[image, len(kept):].numpy().any()

@@ -1,0 +1,6 @@
+"""``python -m mrcnn``: see `mrcnn.cli`."""
+
+from mrcnn.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The command line: look at data, train, evaluate and predict without writing code.
+
+    python -m mrcnn check    photos/train
+    python -m mrcnn train    photos --weights coco --size 512 --epochs 20
+    python -m mrcnn evaluate photos --subset val --weights last --name photos --report report
+    python -m mrcnn predict  holiday clip.mp4 --weights last --name photos --output found
+
+Annotations may be COCO json, VIA json, labelme json or mask PNGs. A training run keeps its
+settings in config.json beside its weights, where evaluate and predict find them.
+"COMMAND --help" explains each command.
+"""
+
+import argparse
+import os
+import sys
+
+from mrcnn import __version__
+
+
+def make_parser():
+    """The parser of all commands; ``args.run`` is the function of the one that was given."""
+    from mrcnn.cli import check, evaluate, predict, train
+
+    parser = argparse.ArgumentParser(prog="python -m mrcnn", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"mrcnn {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (check, train, evaluate, predict):
+        name = module.__name__.rpartition(".")[2]
+        sub = commands.add_parser(name, help=module.__doc__.partition("\n")[0], description=module.__doc__,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv=None):
+    """Run a command and leave Python with its exit code.
+
+    0: all went well; 1: an error, which is told in a line, or a check that found errors;
+    2: wrong arguments; 130: ended by Ctrl-C.
+    """
+    args = make_parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build
+    try:
+        code = args.run(args)
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code or 0)

@@ -1,0 +1,28 @@
+"""Look at annotated images before training on them.
+
+Tells the images, objects, classes, sizes and areas, then opens every image and draws every mask and
+lists what is wrong. The exit code is 1 if there are errors, so that a script can stop.
+"""
+
+from mrcnn.cli.options import add_dataset, epilog, open_data
+
+
+def add_arguments(parser):
+    """The command line of ``check``."""
+    add_dataset(parser)
+    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images only")
+    epilog(parser, """examples:
+  python -m mrcnn check photos/via_region_data.json
+  python -m mrcnn check coco --subset val
+  python -m mrcnn check PennFudanPed --limit 20
+""")
+
+
+def run(args):
+    """Print summary and findings; the exit code."""
+    dataset = open_data(args)
+    image_ids = None if args.limit is None else dataset.image_ids[:args.limit]
+    print(dataset.summary(image_ids))
+    report = dataset.check(image_ids)
+    print(report)
+    return report.exit_code

@@ -1,0 +1,173 @@
+"""Arguments that several commands share, and what they stand for."""
+
+import argparse
+import os
+
+from mrcnn.config import Config
+from mrcnn.config_file import config_beside, parse_settings, read_config
+
+WORDS = ("coco", "imagenet", "last", "none")
+
+
+# === Data ===
+
+def add_dataset(parser):
+    """The annotated images."""
+    from mrcnn.data.formats import FORMATS
+
+    parser.add_argument("dataset", help="annotation file, or folder with annotations and images")
+    parser.add_argument("--format", default="auto", choices=("auto", *FORMATS),
+                        help="of the annotations (default: told by their contents)")
+    parser.add_argument("--subset", metavar="NAME", help="part of the data: a folder of this name in DATASET, or the "
+                        "annotation file that has it in its name, such as train or val")
+    parser.add_argument("--images", metavar="FOLDER", help="folder of the images, where COCO or VIA json does not lie "
+                        "beside them")
+
+
+def open_data(args, classes=None, path=None, subset=None):
+    """The prepared Dataset of `add_dataset`'s arguments; ``path`` and ``subset`` take the place of theirs."""
+    from mrcnn.data.formats import open_dataset
+
+    return open_dataset(path or args.dataset, format=args.format, subset=subset or args.subset,
+                        image_dir=args.images, classes=classes)
+
+
+# === Model ===
+
+def add_model(parser, weights_help):
+    """Weights and settings."""
+    parser.add_argument("--weights", required=True, metavar="FILE", help=weights_help)
+    parser.add_argument("--config", metavar="FILE", help="config.json to take the settings from (default: the one "
+                        "beside the weights, where there is one)")
+    parser.add_argument("--logs", default="logs", metavar="FOLDER", help="folder of training runs (default: logs)")
+    parser.add_argument("--name", help="NAME of the run, by which 'last' finds it")
+    parser.add_argument("--size", type=int, metavar="PX", help="longest side that images are scaled and padded to, a "
+                        "multiple of 64: IMAGE_MAX_DIM, and IMAGE_MIN_DIM where that is larger")
+    parser.add_argument("--batch", type=int, metavar="N", help="images at a time: IMAGES_PER_GPU")
+    parser.add_argument("--backbone", metavar="NAME", help="resnet50, resnet101 or a class of keras.applications")
+    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="FIELD=VALUE",
+                        help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
+                             "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config.py explains each")
+
+
+def settings_of(args):
+    """The settings that the arguments of `add_model` make, as a dict of fields; ``--set`` comes last."""
+    settings = {}
+    for field, value in (("NAME", args.name), ("IMAGE_MAX_DIM", args.size), ("IMAGES_PER_GPU", args.batch),
+                         ("BACKBONE", args.backbone)):
+        if value is not None:
+            settings[field] = value
+    return {**settings, **parse_settings(args.set)}
+
+
+def make_config(fields, settings):
+    """A `Config` of the fields of a file and the settings of the command line, which go before.
+
+    Raises:
+        ValueError: naming every wrong field.
+    """
+    fields = {**fields, **settings}
+    largest = fields.get("IMAGE_MAX_DIM")
+    smallest = fields.get("IMAGE_MIN_DIM", Config.IMAGE_MIN_DIM)
+    if "IMAGE_MAX_DIM" in settings and "IMAGE_MIN_DIM" not in settings and isinstance(largest, int) and smallest:
+        fields["IMAGE_MIN_DIM"] = min(smallest, largest)
+    return Config.from_dict(fields)
+
+
+def weights_path(choice, logs, name, to_train=False):
+    """The file of "coco", "last" or a path; None for "imagenet", which depends on the model, and for "none".
+
+    Raises:
+        FileNotFoundError: no such file or run.
+        ValueError: "last" without a name.
+    """
+    word = choice.lower()
+    if word in ("imagenet", "none"):
+        return None
+    if word == "coco":
+        from mrcnn.download import coco_weights
+
+        return coco_weights()
+    if word == "last":
+        from mrcnn.run_folder import find_last_checkpoint
+
+        if not name:
+            raise ValueError("--weights last needs --name, the NAME of the run")
+        return find_last_checkpoint(logs, name, with_state=to_train)
+    if not os.path.isfile(choice):
+        raise FileNotFoundError(f"there is no weights file {choice}; --weights takes a path or one of "
+                                f"{', '.join(WORDS)}")
+    return choice
+
+
+def fields_of_weights(path, config_path=None):
+    """Settings that fit a weights file: those saved beside it, or what its tensors tell.
+
+    Args:
+        path: .h5 file, or None.
+        config_path: a config.json to read instead, or None.
+
+    Returns:
+        dict of fields of `Config`.
+    """
+    if config_path is None and path is not None:
+        config_path = config_beside(path)
+        if config_path is None:
+            return told_by_weights(path)
+    return {} if config_path is None else read_config(config_path)
+
+
+# Fields that are the last side of a layer's first tensor.
+_TOLD = {"BACKBONE_WIDTH": "conv1", "TOP_DOWN_PYRAMID_SIZE": "fpn_c5p5", "RPN_CONV_CHANNELS": "rpn_model",
+         "FPN_CLASSIF_FC_LAYERS_SIZE": "mrcnn_class_conv1", "MASK_HEAD_CHANNELS": "mrcnn_mask_conv1",
+         "NUM_CLASSES": "mrcnn_class_logits"}
+
+
+def told_by_weights(path):
+    """What the tensors of a weights file tell of its settings: classes, sizes of layers, which ResNet.
+
+    A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the weights.
+    """
+    from mrcnn.data.coco_classes import COCO_CLASSES
+    from mrcnn.h5_format import read_h5
+
+    layers = read_h5(path)
+    fields = {field: int(layers[name][0][1].shape[-1]) for field, name in _TOLD.items() if layers.get(name)}
+    if fields.get("NUM_CLASSES") == len(COCO_CLASSES):
+        fields["CLASS_NAMES"] = COCO_CLASSES
+    if layers.get("res4f_branch2a"):
+        fields["BACKBONE"] = "resnet101" if layers.get("res4w_branch2a") else "resnet50"
+    else:
+        fields.pop("BACKBONE_WIDTH", None)
+    return fields
+
+
+# === A model that detects ===
+
+def inference_model(args, **settings):
+    """The `MaskRCNN` of the arguments with its weights, for evaluate and predict.
+
+    Args:
+        args: with those of `add_model`.
+        settings: defaults that come before those of the command line.
+    """
+    given = settings_of(args)
+    if args.weights.lower() in ("imagenet", "none"):
+        raise ValueError(f"--weights {args.weights} gives a model that finds nothing: take trained weights")
+    path = weights_path(args.weights, args.logs, given.get("NAME"))
+    fields = {**fields_of_weights(path, args.config), "GPU_COUNT": 1, "IMAGES_PER_GPU": 1, **settings}
+    if fields.get("IMAGE_RESIZE_MODE") == "crop" and "IMAGE_RESIZE_MODE" not in given:
+        print("The model was trained on crops (IMAGE_RESIZE_MODE 'crop'): it now detects with 'pad64' in whole images")
+        fields["IMAGE_RESIZE_MODE"] = "pad64"
+    config = make_config(fields, given)
+    from mrcnn.model import MaskRCNN  # takes seconds; wrong settings should show at once
+
+    model = MaskRCNN("inference", config, args.logs)
+    model.load_weights(path)  # every layer must be in the file
+    return model
+
+
+def epilog(parser, text):
+    """Examples below the help of a command."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = text

@@ -1,0 +1,49 @@
+"""Find objects in images, folders, videos or a camera, and write what is found.
+
+Class names, backbone and sizes come from config.json beside the weights. A file that cannot be read
+is counted and told. Ctrl-C ends the work in order: what was done is written.
+"""
+
+from mrcnn.cli.options import add_model, epilog, inference_model
+from mrcnn.prediction import SAVE, find_sources, predict
+from mrcnn.prediction.writers import Videos
+
+
+def add_arguments(parser):
+    """The command line of ``predict``."""
+    parser.add_argument("sources", nargs="+", metavar="SOURCE",
+                        help="image, video, folder, pattern in quotes (\"photos/*.jpg\") or number of a camera (0)")
+    add_model(parser, "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the results")
+    parser.add_argument("--save", nargs="+", default=["pictures", "video", "coco"], choices=tuple(SAVE), metavar="WHAT",
+                        help="; ".join(f"{word}: {what}" for word, what in SAVE.items())
+                        + " (default: pictures video coco)")
+    parser.add_argument("--recursive", action="store_true", help="look into the folders of folders")
+    parser.add_argument("--classes", nargs="+", metavar="CLASS", help="names or ids of the classes to keep")
+    parser.add_argument("--min-confidence", type=float, metavar="P", help="least score, DETECTION_MIN_CONFIDENCE")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos take every N-th frame")
+    parser.add_argument("--limit", type=int, metavar="N", help="end after N images")
+    parser.add_argument("--polygons", action="store_true", help="polygons in place of run lengths in the COCO json")
+    parser.add_argument("--video-type", default=".mp4", choices=tuple(Videos.codecs), help="(default: .mp4)")
+    parser.add_argument("--show", action="store_true", help="show the pictures in a window; q ends")
+    epilog(parser, """examples:
+  python -m mrcnn predict photo.jpg --weights coco --output found
+  python -m mrcnn predict holiday --recursive --weights coco --classes dog cat --min-confidence 0.9 --output found
+  python -m mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found --save video coco
+  python -m mrcnn predict 0 --show --weights coco --output found
+""")
+
+
+def run(args):
+    """Detect and print the summary; the exit code: 1 if nothing could be read, 130 after Ctrl-C."""
+    sources, _ = find_sources(args.sources, args.recursive, args.output)  # a wrong path should show at once
+    settings = {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
+    model = inference_model(args, **settings)
+    classes = args.classes and [int(choice) if choice.isdecimal() else choice for choice in args.classes]
+    summary = predict(
+        model, args.sources, args.output, save=args.save, recursive=args.recursive, every=args.every, limit=args.limit,
+        classes=classes, polygons=args.polygons, video_type=args.video_type, show=args.show)
+    print(summary)
+    if summary.interrupted and not all(source.kind == "camera" for source in sources):
+        return 130
+    return 0 if summary.images else 1

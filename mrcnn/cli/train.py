@@ -1,0 +1,201 @@
+"""Train on annotated images, from published weights or your own.
+
+DATASET with the parts train and val (folders of these names, or instances_train*.json and
+instances_val*.json in annotations/) trains on the one and validates on the other. Of data in one
+piece, --val-share sets a part aside. Each epoch writes a checkpoint to a folder under --logs, and
+config.json beside it keeps the settings, so that evaluate and predict need none.
+"""
+
+import argparse
+import copy
+import math
+import os
+import re
+
+import numpy as np
+
+from mrcnn.cli.options import (
+    add_dataset, add_model, epilog, fields_of_weights, make_config, open_data, settings_of, told_by_weights,
+    weights_path)
+from mrcnn.config_file import save_config
+from mrcnn.results import resolve_classes
+
+# Most validation batches of an epoch, if the user sets none.
+VALIDATION_STEPS = 50
+
+
+def add_arguments(parser):
+    """The command line of ``train``."""
+    add_dataset(parser)
+    add_model(parser, "where to start: 'coco' (its class layers are left out unless the data have COCO's 80 "
+                      "classes), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
+                      "'none' (random) or the path of a .h5 file, for a new run")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order")
+    parser.add_argument("--val", metavar="DATASET", help="validation data in another place")
+    parser.add_argument("--val-subset", metavar="NAME", help="part of the data to validate on")
+    parser.add_argument("--val-share", type=float, metavar="P",
+                        help="share of the images to validate on, drawn by lot, such as 0.1")
+    parser.add_argument("--epochs", type=int, default=30, metavar="N", help="epoch to end with (default: 30)")
+    parser.add_argument("--steps", type=int, metavar="N", help="batches of an epoch (default: each image once)")
+    parser.add_argument("--layers", default="heads",
+                        help="heads, 3+, 4+, 5+, all or a regular expression of layer names (default: heads)")
+    parser.add_argument("--stages", nargs="+", type=stage, metavar="LAYERS:EPOCHS[:RATE]",
+                        help="several stages in place of --layers and --epochs: the layers, the epoch to end with and "
+                             "the learning rate of each")
+    parser.add_argument("--learning-rate", type=float, metavar="RATE", help="LEARNING_RATE (default: 0.001)")
+    parser.add_argument("--evaluate-every", type=int, default=0, metavar="N",
+                        help="measure COCO AP on the validation images after every N epochs (default: never)")
+    parser.add_argument("--flip", action="store_true", help="mirror half of the images at random")
+    parser.add_argument("--seed", type=int, metavar="N", help="SEED: makes two runs alike")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images (default: 1)")
+    parser.add_argument("--verbose", type=int, choices=(0, 1, 2), help="progress: 0 none, 1 a bar, 2 a line an epoch")
+    epilog(parser, """examples:
+  python -m mrcnn train photos --weights coco --epochs 20
+  python -m mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 --size 512 --layers all --flip
+  python -m mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 --epochs 40
+  python -m mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 --evaluate-every 5
+  python -m mrcnn train photos --weights coco --set RPN_ANCHOR_SCALES=8,16,32,64,128 TRAIN_ROIS_PER_IMAGE=100
+""")
+
+
+def run(args):
+    """Train; prints where the last checkpoint is."""
+    given = settings_of(args)
+    for field, value in (("LEARNING_RATE", args.learning_rate), ("SEED", args.seed), ("STEPS_PER_EPOCH", args.steps)):
+        if value is not None:
+            given.setdefault(field, value)
+    given.setdefault("NAME", run_name(args.dataset))
+    path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
+    train_set, val_set = open_both(args, given.get("SEED"))
+    config = training_config(fields_of_weights(path, args.config), given, train_set, val_set)
+
+    from mrcnn.model import MaskRCNN
+
+    model = MaskRCNN("training", config, args.logs)
+    load_start(model, args.weights, path)
+    os.makedirs(model.log_dir, exist_ok=True)
+    print(f"Settings: {save_config(model.log_dir, config)}")
+    layers, epochs = (args.stages, None) if args.stages else (args.layers, args.epochs)
+    model.train(train_set, val_set, config.LEARNING_RATE, epochs, layers, augmentation=flip if args.flip else None,
+                workers=args.workers, evaluate_every=args.evaluate_every,
+                verbose="auto" if args.verbose is None else args.verbose)
+    print(f"Last weights: {model.find_last()}")
+
+
+def stage(text):
+    """("all", 40, 0.0001) of "all:40:0.0001", or ("heads", 20) of "heads:20"; layers may have colons of their own."""
+    found = re.fullmatch(r"(.+?):(\d+)(?::([\d.eE+-]+))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no stage: write LAYERS:EPOCHS or LAYERS:EPOCHS:RATE")
+    layers, epochs, rate = found.groups()
+    return (layers, int(epochs)) if rate is None else (layers, int(epochs), float(rate))
+
+
+def flip(image, masks, rng=None):
+    """Mirror every other image, by lot: an augmentation for `MaskRCNN.train`."""
+    return (image, masks) if (rng or np.random).random_sample() < 0.5 else (image[:, ::-1], masks[:, ::-1])
+
+
+def run_name(dataset):
+    """A NAME from the path of the data: "photos" of "data/photos" or of "data/photos/via.json"."""
+    path = os.path.abspath(dataset)
+    folder = os.path.dirname(path) if os.path.isfile(path) else path
+    return re.sub(r"\W+", "_", os.path.basename(folder)).strip("_").lower() or "run"
+
+
+# === Data ===
+
+def open_both(args, seed=None):
+    """Training and validation data of the arguments; the second is None where there are none, which is told."""
+    subset, val_subset = args.subset, args.val_subset
+    if sum(choice is not None for choice in (args.val, args.val_share, args.val_subset)) > 1:
+        raise ValueError("give one of --val, --val-subset and --val-share")
+    if not (subset or val_subset or args.val or args.val_share) and has_subset(args, "train"):
+        subset, val_subset = "train", "val" if has_subset(args, "val") else None
+    train_set = open_data(args, subset=subset)
+    if args.classes:
+        resolve_classes(args.classes, train_set.class_names)  # a misspelt one would be a class without objects
+        train_set = open_data(args, args.classes, subset=subset)
+    names = list(train_set.class_names[1:])
+    if args.val_share is not None:
+        train_set, val_set = split(train_set, args.val_share, seed)
+    elif args.val is not None or val_subset is not None:
+        val_set = open_data(args, names, args.val, val_subset)
+    else:
+        val_set = None
+    print(f"Training on {train_set.num_images} images of {', '.join(names)}; "
+          + (f"validating on {val_set.num_images}" if val_set else "no validation: --val-share sets some images aside"))
+    return train_set, val_set
+
+
+def has_subset(args, name):
+    """Whether the data have a part of this name."""
+    from mrcnn.data.formats.layouts import find_format
+
+    if not os.path.isdir(args.dataset):
+        return False
+    try:
+        find_format(args.dataset, args.format, name)
+    except (ValueError, FileNotFoundError):
+        return False
+    return True
+
+
+def split(dataset, share, seed=None):
+    """Two datasets of the images of one, drawn by lot.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        share: of the images in the second, above 0 and below 1; at least one image is in each.
+        seed: of the lot; None is 0, so that a run that goes on keeps its validation images.
+
+    Raises:
+        ValueError: another share, or fewer than two images.
+    """
+    count = dataset.num_images
+    if not 0 < share < 1:
+        raise ValueError(f"the share of validation images is {share}; it must lie between 0 and 1")
+    if count < 2:
+        raise ValueError(f"{count} image cannot be divided into training and validation images")
+    order = np.random.RandomState(seed or 0).permutation(count)
+    held_out = min(max(round(count * share), 1), count - 1)
+    return _part(dataset, order[held_out:]), _part(dataset, order[:held_out])
+
+
+def _part(dataset, image_ids):
+    part = copy.copy(dataset)
+    part.image_info = [dataset.image_info[image_id] for image_id in sorted(image_ids)]
+    part.prepare()
+    return part
+
+
+# === Settings and weights ===
+
+def training_config(fields, given, train_set, val_set):
+    """The config: settings of the starting weights, then what follows from the data, then those given."""
+    fields = {**fields, "NUM_CLASSES": train_set.num_classes, "CLASS_NAMES": list(train_set.class_names),
+              "IMAGES_PER_GPU": given.get("IMAGES_PER_GPU", fields.get("IMAGES_PER_GPU", 2))}
+    config = make_config(fields, given)
+    steps = {"STEPS_PER_EPOCH": math.ceil(train_set.num_images / config.BATCH_SIZE)}
+    if val_set is not None:
+        steps["VALIDATION_STEPS"] = min(math.ceil(val_set.num_images / config.BATCH_SIZE), VALIDATION_STEPS)
+    return make_config({**fields, **steps}, given)
+
+
+def load_start(model, choice, path):
+    """Load the starting weights; class layers of another number of classes are left out."""
+    exclude = None
+    if choice.lower() == "imagenet":
+        path = model.get_imagenet_weights()
+    elif path is not None:
+        from mrcnn.weights import CLASS_LAYERS
+
+        classes = told_by_weights(path).get("NUM_CLASSES")
+        if classes not in (None, model.config.NUM_CLASSES):
+            print(f"{path} is for {classes} classes, the data have {model.config.NUM_CLASSES}: "
+                  "the class layers are trained anew")
+            exclude = CLASS_LAYERS
+    if path is not None:
+        model.load_weights(path, by_name=True, exclude=exclude)
+    if choice.lower() != "last":
+        model.set_log_dir()  # a run of its own, also where the path is a checkpoint of another one

@@ -1,0 +1,199 @@
+"""Where images come from: files, folders, patterns, videos and cameras, one image at a time."""
+
+import glob
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+
+# What is looked for in a folder. A file given by its own name is tried whatever its name is.
+IMAGE_TYPES = (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+VIDEO_TYPES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+
+
+class Source(NamedTuple):
+    """An image file, a video file or a camera."""
+
+    path: object  # str, or the int of a camera
+    name: str     # relative to the folder that all sources share, with "/"
+    kind: str     # "image", "video" or "camera"
+
+
+class Frame(NamedTuple):
+    """An image that was read."""
+
+    source: Source
+    image: np.ndarray    # uint8 or float [h, w, c], RGB where c is 3
+    number: int = None   # in its video, from 0
+    rate: float = None   # frames per second of what is read of the video
+
+    @property
+    def name(self):
+        """The name of an image file, "clip.mp4/000012" of a frame."""
+        return self.source.name if self.number is None else f"{self.source.name}/{self.number:06d}"
+
+
+def find_sources(places, recursive=False, leave_out=None):
+    """The images, videos and cameras in some places.
+
+    Args:
+        places: one or a list of: a file, a folder, a pattern such as "photos/*.jpg" ("**" for any
+            folders), or the number of a camera, as int or str.
+        recursive: look into the folders of a folder too.
+        leave_out: a folder within a place whose files are no sources, for results written there earlier.
+
+    Returns:
+        (list of `Source`, each once, in the order given and sorted within a place, and the number of
+        files of folders that are neither images nor videos by their names).
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or nothing fits a pattern.
+    """
+    places = [places] if isinstance(places, (str, int, os.PathLike)) else list(places)
+    files, folders, cameras, others = {}, [], [], 0
+    for place in places:
+        text = os.fspath(place) if not isinstance(place, int) else str(place)
+        if text.isdecimal() and not os.path.exists(text):
+            cameras.append(Source(int(text), f"camera{text}", "camera"))
+        elif os.path.isdir(text):
+            folders.append(os.path.abspath(text))
+            found, passed_over = _files_of(text, recursive, leave_out)
+            files.update(dict.fromkeys(found))
+            others += passed_over
+        elif os.path.isfile(text):
+            files[os.path.abspath(text)] = None
+        elif glob.has_magic(text):
+            found = [os.path.abspath(path) for path in sorted(glob.glob(text, recursive=True)) if os.path.isfile(path)]
+            if not found:
+                raise FileNotFoundError(f"no file fits the pattern {text}")
+            files.update(dict.fromkeys(found))
+        else:
+            raise FileNotFoundError(f"there is no file, folder or camera {text}")
+    root = _shared_folder([*folders, *(os.path.dirname(path) for path in files)])
+    sources = [Source(path, _name(path, root), "video" if path.lower().endswith(VIDEO_TYPES) else "image")
+               for path in files]
+    return sources + cameras, others
+
+
+def _files_of(folder, recursive, leave_out):
+    """Absolute paths of the images and videos of a folder, sorted, and the number of its other files."""
+    folder = Path(os.path.abspath(folder))
+    files = sorted(path for path in (folder.rglob("*") if recursive else folder.glob("*")) if path.is_file())
+    if leave_out is not None:
+        leave_out = Path(os.path.abspath(leave_out))
+        if folder in leave_out.parents:
+            files = [path for path in files if leave_out not in path.parents]
+    known = [str(path) for path in files if path.suffix.lower() in IMAGE_TYPES + VIDEO_TYPES]
+    return known, len(files) - len(known)
+
+
+def _shared_folder(folders):
+    try:
+        return os.path.commonpath(folders) if folders else None
+    except ValueError:  # drives of Windows
+        return None
+
+
+def _name(path, root):
+    name = os.path.relpath(path, root) if root else os.path.splitdrive(path)[1].lstrip("\\/")
+    return name.replace(os.sep, "/")
+
+
+def count_frames(sources, every=1):
+    """How many images `read_frames` gives, by what the videos say of themselves; None where that is unknown."""
+    total = 0
+    for source in sources:
+        if source.kind == "camera":
+            return None
+        frames = _stated_frames(source.path) if source.kind == "video" else 1
+        if frames <= 0:
+            return None
+        total += -(-frames // every) if source.kind == "video" else 1
+    return total
+
+
+def read_frames(sources, channels=3, every=1, unreadable=None):
+    """Read images and frames one after the other; memory does not grow with their number.
+
+    Args:
+        sources: list of `Source`.
+        channels: IMAGE_CHANNEL_COUNT of the model.
+        every: of a video or camera take every n-th frame.
+        unreadable: list that gets (name, what is wrong) of every file that cannot be read and of videos that
+            end before the number of frames that they state; None raises instead.
+
+    Yields:
+        `Frame`.
+
+    Raises:
+        ValueError: ``every`` is below 1, or a file is unreadable and there is no list for it.
+    """
+    if every < 1:
+        raise ValueError(f"every is {every}; it must be at least 1, which takes every frame")
+    for source in sources:
+        frames = _image(source, channels) if source.kind == "image" else _video(source, channels, every)
+        try:
+            yield from frames
+        except UnreadableError as error:
+            if unreadable is None:
+                raise
+            unreadable.append((source.name, str(error)))
+
+
+class UnreadableError(ValueError):
+    """A file is no image or video that can be read, or not to its end."""
+
+
+def _image(source, channels):
+    try:
+        image = fit_channels(as_uint8_range(read_image(source.path)), channels)
+    except (ValueError, OSError) as error:
+        raise UnreadableError(str(error)) from error
+    yield Frame(source, image)
+
+
+# === Videos ===
+
+def opencv():
+    """The module cv2, or an error that says how to get it."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError(f"video needs OpenCV ({error}): pip install opencv-python") from error
+    return cv2
+
+
+def _stated_frames(path):
+    cv2 = opencv()
+    video = cv2.VideoCapture(path)
+    frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
+    return frames
+
+
+def _video(source, channels, every):
+    cv2 = opencv()
+    video = cv2.VideoCapture(source.path)
+    try:
+        stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if source.kind == "video" else 0
+        rate = (video.get(cv2.CAP_PROP_FPS) or 25) / every
+        number = 0
+        while video.isOpened() and video.grab():  # grabbing is cheap, what is passed over is not decoded
+            if number % every == 0:
+                success, pixels = video.retrieve()
+                if not success:
+                    break
+                # OpenCV has BGR
+                yield Frame(source, fit_channels(np.ascontiguousarray(pixels[..., ::-1]), channels), number, rate)
+            number += 1
+        if number == 0:
+            raise UnreadableError(f"{source.path}: " + (
+                "no such camera, or it gives no picture" if source.kind == "camera"
+                else "not a video that OpenCV can read"))
+        if number < stated:
+            raise UnreadableError(f"{source.path}: only {number} of the {stated} frames that it states can be read")
+    finally:
+        video.release()

@@ -1,0 +1,294 @@
+"""``python -m mrcnn``, each command from its arguments to its files, on a few small images."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mrcnn.cli import main
+from mrcnn.cli.options import told_by_weights
+from mrcnn.cli.train import flip, run_name, split, stage
+from mrcnn.config_file import read_config
+from mrcnn.data.formats import open_dataset
+from mrcnn.download import DownloadError
+from tiny import Rectangles
+
+SMALL = ["--size", "64", "--batch", "2", "--backbone", "resnet50", "--set", "BACKBONE_WIDTH=4",
+         "TOP_DOWN_PYRAMID_SIZE=8", "RPN_CONV_CHANNELS=8", "FPN_CLASSIF_FC_LAYERS_SIZE=16", "MASK_HEAD_CHANNELS=8",
+         "RPN_ANCHOR_SCALES=8,16,32,48,64", "POST_NMS_ROIS_TRAINING=40", "POST_NMS_ROIS_INFERENCE=20",
+         "TRAIN_ROIS_PER_IMAGE=10", "DETECTION_MAX_INSTANCES=5", "DETECTION_MIN_CONFIDENCE=0", "SEED=0"]
+
+
+def write_via(folder, count, seed):
+    """Rectangles as VIA polygons, with the class in the attribute "color"."""
+    folder.mkdir(parents=True)
+    data, entries = Rectangles(count, seed=seed), {}
+    for image_id in data.image_ids:
+        name = f"picture{image_id}.png"
+        Image.fromarray(data.load_image(image_id)).save(folder / name)
+        regions = [{"shape_attributes": {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1},
+                    "region_attributes": {"color": ("red", "blue")[class_id - 1]}}
+                   for class_id, y1, x1, y2, x2 in np.array(data.image_info[image_id]["objects"]).tolist()]
+        entries[name] = {"filename": name, "size": 1, "regions": regions, "file_attributes": {}}
+    (folder / "via_region_data.json").write_text(json.dumps(entries))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """photos/train with 4 images and photos/val with 2."""
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    write_via(folder / "train", 4, 0)
+    write_via(folder / "val", 2, 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """The logs of a run of two epochs."""
+    logs = tmp_path_factory.mktemp("logs")
+    assert code_of("train", photos, "--weights", "none", "--logs", logs, "--epochs", 2, "--layers", "all", "--verbose",
+                   0, *SMALL) == 0
+    return logs
+
+
+def code_of(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, arguments)))
+    return ended.value.code
+
+
+def checkpoint(logs):
+    return sorted(logs.glob("*/mask_rcnn_*.h5"))[-1]
+
+
+# === check ===
+
+def test_check(photos, capsys):
+    assert code_of("check", photos, "--subset", "train") == 0
+    out = capsys.readouterr().out
+    assert "red" in out and "blue" in out and "4" in out
+
+
+def test_check_finds_a_broken_image(photos, tmp_path, capsys):
+    write_via(tmp_path / "photos", 3, 0)
+    (tmp_path / "photos" / "picture1.png").write_bytes(b"broken")
+    code = code_of("check", tmp_path / "photos" / "via_region_data.json")
+    out = capsys.readouterr()
+    assert code not in (0, None) and "picture1.png" in out.out + str(code)
+
+
+# === train ===
+
+def test_train_keeps_its_settings_beside_the_weights(trained):
+    folder = checkpoint(trained).parent
+    assert folder.name.startswith("photos20") and {path.name for path in folder.glob("*.h5")} == {
+        "mask_rcnn_photos_0001.h5", "mask_rcnn_photos_0002.h5"}
+    fields = read_config(folder / "config.json")
+    assert fields["CLASS_NAMES"][0] == "BG" and set(fields["CLASS_NAMES"]) == {"BG", "red", "blue"}
+    assert (fields["NUM_CLASSES"], fields["IMAGE_MAX_DIM"], fields["IMAGE_MIN_DIM"], fields["BACKBONE_WIDTH"]) == (
+        3, 64, 64, 4)
+    assert (fields["STEPS_PER_EPOCH"], fields["VALIDATION_STEPS"]) == (2, 1)  # every image once, two at a time
+    assert "val_loss" in (folder / "losses.csv").read_text()
+
+
+def test_train_goes_on_with_last(photos, trained, tmp_path, capsys):
+    logs = tmp_path / "logs"
+    shutil.copytree(trained, logs)
+    assert code_of("train", photos, "--weights", "last", "--logs", logs, "--stages", "all:2", "heads:3:0.001",
+                   "--verbose", 0, "--learning-rate", 0.002) == 0
+    assert checkpoint(logs).name == "mask_rcnn_photos_0003.h5" and len(list(logs.iterdir())) == 1
+    fields = read_config(checkpoint(logs).parent / "config.json")
+    # the settings of the run, but for what was given
+    assert fields["LEARNING_RATE"] == 0.002 and fields["BACKBONE_WIDTH"] == 4 and fields["IMAGES_PER_GPU"] == 2
+    assert len(json.loads((checkpoint(logs).parent / "config.json").read_text())["uses"]) == 2
+
+
+def test_train_on_other_classes_from_a_path_is_a_new_run(photos, trained, tmp_path, capsys):
+    logs = tmp_path / "logs"
+    assert code_of("train", photos / "train", "--weights", checkpoint(trained), "--logs", logs, "--epochs", 1,
+                   "--classes", "red", "--val-share", 0.3, "--name", "red", "--verbose", 0, "--steps", 1, "--flip") == 0
+    out = capsys.readouterr().out
+    assert "is for 3 classes, the data have 2: the class layers are trained anew" in out
+    assert checkpoint(logs).name == "mask_rcnn_red_0001.h5"
+    assert read_config(checkpoint(logs).parent / "config.json")["CLASS_NAMES"] == ["BG", "red"]
+
+
+def test_validation_images_are_set_aside(photos):
+    data = open_dataset(photos / "train")
+    train, val = split(data, 0.25)
+    names = [[info["id"] for info in part.image_info] for part in (train, val)]
+    assert (train.num_images, val.num_images) == (3, 1)
+    assert sorted(sum(names, [])) == sorted(info["id"] for info in data.image_info)
+    again = split(data, 0.25)
+    assert [info["id"] for info in again[1].image_info] == names[1]
+    for part in (train, val):
+        for image_id, info in enumerate(part.image_info):
+            whole = [other["id"] for other in data.image_info].index(info["id"])
+            np.testing.assert_array_equal(part.load_mask(image_id)[0], data.load_mask(whole)[0])
+            np.testing.assert_array_equal(part.load_image(image_id), data.load_image(whole))
+    assert data.num_images == 4 and split(data, 0.001)[1].num_images == split(data, 0.999)[0].num_images == 1
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        split(data, 1)
+    with pytest.raises(ValueError, match="1 image cannot be divided"):
+        split(val, 0.5)
+
+
+@pytest.mark.parametrize("path, name", [
+    ("data/photos", "photos"), ("data/My Photos (2)/", "my_photos_2"), ("/", "run")])
+def test_the_run_is_called_after_the_data(path, name):
+    assert run_name(path) == name
+
+
+def test_the_run_is_called_after_the_folder_of_a_file(photos):
+    assert run_name(photos / "train" / "via_region_data.json") == "train"
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("heads:20", ("heads", 20)), ("all:40:1e-4", ("all", 40, 1e-4)), ("(?:rpn.*):3", ("(?:rpn.*)", 3))])
+def test_stages(text, expected):
+    assert stage(text) == expected
+
+
+def test_half_of_the_images_are_mirrored():
+    image, masks = np.arange(24).reshape(2, 4, 3), np.arange(16).reshape(2, 4, 2)
+    rng, mirrored = np.random.RandomState(0), 0
+    for _ in range(200):
+        new_image, new_masks = flip(image, masks, rng)
+        changed = new_image[0, 0, 0] != 0
+        np.testing.assert_array_equal(new_image, np.flip(image, 1) if changed else image)
+        np.testing.assert_array_equal(new_masks, np.flip(masks, 1) if changed else masks)
+        mirrored += changed
+    assert 70 < mirrored < 130
+
+
+# === evaluate ===
+
+def test_evaluate(photos, trained, tmp_path, capsys):
+    assert code_of("evaluate", photos, "--subset", "val", "--weights", "last", "--name", "photos", "--logs", trained,
+                   "--report", tmp_path / "report") == 0
+    out = capsys.readouterr().out
+    assert "AP50" in out and "red" in out and "blue" in out and (tmp_path / "report").is_dir()
+
+
+def test_evaluate_some(photos, trained, capsys):
+    assert code_of("evaluate", photos, "--subset", "train", "--weights", checkpoint(trained), "--limit", 1) == 0
+    assert "1 image" in capsys.readouterr().out
+
+
+# === predict ===
+
+def test_predict_needs_no_flags(photos, trained, tmp_path, capsys):
+    output = tmp_path / "found"
+    assert code_of("predict", photos, "--recursive", "--weights", checkpoint(trained), "--output", output) == 0
+    content = json.loads((output / "predictions.json").read_text())
+    assert len(content["images"]) == 6 and {each["name"] for each in content["categories"]} == {"red", "blue"}
+    assert (output / "train" / "picture0.png").exists() and "6 images in" in capsys.readouterr().out
+
+
+def test_predict_chooses(photos, trained, tmp_path):
+    output = tmp_path / "found"
+    assert code_of("predict", photos / "val", "--weights", checkpoint(trained), "--output", output, "--classes", "red",
+                   "--min-confidence", 0.01, "--save", "coco", "labelme", "--polygons", "--limit", 1) == 0
+    content = json.loads((output / "predictions.json").read_text())
+    assert len(content["images"]) == 1 and len(list((output / "labelme").iterdir())) == 1
+    names = {each["id"]: each["name"] for each in content["categories"]}
+    assert {names[each["category_id"]] for each in content["annotations"]} <= {"red"}
+
+
+def test_predict_where_nothing_can_be_read(trained, tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(b"broken")
+    assert code_of("predict", tmp_path / "a.png", "--weights", checkpoint(trained), "--output", tmp_path / "found") == 1
+    assert "1 could not be read" in capsys.readouterr().out
+
+
+def test_predict_interrupted(photos, trained, tmp_path, monkeypatch):
+    from mrcnn.model import MaskRCNN
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MaskRCNN, "detect", stop)
+    output = tmp_path / "found"
+    assert code_of("predict", photos / "val", "--weights", checkpoint(trained), "--output", output) == 130
+    assert json.loads((output / "predictions.json").read_text())["info"]["complete"] is False
+
+
+# === Weights and settings ===
+
+def test_what_weights_without_settings_tell(trained, tmp_path):
+    fields = told_by_weights(checkpoint(trained))
+    assert fields == {"BACKBONE_WIDTH": 4, "TOP_DOWN_PYRAMID_SIZE": 8, "RPN_CONV_CHANNELS": 8, "MASK_HEAD_CHANNELS": 8,
+                      "FPN_CLASSIF_FC_LAYERS_SIZE": 16, "NUM_CLASSES": 3, "BACKBONE": "resnet50"}
+
+
+def test_predict_with_weights_alone(photos, trained, tmp_path):
+    """As of a file that somebody else made: sizes of the layers come from the tensors."""
+    alone = tmp_path / "alone.h5"
+    alone.write_bytes(checkpoint(trained).read_bytes())
+    output = tmp_path / "found"
+    assert code_of("predict", photos / "val", "--weights", alone, "--output", output, "--size", 64,
+                   "--set", "RPN_ANCHOR_SCALES=8,16,32,48,64", "DETECTION_MIN_CONFIDENCE=0") == 0
+    content = json.loads((output / "predictions.json").read_text())
+    assert [each["name"] for each in content["categories"]] == ["class 1", "class 2"]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["train", "PHOTOS", "--weights", "missing.h5"], "no weights file missing.h5"),
+    (["train", "nowhere", "--weights", "none"], "nowhere"),
+    (["train", "PHOTOS", "--weights", "none", "--size", "100"], "IMAGE_MAX_DIM is 100.*multiple of 64"),
+    (["train", "PHOTOS", "--weights", "none", "--set", "IMAGE_MAXDIM=64"], "did you mean IMAGE_MAX_DIM"),
+    (["train", "PHOTOS", "--weights", "none", "--set", "RPN_ANCHOR_SCALES=1,2"], "must be 5 positive"),
+    (["train", "PHOTOS", "--weights", "last", "--logs", "empty"], "no run of 'photos'"),
+    (["train", "PHOTOS", "--weights", "none", "--val-share", "0.5", "--val-subset", "val"], "give one of"),
+    (["train", "PHOTOS", "--weights", "none", "--classes", "green"], "green"),
+    (["evaluate", "PHOTOS", "--weights", "last"], "needs --name"),
+    (["evaluate", "PHOTOS", "--weights", "none"], "finds nothing"),
+    (["predict", "missing.jpg", "--weights", "coco", "--output", "x"], "no file, folder or camera missing.jpg"),
+    (["predict", "PHOTOS/val", "--weights", "PHOTOS/val/picture0.png", "--output", "x"], "not an HDF5 file"),
+    (["predict", "PHOTOS/val", "--weights", "w.h5", "--config", "missing.json", "--output", "x"], "w.h5"),
+    (["check", "PHOTOS", "--subset", "test"], "test"),
+])
+def test_errors_are_one_line(photos, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code = code_of(*(text.replace("PHOTOS", str(photos)) for text in arguments))
+    assert isinstance(code, str) and code.startswith("error: ") and re.search(message, code, re.DOTALL), code
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["fly"], ["predict", "a.jpg"], ["train", "data"], ["check"],
+    ["predict", "a", "--weights", "coco", "--output", "x", "--save", "everything"],
+    ["train", "data", "--weights", "coco", "--stages", "heads"]])
+def test_wrong_arguments(arguments, capsys):
+    assert code_of(*arguments) == 2
+    assert "usage: python -m mrcnn" in capsys.readouterr().err
+
+
+def test_coco_weights_are_asked_for(photos, monkeypatch, tmp_path):
+    """Without a network the error of the download is told."""
+    import mrcnn.download
+
+    def fail(*args, **kwargs):
+        raise DownloadError("no connection")
+
+    monkeypatch.setattr(mrcnn.download, "coco_weights", fail)
+    assert code_of("train", photos, "--weights", "coco") == "error: no connection"
+
+
+@pytest.mark.parametrize("command", ["check", "train", "evaluate", "predict"])
+def test_help_has_examples(command, capsys):
+    assert code_of(command, "--help") == 0
+    assert "examples:\n  python -m mrcnn " + command in capsys.readouterr().out
+
+
+def test_help_is_quick_and_needs_no_tensorflow():
+    script = ("import sys\nfrom mrcnn.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+              "assert not {'tensorflow', 'keras'} & set(sys.modules)")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "COMMAND" in done.stdout, done.stderr
+    module = subprocess.run([sys.executable, "-m", "mrcnn", "--version"], capture_output=True, text=True, timeout=120)
+    assert module.returncode == 0 and module.stdout.startswith("mrcnn ")
