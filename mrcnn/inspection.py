@@ -11,16 +11,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mrcnn.layers.detection import DetectionLayer
 from mrcnn.layers.proposal import ProposalLayer
+from mrcnn.ops.detections import DetectionSteps
 from mrcnn.weights import layer_weights
 
-# What the inspection notebooks ask of the proposal layer, by the field of ops.proposals.Proposals.
-# The NMS kernel's name changed with TensorFlow's version.
+# The steps inside a layer, by the name they have in `ancestor` and the field of what the layer's
+# ``steps`` returns. Those of the proposal layer are what the original's notebooks ask for; the NMS
+# kernel's name changed with TensorFlow's version.
 _STEPS = {
-    r"pre_nms_anchors": "pre_nms_anchors",
-    r"refined_anchors": "refined_anchors",
-    r"refined_anchors_clipped": "refined_anchors_clipped",
-    r"rpn_non_max_suppression(/NonMaxSuppression(V\d)?)?": "nms_indices",
+    ProposalLayer: {
+        r"pre_nms_anchors": "pre_nms_anchors",
+        r"refined_anchors": "refined_anchors",
+        r"refined_anchors_clipped": "refined_anchors_clipped",
+        r"rpn_non_max_suppression(/NonMaxSuppression(V\d)?)?": "nms_indices",
+    },
+    DetectionLayer: {field: field for field in DetectionSteps._fields},
 }
 
 
@@ -34,18 +40,19 @@ def ancestor(model, tensor, name):
     Args:
         model: a Keras model.
         tensor: KerasTensor of the model to start from.
-        name: such as "ROI/refined_anchors:0" or "res2c_out/Relu:0".
+        name: such as "ROI/refined_anchors:0", "mrcnn_detection/refined_rois" or "res2c_out/Relu:0".
 
     Returns:
-        `Step` for a value inside the proposal layer, the output of a layer of that name, or
+        `Step` for a value inside the proposal or the detection layer, the output of a layer of that name, or
         None where ``tensor`` does not depend on such a thing.
     """
     layer_name, _, inner = name.split(":")[0].partition("/")
     layer = next((layer for layer in model.layers if layer.name == layer_name), None)
     if layer is None or layer not in _layers_before(tensor):
         return None
-    if isinstance(layer, ProposalLayer) and inner:
-        fields = [field for pattern, field in _STEPS.items() if re.fullmatch(pattern, inner)]
+    steps = next((known for kind, known in _STEPS.items() if isinstance(layer, kind)), None)
+    if steps and inner:
+        fields = [field for pattern, field in steps.items() if re.fullmatch(pattern, inner)]
         return Step(layer_name, fields[0], name) if fields else None
     return layer.output
 
@@ -85,7 +92,8 @@ def run(model, inputs, outputs):
     unique = list({id(tensor): tensor for tensor in wanted}.values())
     part = keras.Model(model.inputs, unique)
     inputs = [tf.convert_to_tensor(np.asarray(array), tensor.dtype) for array, tensor in zip(inputs, model.inputs)]
-    computed = dict(zip(map(id, unique), part(inputs, training=False)))
+    # Keras gives a list of one output as a tensor
+    computed = dict(zip(map(id, unique), keras.tree.flatten(part(inputs, training=False)), strict=True))
 
     values = collections.OrderedDict()
     for name, tensor in outputs:

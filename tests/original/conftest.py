@@ -40,14 +40,6 @@ def script(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def imgaug():
-    """imgaug, imported: after this a script's own ``import imgaug`` works on NumPy 2 with imgaug 0.4.0 too."""
-    from mrcnn.data.augmentation import import_imgaug
-
-    return import_imgaug()
-
-
-@pytest.fixture
 def photo():
     """photo(height, width, objects, seed) -> uint8 image; objects are (y1, x1, y2, x2)."""
     def make(height, width, objects, seed=0):

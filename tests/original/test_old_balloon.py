@@ -1,6 +1,8 @@
 """The balloon script: VIA annotations of both versions, COCO weights without the last layers, colour splash."""
 
 import json
+import pathlib
+import runpy
 
 import numpy as np
 import pytest
@@ -81,6 +83,29 @@ def test_train_from_coco_then_splash(script, dataset, tmp_path, eagerly, start_w
     coloured = masks.any(axis=2)
     np.testing.assert_array_equal(saved[coloured], image[coloured])
     assert (saved[~coloured] == saved[~coloured][:, :1]).all()
+
+
+def test_outlines_up_to_the_edge(dataset):
+    """Vertices at x = width and y = height, as annotation tools write them: today's skimage.draw.polygon
+    counts them in, and the script's array has no such pixel."""
+    path = dataset / "train" / "via_region_data.json"
+    entries = json.loads(path.read_text())
+    for entry in entries.values():
+        for region in dict(entry["regions"]).values():
+            outline = region["shape_attributes"]
+            for axis, side in (("x", 120), ("y", 90)):
+                values = outline[f"all_points_{axis}"]
+                outline[f"all_points_{axis}"] = [side if value == max(values) else value for value in values]
+    path.write_text(json.dumps(entries))
+    script = runpy.run_path(str(pathlib.Path(__file__).parent / "old_balloon.py"))
+    balloons = script["BalloonDataset"]()
+    balloons.load_balloon(str(dataset), "train")
+    balloons.prepare()
+    with pytest.warns(UserWarning, match=r"Image balloon\.0\.png: .*90 x 120 pixels .* was cut at its edge"):
+        masks, class_ids = balloons.load_mask(0)
+    for index, (y1, x1, _, _) in enumerate(BALLOONS):
+        assert masks[y1:, x1:, index].all() and masks[..., index].sum() == (90 - y1) * (120 - x1)
+    assert class_ids.tolist() == [1] * len(BALLOONS)
 
 
 def test_weights_of_another_class_count_need_exclude(script, dataset, tmp_path, start_weights):

@@ -4,6 +4,7 @@ import json
 import pathlib
 import runpy
 
+import imgaug
 import numpy as np
 import pytest
 import skimage.io
@@ -67,7 +68,7 @@ def dataset(tmp_path, photo):
     return tmp_path / "coco"
 
 
-def test_three_stages_then_evaluate(script, dataset, tmp_path, eagerly, imgaug, start_weights, monkeypatch, capsys):
+def test_three_stages_then_evaluate(script, dataset, tmp_path, eagerly, start_weights, monkeypatch, capsys):
     calls = []
     train = modellib.MaskRCNN.train
 
@@ -120,7 +121,7 @@ def as_results(names, image_id):
                                        class_ids, np.ones(len(class_ids)), masks.astype(np.uint8))
 
 
-def test_masks_of_every_kind(dataset, imgaug):
+def test_masks_of_every_kind(dataset):
     """Polygon, run lengths and crowd, whose class id is negative, reach the training targets."""
     names = runpy.run_path(str(pathlib.Path(__file__).parent / "old_coco.py"))
     data = names["CocoDataset"]()

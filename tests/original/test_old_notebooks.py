@@ -294,6 +294,12 @@ def test_activations(model, sample):
     assert (y2 >= y1).all() and (x2 >= x1).all()
 
 
+def test_one_output_alone(model, sample, mrcnn):
+    """It has the batch's axis too."""
+    probs = model.run_graph([sample[0]], [("probs", model.keras_model.get_layer("mrcnn_class").output)])["probs"]
+    np.testing.assert_allclose(probs, mrcnn["probs"], atol=1e-6)
+
+
 def test_back_to_the_first_layer(model):
     """ancestor also finds the output of a whole layer, by the original's operation names."""
     layer = model.keras_model.get_layer

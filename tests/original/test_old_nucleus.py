@@ -42,7 +42,7 @@ def dataset(tmp_path, photo):
     return tmp_path / "nuclei"
 
 
-def test_train_then_submit(script, dataset, tmp_path, eagerly, imgaug, start_weights):
+def test_train_then_submit(script, dataset, tmp_path, eagerly, start_weights):
     start = tmp_path / "start.h5"
     start_weights(StartConfig(), start)
     names = script("old_nucleus.py", "train", f"--dataset={dataset}", "--subset=train", f"--weights={start}")
