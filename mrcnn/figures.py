@@ -16,6 +16,8 @@ _WINDOW_BACKENDS = {
     "gtk3agg", "gtk3cairo", "gtk4agg", "gtk4cairo", "qt5agg", "qt5cairo", "qtagg", "qtcairo",
     "tkagg", "tkcairo", "wx", "wxagg", "wxcairo"}
 _FILE_BACKENDS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+# Pixels of the screen around a label's text that other labels leave free.
+_LABEL_RIM = 3
 _headless_figures = []  # at most one: the last figure made here without a display
 
 
@@ -91,12 +93,29 @@ def label(ax, x, y, text, color):
 
 
 def keep_inside(ax, texts, image):
-    """Move texts that stick out of the image back into it."""
+    """Move texts that stick out of the image back into it, and a little up or down from under others."""
     height, width = image.shape[:2]
     ax.apply_aspect()  # settles the data-to-screen transform, which drawing does otherwise
+    to_data = ax.transData.inverted()
+    placed = []  # (y, x, height, width) of the labels, their rims included
     for text in texts:
-        extent = text.get_window_extent().transformed(ax.transData.inverted())
+        extent = text.get_window_extent()
+        inner, outer = extent.transformed(to_data), extent.padded(_LABEL_RIM).transformed(to_data)
         x, y = text.get_position()
-        x -= max(0, extent.x1 - width)
-        y -= max(0, max(extent.y0, extent.y1) - height)
-        text.set_position((max(x, 0), max(y, 0)))
+        x = max(x - max(0, inner.x1 - width), 0)
+        lowest = max(height - abs(inner.height), 0)
+        y = max(min(y, lowest), 0)
+        size = abs(outer.height), outer.width
+        steps = [number * size[0] for number in (0, 1, -1, 2, -2)]  # no farther: it shall stay at its box
+        free = (y + step for step in steps
+                if 0 <= y + step <= lowest and not _on_another((y + step, x, *size), placed))
+        y = next(free, y)
+        placed.append((y, x, *size))
+        text.set_position((x, y))
+
+
+def _on_another(label_place, placed):
+    """Whether a label (y, x, height, width) lies on one of others."""
+    y, x, height, width = label_place
+    return any(y < y2 + height2 and y2 < y + height and x < x2 + width2 and x2 < x + width
+               for y2, x2, height2, width2 in placed)

@@ -2,11 +2,9 @@
 
 The functions keep matterport's names and signatures. They work without a display too: the last
 figure made is then still there for ``plt.savefig`` (see ``mrcnn.figures``). The functions that
-return plain pixels are in ``mrcnn.drawing`` and offered here as well.
+return plain pixels are in ``mrcnn.drawing``, those of data sets, stages, training and weights in
+``mrcnn.visualize_*``; all are offered here as well.
 """
-
-import html
-import sys
 
 import numpy as np
 
@@ -18,6 +16,14 @@ from mrcnn.evaluation import compute_matches, score_order
 from mrcnn.figures import (
     contours, frame_image, join_corners, keep_inside, label, new_figure, rectangle, show)
 from mrcnn.ops.boxes_np import trim_zeros
+from mrcnn.tables import display_table  # noqa: F401
+from mrcnn.visualize_data import draw_anchor_levels, plot_coverage, plot_objects, plot_recall  # noqa: F401
+from mrcnn.visualize_stages import (  # noqa: F401
+    display_roi_features, display_roi_masks, draw_boxes_by_level, plot_activations, plot_class_probabilities,
+    plot_deltas, plot_lost)
+from mrcnn.visualize_training import plot_losses, read_losses  # noqa: F401
+from mrcnn.visualize_weights import (  # noqa: F401
+    display_weight_problems, display_weight_stats, plot_weight_changes, plot_weight_histograms, plot_weight_ranges)
 
 
 # === Images ===
@@ -264,7 +270,7 @@ def draw_boxes(image, boxes=None, refined_boxes=None, masks=None, captions=None,
     keep_inside(ax, texts, image)
 
 
-# === Plots and tables ===
+# === Plots ===
 
 def plot_precision_recall(AP, precisions, recalls):
     """Plot the curve of ``compute_ap``. AP: float; precisions, recalls: [M]."""
@@ -310,45 +316,3 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     ax.set_xlabel("Ground truth")
     ax.set_ylabel("Predictions")
     figure.tight_layout()
-
-
-def display_table(table):
-    """Show rows of cells: an HTML table in a notebook, aligned text elsewhere."""
-    rows = [[str(cell) for cell in row] for row in table]
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if hasattr(shell, "kernel"):
-        from IPython.display import HTML, display
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in rows)
-        display(HTML(f"<table>{body}</table>"))
-        return
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-
-
-def display_weight_stats(model):
-    """Table of every weight: name, shape, least, greatest and standard deviation.
-
-    "*** dead?" marks weights that are all equal (a convolution's bias may be),
-    "*** Overflow?" those beyond 1000, or not finite.
-
-    Args:
-        model: a MaskRCNN (its ``get_trainable_layers`` is called).
-    """
-    table = [["WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD"]]
-    for layer in model.get_trainable_layers():
-        is_convolution = layer.__class__.__name__ == "Conv2D"
-        for index, values in enumerate(layer.get_weights()):
-            name = layer.weights[index].name
-            if "/" not in name:  # Keras 3 keeps the layer's name in the path alone
-                name = getattr(layer.weights[index], "path", f"{layer.name}/{name}")
-            low, high = values.min(), values.max()
-            if low == high and not (is_convolution and index == 1):
-                name += "*** dead?"
-            if not (abs(low) <= 1000 and abs(high) <= 1000):
-                name += "*** Overflow?"
-            table.append([name, str(values.shape), f"{low:+9.4f}", f"{high:+10.4f}",
-                          f"{values.std():+9.4f}"])
-    display_table(table)

@@ -136,6 +136,20 @@ def test_texts_stay_inside_the_image(agg):
         assert min(extent.y0, extent.y1) >= -0.01 and max(extent.y0, extent.y1) <= 90.01
 
 
+def test_texts_do_not_cover_each_other(agg):
+    boxes = np.array([[40, 30, 60, 60], [41, 31, 60, 60], [42, 32, 60, 60], [1, 1, 20, 20], [2, 40, 20, 60]])
+    visualize.display_instances(np.zeros((90, 120, 3), np.uint8), boxes, None, [1, 2, 1, 2, 1], NAMES,
+                                scores=[0.5] * 5, figsize=(6, 6))
+    ax = agg.gca()
+    agg.gcf().canvas.draw()
+    extents = [text.get_bbox_patch().get_window_extent() for text in ax.texts]
+    assert not any(first.overlaps(second) for number, first in enumerate(extents) for second in extents[:number])
+    # the first, and those in nobody's way, stay at their boxes
+    assert [ax.texts[i].get_position() for i in (0, 3, 4)] == [(32, 42), (3, 3), (42, 4)]
+    visualize.display_instances(np.zeros((20, 120, 3), np.uint8), np.array([[0, 0, 9, 9]] * 30), None, [1] * 30, NAMES)
+    assert len(agg.gca().texts) == 30  # no room for all: some stay covered
+
+
 def test_display_differences_captions(scene, agg):
     image, boxes, masks, class_ids = scene
     # Worst score first: captions must stay with their own prediction.

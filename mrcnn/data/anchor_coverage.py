@@ -16,9 +16,9 @@ from mrcnn.progress import track
 
 # COCO's small, medium and large, split once more: side = sqrt(height * width) in px.
 SIDES = (0, 16, 32, 64, 96, 192, 384, np.inf)
-# The search looks at this many objects, and gives up where a round gains less than this.
+# The search looks at this many objects, and leaves be what a change would better by less than this.
 _SEARCH_LIMIT = 2000
-_LEAST_GAIN = 0.002
+_LEAST_GAIN = 0.01
 # An IoU below this is no worse than it, so that a few slivers out of reach do not decide.
 _LEAST_IOU = 0.2
 # What it tries. Scales grow by a constant factor from level to level, ratios lie evenly around one
@@ -58,7 +58,7 @@ class Suggestion(NamedTuple):
 
     def __str__(self):
         return (f"RPN_ANCHOR_SCALES = {self.scales}\nRPN_ANCHOR_RATIOS = {list(self.ratios)}\n"
-                f"# fit {self.before:.3f} -> {self.after:.3f} (mean best IoU, balanced over sizes, at most 0.7)")
+                f"# fit {self.before:.3f} -> {self.after:.3f} (geometric mean of the best IoUs, each at most 0.7)")
 
 
 def load_objects(dataset, config, image_ids=None, progress=False):
@@ -159,10 +159,9 @@ def suggest_anchors(boxes, config, ratio_count=None):
     """Anchor scales and ratios that cover the objects better.
 
     The measure is the mean best IoU (as for YOLOv2's dimension clusters: Redmon and Farhadi 2017,
-    section 2) at the places where the anchors really are, with three changes. The mean is geometric,
-    since a better fit of some objects does not make up for losing others. An IoU counts up to 0.7,
-    from where on an anchor is positive anyway. And the n objects of an octave of size count sqrt(n)
-    together, so that rare sizes are not given up.
+    section 2) at the places where the anchors really are, with two changes: the mean is geometric,
+    since a better fit of some objects does not make up for losing others, and an IoU counts up to
+    0.7, from where on an anchor is positive anyway.
 
     With weights that were trained on other anchors, such as COCO's, other scales need some
     training of the RPN, and another number of ratios a new RPN head.
@@ -185,12 +184,10 @@ def suggest_anchors(boxes, config, ratio_count=None):
         raise ValueError("suggest_anchors needs at least one box with an area, got none")
     boxes = boxes[::-(-len(boxes) // _SEARCH_LIMIT)]
     sides = box_sides(boxes)
-    _, octave, sizes = np.unique(np.floor(np.log2(sides)), return_inverse=True, return_counts=True)
-    weights = 1 / np.sqrt(sizes[octave])
 
     def fit(scales, ratios):
         best = best_anchor_iou(boxes, config, scales=scales, ratios=ratios)
-        return np.exp(np.average(np.log(np.clip(best, _LEAST_IOU, POSITIVE_IOU)), weights=weights))
+        return np.exp(np.log(np.clip(best, _LEAST_IOU, POSITIVE_IOU)).mean())
 
     levels = np.arange(len(config.RPN_ANCHOR_SCALES))
     ratio_count = ratio_count or np.size(config.RPN_ANCHOR_RATIOS)
