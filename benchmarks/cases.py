@@ -1,4 +1,4 @@
-"""All cases by name; as a program, runs one of them: python cases.py NAME RESULT.json [--quick]
+"""All cases by name; as a program, runs one of them: python cases.py NAME [--quick] RESULT.json
 
 `run.py` starts this program anew for every case, so that each has its own peak memory and
 none finds anything warm.
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import data_cases
+import evaluation_cases
 import machine_cases
 import measure
 import network_cases
@@ -28,12 +29,18 @@ def _cases():
         "import-light": (machine_cases.imports_light, 5),
         "build-r101-1024": (partial(network_cases.build, backbone="resnet101", side=1024), 3),
     }
-    for short, backbone, side, repeats in (("r50", "resnet50", 512, 7), ("r101", "resnet101", 1024, 5)):
+    for short, backbone, side, repeats in (("r50", "resnet50", 512, 7), ("r50", "resnet50", 1024, 5),
+                                           ("r101", "resnet101", 1024, 5)):
         detect = partial(network_cases.detect, backbone=backbone, side=side)
         for detections in (10, 50, 100):
             cases[f"detect-{short}-{side}-{detections}"] = partial(detect, detections=detections), repeats
-        for batch in (2, 4):
-            cases[f"detect-{short}-{side}-50-batch{batch}"] = partial(detect, detections=50, batch=batch), 3
+        cases[f"detect-{short}-{side}-50-rect"] = partial(detect, detections=50, IMAGE_RESIZE_MODE="rect"), repeats
+        if short == "r50":
+            cases[f"detect-{short}-{side}-100-filled"] = partial(detect, detections=100, filled=True), repeats
+        if (short, side) != ("r50", 1024):
+            for batch in (2, 4):
+                cases[f"detect-{short}-{side}-50-batch{batch}"] = partial(detect, detections=50, batch=batch), 3
+    cases["evaluate-512"] = partial(evaluation_cases.evaluate, backbone="resnet50", side=512, detections=50), 2
     for side, batch in ((256, 2), (512, 1)):
         for layers in ("heads", "all"):
             step = partial(network_cases.train_step, backbone="resnet50", side=side, batch=batch, layers=layers)
@@ -68,5 +75,5 @@ def run(name, quick):
 
 
 if __name__ == "__main__":
-    _, case, path, *options = sys.argv
+    _, case, *options, path = sys.argv
     Path(path).write_text(json.dumps(run(case, "--quick" in options)))

@@ -9,19 +9,51 @@ SAMPLE_SIZE = (480, 640)
 PHOTO_SIZE = (410, 615)
 
 
-def _samples(quick, mini_masks, batch=1):
-    """A config and a dataset of photos with 20 objects each."""
+# === What the cases work on; the peers' cases too ===
+
+def samples(quick, mini_masks, batch=1, dataset_class=None):
+    """A config and a dataset of photos with 20 objects each; ``dataset_class`` as of `measure.scenes`."""
     config = measure.settings(side=128 if quick else 1024, batch=batch, USE_MINI_MASK=mini_masks)
     images = [measure.photo(*SAMPLE_SIZE, seed=number) for number in range(batch)]
     masks = [measure.ellipses(*SAMPLE_SIZE, count=20, seed=number) for number in range(batch)]
-    return config, measure.scenes(images, masks)
+    return config, measure.scenes(images, masks, dataset_class=dataset_class)
 
+
+def network_outputs(detections):
+    """The arguments of unmold_detections: random detections of a photo, by a network at 1024 px."""
+    draw = np.random.RandomState(0)
+    side = 1024
+    scale = side / PHOTO_SIZE[1]
+    height = round(PHOTO_SIZE[0] * scale)
+    top = (side - height) // 2
+    window = (top, 0, top + height, side)
+    size = draw.uniform(0.1, 0.5, (detections, 2)) * (height, side)
+    corner = (top, 0) + draw.uniform(0, 1, (detections, 2)) * ((height, side) - size)
+    rows = np.concatenate([np.concatenate([corner, corner + size], axis=1) / (side - 1),
+                           draw.randint(1, 81, (detections, 1)), draw.uniform(0, 1, (detections, 1))], axis=1)
+    masks = draw.uniform(0, 1, (detections, 28, 28, 81)).astype(np.float32)
+    return rows, masks, (*PHOTO_SIZE, 3), (side, side, 3), window
+
+
+def predictions(quick, extract_bboxes):
+    """The arguments of compute_ap: 20 objects, 100 predictions of which 20 are the objects, moved a little."""
+    side = 128 if quick else 1024
+    gt_masks = measure.ellipses(side, side, 20)
+    masks = np.concatenate([np.roll(gt_masks, side // 100, axis=0), measure.ellipses(side, side, 80, seed=1)], axis=2)
+    # `detect` returns masks that each lie in one piece
+    masks = np.moveaxis(np.ascontiguousarray(np.moveaxis(masks, -1, 0)), 0, -1)
+    scores = np.random.RandomState(0).uniform(0, 1, 100).astype(np.float32)
+    return (extract_bboxes(gt_masks), np.ones(20, np.int32), gt_masks,
+            extract_bboxes(masks), np.ones(100, np.int32), scores, masks)
+
+
+# === Cases ===
 
 def sample(quick, repeats, mini_masks):
     """load_image_gt: resize the image, resize its masks, find their boxes, shrink them."""
     from mrcnn.data.samples import load_image_gt
 
-    config, dataset = _samples(quick, mini_masks)
+    config, dataset = samples(quick, mini_masks)
     found = measure.repeat(lambda: load_image_gt(dataset, config, 0, use_mini_mask=mini_masks), repeats)
     return {**found, "images": 1}
 
@@ -30,7 +62,7 @@ def batch(quick, repeats, mini_masks):
     """TrainingBatches: `sample` and RPN targets for two images, stacked."""
     from mrcnn.data.pipeline import TrainingBatches
 
-    config, dataset = _samples(quick, mini_masks, batch=2)
+    config, dataset = samples(quick, mini_masks, batch=2)
     batches = TrainingBatches(dataset, config, seed=0)
     return {**measure.repeat(lambda: batches.batch(0), repeats), "images": 2}
 
@@ -61,22 +93,11 @@ def unmold(quick, repeats, detections):
     """unmold_detections: boxes and masks back to the pixels of the photo."""
     from mrcnn.inference import unmold_detections
 
-    draw = np.random.RandomState(0)
-    side = 1024
-    scale = side / PHOTO_SIZE[1]
-    height = round(PHOTO_SIZE[0] * scale)
-    top = (side - height) // 2
-    window = (top, 0, top + height, side)
-    size = draw.uniform(0.1, 0.5, (detections, 2)) * (height, side)
-    corner = (top, 0) + draw.uniform(0, 1, (detections, 2)) * ((height, side) - size)
-    rows = np.concatenate([np.concatenate([corner, corner + size], axis=1) / (side - 1),
-                           draw.randint(1, 81, (detections, 1)), draw.uniform(0, 1, (detections, 1))], axis=1)
-    masks = draw.uniform(0, 1, (detections, 28, 28, 81)).astype(np.float32)
-    shape = (*PHOTO_SIZE, 3)
-    found = unmold_detections(rows, masks, shape, (side, side, 3), window)
+    arguments = network_outputs(detections)
+    found = unmold_detections(*arguments)
     if len(found[0]) != detections:
         raise ValueError(f"{len(found[0])} of {detections} detections came back: the case measures another thing")
-    return measure.repeat(lambda: unmold_detections(rows, masks, shape, (side, side, 3), window), repeats)
+    return measure.repeat(lambda: unmold_detections(*arguments), repeats)
 
 
 def anchors(quick, repeats):
@@ -98,39 +119,27 @@ def box_overlaps(quick, repeats):
     return measure.repeat(lambda: compute_overlaps(all_anchors, boxes), repeats)
 
 
-def _predictions(quick):
-    """The arguments of compute_ap: 20 objects, 100 predictions of which 20 are the objects, moved a little."""
-    side = 128 if quick else 1024
-    gt_masks = measure.ellipses(side, side, 20)
-    masks = np.concatenate([np.roll(gt_masks, side // 100, axis=0), measure.ellipses(side, side, 80, seed=1)], axis=2)
-    # `detect` returns masks that each lie in one piece
-    masks = np.moveaxis(np.ascontiguousarray(np.moveaxis(masks, -1, 0)), 0, -1)
-    from mrcnn.data.masks import extract_bboxes
-
-    scores = np.random.RandomState(0).uniform(0, 1, 100).astype(np.float32)
-    return (extract_bboxes(gt_masks), np.ones(20, np.int32), gt_masks,
-            extract_bboxes(masks), np.ones(100, np.int32), scores, masks)
-
-
 def mask_overlaps(quick, repeats):
     """compute_overlaps_masks of 100 masks with 20."""
-    from mrcnn.data.masks import compute_overlaps_masks
+    from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes
 
-    arguments = _predictions(quick)
+    arguments = predictions(quick, extract_bboxes)
     return measure.repeat(lambda: compute_overlaps_masks(arguments[6], arguments[2]), repeats)
 
 
 def average_precision(quick, repeats):
     """compute_ap of 100 predictions and 20 objects."""
+    from mrcnn.data.masks import extract_bboxes
     from mrcnn.evaluation import compute_ap
 
-    arguments = _predictions(quick)
+    arguments = predictions(quick, extract_bboxes)
     return measure.repeat(lambda: compute_ap(*arguments), repeats)
 
 
 def average_precision_range(quick, repeats):
     """compute_ap_range of the same, ten thresholds."""
+    from mrcnn.data.masks import extract_bboxes
     from mrcnn.evaluation import compute_ap_range
 
-    arguments = _predictions(quick)
+    arguments = predictions(quick, extract_bboxes)
     return measure.repeat(lambda: compute_ap_range(*arguments, verbose=0), repeats)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import keras
 
 from mrcnn.layers.mask import MaskPrediction
-from mrcnn.layers.roi_align import SelectedROIAlign
 
 # A layer belongs to the first stage whose prefix its name has; a nested backbone and the
 # ResNets' own layers have none of these.
@@ -30,7 +29,7 @@ class Work(NamedTuple):
     backward: Counter
 
 
-def count(model, input_shapes, mask_rois=0):
+def count(model, input_shapes, box_rois=0, mask_rois=0):
     """Count the FLOP of one run.
 
     Args:
@@ -39,7 +38,7 @@ def count(model, input_shapes, mask_rois=0):
             for the kernel's gradient, and once more for its input's gradient if anything
             before it trains.
         input_shapes: the shape of every input, batch first, without None.
-        mask_rois: RoIs of the whole batch that the mask head runs on.
+        box_rois, mask_rois: RoIs of the whole batch that the box head and the mask head run on; see `head_rois`.
 
     Returns:
         `Work`.
@@ -50,8 +49,23 @@ def count(model, input_shapes, mask_rois=0):
     work = Work(Counter(), Counter())
     tensors = [keras.KerasTensor(tuple(map(int, shape)), tensor.dtype)
                for shape, tensor in zip(input_shapes, model.inputs, strict=True)]
-    _walk(model, tensors, mask_rois, work)
+    # layers whose batch axis is a number of RoIs, which no shape tells
+    rows = {"DistinctROIAlign": box_rois, "SelectedROIAlign": mask_rois}
+    _walk(model, tensors, rows, work)
     return work
+
+
+def head_rois(model, inputs):
+    """RoIs of a batch that the box head runs on: all but repeated padding; 0 where it runs on every row.
+
+    Args:
+        model: the training or inference model.
+        inputs: its input arrays.
+    """
+    outputs = keras.tree.flatten(model.get_layer("roi_align_classifier").output)
+    if len(outputs) == 1:
+        return 0
+    return int(keras.Model(model.inputs, outputs[1]).predict_on_batch(inputs).max()) + 1
 
 
 def stages(flop):
@@ -63,7 +77,7 @@ def stages(flop):
     return dict(sums)
 
 
-def _walk(model, tensors, mask_rois, work):
+def _walk(model, tensors, rows, work):
     """Trace the shapes of ``tensors`` through a model, adding to ``work``.
 
     A tensor carries ``needs_gradient`` when a trained weight comes before it.
@@ -72,11 +86,12 @@ def _walk(model, tensors, mask_rois, work):
         def run(*args, **kwargs):
             inputs = [tensor for tensor in keras.tree.flatten((args, kwargs)) if isinstance(tensor, keras.KerasTensor)]
             if isinstance(operation, keras.Model):
-                return _walk(operation, inputs, mask_rois, work)
+                return _walk(operation, inputs, rows, work)
             outputs = operation.compute_output_spec(*args, **kwargs)
-            if isinstance(operation, SelectedROIAlign):
-                # its batch axis is the number of objects, which no shape tells
-                outputs = keras.KerasTensor((mask_rois, *outputs.shape[1:]), outputs.dtype)
+            if type(operation).__name__ in rows:
+                first, *others = keras.tree.flatten(outputs)
+                first = keras.KerasTensor((rows[type(operation).__name__], *first.shape[1:]), first.dtype)
+                outputs = (first, *others) if others else first
             needs_gradient = any(getattr(tensor, "needs_gradient", False) for tensor in inputs)
             flop = layer_flop(operation, inputs, keras.tree.flatten(outputs)[0])
             if flop:

@@ -14,6 +14,9 @@ SMALL_NETWORK = {
     "FPN_CLASSIF_FC_LAYERS_SIZE": 32, "POST_NMS_ROIS_INFERENCE": 200, "POST_NMS_ROIS_TRAINING": 200,
     "TRAIN_ROIS_PER_IMAGE": 20}
 
+# A RoI of at least this IoU is a positive (0.5) also after its object's box was rounded to pixels.
+SURE_IOU = 0.6
+
 
 def repeat(call, times):
     """Time one first call, then ``times`` more of the steady state.
@@ -73,22 +76,58 @@ def ellipses(height, width, count, seed=0):
     return masks
 
 
-def scenes(images, masks, source="made up"):
-    """A prepared Dataset of given images [h, w, 3] with masks [h, w, n], of random classes out of 80."""
-    from mrcnn.data.dataset import Dataset
+def rectangles(boxes, height, width):
+    """bool [height, width, n]: the insides of boxes int [n, 4] (y1, x1, y2, x2) px."""
+    masks = np.zeros((height, width, len(boxes)), bool)
+    for number, (y1, x1, y2, x2) in enumerate(boxes):
+        masks[y1:y2, x1:x2, number] = True
+    return masks
 
-    class Scenes(Dataset):
+
+def boxes_that_match_most(boxes, overlaps, count=10):
+    """Those of a detector's proposals that many others overlap: objects there give a training step its most positives.
+
+    Args:
+        boxes: [n, 4] (y1, x1, y2, x2) px.
+        overlaps: function (boxes [n, 4], boxes [m, 4]) -> IoU [n, m].
+        count: how many to choose.
+
+    Returns:
+        int [count, 4] px.
+    """
+    boxes = np.round(boxes).astype(int)
+    boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 8]
+    near = np.asarray(overlaps(boxes, boxes)) >= SURE_IOU
+    chosen = []
+    for _ in range(count):
+        chosen.append(near.sum(axis=0).argmax())
+        near[near[:, chosen[-1]]] = False
+    return boxes[chosen]
+
+
+def scenes(images, masks, classes=80, dataset_class=None):
+    """A prepared Dataset of given images [h, w, 3] with masks [h, w, n], each of a random class.
+
+    Args:
+        images, masks: lists of arrays.
+        classes: how many there are beside the background.
+        dataset_class: to derive it from; None takes ``mrcnn.data.dataset.Dataset``.
+    """
+    if dataset_class is None:
+        from mrcnn.data.dataset import Dataset as dataset_class
+
+    class Scenes(dataset_class):
         def load_image(self, image_id):
             return images[image_id]
 
         def load_mask(self, image_id):
             count = masks[image_id].shape[2]
-            return masks[image_id], np.random.RandomState(image_id).randint(1, 81, count).astype(np.int32)
+            return masks[image_id], np.random.RandomState(image_id).randint(1, classes + 1, count).astype(np.int32)
 
     dataset = Scenes()
-    for number in range(1, 81):
-        dataset.add_class(source, number, f"class {number}")
+    for number in range(1, classes + 1):
+        dataset.add_class("made up", number, f"class {number}")
     for number in range(len(images)):
-        dataset.add_image(source, number, path=None)
+        dataset.add_image("made up", number, path=None)
     dataset.prepare()
     return dataset

@@ -1,4 +1,4 @@
-"""Cases that run the network: detection, training steps, building and loading."""
+"""Cases that run the network, or feed it: detection, training steps, the input pipeline, building and loading."""
 
 import statistics
 import subprocess
@@ -11,30 +11,31 @@ import numpy as np
 
 import measure
 
-# A RoI of at least this IoU is a positive (0.5) also after its object's box was rounded to pixels.
-SURE_IOU = 0.6
 
-
-def detect(quick, repeats, backbone, side, detections, batch=1):
+def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **fields):
     """MaskRCNN.detect of ``batch`` photos, with random weights.
 
     At a confidence of 0 random weights find more objects than are let through, so that
     DETECTION_MAX_INSTANCES is the number of detections; the number really found is reported.
+    ``filled`` takes photos of ``side`` px squared, others are of PHOTO_SIZE; ``fields`` are of the config.
     """
     import data_cases
     import flops
     from mrcnn.model import MaskRCNN
 
-    config = measure.settings(quick, 128 if quick else side, batch, BACKBONE=backbone,
-                              DETECTION_MAX_INSTANCES=detections, DETECTION_MIN_CONFIDENCE=0)
+    side = 384 if quick else side  # at which "rect" leaves something out
+    config = measure.settings(quick, side, batch, BACKBONE=backbone, DETECTION_MAX_INSTANCES=detections,
+                              DETECTION_MIN_CONFIDENCE=0, **fields)
     with tempfile.TemporaryDirectory() as folder:
         model = MaskRCNN("inference", config, folder)
-    images = [measure.photo(*data_cases.PHOTO_SIZE, seed=number) for number in range(batch)]
-    network, inside, found = model.predict, [], []
+    size = (side, side) if filled else data_cases.PHOTO_SIZE
+    images = [measure.photo(*size, seed=number) for number in range(batch)]
+    network, inside, found, batches = model.predict, [], [], []
 
-    def timed_network(*arguments):
+    def timed_network(molded, metas, *arguments):
+        batches[:] = [molded, metas]
         start = time.perf_counter()
-        outputs = network(*arguments)
+        outputs = network(molded, metas, *arguments)
         inside.append(time.perf_counter() - start)
         found.append(int(np.count_nonzero(outputs[0][..., 4])))
         return outputs
@@ -46,24 +47,26 @@ def detect(quick, repeats, backbone, side, detections, batch=1):
     if len(inside) != repeats:
         raise ValueError(f"{repeats} calls of detect ran the network {len(inside)} times: the images did not "
                          "make one batch")
-    shapes = [(batch, *config.IMAGE_SHAPE), (batch, config.IMAGE_META_SIZE),
-              (batch, *model.get_anchors(config.IMAGE_SHAPE).shape)]
-    work = flops.count(model.keras_model, shapes, mask_rois=max(found[-1], 1))
+    molded = batches[0].shape
+    inputs = [*map(np.asarray, batches), np.stack([model.get_anchors(molded[1:])] * batch)]
+    box_rois = flops.head_rois(model.keras_model, inputs)
+    work = flops.count(model.keras_model, [np.shape(array) for array in inputs], box_rois, max(found[-1], 1))
     outside = [total - network for total, network in zip(result["times"], inside)]
-    return {**result, "images": batch, "peak_bytes": peak, "detections": found[-1],
-            "network_seconds": statistics.median(inside),
+    return {**result, "images": batch, "molded": molded, "peak_bytes": peak, "detections": found[-1],
+            "rois": box_rois, "network_seconds": statistics.median(inside),
             "outside_seconds": statistics.median(outside),
             "outside_share": statistics.median(outside) / result["seconds"],
             **_gflop(work.forward, statistics.median(inside))}
 
 
-def train_step(quick, repeats, backbone, side, batch, layers, many_positives=True):
+def train_step(quick, repeats, backbone, side, batch, layers, many_positives=True, **fields):
     """One optimizer step on one batch that stays the same.
 
     The mask head runs on the positive RoIs alone, so their number decides on the cost.
     ``many_positives`` puts the objects where the untrained RPN's proposals are, so that
     every image has all the positives that ROI_POSITIVE_RATIO allows: the most expensive
     step. Otherwise the objects lie anywhere. The number is reported as mask_rois.
+    ``fields`` are of the config.
     """
     import keras
 
@@ -71,17 +74,17 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     from mrcnn import training
     from mrcnn.model import MaskRCNN
 
-    config = measure.settings(quick, 128 if quick else side, batch, BACKBONE=backbone)
+    config = measure.settings(quick, 128 if quick else side, batch, BACKBONE=backbone, **fields)
     height, width = config.IMAGE_SHAPE[:2]
     with tempfile.TemporaryDirectory() as folder:
         model = MaskRCNN("training", config, folder)
     network = model.keras_model
     images = [measure.photo(height, width, seed=number) for number in range(batch)]
     if many_positives:
-        masks = [_rectangles(boxes, height, width) for boxes in _boxes_that_match_most(network, images, config)]
+        masks = [measure.rectangles(boxes, height, width) for boxes in _boxes_that_match_most(network, images, config)]
     else:
         masks = [measure.ellipses(height, width, count=10, seed=number) for number in range(batch)]
-    dataset = measure.scenes(images, masks)
+    dataset = measure.scenes(images, masks, config.NUM_CLASSES - 1)
     data = training.training_data(network, dataset, config, steps=1, shuffle=False, seed=0)
     inputs = list(data[0][0])
 
@@ -96,13 +99,14 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
 
     targets = keras.Model(network.inputs, network.get_layer("proposal_targets").output[1])
     positives = int(np.count_nonzero(targets.predict_on_batch(inputs) > 0))
-    work = flops.count(network, [np.shape(array) for array in inputs], mask_rois=max(positives, 1))
-    return {**result, "images": batch, "peak_bytes": peak, "mask_rois": positives,
+    box_rois = flops.head_rois(network, inputs)
+    work = flops.count(network, [np.shape(array) for array in inputs], box_rois, max(positives, 1))
+    return {**result, "images": batch, "peak_bytes": peak, "mask_rois": positives, "rois": box_rois,
             **_gflop(work.forward + work.backward, result["seconds"])}
 
 
-def _boxes_that_match_most(network, images, config, count=10):
-    """For each image, int [count, 4] px: proposals of the network that many others overlap."""
+def _boxes_that_match_most(network, images, config):
+    """For each image `measure.boxes_that_match_most` of the network's proposals."""
     import keras
 
     from mrcnn.data.images import mold_image
@@ -110,21 +114,29 @@ def _boxes_that_match_most(network, images, config, count=10):
 
     proposals = keras.Model(network.inputs[0], network.get_layer("ROI").output)
     for rois in proposals.predict_on_batch(mold_image(np.stack(images), config).astype(np.float32)):
-        boxes = denorm_boxes(rois, config.IMAGE_SHAPE[:2])
-        boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 8]
-        near = compute_overlaps(boxes, boxes) >= SURE_IOU
-        chosen = []
-        for _ in range(count):
-            chosen.append(near.sum(axis=0).argmax())
-            near[near[:, chosen[-1]]] = False
-        yield boxes[chosen]
+        yield measure.boxes_that_match_most(denorm_boxes(rois, config.IMAGE_SHAPE[:2]), compute_overlaps)
 
 
-def _rectangles(boxes, height, width):
-    masks = np.zeros((height, width, len(boxes)), bool)
-    for number, (y1, x1, y2, x2) in enumerate(boxes):
-        masks[y1:y2, x1:x2, number] = True
-    return masks
+def feed(quick, repeats, mini_masks, workers, batches):
+    """``batches`` batches of one image through ``fit`` of a model that does nothing: the input pipeline alone."""
+    import keras
+
+    import data_cases
+    from mrcnn.data.pipeline import TrainingBatches
+    from mrcnn.training import TrainingData
+
+    class Nothing(keras.Model):
+        def train_step(self, data):
+            return {"loss": 0.0}
+
+    config, dataset = data_cases.samples(quick, mini_masks)
+    source = TrainingBatches(dataset, config, seed=0)
+    dtypes = ["uint8" if array.dtype == bool else array.dtype.name for array in source.batch(0)]
+    model = Nothing()
+    model.compile(jit_compile=False)
+    result = measure.repeat(
+        lambda: model.fit(TrainingData(source, batches, dtypes, workers=workers), shuffle=False, verbose=0), repeats)
+    return {**result, "images": batches, "images_per_second": batches / result["seconds"]}
 
 
 def build(quick, repeats, backbone, side):

@@ -8,25 +8,14 @@ What each row is: benchmarks/README.md.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import subprocess
 import sys
-import tempfile
 from fnmatch import fnmatch
-from importlib import metadata
 from pathlib import Path
 
 import cases
-
-ROOT = Path(__file__).resolve().parent.parent
-# what changes the figures without a change of the code
-ENVIRONMENT = ("TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
-               "TF_XLA_FLAGS", "CUDA_VISIBLE_DEVICES")
-# A machine with more than this share of its cores taken gives no figures.
-BUSY_SHARE = 0.2
+import processes
+from report import QUICK, ROOT, aligned, cell, machine, notes, version, warn_if_busy
 
 
 def main(arguments=None):
@@ -37,9 +26,8 @@ def main(arguments=None):
     trees = {"this": ROOT, **({"other": options.against} if options.against else {})}
     report = {"machine": machine(), "quick": options.quick,
               "trees": {name: version(tree) for name, tree in trees.items()}, "results": {name: {} for name in trees}}
-    if not options.quick and report["machine"]["load_average"] > BUSY_SHARE * os.cpu_count():
-        print(f"Warning: the load average is {report['machine']['load_average']:.1f}; other programs are running, so "
-              "times will be too long", file=sys.stderr)
+    if not options.quick:
+        warn_if_busy(report["machine"])
     failed = False
     for name in chosen(options.only):
         # the versions in turn, case by case: the machine drifts by more than they differ
@@ -80,18 +68,7 @@ def chosen(patterns):
 
 def run_case(name, tree, quick):
     """Run a case in a process of its own, with the package of a folder; {"error": ...} where it fails."""
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(
-        [str(Path(tree).resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]))
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "result.json"
-        command = [sys.executable, cases.__file__, name, str(path), *(["--quick"] if quick else [])]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            said = done.stdout.strip().splitlines()
-            return {"error": f"failed with exit status {done.returncode}: {said[-1] if said else 'no message'}",
-                    "output": done.stdout[-4000:]}
-        return json.loads(path.read_text())
+    return processes.run(cases.__file__, [name, *(["--quick"] if quick else [])], tree)
 
 
 def add_shares(results):
@@ -132,64 +109,20 @@ def table(report):
         times = [result.get("seconds") for result in measured.values()]
         if len(times) == 2 and all(times):
             rows.append(("  other / this", "", f"{times[1] / times[0]:.2f}", *[""] * (len(COLUMNS) - 3)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:]), row[-1]]) for row in rows]
-    if report["quick"]:
-        lines.insert(0, "--quick: tiny sizes, these figures say nothing about speed")
+    lines = [*([QUICK] if report["quick"] else []), *aligned(rows)]
     versions = ", ".join(f"{tree}: {commit}" for tree, commit in report["trees"].items())
     lines += ["", f"{report['machine']['cpu']}, {report['machine']['cores']} cores; {versions}"]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def _cells(result):
     if "error" in result:
         return ("", "failed", *[""] * 6, result["error"])
 
-    def cell(key, form, factor=1):
-        return format(result[key] * factor, form) if result.get(key) is not None else ""
-
-    return (cell("first_call", ".3g"), cell("seconds", ".3g"), cell("peak_bytes", ".0f", 1e-6), cell("gflop", ".3g"),
-            cell("gflop_per_second", ".3g"), cell("share_of_convolution", ".0f", 100),
-            cell("share_of_best_convolution", ".0f", 100), cell("share_of_matmul", ".0f", 100), _notes(result))
-
-
-def _notes(result):
-    notes = [f"{name} {rate:.0f} GFLOP/s" for name, rate in result.get("rates", {}).items()]
-    notes += [f"{result[key]:{form}}{text}" for key, form, text in (
-        ("images", "d", " images"), ("detections", "d", " detections"), ("mask_rois", "d", " mask RoIs"),
-        ("network_seconds", ".3g", " s network"), ("outside_share", ".1%", " outside of it"),
-        ("first_load_seconds", ".2f", " s of the first to load"), ("load_seconds", ".2f", " s to load"),
-        ("tensorflow_seconds", ".2f", " s tensorflow alone"), ("modules", "d", " modules"))
-        if key in result and (key, result[key]) != ("images", 1)]
-    if "modules_with_tensorflow" in result:
-        notes.append("with TensorFlow or Keras: " + (", ".join(result["modules_with_tensorflow"]) or "none"))
-    return ", ".join(notes)
-
-
-# === What was measured, and on what ===
-
-def machine():
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
-                    if line.startswith("model name")), cpu)
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(),
-            "load_average": os.getloadavg()[0], "date": datetime.datetime.now().isoformat(timespec="minutes"),
-            **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
-            "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}}
-
-
-def version(tree):
-    """The commit of a checkout, with "+" where files were changed since."""
-    def git(*arguments):
-        done = subprocess.run(["git", "-C", str(tree), *arguments], capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "--short", "HEAD")
-    if commit is None:
-        return "no git checkout"
-    return commit + ("+" if git("status", "--porcelain", "--", "mrcnn") else "")
+    return (cell(result, "first_call", ".3g"), cell(result, "seconds", ".3g"), cell(result, "peak_bytes", ".0f", 1e-6),
+            cell(result, "gflop", ".3g"), cell(result, "gflop_per_second", ".3g"),
+            cell(result, "share_of_convolution", ".0f", 100), cell(result, "share_of_best_convolution", ".0f", 100),
+            cell(result, "share_of_matmul", ".0f", 100), notes(result))
 
 
 if __name__ == "__main__":
