@@ -183,8 +183,25 @@ def compute_overlaps_masks(masks1, masks2):
         raise ValueError(
             "compute_overlaps_masks needs masks of one size, got "
             f"{masks1.shape[:2]} and {masks2.shape[:2]} (height, width)")
-    flat1 = (masks1 > 0.5).reshape(-1, count1).astype(np.float32)
-    flat2 = (masks2 > 0.5).reshape(-1, count2).astype(np.float32)
-    intersections = flat1.T @ flat2
-    unions = flat1.sum(axis=0)[:, np.newaxis] + flat2.sum(axis=0) - intersections
+    boxes1, parts1 = _boxed(masks1)
+    boxes2, parts2 = _boxed(masks2)
+    intersections = np.zeros((count1, count2), np.float32)
+    # pixels are counted only where the boxes of two masks meet
+    top, left = (np.maximum(boxes1[:, np.newaxis, side], boxes2[:, side]) for side in (0, 1))
+    bottom, right = (np.minimum(boxes1[:, np.newaxis, side], boxes2[:, side]) for side in (2, 3))
+    for i, j in zip(*np.nonzero((bottom > top) & (right > left))):
+        first, second = (
+            part[top[i, j] - box[0]:bottom[i, j] - box[0], left[i, j] - box[1]:right[i, j] - box[1]]
+            for part, box in ((parts1[i], boxes1[i]), (parts2[j], boxes2[j])))
+        intersections[i, j] = np.count_nonzero(first & second)
+    areas1, areas2 = (np.array([np.count_nonzero(part) for part in parts], np.float32) for parts in (parts1, parts2))
+    unions = areas1[:, np.newaxis] + areas2 - intersections
     return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
+
+
+def _boxed(masks):
+    """Boxes int32 [N, 4], and each mask inside its box as a bool array."""
+    masks = masks > 0.5 if masks.dtype != bool else masks
+    boxes = extract_bboxes(masks)
+    return boxes, [np.ascontiguousarray(masks[y1:y2, x1:x2, index]) for index, (y1, x1, y2, x2) in enumerate(boxes)]
+
