@@ -25,17 +25,22 @@ def unpack(path, folder, progress=True):
 
     Raises:
         FileNotFoundError: there is no archive.
-        ValueError: not a zip, damaged, or with a member that would lie outside of ``folder`` or is a link.
+        ValueError: not a zip, damaged, encrypted, or with a member that would lie outside of ``folder`` or is a
+            link.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [(member, _place(member, folder, path)) for member in archive.infolist() if not member.is_dir()]
+            # some tools on Windows end folders with a backslash
+            members = [(member, _place(member, folder, path)) for member in archive.infolist()
+                       if not member.filename.endswith(("/", "\\"))]
             missing = [(member, place) for member, place in members
                        if not os.path.isfile(place) or os.path.getsize(place) != member.file_size]
             for member, place in track(missing, f"Unpacking {os.path.basename(path)}", progress and bool(missing)):
                 _extract(archive, member, place)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is not a zip archive, or is damaged: {error}. Delete it and fetch it again") from None
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"{path} cannot be unpacked here, encrypted or packed in an unusual way: {error}") from None
     return len(missing)
 
 

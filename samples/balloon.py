@@ -207,7 +207,7 @@ def splash(args):
 
 def evaluate(args):
     """COCO AP of boxes and masks on the photos in ``val``."""
-    from mrcnn.coco_evaluation import evaluate_detections, format_summary
+    from mrcnn.evaluation import evaluate_detections, format_summary
 
     dataset = make_dataset(args.dataset, "val")
     model = make_model(args, "inference")

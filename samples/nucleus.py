@@ -119,8 +119,8 @@ class NucleusDataset(MaskPng):
         if subset == "val":
             image_ids = VAL_IMAGE_IDS
         elif subset == "train":
-            image_ids = sorted(set(os.listdir(folder)) - set(VAL_IMAGE_IDS))
-            image_ids = [name for name in image_ids if os.path.isdir(os.path.join(folder, name))]
+            image_ids = [name for name in sorted(set(os.listdir(folder)) - set(VAL_IMAGE_IDS))
+                         if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")]
             if not image_ids:
                 raise ValueError(f"{folder} has no images besides those of VAL_IMAGE_IDS")
         self.load_object_masks(folder, "nucleus", source="nucleus", image_ids=image_ids)

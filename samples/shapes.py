@@ -188,7 +188,7 @@ def detect(args):
 
 def evaluate(args):
     """Print COCO AP of boxes and masks on held-out images."""
-    from mrcnn.coco_evaluation import evaluate_detections, format_summary
+    from mrcnn.evaluation import evaluate_detections, format_summary
 
     model = load_model(args)
     dataset = make_dataset(args.images, HELD_OUT_SEED)

@@ -51,6 +51,25 @@ def test_nothing_outside_of_the_folder(tmp_path, name):
     assert sorted(os.listdir(tmp_path)) == ["evil.zip"]  # not even the good one
 
 
+def test_folders_that_end_with_a_backslash(tmp_path):
+    path = make(tmp_path / "windows.zip", {"data\\": b"", "data\\a.txt": b"first"})
+    assert unpack(path, tmp_path / "out") == 1 and files(tmp_path / "out") == {"data/a.txt": b"first"}
+
+
+@pytest.mark.parametrize("offsets, change, message", [((6, 8), 1, "encrypted"), ((8, 10), 99, "compression method")],
+                         ids=["encrypted", "unknown method"])
+def test_what_cannot_be_unpacked(tmp_path, offsets, change, message):
+    path = tmp_path / "odd.zip"
+    make(path, {"a.txt": b"first"})
+    data = bytearray(path.read_bytes())
+    for start, offset in zip((data.find(b"PK\x03\x04"), data.find(b"PK\x01\x02")), offsets):
+        data[start + offset] = change
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"odd.zip cannot be unpacked here, .*{message}"):
+        unpack(path, tmp_path / "out")
+    assert files(tmp_path / "out") == {}
+
+
 def test_no_links(tmp_path):
     link = zipfile.ZipInfo("link")
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16

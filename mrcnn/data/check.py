@@ -59,7 +59,7 @@ class CheckReport(NamedTuple):
         return f"{format_table(rows)}\n{total}"
 
 
-def check_dataset(dataset, image_ids=None, progress=True):
+def check_dataset(dataset, image_ids, progress=True):
     """The `CheckReport` of a prepared Dataset.
 
     Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
@@ -69,7 +69,6 @@ def check_dataset(dataset, image_ids=None, progress=True):
 
     Args and more as `Dataset.check`.
     """
-    image_ids = list(range(len(dataset.image_info))) if image_ids is None else [int(i) for i in image_ids]
     findings = _repeated_ids(dataset, image_ids)
     pixels, met, objects = {}, set(), 0
     for image_id in track(image_ids, "Checking", progress):

@@ -211,7 +211,7 @@ class Dataset:
         """
         from mrcnn.data.summary import summarize
 
-        return summarize(self, image_ids, progress)
+        return summarize(self, self._chosen(image_ids), progress)
 
     def check(self, image_ids=None, progress=True):
         """Open every image and draw every mask: a `data.check.CheckReport`; print it.
@@ -222,7 +222,15 @@ class Dataset:
         """
         from mrcnn.data.check import check_dataset
 
-        return check_dataset(self, image_ids, progress)
+        return check_dataset(self, self._chosen(image_ids), progress)
+
+    def _chosen(self, image_ids):
+        """A list of image ids, checked; for None all of them."""
+        self._prepared("class_names")
+        chosen = [int(image_id) for image_id in (range(len(self.image_info)) if image_ids is None else image_ids)]
+        for image_id in chosen:
+            self._info(image_id)
+        return chosen
 
     def _info(self, image_id):
         if not 0 <= image_id < len(self.image_info):

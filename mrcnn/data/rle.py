@@ -104,13 +104,23 @@ def run_lengths(rle):
     """
     counts, (height, width) = rle["counts"], rle["size"]
     try:
-        runs = _unpacked(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, np.int64).reshape(-1)
+        runs = _unpacked(counts) if isinstance(counts, (str, bytes)) else _whole_numbers(counts)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the counts of an RLE are no run lengths: {error}") from error
-    if (runs < 0).any() or runs.sum() != height * width:
-        raise ValueError(f"the counts of an RLE add up to {runs.sum()} px with the least {runs.min(initial=0)}; its "
-                         f"size of {height} x {width} (height x width) needs {height * width} px")
+    # each of them first, so that their sum cannot overflow
+    if ((runs < 0) | (runs > height * width)).any() or runs.sum() != height * width:
+        raise ValueError(f"the counts of an RLE add up to {sum(runs.tolist())} px with the least "
+                         f"{runs.min(initial=0)}; its size of {height} x {width} (height x width) needs "
+                         f"{height * width} px")
     return runs
+
+
+def _whole_numbers(values):
+    """int64 [n] of a list of numbers, which must be whole."""
+    numbers = np.asarray(values).reshape(-1)
+    if numbers.size and numbers.dtype.kind not in "iuf" or not (np.isfinite(numbers) & (numbers % 1 == 0)).all():
+        raise ValueError(f"they must be whole numbers, got {str(values)[:60]}")
+    return numbers.astype(np.int64)
 
 
 def _unpacked(text):

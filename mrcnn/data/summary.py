@@ -57,9 +57,8 @@ class Summary(NamedTuple):
         return "\n\n".join(parts)
 
 
-def summarize(dataset, image_ids=None, progress=True):
+def summarize(dataset, image_ids, progress=True):
     """The `Summary` of a prepared Dataset; see `Dataset.summary`."""
-    image_ids = list(range(len(dataset.image_info))) if image_ids is None else [int(i) for i in image_ids]
     sizes, class_ids, areas = [], [], []
     for image_id in track(image_ids, "Measuring", progress):
         size, ids, found = dataset.measure_objects(image_id)
@@ -79,7 +78,9 @@ def _joined(arrays):
 
 def _spread(values):
     """The median of an array and a note of its least and most, as texts."""
-    return (f"{np.median(values):.0f}", f"the median, of {values.min()} to {values.max()}") if len(values) else ("-", "")
+    if not len(values):
+        return "-", ""
+    return f"{np.median(values):.0f}", f"the median, of {values.min()} to {values.max()}"
 
 
 def _share(part, whole):

@@ -76,6 +76,16 @@ def test_summary_of_nothing():
     assert "dog    0        0.0 %    0       -" in str(unused.summary(progress=False))
 
 
+@pytest.mark.parametrize("method", ["summary", "check"])
+def test_before_prepare_and_of_no_image(method):
+    empty = Dataset()
+    with pytest.raises(ValueError, match=r"Call prepare\(\) on the Dataset first"):
+        getattr(empty, method)(progress=False)
+    empty.prepare()
+    with pytest.raises(ValueError, match="There is no image 3 in Dataset: it has 0 images"):
+        getattr(empty, method)([3], progress=False)
+
+
 def test_names_met_twice():
     summary = Given((image(100, 120), masks(10, 20), [1, 2]), classes=("cat", "cat")).summary(progress=False)
     assert list(summary.classes()) == ["cat", "cat (2)"]

@@ -136,6 +136,11 @@ def test_images_without_a_nucleus_and_hidden_ones():
 
 # === Data ===
 
+def test_hidden_folders_are_no_images(nucleus, folder):
+    os.makedirs(os.path.join(folder, "stage1_train", ".ipynb_checkpoints"))
+    assert [nucleus.make_dataset(folder, subset).num_images for subset in ("train", "val", "stage1_train")] == [2, 1, 3]
+
+
 def test_subsets(nucleus, folder):
     ids = {subset: [info["id"] for info in nucleus.make_dataset(folder, subset).image_info]
            for subset in ("train", "val", "stage1_train", "stage1_test")}

@@ -24,7 +24,7 @@ class CocoJson(RegionDataset):
     """
 
     def load_coco_json(self, annotations, image_dir=None, class_ids=None, class_map=None, source="coco",
-                       keep_empty=None, skip_missing=False):
+                       keep_empty=None, skip_missing=False, allow_absent=False):
         """Add the images and classes of one annotation file.
 
         The class id of a crowd is negative, as in the original's sample.
@@ -41,6 +41,9 @@ class CocoJson(RegionDataset):
             keep_empty: True adds images without an object of the classes too, False none of them;
                 None, as the original's sample: True where ``class_ids`` is None.
             skip_missing: leave images out that are not there; else they are an error.
+            allow_absent: names in class_ids that are no category become classes without objects, so
+                that data of which a part has no object of a class are numbered alike; else they are
+                an error, as they are where none of the names is a category.
 
         Raises:
             FileNotFoundError: the file or an image is missing.
@@ -50,24 +53,25 @@ class CocoJson(RegionDataset):
         where = "the COCO annotations" if isinstance(annotations, dict) else annotations
         data = annotations if isinstance(annotations, dict) else read_json(annotations, "a COCO annotation file")
         images, records, categories = _sections(data, where)
-        category_class = self._add_categories(categories, class_ids, class_map, source, where)
+        category_class = self._add_categories(categories, class_ids, class_map, source, where, allow_absent)
         by_image = self._by_image(images, records, categories, where)
         folders = _image_dirs(annotations) if image_dir is None else [image_dir]
         keep_empty = class_ids is None if keep_empty is None else keep_empty
         first = len(self.image_info)
         for image_id, image in images.items():
-            chosen = [record for record in by_image[image_id] if record["category_id"] in category_class]
+            chosen = [(record, category_class[category_id]) for record, category_id in by_image[image_id]
+                      if category_id in category_class]
             if not chosen and not keep_empty:
                 continue
             path = self._image_path(folders, image["file_name"], where, skip_missing)
             if path is None:
                 continue
             height, width = _size(image, path, where)
-            instances = self._instances(chosen, category_class, height, width, f"{where}: {image['file_name']}")
+            instances = self._instances(chosen, height, width, f"{where}: {image['file_name']}")
             self.add_image(source, image_id, path, height=height, width=width, instances=instances)
         self._tell(where, first)
 
-    def _add_categories(self, categories, class_ids, class_map, source, where):
+    def _add_categories(self, categories, class_ids, class_map, source, where, allow_absent):
         """Add the classes; returns {category id: id of its class in the source}."""
         for unknown in class_map or ():
             if unknown not in categories and unknown not in categories.values():
@@ -80,55 +84,69 @@ class CocoJson(RegionDataset):
             order = []
             for asked in class_ids:
                 found = [one for one, name in categories.items() if asked in (one, name, mapped[one])]
-                if not found:
+                # class_names of another dataset, which `prepare` cuts there
+                found = found or [one for one, name in categories.items() if asked == name.split(",")[0]]
+                if not found and not (allow_absent and isinstance(asked, str)):
                     raise ValueError(f"class_ids has {asked!r}, {_not_among(categories, where)}")
-                order += found
+                order += found or [asked]
+            if not set(order) & set(categories):
+                raise ValueError(f"class_ids is {list(class_ids)[:100]}, {_not_among(categories, where)}")
         chosen, firsts = {}, {}
+        before = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
         for category_id in dict.fromkeys(order):
+            if category_id not in categories:
+                self.add_class(source, category_id, category_id)
+                continue
             name = mapped[category_id]
             chosen[category_id] = category_id if name is None else firsts.setdefault(name, category_id)
             if chosen[category_id] == category_id:
-                self.add_class(source, category_id, categories[category_id] if name is None else name)
+                name = categories[category_id] if name is None else name
+                if before.get(category_id, name) != name:
+                    raise ValueError(f"{where}: category {category_id} is {name!r}, but {before[category_id]!r} in "
+                                     f"what was loaded before as {source!r}: load it with another source")
+                self.add_class(source, category_id, name)
         return chosen
 
     def _by_image(self, images, records, categories, where):
-        """{image id: its annotations}; those of no image are left out."""
+        """{image id: [(its annotation, id of the category)]}; those of no image are left out."""
         by_image = {image_id: [] for image_id in images}
+        image_ids, category_ids = ({_id_text(one): one for one in ids} for ids in (images, categories))
         for record in records:
             if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
                 raise ValueError(f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
                                  f"{str(record)[:100]}")
-            if not all(isinstance(record[key], (int, str)) for key in ("image_id", "category_id")):
+            if not all(isinstance(record[key], (int, float, str)) for key in ("image_id", "category_id")):
                 raise ValueError(f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be numbers or "
                                  f"text, got {record['image_id']!r} and {record['category_id']!r}")
-            if record["category_id"] not in categories:
+            image_id, category_id = image_ids.get(_id_text(record["image_id"])), _id_text(record["category_id"])
+            if category_id not in category_ids:
                 raise ValueError(f"{where}: annotation {record['id']} has the category_id {record['category_id']!r}, "
                                  f"which 'categories' does not list: {sorted(categories)[:100]}")
-            if record["image_id"] in by_image:
-                by_image[record["image_id"]].append(record)
+            if image_id is not None:
+                by_image[image_id].append((record, category_ids[category_id]))
             else:
                 self.left_out.add("annotations of images that 'images' does not list",
                                   f"{where}: annotation {record['id']}")
         return by_image
 
-    def _instances(self, records, category_class, height, width, where):
-        """The `Instance`s of one image's annotations; what is left out is counted."""
+    def _instances(self, records, height, width, where):
+        """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""
         from pycocotools import mask as coco_mask
 
         drawn = []
-        for record in records:
+        for record, class_id in records:
             place = f"annotation {record['id']}"
-            crowd = record.get("iscrowd", 0)
-            if crowd not in (0, 1):
+            crowd = record.get("iscrowd")
+            if crowd not in (0, 1, None):
                 raise ValueError(f"{where}, {place}: iscrowd is {crowd!r}; it must be 0 or 1")
             try:
-                rle, reason = _rle(record.get("segmentation"), height, width, crowd)
+                rle, reason = _rle(record.get("segmentation"), height, width, crowd, f"{where}, {place}")
             except ValueError as error:
                 raise ValueError(f"{where}, {place}: {error}") from error
             if rle is None:
                 self.left_out.add(f"annotations {reason}", f"{where}, {place}")
             else:
-                drawn.append(Instance(category_class[record["category_id"]], rle, place, bool(crowd)))
+                drawn.append(Instance(class_id, rle, place, bool(crowd)))
         areas = coco_mask.area([instance.rle for instance in drawn])
         for instance, area in zip(drawn, areas):
             if not area:
@@ -168,14 +186,23 @@ def _sections(data, where):
     return images, records, {category_id: str(category["name"]) for category_id, category in categories.items()}
 
 
+def _id_text(number):
+    """What ids are compared by: some tools write 5 in one place and "5" or 5.0 in another.
+
+    VIA and PyLabel did so: dbolya/yolact#156, pylabel-project/pylabel#46.
+    """
+    return str(int(number) if isinstance(number, float) and number.is_integer() else number)
+
+
 def _by_id(items, section, field, where):
-    found = {}
+    found, texts = {}, {}
     for item in items:
         if (not isinstance(item, dict) or not isinstance(item.get("id"), (int, str))
                 or not isinstance(item.get(field), str)):
             raise ValueError(f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}")
-        if item["id"] in found:
-            raise ValueError(f"{where}: {section!r} has the id {item['id']!r} twice: {found[item['id']][field]!r} and "
+        other = texts.setdefault(_id_text(item["id"]), item)
+        if other is not item:
+            raise ValueError(f"{where}: {section!r} has the id {item['id']!r} twice: {other[field]!r} and "
                              f"{item[field]!r}")
         found[item["id"]] = item
     return found
@@ -189,17 +216,20 @@ def _size(image, path, where):
     if not all(isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in sides):
         raise ValueError(f"{where}: {image['file_name']} has height and width {sides}; they must be whole numbers "
                          "of px")
+    if sides[0] * sides[1] >= 2 ** 32:  # pycocotools counts with 32 bits
+        raise ValueError(f"{where}: {image['file_name']} has height and width {sides}; they must make fewer than "
+                         "2 ** 32 px")
     return int(sides[0]), int(sides[1])
 
 
-def _rle(segmentation, height, width, crowd):
+def _rle(segmentation, height, width, crowd, place):
     """The run lengths of a segmentation, or None and why it has none."""
     from pycocotools import mask as coco_mask
 
     if not segmentation:
         return None, "without a segmentation (a box is no mask)"
     if isinstance(segmentation, dict):
-        rle = _checked_rle(segmentation, height, width, crowd)
+        rle = _checked_rle(segmentation, height, width, crowd, place)
     elif isinstance(segmentation, list):
         rings = _rings(segmentation)
         if not rings:
@@ -226,7 +256,7 @@ def _rings(segmentation):
     return rings
 
 
-def _checked_rle(rle, height, width, crowd):
+def _checked_rle(rle, height, width, crowd, place):
     """The RLE packed; pycocotools reads beyond the end of one whose runs do not fill its size."""
     from pycocotools import mask as coco_mask
 
@@ -237,8 +267,8 @@ def _checked_rle(rle, height, width, crowd):
     if list(size) != [height, width]:
         if not crowd:
             raise ValueError(f"its RLE has the size {list(size)}, the image is [{height}, {width}] (height, width)")
-        logger.warning("A crowd's RLE has the size %s, the image is %s (height, width): all of the image is taken as "
-                       "the crowd, as in the original", list(size), [height, width])
+        logger.warning("%s: a crowd's RLE has the size %s, the image is %s (height, width): all of the image is taken "
+                       "as the crowd, as in the original", place, list(size), [height, width])
         return coco_mask.frPyObjects({"size": [height, width], "counts": [0, height * width]}, height, width)
     runs = run_lengths(rle)
     return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)

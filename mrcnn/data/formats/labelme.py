@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from mrcnn.data.formats import shapes
-from mrcnn.data.formats.files import find_image, json_files, read_json
+from mrcnn.data.formats.files import json_files, read_json
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.images import image_size
 from mrcnn.data.rle import encode_parts, merge_rles
@@ -47,18 +47,21 @@ class Labelme(RegionDataset):
 
         Raises:
             FileNotFoundError: no folder, no json files in it, or a missing image.
-            ValueError: not a labelme file, or a shape that makes no sense.
+            ValueError: not a labelme file, two files of one image, or a shape that makes no sense.
         """
         files = {path: _read(path) for path in _annotation_files(folder)}
         labels = {shape["label"] for data in files.values() for shape in data["shapes"]
-                  if _shape_type(shape) in WITH_AREA}
+                  if shape["label"] and _shape_type(shape) in WITH_AREA}
         numbers = self._add_named_classes(source, labels, classes)
-        first = len(self.image_info)
+        first, file_of = len(self.image_info), {}
         for path, data in files.items():
+            other = file_of.setdefault(data["imagePath"], path)
+            if other != path:
+                raise ValueError(f"{other} and {path} are both of {data['imagePath']}: delete the older one")
             if not data["shapes"] and not keep_empty:
                 self.left_out.add("images without shapes", path)
                 continue
-            image_path = find_image([os.path.dirname(path)], data["imagePath"])
+            image_path = self._find_image([os.path.dirname(path)], data["imagePath"], folder)
             if image_path is None and data["imageData"]:
                 image_path = path
             elif image_path is None:
@@ -87,7 +90,9 @@ class Labelme(RegionDataset):
                 part, reason = _draw(shape, *size)
             except ValueError as error:
                 raise ValueError(f"{place} ({shape['label']!r}): {error}") from error
-            if part is not None and shape["label"] not in numbers:
+            if not shape["label"]:
+                reason = "without a label"
+            elif part is not None and shape["label"] not in numbers:
                 reason = f"of the label {shape['label']!r}, which classes does not list"
             elif part is not None and not part[0].any():
                 reason = NO_PIXEL
@@ -121,7 +126,7 @@ def _read(path):
     for number, shape in enumerate(data["shapes"]):
         if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or "points" not in shape:
             raise ValueError(f"{path}: shape {number} needs a 'label' and 'points'")
-        if not isinstance(shape.get("group_id"), (int, str, type(None))):
+        if not isinstance(shape.get("group_id"), (int, float, str, type(None))):
             raise ValueError(f"{path}: shape {number} has the group_id {shape['group_id']!r}; it must be a number")
     return {key: data.get(key) for key in ("shapes", "imagePath", "imageHeight", "imageWidth")} | {
         "imageData": bool(data.get("imageData"))}
@@ -129,6 +134,9 @@ def _read(path):
 
 def _size(data, image_path, path):
     """(height, width) px of the image, which must be what labelme wrote."""
+    if not all(isinstance(data[side], (int, float, type(None))) for side in ("imageHeight", "imageWidth")):
+        raise ValueError(f"{path}: imageHeight and imageWidth are {data['imageHeight']!r} and {data['imageWidth']!r}; "
+                         "they must be numbers of px")
     size = _embedded_image(path).shape[:2] if image_path == path else image_size(image_path)
     written = data["imageHeight"] or size[0], data["imageWidth"] or size[1]
     if written != size:

@@ -7,6 +7,7 @@ from mrcnn.data.formats.files import json_files, read_json
 # folders of images and of their id masks
 ID_MASK_FOLDERS = (("PNGImages", "PedMasks"), ("images", "masks"), ("JPEGImages", "SegmentationObject"),
                    ("imgs", "masks"))
+PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is too difficult
 
 
 # === Opening: (place, image_dir, classes, options) -> Dataset ===
@@ -15,8 +16,10 @@ def _open_coco(path, image_dir, classes, options):
     from mrcnn.data.formats.coco import CocoJson
 
     dataset = CocoJson()
-    # images without an object of these classes are part of the data all the same, as in the other formats
-    dataset.load_coco_json(path, image_dir, class_ids=classes, **{"keep_empty": True, **options})
+    # images without an object of these classes are part of the data all the same, and so are classes without an
+    # object, as in the other formats
+    dataset.load_coco_json(path, image_dir, class_ids=classes,
+                           **{"keep_empty": True, "allow_absent": True, **options})
     return dataset
 
 
@@ -42,8 +45,10 @@ def _open_id_masks(folder, image_dir, classes, options):
 
     _refuse_image_dir(image_dir, "id_masks")
     images, masks = next(pair for pair in ID_MASK_FOLDERS if _has_folders(folder, pair))
+    ignore = PASCAL_BORDER if masks == "SegmentationObject" else ()
     dataset = MaskPng()
-    dataset.load_id_masks(os.path.join(folder, images), os.path.join(folder, masks), _only(classes), **options)
+    dataset.load_id_masks(os.path.join(folder, images), os.path.join(folder, masks), _only(classes),
+                          **{"ignore": ignore, **options})
     return dataset
 
 
@@ -88,8 +93,10 @@ def find_format(path, format="auto", subset=None):
     if os.path.isfile(path):
         if subset is not None:
             raise ValueError(f"subset is {subset!r}, but {path} is a file: give the folder above, or no subset")
+        if format in ("id_masks", "object_masks"):
+            raise ValueError(f"{path} is a file: the format {format} is a folder of images and masks")
         found = json_format(path) if format == "auto" else format
-        return (found, os.path.dirname(path)) if found == "labelme" else (found, path)
+        return (found, os.path.dirname(path) or os.curdir) if found == "labelme" else (found, path)
     places = list(_places(path, subset))
     wanted = [place for place in places if format in ("auto", place[0])]
     if not wanted:

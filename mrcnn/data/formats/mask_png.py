@@ -5,11 +5,12 @@ import os
 import numpy as np
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.formats.regions import LeftOut, NO_PIXEL, logger
+from mrcnn.data.formats.regions import LeftOut, NO_PIXEL, class_numbers, logger
 from mrcnn.data.images import image_size, read_image
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 MASK_SUFFIXES = ("", "_mask", "_masks")
+LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
 
 
 class MaskPng(Dataset):
@@ -45,22 +46,25 @@ class MaskPng(Dataset):
 
         Raises:
             FileNotFoundError: a folder or a mask is missing, or there are no images.
+            ValueError: both folders are one, or have two files that differ in their ending only; masks are JPEG.
         """
-        self.add_class(source, 1, class_name)
-        masks = {os.path.splitext(name)[0]: name for name in _images(mask_dir)}
-        names = _images(image_dir)
-        if not names:
+        class_id = class_numbers(self, source, [class_name])[class_name]
+        images, masks = _by_stem(image_dir), _by_stem(mask_dir)
+        if not images:
             raise FileNotFoundError(f"{image_dir} has no images ({', '.join(IMAGES)})")
+        if os.path.realpath(image_dir) == os.path.realpath(mask_dir):
+            raise ValueError(f"image_dir and mask_dir are both {image_dir}: images and masks must be in two folders")
         first = len(self.image_info)
-        for name in names:
-            stem = os.path.splitext(name)[0]
+        for stem, name in images.items():
             mask = next((masks[stem + suffix] for suffix in MASK_SUFFIXES if stem + suffix in masks), None)
             path = os.path.join(image_dir, name)
             if mask is None:
                 self._missing(f"{mask_dir} has no mask for {path}: it should be {stem}.png or {stem}_mask.png",
                               "images without a mask file", path, skip_missing)
                 continue
-            self.add_image(source, stem, path, mask_path=os.path.join(mask_dir, mask), ignore=tuple(ignore))
+            mask_path = os.path.join(mask_dir, mask)
+            _refuse_lossy(mask_path)
+            self.add_image(source, stem, path, mask_path=mask_path, ignore=tuple(ignore), class_id=class_id)
         self._tell(image_dir, first)
 
     def load_object_masks(self, folder, class_name, source="mask", image_ids=None, skip_missing=False):
@@ -79,10 +83,11 @@ class MaskPng(Dataset):
         Raises:
             FileNotFoundError: the folder, an image or its masks are missing.
         """
-        self.add_class(source, 1, class_name)
+        class_id = class_numbers(self, source, [class_name])[class_name]
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"{folder} is no folder; it should have a folder for each image")
-        ids = sorted(name for name in os.listdir(folder) if os.path.isdir(os.path.join(folder, name)))
+        ids = sorted(name for name in os.listdir(folder)
+                     if os.path.isdir(os.path.join(folder, name)) and not name.startswith("."))
         if image_ids is not None:
             unknown = sorted(set(image_ids) - set(ids))
             if unknown:
@@ -102,7 +107,7 @@ class MaskPng(Dataset):
                               images_dir, skip_missing)
                 continue
             self.add_image(source, image_id, os.path.join(images_dir, images[0]),
-                           mask_dir=masks_dir if annotated else None)
+                           mask_dir=masks_dir if annotated else None, class_id=class_id)
         if len(self.image_info) == first:
             raise FileNotFoundError(f"{folder} has no images as <id>/images/<id>.png")
         self._tell(folder, first)
@@ -126,7 +131,7 @@ class MaskPng(Dataset):
             masks = self._object_masks(info)
         else:  # added by a subclass
             return super().load_mask(image_id)
-        class_id = self.map_source_class_id(f"{info['source']}.1")
+        class_id = self.map_source_class_id(f"{info['source']}.{info['class_id']}")
         return masks, np.full(masks.shape[-1], class_id, np.int32)
 
     def image_reference(self, image_id):
@@ -147,6 +152,7 @@ class MaskPng(Dataset):
         masks = []
         for name in _images(info["mask_dir"]) if info["mask_dir"] else ():
             path = os.path.join(info["mask_dir"], name)
+            _refuse_lossy(path)
             mask = read_image(path)
             mask = mask if mask.ndim == 2 else mask[..., :1 if mask.shape[2] < 3 else 3].any(axis=-1)  # not alpha
             _check_size(mask, path, size, info["path"])
@@ -176,6 +182,23 @@ def _images(folder):
                   if os.path.splitext(name)[1].lower() in IMAGES and not name.startswith("."))
 
 
+def _by_stem(folder):
+    """{name without its ending: name} of the image files in a folder, sorted."""
+    found = {}
+    for name in _images(folder):
+        other = found.setdefault(os.path.splitext(name)[0], name)
+        if other != name:
+            raise ValueError(f"{folder} has {other} and {name}: images and masks belong together by their names "
+                             "without the ending, so that one of the two must go")
+    return found
+
+
+def _refuse_lossy(path):
+    if path.lower().endswith(LOSSY):
+        raise ValueError(f"{path} is JPEG, which changes the values of a mask: save masks as PNG, from the tool that "
+                         "made them")
+
+
 def _read_ids(path):
     """The values of a mask file, int [height, width]; of a palette's colours, their numbers."""
     from PIL import Image, UnidentifiedImageError
@@ -186,8 +209,9 @@ def _read_ids(path):
     except (UnidentifiedImageError, OSError):
         ids = None
     ids = read_image(path) if ids is None else ids
-    if ids.ndim == 3 and ids.shape[2] >= 3 and (ids[..., :3] == ids[..., :1]).all():
-        ids = ids[..., 0]  # grey that was saved as RGB
+    if ids.ndim == 3:
+        colours = ids[..., :1 if ids.shape[2] == 2 else 3]  # not alpha
+        ids = ids[..., 0] if (colours == colours[..., :1]).all() else ids  # grey that was saved as RGB
     if ids.ndim != 2 or ids.dtype.kind not in "biu":
         raise ValueError(f"{path} must have one whole number a pixel, the id of its object; it is "
                          f"{ids.dtype} of shape {ids.shape}")

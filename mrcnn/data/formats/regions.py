@@ -29,6 +29,27 @@ NO_PIXEL = "covering no pixel of the image"
 FEW_POINTS = "with fewer than three points"
 
 
+def class_numbers(dataset, source, names):
+    """Add classes that have names only, numbered on from those that the source has.
+
+    A name that the source has keeps its number, so that several files can be loaded into one dataset.
+
+    Args:
+        dataset: `Dataset`.
+        source: of the classes.
+        names: str, in the order to number them in, the first of a new source from 1.
+
+    Returns:
+        {name: class id in the source}.
+    """
+    numbers = {info["name"]: info["id"] for info in dataset.class_info if info["source"] == source}
+    for name in names:
+        if name not in numbers:
+            numbers[name] = max(numbers.values(), default=0) + 1
+            dataset.add_class(source, numbers[name], name)
+    return {name: numbers[name] for name in names}
+
+
 class Instance(NamedTuple):
     """One object of an image."""
 
@@ -73,6 +94,7 @@ class RegionDataset(Dataset):
     def __init__(self, class_map=None):
         super().__init__(class_map)
         self.left_out = LeftOut()
+        self._image_names = {}  # {(annotations, path): the name that they have for it}
 
     def load_image(self, image_id):
         """As `Dataset.load_image`.
@@ -127,27 +149,36 @@ class RegionDataset(Dataset):
     # === For the readers ===
 
     def _add_named_classes(self, source, found, classes):
-        """Add classes that have names only, and number them from 1.
+        """Add classes that have names only, see `class_numbers`.
 
         Args:
             source: of the classes.
             found: names in the annotations.
-            classes: names in the order to number them in; None: those found, sorted.
+            classes: names in the order to number them in, also as `prepare` cuts them, before the
+                first comma; None: those found, sorted.
 
         Returns:
-            {name: class id}.
+            {name: class id in the source}, of the names found that are among the classes.
         """
         if classes is not None and (isinstance(classes, str) or len(set(classes)) != len(classes)
                                     or not all(isinstance(name, str) for name in classes)):
             raise ValueError(f"classes must be a list of different names, got {classes!r}")
-        numbers = {name: number for number, name in enumerate(sorted(found) if classes is None else classes, 1)}
-        for name, number in numbers.items():
-            self.add_class(source, number, name)
-        return numbers
+        numbers = class_numbers(self, source, sorted(found) if classes is None else classes)
+        listed = {name: name if name in numbers else name.split(",")[0] for name in found}
+        return {name: numbers[asked] for name, asked in listed.items() if asked in numbers}
+
+    def _find_image(self, folders, name, annotations):
+        """As `find_image`; an error where the annotations have two names that both end at one image."""
+        path = find_image(folders, name)
+        other = self._image_names.setdefault((annotations, path), name)
+        if path is not None and other != name:
+            raise ValueError(f"{annotations} names {other!r} and {name!r}, of which there is only {path}: put the "
+                             "images into the folders that it names, or give the folder that has these")
+        return path
 
     def _image_path(self, folders, name, annotations, skip_missing):
         """The path of an image; None for a missing one that may be left out."""
-        path = find_image(folders, name)
+        path = self._find_image(folders, name, annotations)
         if path is None:
             if not skip_missing:
                 raise FileNotFoundError(

@@ -104,8 +104,10 @@ def _entries(data, path):
                          "COCO json")
     if not isinstance(data, dict):
         raise ValueError(f"{path} is not a VIA export: expected an object of images, got {type(data).__name__}")
-    entries = {}
-    for key, entry in data.get("_via_img_metadata", data).items():
+    images, entries = data.get("_via_img_metadata", data), {}
+    if not isinstance(images, dict):
+        raise ValueError(f"{path}: '_via_img_metadata' must be an object of images, not {type(images).__name__}")
+    for key, entry in images.items():
         if not isinstance(entry, dict) or not {"filename", "regions"} <= set(entry):
             raise ValueError(f"{path}: entry {key!r} is not a VIA image: it needs 'filename' and 'regions'")
         filename, regions = entry["filename"], entry["regions"]

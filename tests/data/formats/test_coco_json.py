@@ -124,6 +124,18 @@ def test_empty_images_on_request(tmp_path, data):
     assert load(tmp_path, data, keep_empty=False).num_images == 2
 
 
+def test_classes_that_the_file_lacks(tmp_path, data):
+    names = ["bird", "dog", "cat", "person"]
+    with pytest.raises(ValueError, match="class_ids has 'bird'"):
+        load(tmp_path, data, class_ids=names)
+    dataset = load(tmp_path, data, class_ids=names, allow_absent=True)
+    assert dataset.class_names == ["BG", *names] and dataset.load_mask(0)[1].tolist() == [2, 4]
+    assert dataset.source_class_ids["coco"] == [0, 1, 2, 3, 4]
+    for wrong in (["bird", "cat"], [5]):
+        with pytest.raises(ValueError, match=r"class_ids (is \['bird', 'cat'\]|has 5), which .*does not"):
+            load(tmp_path, data, class_ids=wrong, allow_absent=True)
+
+
 def test_classes_merged(tmp_path, data):
     dataset = load(tmp_path, data, class_map={"dog": "animal", 1: "animal", "toothbrush": "brush"})
     assert dataset.class_names == ["BG", "animal", "brush"]
@@ -187,6 +199,36 @@ def test_a_polygon_without_its_outer_list(tmp_path, data):
     np.testing.assert_array_equal(load(tmp_path, data).load_mask(1)[0][..., 0], drawn([SQUARE]))
 
 
+@pytest.mark.parametrize("section, key, kind", [
+    ("annotations", "image_id", str), ("annotations", "image_id", float), ("annotations", "category_id", str),
+    ("images", "id", str), ("categories", "id", str)])
+def test_ids_that_are_a_number_here_and_text_there(tmp_path, data, section, key, kind):
+    """VIA wrote "image_id": "0", PyLabel "category_id": "0": dbolya/yolact#156, pylabel-project/pylabel#46."""
+    whole = load(tmp_path / "whole", data)
+    for item in data[section]:
+        item[key] = kind(item[key])
+    dataset = load(tmp_path / "mixed", data)
+    assert not len(dataset.left_out) and sorted(dataset.class_names) == sorted(whole.class_names)
+    for image_id in whole.image_ids:
+        (masks, ids), (wanted, wanted_ids) = dataset.load_mask(image_id), whole.load_mask(image_id)
+        np.testing.assert_array_equal(masks, wanted)
+        assert [dataset.class_names[abs(one)] for one in ids] == [whole.class_names[abs(one)] for one in wanted_ids]
+
+
+def test_no_word_on_crowds_is_no_crowd(tmp_path, data):
+    data["annotations"][0]["iscrowd"] = None
+    del data["annotations"][1]["iscrowd"]
+    assert load(tmp_path, data).load_mask(0)[1].tolist() == [2, 1]
+
+
+def test_class_names_of_another_dataset_are_cut_at_the_comma(tmp_path, data):
+    data["categories"][2]["name"] = "dog, domestic dog"
+    names = load(tmp_path, data).class_names
+    assert names == ["BG", "person", "dog", "toothbrush"]
+    again = load(tmp_path / "again", data, class_ids=names[:0:-1])
+    assert again.class_names == ["BG", "toothbrush", "dog", "person"] and again.load_mask(0)[1].tolist() == [2, 3]
+
+
 def test_size_from_the_image_where_the_file_has_none(tmp_path, data):
     del data["images"][0]["height"], data["images"][1]["width"]
     assert [(info["height"], info["width"]) for info in load(tmp_path, data).image_info] == [(40, 60)] * 3
@@ -196,7 +238,7 @@ def test_crowd_of_another_size_is_everywhere(tmp_path, data, caplog):
     data["annotations"] = [annotation(1, 9, 1, rle_of(BLOB[:20]), iscrowd=1)]
     masks, class_ids = load(tmp_path, data).load_mask(1)
     assert masks.all() and class_ids.tolist() == [-1]
-    assert "all of the image is taken as the crowd" in caplog.text
+    assert "instances_train2017.json: b.png, annotation 1: a crowd's RLE has the size [20, 60]" in caplog.text
 
 
 # === What is left out ===
@@ -263,6 +305,8 @@ def change(place, value):
 
 @pytest.mark.parametrize("apply, message", [
     (change(["images"], {}), "'images' must be a list"),
+    (change(["images", 0, "height"], 10 ** 9), r"a.jpg has height and width \(1000000000, 60\); .*2 \*\* 32"),
+    (change(["images", 1, "id"], "25"), "'images' has the id 25 twice: 'b.png'"),
     (change(["images", 1, "id"], 25), "'images' has the id 25 twice: 'b.png' and 'empty.png'"),
     (change(["images", 0], {"id": 3}), "each of 'images' needs an 'id' and a 'file_name'"),
     (change(["images", 0, "height"], -4), "a.jpg has height and width"),
@@ -281,6 +325,8 @@ def change(place, value):
     (change(["annotations", 2, "segmentation"], rle_of(BLOB.T)), r"annotation 9: .*size \[60, 40\].*\[40, 60\]"),
     (change(["annotations", 2, "segmentation", "counts"], [5, 6]), "annotation 9: .*add up to 11"),
     (change(["annotations", 2, "segmentation", "counts"], [3000, -600]), "annotation 9: .*least -600"),
+    (change(["annotations", 2, "segmentation", "counts"], [2399.5, 0.5]), "annotation 9: .* must be whole numbers"),
+    (change(["annotations", 2, "segmentation", "counts"], [2 ** 60] * 16 + [2400]), "annotation 9: .*add up to 184"),
     (change(["annotations", 2, "segmentation"], {"counts": "x"}), "annotation 9: an RLE must have"),
 ])
 def test_annotations_that_make_no_sense(tmp_path, data, apply, message):
@@ -288,6 +334,25 @@ def test_annotations_that_make_no_sense(tmp_path, data, apply, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path, data)
     assert "instances_train2017.json" in str(caught.value)  # the file is always named
+
+
+def test_two_names_for_one_image(tmp_path, data):
+    """Their folders are not there, so that both would get the one image of this name."""
+    for item, name in zip(data["images"], ("cam1/0.png", "cam2\\0.png")):
+        item["file_name"] = name
+    with pytest.raises(ValueError, match=r"json names 'cam1/0.png' and 'cam2\\\\0.png', of which there is only .*0"):
+        load(tmp_path, data)
+
+
+def test_a_second_file_with_other_categories(tmp_path, data):
+    dataset = CocoJson()
+    dataset.load_coco_json(*save(tmp_path, data))
+    data["categories"][1]["name"] = "cat"
+    with pytest.raises(ValueError, match="category 1 is 'cat', but 'person' in what was loaded before as 'coco'"):
+        dataset.load_coco_json(*save(tmp_path, data, "val2017"))
+    dataset.load_coco_json(*save(tmp_path, data, "val2017"), source="other")
+    dataset.prepare()
+    assert dataset.load_mask(0)[1].tolist() == [2, 1] and dataset.load_mask(3)[1].tolist() == [5, 4]
 
 
 @pytest.mark.parametrize("text, message", [

@@ -112,6 +112,21 @@ def test_shapes_of_a_group_are_one_object(tmp_path):
     np.testing.assert_array_equal(masks[..., 3], box(0, 10, 3, 14))
 
 
+def test_a_group_may_be_a_float(tmp_path):
+    shapes = [shape("x", points, "rectangle", group_id=1.0) for points in ([[0, 0], [4, 3]], [[10, 0], [14, 3]])]
+    np.testing.assert_array_equal(one(tmp_path, *shapes)[0][..., 0], box(0, 0, 3, 4) | box(0, 10, 3, 14))
+
+
+def test_several_folders_in_one_dataset(tmp_path):
+    dataset = Labelme()
+    for folder, labels in (("1", ["cat", "dog"]), ("2", ["bird", "dog"])):
+        shapes = [shape(label, SQUARE) for label in labels]
+        dataset.load_labelme(save(tmp_path / folder, {"a.json": labelme(shapes)}))
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "cat", "dog", "bird"]
+    assert dataset.load_mask(0)[1].tolist() == [1, 2] and dataset.load_mask(1)[1].tolist() == [3, 2]
+
+
 def test_old_versions(tmp_path):
     """Version 3 had no shape_type, group_id, imageHeight and imageWidth at first."""
     contents = {"shapes": [{"label": "dog", "points": SQUARE, "line_color": None, "fill_color": None}],
@@ -151,10 +166,17 @@ def test_a_mask_written_as_polygons_comes_back(tmp_path_factory, seed, density):
     np.testing.assert_array_equal(masks.any(axis=-1), mask)
 
 
+def test_two_files_of_one_image(tmp_path):
+    files = {name: labelme([shape("x", SQUARE)]) for name in ("a.json", "a (copy).json")}
+    with pytest.raises(ValueError, match=r"a \(copy\).json and .*a.json are both of a.png: delete the older one"):
+        load(tmp_path, files)
+
+
 # === What is left out ===
 
 @pytest.mark.parametrize("bad, reason", [
     (shape("x", [[5, 5]], "point"), "type 'point', which has no area"),
+    (shape("", SQUARE), "shapes without a label: 1"),
     (shape("x", [[5, 5], [9, 9]], "line"), "type 'line', which has no area"),
     (shape("x", [[5, 5], [9, 9], [4, 3]], "linestrip"), "type 'linestrip', which has no area"),
     (shape("x", [[5, 5]], "cuboid"), "type 'cuboid', which is unknown here"),

@@ -64,8 +64,9 @@ def palette_image():
     (IDS.astype(np.uint16) * 300, (300, 900, 2100)),                    # more than 255 objects
     (IDS.astype(np.int32), (1, 3, 7)),
     (np.stack([IDS] * 3, axis=-1), (1, 3, 7)),                          # grey that an editor saved as RGB
+    (Image.merge("LA", [Image.fromarray(IDS), Image.fromarray(IDS // 7 * 255)]), (1, 3, 7)),
     (Image.fromarray(IDS > 0), (1,)),
-], ids=["palette", "16 bit", "32 bit", "rgb", "1 bit"])
+], ids=["palette", "16 bit", "32 bit", "rgb", "grey and alpha", "1 bit"])
 def test_kinds_of_files(tmp_path, mask, values):
     suffix = ".tif" if isinstance(mask, np.ndarray) and mask.dtype == np.int32 else ".png"
     dataset = load_ids(tmp_path, {"a": mask}, suffix, images="a.png")
@@ -96,6 +97,44 @@ def test_masks_that_do_not_fit(tmp_path, mask, message):
     dataset = load_ids(tmp_path, {"a": mask}, images="a.png")
     with pytest.raises(ValueError, match=message):
         dataset.load_mask(0)
+
+
+def test_two_files_that_differ_in_their_ending(tmp_path):
+    with pytest.raises(ValueError, match="PNGImages has a.jpg and a.png: images and masks belong together by"):
+        load_ids(tmp_path, {"a": IDS}, images="a.png a.jpg")
+    images, masks = id_folders(tmp_path / "masks", {"a": IDS}, images="a.png")
+    Image.fromarray(IDS).save(os.path.join(masks, "a_mask.bmp"))
+    with pytest.raises(ValueError, match="PedMasks has a_mask.bmp and a_mask.png"):
+        MaskPng().load_id_masks(images, masks, "person")
+
+
+def test_images_and_masks_in_one_folder(tmp_path):
+    """An image would be its own mask."""
+    images, _ = id_folders(tmp_path, {})
+    with pytest.raises(ValueError, match="image_dir and mask_dir are both .*PNGImages"):
+        MaskPng().load_id_masks(images, os.path.join(images, "..", "PNGImages"), "person")
+
+
+def test_masks_saved_with_loss(tmp_path):
+    with pytest.raises(ValueError, match="a_mask.jpg is JPEG, which changes the values of a mask"):
+        load_ids(tmp_path, {"a": IDS * 30}, "_mask.jpg", images="a.png")
+    folder = object_folders(tmp_path / "objects", {"x": []})
+    Image.fromarray(IDS * 30).save(os.path.join(folder, "x", "masks", "1.JPG"), "JPEG")
+    dataset = MaskPng()
+    dataset.load_object_masks(folder, "nucleus")
+    dataset.prepare()
+    with pytest.raises(ValueError, match="1.JPG is JPEG"):
+        dataset.load_mask(0)
+
+
+def test_several_classes_from_several_folders(tmp_path):
+    dataset = MaskPng()
+    for name in ("person", "dog", "person"):
+        dataset.load_id_masks(*id_folders(tmp_path / name, {"a": IDS}, images="a.png"), name)
+    dataset.load_object_masks(object_folders(tmp_path / "cells", {"x": [IDS]}), "cell")
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "person", "dog", "cell"]
+    assert [dataset.load_mask(image_id)[1][0] for image_id in dataset.image_ids] == [1, 2, 1, 3]
 
 
 def test_no_folders_of_ids(tmp_path):
@@ -157,6 +196,11 @@ def test_black_files_are_left_out_once(tmp_path):
 def test_a_test_set_has_no_masks(tmp_path):
     dataset = load_objects(tmp_path, {"x": None, "y": None})
     assert dataset.num_images == 2 and dataset.load_mask(0)[0].shape == (20, 30, 0)
+
+
+def test_hidden_folders_are_no_images(tmp_path):
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    assert load_objects(tmp_path, {"x": [IDS]}).num_images == 1
 
 
 def test_chosen_images(tmp_path):

@@ -111,12 +111,33 @@ def test_classes_are_numbered_alike(tmp_path):
     assert open_dataset(tmp_path / "via", classes=["cat", "dog"]).load_mask(0)[1].tolist() == [2]
     dataset = open_dataset(tmp_path / "coco", classes=["dog", "cat"])
     assert dataset.class_names == ["BG", "dog", "cat"] and dataset.load_mask(0)[1].tolist() == [1]
+    for name in ("coco", "via", "labelme"):  # a class without an object, as the validation data may have
+        dataset = open_dataset(tmp_path / name, classes=["bird", "dog"])
+        assert dataset.class_names == ["BG", "bird", "dog"] and dataset.load_mask(0)[1].tolist() == [2]
     # an image without an object of the classes is part of the data all the same
     assert open_dataset(tmp_path / "coco", classes=["cat"]).num_images == 1
     id_masks(tmp_path / "ids")
     assert open_dataset(tmp_path / "ids", classes=["person"]).class_names == ["BG", "person"]
     with pytest.raises(ValueError, match="masks have no classes"):
         open_dataset(tmp_path / "ids", classes=["person", "dog"])
+
+
+def test_files_of_the_current_folder(tmp_path, monkeypatch):
+    for make, name in ((labelme, "a.json"), (via, "via.json"), (coco, "c.json")):
+        make(tmp_path / name, *{labelme: (), via: (name,), coco: (name, "a.jpg")}[make])
+        monkeypatch.chdir(tmp_path / name)
+        assert open_dataset(name).load_image(0).shape == (30, 40, 3)
+
+
+def test_borders_of_pascal_voc_are_no_object(tmp_path):
+    id_masks(tmp_path, "JPEGImages", "SegmentationObject", "")
+    path = tmp_path / "SegmentationObject" / "a.png"
+    with Image.open(path) as mask:
+        bordered = np.array(mask)
+    bordered[2, 2:21] = 255
+    Image.fromarray(bordered).save(path)
+    assert open_dataset(tmp_path).load_mask(0)[0].sum(axis=(0, 1)).tolist() == [13 * 19]
+    assert open_dataset(tmp_path, ignore=()).load_mask(0)[0].sum(axis=(0, 1)).tolist() == [13 * 19, 19]
 
 
 def test_options_go_to_the_format(tmp_path):
@@ -142,6 +163,8 @@ def test_a_format_of_one_s_choice(tmp_path):
     ("", {"format": "yolo"}, ValueError, "format is 'yolo'; use 'auto' or one of coco"),
     ("other.json", {}, ValueError, "other.json is none of the annotation files known here"),
     ("other.json", {"subset": "val"}, ValueError, "subset is 'val', but .*other.json is a file"),
+    ("other.json", {"format": "id_masks"}, ValueError, "other.json is a file: the format id_masks is a folder"),
+    ("other.json", {"format": "object_masks"}, ValueError, "other.json is a file: the format object_masks is a folder"),
     ("broken.json", {}, ValueError, "broken.json is not JSON"),
     ("list.json", {}, ValueError, "list.json is none of"),
     ("empty.json", {}, ValueError, "empty.json is none of"),

@@ -65,6 +65,9 @@ def test_no_text_reads_beyond_its_end(text):
 
 @pytest.mark.parametrize("counts, message", [
     ([10, 3], "add up to 13"), ([70, -7], "least -7"), ("", "add up to 0"), ("zz", "no run lengths"),
+    ([62.5, 0.5], "must be whole numbers"), ([63.0, float("nan")], "must be whole numbers"),
+    (["63"], "must be whole numbers"), ([2 ** 70], "must be whole numbers"),
+    ([2 ** 60] * 16 + [63], "add up to 18446744073709551679"),  # 63 in 64 bits
     ("o", "no run lengths"), ("é", "no run lengths"), (None, "no run lengths"), (["a"], "no run lengths")])
 def test_counts_that_do_not_fill_the_size(counts, message):
     with pytest.raises(ValueError, match=message):

@@ -106,6 +106,24 @@ def test_classes_by_an_attribute(tmp_path, version, values):
     assert dataset.class_names == ["BG", "plate", "saucer", "cup"] and dataset.load_mask(0)[1].tolist() == [3, 1, 3]
 
 
+def test_several_files_in_one_dataset(tmp_path):
+    """Each has its own classes; a name has one number."""
+    dataset = Via()
+    for folder, names in (("1", ["cup", "plate"]), ("2", ["bowl", "plate"])):
+        dataset.load_via(save(tmp_path / folder, via("2", {"a.png": [region(POLYGON, type=name) for name in names]})))
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "cup", "plate", "bowl"]
+    assert dataset.load_mask(0)[1].tolist() == [1, 2] and dataset.load_mask(1)[1].tolist() == [3, 2]
+
+
+def test_class_names_of_another_dataset_are_cut_at_the_comma(tmp_path):
+    photos = {"a.png": [region(POLYGON, type=name) for name in ("door, double door", "cup", "doorway")]}
+    names = load(tmp_path, photos).class_names
+    assert names == ["BG", "cup", "door", "doorway"]
+    dataset = load(tmp_path, photos, classes=names[1:])
+    assert dataset.load_mask(0)[1].tolist() == [2, 1, 3] and not len(dataset.left_out)
+
+
 def test_numbers_for_classes(tmp_path):
     dataset = load(tmp_path, {"a.png": [region(POLYGON, class_id=2), region(POLYGON, class_id=1)]})
     assert dataset.class_names == ["BG", "1", "2"] and dataset.load_mask(0)[1].tolist() == [2, 1]
@@ -210,6 +228,13 @@ def test_missing_images(tmp_path):
 
 # === What is wrong ===
 
+def test_two_names_for_one_image(tmp_path):
+    with pytest.raises(ValueError, match="json names 'x/a.png' and 'y/a.png', of which there is only .*a.png"):
+        load(tmp_path, {"x/a.png": [region(POLYGON)], "y/a.png": [region(POLYGON)]}, files=["a.png"])
+    files = ["x/a.png", "y/a.png"]
+    assert load(tmp_path, {name: [region(POLYGON)] for name in files}, files=files).num_images == 2
+
+
 @pytest.mark.parametrize("contents, message", [
     ("{'a': 1}", "is not JSON"),
     ([1, 2], "is not a VIA export.*list"),
@@ -217,6 +242,8 @@ def test_missing_images(tmp_path):
     ({"project": {}, "config": {}, "file": {}, "metadata": {}, "view": {}}, "project of VIA 3"),
     ({"x": {"filename": "a.png", "regions": "none"}}, "'x' is not a VIA image"),
     ({"x": {"filename": None, "regions": []}}, "'x' is not a VIA image"),
+    ({"_via_img_metadata": None, "_via_settings": {}}, "'_via_img_metadata' must be an object of images"),
+    ({"_via_img_metadata": []}, "'_via_img_metadata' must be an object of images, not list"),
     ({"x1": {"filename": "a.png", "regions": []}, "x2": {"filename": "a.png", "regions": []}}, "a.png is there twice"),
 ])
 def test_other_files(tmp_path, contents, message):
