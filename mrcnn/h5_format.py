@@ -8,10 +8,11 @@ A whole-model file has the same below the group "model_weights". This file
 knows HDF5 and NumPy only; what belongs to which variable is in weights.py.
 """
 import os
-import uuid
 
 import h5py
 import numpy as np
+
+from mrcnn.files import whole_file
 
 # HDF5 keeps an object's attributes within 64 KiB; Keras splits longer lists the same way.
 ATTRIBUTE_LIMIT = 60000
@@ -67,20 +68,12 @@ def write_h5(path, layers):
         raise FileNotFoundError(f"cannot write {path}: the folder {folder} does not exist")
     if os.path.isdir(path):
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
-    # A leading dot keeps it out of the sight of whoever lists checkpoints.
-    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with h5py.File(temporary, "w") as file:
+        with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
             _write_layers(file, layers)
-        with open(temporary, "r+b") as written:  # Windows syncs no read-only file
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         raise OSError(f"could not write {path} (is the disk full, the folder writable?): "
                       f"{error}") from error
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def describe_h5(path):

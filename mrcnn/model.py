@@ -5,8 +5,7 @@ the module whose name says what it does. The names that matterport's ``model`` m
 had are importable from here.
 """
 
-import importlib.util
-import os
+import copy
 
 import keras
 import numpy as np
@@ -19,10 +18,11 @@ from mrcnn.data.meta import compose_image_meta, parse_image_meta  # noqa: F401
 from mrcnn.data.pipeline import data_generator  # noqa: F401
 from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
 from mrcnn.data.samples import load_image_gt  # noqa: F401
-from mrcnn.distribution import SGD, device_strategy, scope
+from mrcnn.distribution import device_strategy, scope
 from mrcnn.download import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
+from mrcnn.evaluation.detector import evaluate_network
 from mrcnn.graph_functions import *  # noqa: F401, F403
-from mrcnn.inference import batches_of_one_shape, mold, mold_inputs, results, unmold_detections
+from mrcnn.inference import detect, mold_inputs, results, unmold_detections
 from mrcnn.inspection import LayerView, ancestor
 from mrcnn.inspection import run as run_model
 from mrcnn.layers.detection import DetectionLayer  # noqa: F401
@@ -37,6 +37,7 @@ from mrcnn.network.heads import build_fpn_mask_graph, fpn_classifier_graph  # no
 from mrcnn.network.rpn import build_rpn_model, rpn_graph  # noqa: F401
 from mrcnn.ops.anchors import compute_backbone_shapes, pyramid_anchors  # noqa: F401
 from mrcnn.ops.boxes_np import norm_boxes
+from mrcnn.predictor import predict_function
 from mrcnn.run_folder import find_last_checkpoint, run_folder
 from mrcnn.weights import load_h5, save_h5
 
@@ -64,6 +65,7 @@ class MaskRCNN:
     Attributes:
         keras_model: the `keras.Model`; see `network.assemble`.
         epoch, log_dir, checkpoint_path: of the current run; see `run_folder`.
+        run: `training.checkpoint.Run` that `train` carries on, or None.
         anchors: float64 [anchors, 4] px, of the last `get_anchors`.
     """
 
@@ -75,8 +77,10 @@ class MaskRCNN:
         self.model_dir = model_dir
         self.anchors = None
         self._anchor_cache = {}
-        self._predict = None
+        self._predict = {}
         self._strategy = None
+        self._detector = None
+        self.run = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
 
@@ -99,8 +103,20 @@ class MaskRCNN:
         self.log_dir, self.checkpoint_path, self.epoch = run_folder(self.model_dir, name, model_path)
 
     def find_last(self):
-        """Path of the last checkpoint of the newest run; see `run_folder.find_last_checkpoint`."""
-        return find_last_checkpoint(self.model_dir, self.config.NAME or "mask_rcnn")
+        """Path of the last whole checkpoint of the newest run; see `run_folder.find_last_checkpoint`.
+
+        In mode "training" it is that of the last whole epoch, from which `train` goes on as if it had never stopped.
+        """
+        return find_last_checkpoint(self.model_dir, self.config.NAME or "mask_rcnn", self.mode == "training")
+
+    def resume(self):
+        """Load what `find_last` finds, so that `train` goes on from there; returns its path, or None for nothing."""
+        try:
+            path = self.find_last()
+        except FileNotFoundError:
+            return None
+        self.load_weights(path)
+        return path
 
     def load_weights(self, filepath, by_name=False, exclude=None):
         """Load a .h5 file in the original's layout.
@@ -142,7 +158,7 @@ class MaskRCNN:
         """
         model, earlier = self.keras_model, getattr(self.keras_model, "optimizer", None)
         with scope(self._strategy):
-            optimizer = SGD(learning_rate, momentum, global_clipnorm=self.config.GRADIENT_CLIP_NORM)
+            optimizer = training.make_optimizer(self.config, learning_rate, momentum)
             # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
             model.compile(optimizer, jit_compile=False)
             training.keep_slots(earlier, optimizer, model.trainable_variables)
@@ -155,20 +171,29 @@ class MaskRCNN:
                 print(f"{' ' * indent}{layer.name:20}   ({type(layer).__name__})")
 
     def train(self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=None,
-              custom_callbacks=None, no_augmentation_sources=None, *, workers=1, verbose="auto"):
-        """Train some layers up to an epoch.
+              custom_callbacks=None, no_augmentation_sources=None, *, workers=1, verbose="auto", evaluate_every=0,
+              monitor=None):
+        """Train some layers up to an epoch, or several stages one after the other.
+
+        After each epoch the run's folder has a checkpoint and a state file. With the weights of
+        that checkpoint loaded (`resume`, or ``load_weights(find_last())``), the same call goes on
+        as if it had never stopped.
 
         Args:
             train_dataset, val_dataset: prepared `Dataset`s; ``val_dataset`` None leaves validation out.
-            learning_rate: of SGD.
+            learning_rate: of the optimizer.
             epochs: the epoch to end with, counted over all calls, not the number of epochs of
-                this call; where it is reached already, nothing is trained.
-            layers: "heads", "3+", "4+", "5+", "all", or a regular expression of layer names.
+                this call; where it is reached already, nothing is trained. None with a list of stages.
+            layers: "heads", "3+", "4+", "5+", "all", a regular expression of layer names; or a list of
+                `training.Stage` or (layers, epochs, learning rate), such as [("heads", 20), ("all", 40, 1e-4)].
             augmentation: imgaug augmenter or a callable (image, masks) -> (image, masks).
             custom_callbacks: Keras callbacks.
             no_augmentation_sources: sources of images to leave as they are.
             workers: threads that prepare batches.
             verbose: of ``fit``.
+            evaluate_every: epochs between two measurements of COCO AP on ``val_dataset``, also after the last one,
+                logged as val_segm_AP and so on (`training.evaluation`), with pictures; 0: none.
+            monitor: logged metric by which mask_rcnn_<name>_best.h5 is kept; None: val_segm_AP where it is measured.
 
         Returns:
             keras.callbacks.History, with the losses weighted by LOSS_WEIGHTS.
@@ -176,47 +201,24 @@ class MaskRCNN:
         Raises:
             ValueError: the model is not a training model, a data set has no images, or its classes
                 or images do not fit the config.
-            FloatingPointError: a loss is NaN or infinite; the message names the images.
+            FloatingPointError: a loss is NaN or infinite; the message names the images and their boxes.
+            OSError: the run's folder cannot be written to.
         """
-        if self.mode != "training":
-            raise ValueError(f"the model was made in mode {self.mode!r}; train needs mode='training'")
-        if not self.config.NAME:
-            raise ValueError("NAME is None: give the config a NAME, after which the run's folder is called")
-        if epochs <= self.epoch:
-            # a script of several stages that goes on from a checkpoint passes its first stages like this
-            print(f"Nothing to train: epochs={epochs} is the epoch to end with, and {self.epoch} are trained already")
-            history = keras.callbacks.History()
-            history.on_train_begin()
-            return history
-        config, model = self.config, self.keras_model
-        data = training.training_data(
-            model, train_dataset, config, config.STEPS_PER_EPOCH, epoch=self.epoch, workers=workers,
-            augmentation=augmentation, no_augmentation_sources=no_augmentation_sources)
-        validation = None
-        if val_dataset is not None:
-            validation = training.training_data(model, val_dataset, config, config.VALIDATION_STEPS, repeat=True,
-                                                workers=workers)
+        return training.train(
+            self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=augmentation,
+            custom_callbacks=custom_callbacks, no_augmentation_sources=no_augmentation_sources, workers=workers,
+            verbose=verbose, evaluate_every=evaluate_every, monitor=monitor)
 
-        os.makedirs(self.log_dir, exist_ok=True)
-        print(f"Training {layers} to epoch {epochs}, from epoch {self.epoch}, learning rate {learning_rate}: "
-              f"{self.checkpoint_path}")
-        self.set_trainable(training.STAGES.get(layers, layers), verbose=0)
-        self.compile(learning_rate, config.LEARNING_MOMENTUM)
-        callbacks = [
-            training.CountEpochs(data),
-            training.StopOnBadLoss(data),
-            training.TellWhatIsLeftOut(data),
-            training.WeightsCheckpoint(self.checkpoint_path),
-            keras.callbacks.CSVLogger(os.path.join(self.log_dir, "losses.csv"), append=True),
-            *([keras.callbacks.TensorBoard(self.log_dir, write_graph=False)] if _has("tensorboard") else ()),
-            *(custom_callbacks or ()),
-        ]
-        with training.own_errors(data, validation):
-            # the data set shuffles its images; Keras would shuffle the batches once more, without the seed
-            history = model.fit(data, initial_epoch=self.epoch, epochs=epochs, validation_data=validation,
-                                callbacks=callbacks, verbose=verbose, shuffle=False)
-        self.epoch += len(history.epoch)  # fewer than asked for where a callback stopped early
-        return history
+    def detector(self):
+        """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training"."""
+        if self._detector is None:
+            self._detector = twin = copy.copy(self)
+            twin.mode, twin.config, twin._predict, twin._anchor_cache = "inference", copy.copy(self.config), {}, {}
+            twin.config.GPU_COUNT, twin.config.BATCH_SIZE = 1, self.config.IMAGES_PER_GPU
+            if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
+                twin.config.IMAGE_RESIZE_MODE = "pad64"
+            twin.keras_model = inference_model(twin.config, self.keras_model)
+        return self._detector
 
     # === Detection ===
 
@@ -228,41 +230,28 @@ class MaskRCNN:
         """See `inference.unmold_detections`."""
         return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
 
-    def detect(self, images, verbose=0):
+    def detect(self, images, verbose=0, *, classes=None, min_confidence=None):
         """Find the objects in images.
 
         Args:
             images: any number of arrays [h, w] or [h, w, c], of any sizes and number types;
                 see `data.images.as_uint8_range`. They are run BATCH_SIZE at a time.
             verbose: 1 prints the shapes of what goes in.
+            classes: class id, or name by Config.CLASS_NAMES, or a list of them; None for all. They are chosen
+                among the DETECTION_MAX_INSTANCES best objects of all classes.
+            min_confidence: least score, in place of DETECTION_MIN_CONFIDENCE; each value below that one makes
+                the network be traced anew, once.
 
         Returns:
-            A dict per image, in order: rois int32 [n, 4] (y1, x1, y2, x2) px, class_ids int32
-            [n], scores float32 [n], masks bool [h, w, n] (float64 where n is 0, as the original has it).
+            A `results.Result` per image, in order, which is a dict: rois int32 [n, 4] (y1, x1, y2, x2) px,
+            class_ids int32 [n], scores float32 [n], masks bool [h, w, n] (float64 where n is 0, as the
+            original has it).
+
+        Raises:
+            ValueError: an unknown class, or what is no image, by its place in the list.
         """
         self._needs_inference_mode("detect")
-        if isinstance(images, np.ndarray) and images.ndim < 4:
-            raise ValueError(f"detect takes a list of images, got one array of shape {images.shape}: "
-                             "write detect([image])")
-        if verbose:
-            log(f"Processing {len(images)} images")
-        found = [None] * len(images)
-        # molded one batch at a time, so that memory does not grow with the number of images
-        for start in range(0, len(images), self.config.BATCH_SIZE):
-            group = images[start:start + self.config.BATCH_SIZE]
-            molded, metas, windows = zip(*(mold(image, self.config) for image in group))
-            for indices in batches_of_one_shape(molded, self.config.BATCH_SIZE):
-                batch = np.stack([molded[index] for index in indices]).astype(np.float32)
-                batch_metas = np.stack([metas[index] for index in indices])
-                if verbose:
-                    log("molded_images", batch)
-                    log("image_metas", batch_metas)
-                detections, masks = self.predict(batch, batch_metas)
-                for index, result in zip(indices, results(
-                        detections, masks, [np.shape(group[index]) for index in indices], batch.shape[1:],
-                        [windows[index] for index in indices])):
-                    found[start + index] = result
-        return found
+        return detect(self.predict, images, self.config, classes, min_confidence, log if verbose else None)
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """`detect` on images that are molded already (resized, padded, mean subtracted).
@@ -282,30 +271,22 @@ class MaskRCNN:
         detections, masks = self.predict(molded_images, image_metas)
         shape = molded_images.shape[1:]
         return results(detections, masks, [shape] * len(molded_images), shape,
-                       [(0, 0, *shape[:2])] * len(molded_images))
+                       [(0, 0, *shape[:2])] * len(molded_images), self.config.CLASS_NAMES)
 
-    def predict(self, molded_images, image_metas):
+    def predict(self, molded_images, image_metas, min_confidence=None):
         """Run the network on a batch.
 
         Args:
             molded_images: float32 [b, h, w, c].
             image_metas: [b, 12 + classes].
+            min_confidence: least score, in place of the DETECTION_MIN_CONFIDENCE that the model was built with.
 
         Returns:
             detections float32 [b, n, 6] normalised, masks float32 [b, n, mask h, mask w, classes].
         """
-        if self._predict is None:
-            model = self.keras_model
-            # one trace for every batch size and image size
-            signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in model.inputs]
-
-            @tf.function(input_signature=signature, autograph=False)
-            def predict(*inputs):
-                outputs = model(list(inputs), training=False)
-                return outputs[0], outputs[3]
-
-            self._predict = predict
-        return [output.numpy() for output in self._predict(
+        if min_confidence not in self._predict:
+            self._predict[min_confidence] = predict_function(self.keras_model, min_confidence)
+        return [output.numpy() for output in self._predict[min_confidence](
             tf.constant(molded_images, tf.float32), tf.constant(image_metas, tf.float32),
             tf.constant(self._batch_anchors(molded_images)))]
 
@@ -319,6 +300,37 @@ class MaskRCNN:
             self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
         self.anchors, normalized = self._anchor_cache[key]
         return normalized
+
+    # === Evaluation ===
+
+    def evaluate(self, dataset, image_ids=None, *, report=None, min_confidence=None, min_score=None, iou=0.5, worst=8,
+                 batch_size=None, workers=1, verbose=1):
+        """Measure the detections on a dataset: COCO AP, precision, recall, F1, confusions; see `evaluation.evaluate`.
+
+        Args:
+            dataset: a prepared `Dataset` of the network's classes.
+            image_ids: list of ids; None: all.
+            report: folder for a report: an HTML page, pictures and json.
+            min_confidence: least score of the detections that AP counts. DETECTION_MIN_CONFIDENCE is made for
+                use, and AP wants low scores as well: None takes 0.05, or that field where it is lower.
+            min_score: least score for precision, recall, F1 and confusions; None: what `detect` returns, which
+                is DETECTION_MIN_CONFIDENCE, or 0.5 where that is not above ``min_confidence``.
+            iou: least IoU of a match for the same, of masks.
+            worst: number of worst images to name and show.
+            batch_size: images per run of the network; None: BATCH_SIZE.
+            workers: threads that load the next images meanwhile.
+            verbose: 1 shows progress and prints the result, 0 is silent.
+
+        Returns:
+            `evaluation.Evaluation`, a mapping: ``model.evaluate(dataset)["segm_AP50"]``.
+
+        Raises:
+            ValueError: no images, or what does not fit the network.
+        """
+        self._needs_inference_mode("evaluate")
+        return evaluate_network(
+            self.predict, self.config, dataset, image_ids, report=report, min_confidence=min_confidence,
+            min_score=min_score, iou=iou, worst=worst, batch_size=batch_size, workers=workers, verbose=verbose)
 
     # === Inspection ===
 
@@ -363,7 +375,3 @@ class MaskRCNN:
     def _needs_inference_mode(self, method):
         if self.mode != "inference":
             raise ValueError(f"the model was made in mode {self.mode!r}; {method} needs mode='inference'")
-
-
-def _has(package):
-    return importlib.util.find_spec(package) is not None

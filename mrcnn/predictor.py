@@ -1,8 +1,12 @@
 """The inference model as one TensorFlow function."""
 
 import contextlib
+import threading
 
 import tensorflow as tf
+
+# Held while a function is traced, which may happen in several threads.
+_TRACING = threading.RLock()
 
 
 def predict_function(keras_model, min_confidence=None):
@@ -31,10 +35,11 @@ def predict_function(keras_model, min_confidence=None):
 @contextlib.contextmanager
 def _confidence(layer, min_confidence):
     """Another least score of the detection layer, for what is traced meanwhile."""
-    before = dict(layer.settings)
-    if min_confidence is not None:
-        layer.settings["DETECTION_MIN_CONFIDENCE"] = min_confidence
-    try:
-        yield
-    finally:
-        layer.settings.update(before)
+    with _TRACING:
+        before = dict(layer.settings)
+        if min_confidence is not None:
+            layer.settings["DETECTION_MIN_CONFIDENCE"] = min_confidence
+        try:
+            yield
+        finally:
+            layer.settings.update(before)

@@ -228,7 +228,8 @@ class Result(dict):
         content = {"version": _LABELME_VERSION, "flags": {}, "shapes": shapes, "imagePath": os.fspath(image_path),
                    "imageData": None, "imageHeight": int(height), "imageWidth": int(width)}
         if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
+            # a file name that is no text comes out as JSON's \udcff
+            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
                 json.dump(content, file, ensure_ascii=False, indent=2)
         return content
 
@@ -262,6 +263,10 @@ class Result(dict):
         image = self.image if image is None else image
         if image is None:
             raise ValueError("the result has no image: give the one it was found in, as image=...")
+        own, given = self["masks"].shape[:2], np.shape(image)[:2]
+        if own != given:
+            raise ValueError(f"the result is of an image of {own[1]} x {own[0]} px (width x height), the image given "
+                             f"has {' x '.join(map(str, reversed(given)))} px")
         return image
 
 

@@ -70,7 +70,7 @@ def test_one_trace_for_all_batch_and_image_sizes(tmp_path):
     pictures = [image(64, 64), image(100, 64, 1), image(64, 10, 2), image(129, 64, 3)]
     together = model.detect(pictures)
     close(together, [model.detect([picture])[0] for picture in pictures])
-    assert model._predict.experimental_get_tracing_count() == 1
+    assert model._predict[None].experimental_get_tracing_count() == 1
     assert [result["masks"].shape[:2] for result in together] == [(64, 64), (100, 64), (64, 10), (129, 64)]
     assert any(len(result["rois"]) for result in together)
     # the same network and pixels, not resized

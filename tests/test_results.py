@@ -163,8 +163,9 @@ def test_an_image_in_place_of_the_own_one():
                    lambda result: result.plot()):
         with pytest.raises(ValueError, match="no image.*image="):
             method(make(None))
-    with pytest.raises(ValueError, match="40x48.*41x48"):
-        make(None).draw(image(41, 48))
+    for method in (Result.draw, Result.crop, Result.plot):
+        with pytest.raises(ValueError, match="of an image of 48 x 40 px .*, the image given has 48 x 41 px"):
+            method(make(None), image=image(41, 48))
 
 
 def test_crops():

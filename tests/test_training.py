@@ -2,6 +2,7 @@
 
 import csv
 import os
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -194,6 +195,10 @@ def test_nan_stops_and_names_the_images(tmp_path, eagerly):
     assert "mrcnn_class_loss" in message and "step 1" in message and str(names) in message
     checkpoints = [name for name in os.listdir(model.log_dir) if name.endswith(".h5")]
     assert checkpoints == ["mask_rcnn_tiny_0001.h5"]
+    assert f"The last good checkpoint is {os.path.join(model.log_dir, checkpoints[0])}" in message
+    for sample in training_data(model.keras_model, data, config, 2).batches.samples(2):
+        for class_id, box in zip(sample.class_ids, sample.boxes):
+            assert f"{data.class_names[class_id]} {tuple(map(int, box))}" in message
     kept = read_h5(os.path.join(model.log_dir, checkpoints[0]))
     assert all(np.isfinite(value).all() for layer in kept.values() for _, value in layer)
     assert "rpn_class_loss" not in message.split("step")[0]  # that one is fine
@@ -206,8 +211,26 @@ def test_every_bad_loss_stops(value):
     callback = StopOnBadLoss(data)
     callback.on_epoch_begin(1)
     callback.on_train_batch_end(0, {"loss": 1.0, "mrcnn_bbox_loss": 2.0})
-    with pytest.raises(FloatingPointError, match=r"'mrcnn_bbox_loss'.*step 3 .*\['picture5'\]"):
+    with pytest.raises(FloatingPointError, match=r"'mrcnn_bbox_loss'.*step 3 .*\['picture5'\]") as caught:
         callback.on_train_batch_end(2, {"loss": 1.0, "mrcnn_bbox_loss": value})
+    assert "'picture5' with (y1, x1, y2, x2) px of the resized image: blue (1, 2, 30, 40)" in str(caught.value)
+    assert "There is no checkpoint yet" in str(caught.value)
+
+
+def test_weights_that_the_last_step_spoiled_are_not_kept(tmp_path, eagerly):
+    """The loss of that step was computed before, and is fine."""
+    class Spoil(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1 and self.model.optimizer.iterations > 2:
+                kernel = self.model.get_layer("conv1").kernel
+                kernel.assign(kernel * np.inf)
+
+    # before the first of its own callbacks sees the end of the epoch
+    model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=2), str(tmp_path))
+    with pytest.raises(FloatingPointError, match=r"last step of epoch 2, on the images \['picture\d', 'picture\d'\], "
+                                                 r"left NaN or infinite values in \['conv1/kernel'\].*_0001\.h5"):
+        model.train(Rectangles(4), None, 0.01, 3, "all", custom_callbacks=[Spoil()], verbose=0)
+    assert model.epoch == 1 and model.find_last().endswith("mask_rcnn_tiny_0001.h5")
 
 
 class _Batches:
@@ -218,6 +241,9 @@ class _Batches:
 
     def image_ids(self, index):
         return [index]
+
+    def samples(self, index):
+        return [SimpleNamespace(image_id=index, class_ids=np.array([2]), boxes=np.array([[1, 2, 30, 40]]))]
 
     def batch(self, index):
         return [np.full((1, 2), index, np.float64), np.full(1, index % 2)]

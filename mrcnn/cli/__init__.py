@@ -40,6 +40,8 @@ def main(argv=None):
     0: all went well; 1: an error, which is told in a line, or a check that found errors;
     2: wrong arguments; 130: ended by Ctrl-C.
     """
+    if hasattr(sys.stdout, "reconfigure"):  # names that the terminal or the file's encoding has not are no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build
     try:

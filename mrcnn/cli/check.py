@@ -4,18 +4,18 @@ Tells the images, objects, classes, sizes and areas, then opens every image and 
 lists what is wrong. The exit code is 1 if there are errors, so that a script can stop.
 """
 
-from mrcnn.cli.options import add_dataset, epilog, open_data
+from mrcnn.cli.options import add_dataset, open_data, positive
 
 
 def add_arguments(parser):
     """The command line of ``check``."""
     add_dataset(parser)
-    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images only")
-    epilog(parser, """examples:
+    parser.add_argument("--limit", type=positive, metavar="N", help="look at the first N images only")
+    parser.epilog = """examples:
   python -m mrcnn check photos/via_region_data.json
   python -m mrcnn check coco --subset val
   python -m mrcnn check PennFudanPed --limit 20
-""")
+"""
 
 
 def run(args):

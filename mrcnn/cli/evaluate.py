@@ -4,21 +4,22 @@ Prints COCO AP and AR of boxes and masks, AP, precision, recall and F1 of each c
 an HTML page with curves, confusions and the worst images.
 """
 
-from mrcnn.cli.options import add_dataset, add_model, epilog, inference_model, open_data
+from mrcnn.cli.options import add_dataset, add_model, inference_model, open_data, positive
 
 
 def add_arguments(parser):
     """The command line of ``evaluate``."""
     add_dataset(parser)
     add_model(parser, "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file")
-    parser.add_argument("--limit", type=int, metavar="N", help="measure on the first N images only")
+    parser.add_argument("--limit", type=positive, metavar="N", help="measure on the first N images only")
     parser.add_argument("--report", metavar="FOLDER", help="write a report: report.html, pictures and json")
     parser.add_argument("--min-score", type=float, metavar="P", help="least score for precision, recall and confusions")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that load images (default: 1)")
-    epilog(parser, """examples:
+    parser.add_argument("--workers", type=positive, default=1, metavar="N",
+                        help="threads that load images (default: 1)")
+    parser.epilog = """examples:
   python -m mrcnn evaluate photos --subset val --weights last --name photos --report report
   python -m mrcnn evaluate coco --subset val --weights coco --limit 500
-""")
+"""
 
 
 def run(args):

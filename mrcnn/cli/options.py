@@ -9,6 +9,13 @@ from mrcnn.config_file import config_beside, parse_settings, read_config
 WORDS = ("coco", "imagenet", "last", "none")
 
 
+def positive(text):
+    """An int of at least 1, of an argument that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
 # === Data ===
 
 def add_dataset(parser):
@@ -40,11 +47,15 @@ def add_model(parser, weights_help):
     parser.add_argument("--config", metavar="FILE", help="config.json to take the settings from (default: the one "
                         "beside the weights, where there is one)")
     parser.add_argument("--logs", default="logs", metavar="FOLDER", help="folder of training runs (default: logs)")
-    parser.add_argument("--name", help="NAME of the run, by which 'last' finds it")
-    parser.add_argument("--size", type=int, metavar="PX", help="longest side that images are scaled and padded to, a "
-                        "multiple of 64: IMAGE_MAX_DIM, and IMAGE_MIN_DIM where that is larger")
-    parser.add_argument("--batch", type=int, metavar="N", help="images at a time: IMAGES_PER_GPU")
-    parser.add_argument("--backbone", metavar="NAME", help="resnet50, resnet101 or a class of keras.applications")
+    parser.add_argument("--name", help="NAME of the run, by which 'last' finds it (train: by default that of the "
+                        "data's folder)")
+    parser.add_argument("--size", type=positive, metavar="PX",
+                        help="longest side that images are scaled and padded to, a multiple of 64: IMAGE_MAX_DIM, and "
+                             "IMAGE_MIN_DIM where that is larger (default: of the settings, else 1024)")
+    parser.add_argument("--batch", type=positive, metavar="N",
+                        help="images at a time: IMAGES_PER_GPU (default: 1; train: of the settings, else 2)")
+    parser.add_argument("--backbone", metavar="NAME", help="resnet50, resnet101 or a class of keras.applications "
+                        "(default: that of the settings or the weights, else resnet101)")
     parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="FIELD=VALUE",
                         help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
                              "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config.py explains each")
@@ -165,9 +176,3 @@ def inference_model(args, **settings):
     model = MaskRCNN("inference", config, args.logs)
     model.load_weights(path)  # every layer must be in the file
     return model
-
-
-def epilog(parser, text):
-    """Examples below the help of a command."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = text

@@ -4,7 +4,7 @@ Class names, backbone and sizes come from config.json beside the weights. A file
 is counted and told. Ctrl-C ends the work in order: what was done is written.
 """
 
-from mrcnn.cli.options import add_model, epilog, inference_model
+from mrcnn.cli.options import add_model, inference_model, positive
 from mrcnn.prediction import SAVE, find_sources, predict
 from mrcnn.prediction.writers import Videos
 
@@ -21,17 +21,17 @@ def add_arguments(parser):
     parser.add_argument("--recursive", action="store_true", help="look into the folders of folders")
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="names or ids of the classes to keep")
     parser.add_argument("--min-confidence", type=float, metavar="P", help="least score, DETECTION_MIN_CONFIDENCE")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos take every N-th frame")
-    parser.add_argument("--limit", type=int, metavar="N", help="end after N images")
+    parser.add_argument("--every", type=positive, default=1, metavar="N", help="of videos take every N-th frame")
+    parser.add_argument("--limit", type=positive, metavar="N", help="end after N images")
     parser.add_argument("--polygons", action="store_true", help="polygons in place of run lengths in the COCO json")
     parser.add_argument("--video-type", default=".mp4", choices=tuple(Videos.codecs), help="(default: .mp4)")
     parser.add_argument("--show", action="store_true", help="show the pictures in a window; q ends")
-    epilog(parser, """examples:
+    parser.epilog = """examples:
   python -m mrcnn predict photo.jpg --weights coco --output found
   python -m mrcnn predict holiday --recursive --weights coco --classes dog cat --min-confidence 0.9 --output found
   python -m mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found --save video coco
   python -m mrcnn predict 0 --show --weights coco --output found
-""")
+"""
 
 
 def run(args):
@@ -39,7 +39,7 @@ def run(args):
     sources, _ = find_sources(args.sources, args.recursive, args.output)  # a wrong path should show at once
     settings = {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
     model = inference_model(args, **settings)
-    classes = args.classes and [int(choice) if choice.isdecimal() else choice for choice in args.classes]
+    classes = args.classes and class_choices(args.classes, model.config.CLASS_NAMES)
     summary = predict(
         model, args.sources, args.output, save=args.save, recursive=args.recursive, every=args.every, limit=args.limit,
         classes=classes, polygons=args.polygons, video_type=args.video_type, show=args.show)
@@ -47,3 +47,8 @@ def run(args):
     if summary.interrupted and not all(source.kind == "camera" for source in sources):
         return 130
     return 0 if summary.images else 1
+
+
+def class_choices(texts, class_names):
+    """Names, or ids as int; a number that is a name is the name: the class "7" of digits has the id 8."""
+    return [int(text) if text.isdecimal() and text not in (class_names or ()) else text for text in texts]

@@ -15,9 +15,8 @@ import re
 import numpy as np
 
 from mrcnn.cli.options import (
-    add_dataset, add_model, epilog, fields_of_weights, make_config, open_data, settings_of, told_by_weights,
+    add_dataset, add_model, fields_of_weights, make_config, open_data, positive, settings_of, told_by_weights,
     weights_path)
-from mrcnn.config_file import save_config
 from mrcnn.results import resolve_classes
 
 # Most validation batches of an epoch, if the user sets none.
@@ -35,8 +34,8 @@ def add_arguments(parser):
     parser.add_argument("--val-subset", metavar="NAME", help="part of the data to validate on")
     parser.add_argument("--val-share", type=float, metavar="P",
                         help="share of the images to validate on, drawn by lot, such as 0.1")
-    parser.add_argument("--epochs", type=int, default=30, metavar="N", help="epoch to end with (default: 30)")
-    parser.add_argument("--steps", type=int, metavar="N", help="batches of an epoch (default: each image once)")
+    parser.add_argument("--epochs", type=positive, default=30, metavar="N", help="epoch to end with (default: 30)")
+    parser.add_argument("--steps", type=positive, metavar="N", help="batches of an epoch (default: each image once)")
     parser.add_argument("--layers", default="heads",
                         help="heads, 3+, 4+, 5+, all or a regular expression of layer names (default: heads)")
     parser.add_argument("--stages", nargs="+", type=stage, metavar="LAYERS:EPOCHS[:RATE]",
@@ -49,13 +48,13 @@ def add_arguments(parser):
     parser.add_argument("--seed", type=int, metavar="N", help="SEED: makes two runs alike")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images (default: 1)")
     parser.add_argument("--verbose", type=int, choices=(0, 1, 2), help="progress: 0 none, 1 a bar, 2 a line an epoch")
-    epilog(parser, """examples:
+    parser.epilog = """examples:
   python -m mrcnn train photos --weights coco --epochs 20
   python -m mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 --size 512 --layers all --flip
   python -m mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 --epochs 40
   python -m mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 --evaluate-every 5
   python -m mrcnn train photos --weights coco --set RPN_ANCHOR_SCALES=8,16,32,64,128 TRAIN_ROIS_PER_IMAGE=100
-""")
+"""
 
 
 def run(args):
@@ -73,8 +72,6 @@ def run(args):
 
     model = MaskRCNN("training", config, args.logs)
     load_start(model, args.weights, path)
-    os.makedirs(model.log_dir, exist_ok=True)
-    print(f"Settings: {save_config(model.log_dir, config)}")
     layers, epochs = (args.stages, None) if args.stages else (args.layers, args.epochs)
     model.train(train_set, val_set, config.LEARNING_RATE, epochs, layers, augmentation=flip if args.flip else None,
                 workers=args.workers, evaluate_every=args.evaluate_every,

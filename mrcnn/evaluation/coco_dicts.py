@@ -32,11 +32,14 @@ def coco_index(images, annotations, categories):
 # === Ground truth ===
 
 def known_image_ids(dataset, image_ids):
-    """Checked list of image ids, all of the dataset's when None."""
+    """Checked list of image ids, each once: all of the dataset's when None."""
     known = {int(i) for i in dataset.image_ids}
     if not known:
         raise ValueError("the dataset has no images; were they added, and prepare() called?")
-    image_ids = sorted(known) if image_ids is None else [int(i) for i in image_ids]
+    # once: np.random.choice, by custom, draws some of them twice, and their objects would count double
+    image_ids = sorted(known) if image_ids is None else list(dict.fromkeys(int(i) for i in image_ids))
+    if not image_ids:
+        raise ValueError("image_ids is empty: give at least one, or None for all images of the dataset")
     unknown = [i for i in image_ids if i not in known]
     if unknown:
         raise ValueError(f"image_ids {unknown[:5]} are not in the dataset, whose ids are "

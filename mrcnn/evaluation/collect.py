@@ -96,7 +96,8 @@ def collect(dataset, detect, image_ids=None, batch_size=1, workers=1, progress=T
     with ThreadPoolExecutor(workers) as pool:
         loaded = _ahead(pool, partial(_load, dataset), image_ids, workers + batch_size)
         batch, kept = [], None
-        for number, (image, scene, empty, problem) in enumerate(track(loaded, "Detecting", progress, len(image_ids)), 1):
+        loaded = track(loaded, "Detecting", progress, len(image_ids))
+        for number, (image, scene, empty, problem) in enumerate(loaded, 1):
             if problem is None:
                 found.empty += empty
                 found.scenes.append(scene)

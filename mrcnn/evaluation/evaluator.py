@@ -1,5 +1,6 @@
 """Measure a detector on a dataset: everything that an ``Evaluation`` tells."""
 
+import os
 import time
 
 import numpy as np
@@ -45,10 +46,13 @@ def evaluate(dataset, detect, image_ids=None, *, batch_size=1, min_score=0.5, io
 
     Raises:
         ValueError: a min_score or an iou outside 0..1, or what ``collect`` refuses.
+        OSError: the folder of the report cannot be made.
     """
     for name, value in (("min_score", min_score), ("iou", iou)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is {value}; it must lie in 0..1")
+    if report is not None:  # now, not after hours, shows whether it can be made
+        os.makedirs(report, exist_ok=True)
     start = time.perf_counter()
     found = collect(dataset, detect, image_ids, batch_size, workers, progress=bool(verbose))
     ground_truth, detections = coco_index(**found.objects()), found.detections

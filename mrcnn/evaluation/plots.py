@@ -22,8 +22,8 @@ def _png(figure):
 
 def _curve_axes(ax, title, size=10):
     ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.02)
-    ax.set_title(title, fontsize=size)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_title(title, fontsize=size, parse_math=False)  # "$" in the name of a class is no formula
     ax.grid(alpha=0.3)
     ax.tick_params(labelsize=size - 2)
 
@@ -114,8 +114,8 @@ def confusion_picture(confusion, names):
     ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if count <= _NAMED:
         size = float(np.clip(260 / (count + 6), 5, 11))
-        ax.set_xticks(range(count + 1), [*labels, "background"], rotation=90, fontsize=size)
-        ax.set_yticks(range(count + 1), [*labels, "background"], fontsize=size)
+        ax.set_xticks(range(count + 1), [*labels, "background"], rotation=90, fontsize=size, parse_math=False)
+        ax.set_yticks(range(count + 1), [*labels, "background"], fontsize=size, parse_math=False)
     if count <= _COUNTED:
         for (row, column), number in np.ndenumerate(counts):
             if row == column == count:

@@ -124,21 +124,23 @@ def _worst(evaluation, found, dataset):
     if not evaluation.worst:
         yield "<p>No image with a mistake.</p>"
         return
-    yield ('<p>Left the objects: <span class="green">found</span>, <span class="orange">taken for another class</span>, '
+    yield ('<p>Left the objects: <span class="green">found</span>, '
+           '<span class="orange">taken for another class</span>, '
            '<span class="red">missed</span>, <span class="grey">crowd</span>. Right the detections: '
            '<span class="green">right</span>, <span class="orange">wrong class</span>, '
            '<span class="red">nothing there, or found already</span>, <span class="grey">in a crowd</span>.</p>')
     scenes = {scene.image["id"]: scene for scene in found.scenes}
     for row in evaluation.worst:
-        said = (f"{html.escape(row['name'])}: {row['hits']} right, {row['missed']} missed, {row['false_alarms']} false, "
-                f"{row['confused']} of another class")
+        said = (f"{html.escape(row['name'])}: {row['hits']} right, {row['missed']} missed, "
+                f"{row['false_alarms']} false, {row['confused']} of another class")
         try:
             pair = compare(dataset.load_image(row["image_id"]), scenes[row["image_id"]], evaluation.settings,
                            dataset.class_names)
         except (OSError, ValueError):  # gone since it was evaluated
             yield f"<p>{said}; it can no longer be read</p>"
             continue
-        pictures = "".join(_image(_jpeg(picture), name, "jpeg") for picture, name in zip(pair, ("objects", "detections")))
+        pictures = "".join(_image(_jpeg(picture), name, "jpeg")
+                           for picture, name in zip(pair, ("objects", "detections")))
         yield f'<figure><figcaption>{said}</figcaption><div class="pair">{pictures}</div></figure>'
 
 

@@ -142,7 +142,8 @@ class Evaluation(Mapping):
         texts = {"report.html": page, "evaluation.json": self.to_json(),
                  "ground_truth.json": json.dumps(self._found.objects()),
                  "detections.json": json.dumps(self._found.detections)}
-        files.update({name: text.encode("utf-8") for name, text in texts.items()})
+        # a file name that is no text comes out as \udcff
+        files.update({name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()})
         for name, content in files.items():
             with whole_file(os.path.join(folder, name)) as path, open(path, "wb") as file:
                 file.write(content)

@@ -13,7 +13,9 @@ class DetectionTargetLayer(GraphLayer):
 
     Args:
         config: a ``Config``, or a dict of `CONFIG_FIELDS`.
-        shuffle: False takes the first candidates instead of random ones, for comparisons.
+        shuffle: False takes the first candidates instead of random ones, for comparisons. The
+            random choice depends on the state of ``seed_generator``, so a run whose state is
+            restored goes on with the same choices.
 
     Call arguments:
         [proposals float32 [b, p, 4] normalised, gt_class_ids int32 [b, g],
@@ -30,6 +32,7 @@ class DetectionTargetLayer(GraphLayer):
     def __init__(self, config, shuffle=True, **kwargs):
         super().__init__(config, **kwargs)
         self.shuffle = shuffle
+        self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, inputs):
         proposals, gt_class_ids, gt_boxes, gt_masks = inputs
@@ -39,7 +42,14 @@ class DetectionTargetLayer(GraphLayer):
             proposals, gt_class_ids, gt_boxes, gt_masks,
             count=self.settings["TRAIN_ROIS_PER_IMAGE"], positive_ratio=self.settings["ROI_POSITIVE_RATIO"],
             bbox_std_dev=self.settings["BBOX_STD_DEV"], mask_shape=tuple(self.settings["MASK_SHAPE"]),
-            mini_masks=self.settings["USE_MINI_MASK"], shuffle=self.shuffle))
+            mini_masks=self.settings["USE_MINI_MASK"], shuffle=self.shuffle,
+            seed=self._next_seed() if self.shuffle else None))
+
+    def _next_seed(self):
+        """A seed [2] for this step; every device has its own."""
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        context = tf.distribute.get_replica_context()
+        return tf.random.fold_in(seed, context.replica_id_in_sync_group) if context else seed
 
     def compute_output_spec(self, inputs):
         batch, count = inputs[0].shape[0], self.settings["TRAIN_ROIS_PER_IMAGE"]

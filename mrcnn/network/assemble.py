@@ -108,12 +108,13 @@ def training_model(config):
     return model
 
 
-def inference_model(config):
+def inference_model(config, source=None):
     """Build the inference model.
 
     Args:
         config: a ``Config``. Batch size and image size are free; the sides of the images are
             multiples of 64 and equal within a batch.
+        source: a training model of the same network, whose layers are shared, weights included; None: new ones.
 
     Returns:
         keras.Model "mask_rcnn". Inputs: input_image float32 [b, h, w, c], input_image_meta
@@ -133,8 +134,21 @@ def inference_model(config):
     # with the batch's statistics a mask would depend on how many objects there are
     selected = None if config.TRAIN_BN else detections[..., 4]
     masks = _masks(detections[..., :4], pyramid, meta, config, selected)
-    return MaskRCNNModel([image, meta, anchors], [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
-                         name="mask_rcnn")
+    model = MaskRCNNModel([image, meta, anchors], [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
+                          name="mask_rcnn")
+    return model if source is None else _share_layers(model, source)
+
+
+def _share_layers(model, source):
+    """The graph of an inference model on the layers with weights of a training model."""
+    shared = {layer.name: layer for layer in source.layers if layer.weights}
+
+    def call(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        return outputs[0] if layer.name == "mrcnn_mask" and isinstance(outputs, tuple) else outputs  # compact
+
+    return keras.models.clone_model(model, clone_function=lambda layer: shared.get(layer.name, layer),
+                                    call_function=call)
 
 
 def _image_inputs(config):

@@ -140,13 +140,6 @@ def box_refinement(box, gt_box):
     return np.concatenate([shift, growth], axis=1)
 
 
-def _pixel_scale_and_shift(shape):
-    height, width = shape
-    # An image one pixel high would divide by 0.
-    scale = np.maximum([height - 1, width - 1, height - 1, width - 1], 1)
-    return scale, np.array([0, 0, 1, 1])
-
-
 def norm_boxes(boxes, shape):
     """Pixel boxes to normalised ones: the last pixel, not its far edge, is 1.
 
@@ -157,8 +150,10 @@ def norm_boxes(boxes, shape):
     Returns:
         float32 [..., 4], (box - (0, 0, 1, 1)) / (height - 1, width - 1, ...).
     """
-    scale, shift = _pixel_scale_and_shift(shape)
-    return np.divide(np.asarray(boxes) - shift, scale).astype(np.float32)
+    height, width = shape
+    # An image one pixel high would divide by 0.
+    scale = np.maximum([height - 1, width - 1, height - 1, width - 1], 1)
+    return np.divide(np.asarray(boxes) - [0, 0, 1, 1], scale).astype(np.float32)
 
 
 def denorm_boxes(boxes, shape):
@@ -171,7 +166,9 @@ def denorm_boxes(boxes, shape):
     Returns:
         int32 [..., 4] in pixels, rounded half to even.
     """
-    scale, shift = _pixel_scale_and_shift(shape)
+    height, width = shape
+    # unlike in norm_boxes, 0 is right for a side of one pixel: the box stays inside
+    scale, shift = [height - 1, width - 1, height - 1, width - 1], [0, 0, 1, 1]
     return np.around(np.multiply(boxes, scale) + shift).astype(np.int32)
 
 

@@ -21,7 +21,7 @@ class DetectionTargets(NamedTuple):
 
 
 def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, bbox_std_dev,
-                      mask_shape, mini_masks, shuffle=True):
+                      mask_shape, mini_masks, shuffle=True, seed=None):
     """Sample proposals and give each its class, box refinement and mask.
 
     Args:
@@ -36,6 +36,7 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
         mask_shape: (height, width) of the target masks.
         mini_masks: whether ``gt_masks`` are relative to their boxes.
         shuffle: False takes the first candidates instead of random ones (for comparisons).
+        seed: int32 [2], all that the choice depends on; None leaves it to TensorFlow's global generator.
 
     Returns:
         `DetectionTargets`.
@@ -53,10 +54,11 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
     negative = is_proposal & (best_iou < POSITIVE_IOU) & (tf.reduce_max(crowd_iou, axis=2) < CROWD_IOU)
 
     max_positives = int(count * positive_ratio)
-    positives, positive_count = _sample(positive, max_positives, shuffle)
+    keys = _random_keys(tf.shape(positive), seed) if shuffle else [_falling_keys(tf.shape(positive))] * 2
+    positives, positive_count = _sample(positive, max_positives, keys[0])
     # float32 and truncation as in the original: 66 positives have 134 negatives, 65 have 131
     wanted = tf.cast(tf.cast(positive_count, tf.float32) * (1.0 / positive_ratio), tf.int32) - positive_count
-    negatives, negative_count = _sample(negative, count, shuffle)
+    negatives, negative_count = _sample(negative, count, keys[1])
     negative_count = tf.minimum(negative_count, wanted)
 
     slot = tf.range(count)[tf.newaxis, :]
@@ -79,14 +81,20 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
                             scatter_rows(masks, rows, class_ids))
 
 
-def _sample(candidates, limit, shuffle):
-    """Up to ``limit`` indices [b, limit] of the True columns of [b, n], and their number [b, 1]."""
-    shape = tf.shape(candidates)
-    if shuffle:
-        key = tf.random.uniform(shape)
-    else:
-        key = tf.broadcast_to(1.0 - tf.cast(tf.range(shape[1]), tf.float32) / tf.cast(shape[1], tf.float32), shape)
-    _, index = tf.math.top_k(tf.where(candidates, key, -1.0), limit)
+def _random_keys(shape, seed):
+    """Two tensors of random numbers in 0..1."""
+    if seed is None:
+        return tf.random.uniform(shape), tf.random.uniform(shape)
+    return [tf.random.stateless_uniform(shape, part) for part in tf.unstack(tf.random.split(seed, 2))]
+
+
+def _falling_keys(shape):
+    return tf.broadcast_to(1.0 - tf.cast(tf.range(shape[1]), tf.float32) / tf.cast(shape[1], tf.float32), shape)
+
+
+def _sample(candidates, limit, keys):
+    """Up to ``limit`` indices [b, limit] of the True columns of [b, n], largest key first, and their number [b, 1]."""
+    _, index = tf.math.top_k(tf.where(candidates, keys, -1.0), limit)
     found = tf.reduce_sum(tf.cast(candidates, tf.int32), axis=1, keepdims=True)
     return index, tf.minimum(found, limit)
 

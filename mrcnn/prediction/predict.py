@@ -1,5 +1,6 @@
 """Read, detect, write: one image after the other."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -9,6 +10,7 @@ from collections import Counter
 from mrcnn.prediction.sources import count_frames, find_sources, read_frames
 from mrcnn.prediction.writers import Coco, Crops, Labelme, Pictures, Videos, Window, output_path
 from mrcnn.progress import track
+from mrcnn.results import resolve_classes
 
 # What `predict` can write.
 SAVE = {
@@ -102,12 +104,18 @@ def predict(model, places, output, *, save=("pictures", "video", "coco"), recurs
 
     Raises:
         FileNotFoundError: a place does not exist, or has no image and no video.
-        ValueError: an unknown word in ``save``, or a file written would replace an image or another of its kind.
+        ValueError: an unknown word in ``save``, an unknown class, ``every`` or ``limit`` below 1, or a file
+            written would replace an image or another of its kind.
+        OSError: the results cannot be written; what was written before is closed, so that it can be read.
         ImportError: there is a video and no OpenCV.
     """
     unknown = set(save) - set(SAVE)
     if unknown:
         raise ValueError(f"save has {', '.join(map(repr, sorted(unknown)))}; known are {', '.join(SAVE)}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be at least 1, or None for no end")
+    if classes is not None:
+        resolve_classes(classes, model.config.CLASS_NAMES)  # an unknown one is told before anything is written
     sources, others = find_sources(places, recursive, leave_out=output)
     if not sources:
         raise FileNotFoundError(f"{places} has no image and no video" + (
@@ -118,26 +126,39 @@ def predict(model, places, output, *, save=("pictures", "video", "coco"), recurs
     total = count_frames(sources, every) if progress else None
     if limit is not None:
         frames, total = itertools.islice(frames, limit), min(limit, total or limit)
-    start, complete, writers = time.perf_counter(), False, []
-    try:
-        _open_writers(writers, model.config, output, save, polygons, video_type, show)
-        for frame, result in track(predictions(model, frames, classes, min_confidence), "Detecting", progress, total):
-            summary.images += 1
-            summary.counts.update(result.names)
-            if any([writer.write(frame, result) for writer in writers]):
-                break
-        complete = True
-    except KeyboardInterrupt:
-        summary.interrupted = True
-    finally:
-        for writer in writers:
-            writer.close(complete)
+    start, complete = time.perf_counter(), False
+    with _naming(output), contextlib.ExitStack() as closing:  # which closes all, also after one that fails
+        writers = []
+        for writer in _writers(model.config, output, save, polygons, video_type, show):
+            closing.callback(lambda writer=writer: writer.close(complete))
+            writers.append(writer)
+        try:
+            found = predictions(model, frames, classes, min_confidence)
+            for frame, result in track(found, "Detecting", progress, total):
+                summary.images += 1
+                summary.counts.update(result.names)
+                if any([writer.write(frame, result) for writer in writers]):
+                    break
+            complete = True
+        except KeyboardInterrupt:
+            summary.interrupted = True
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def _open_writers(writers, config, output, save, polygons, video_type, show):
-    """Fill the list, so that those opened before one fails can be closed."""
+@contextlib.contextmanager
+def _naming(output):
+    """Give the errors of a full disk, which name no file, the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(output)) from error
+
+
+def _writers(config, output, save, polygons, video_type, show):
+    """Open them one after the other, as they are asked for."""
     names = config.CLASS_NAMES or ["BG"] + [f"class {number}" for number in range(1, config.NUM_CLASSES)]
     make = {
         "pictures": lambda: Pictures(output, frames=False),
@@ -148,19 +169,26 @@ def _open_writers(writers, config, output, save, polygons, video_type, show):
         "crops": lambda: Crops(os.path.join(output, "crops")),
     }
     for word in dict.fromkeys(save):
-        writers.append(make[word]())
+        yield make[word]()
     if show:
-        writers.append(Window())
+        yield Window()
 
 
 def _check_outputs(sources, output, save, video_type):
-    """Refuse to replace an image by its picture, or one labelme file by another's."""
+    """Refuse to replace an image by its picture, or the picture or labelme file of one image by another's."""
     types = {"image": Pictures.types if "pictures" in save else None,
              "video": (video_type,) if "video" in save else None}
+    written = {}
     for source in sources:
-        kinds = types.get(source.kind)
-        if kinds and os.path.abspath(output_path(output, source.name, kinds)) == source.path:
+        if not types.get(source.kind):
+            continue
+        path = os.path.abspath(output_path(output, source.name, types[source.kind]))
+        if path == source.path:
             raise ValueError(f"{source.path} would be replaced by its own picture: write to another folder")
+        other = written.setdefault(path, source)
+        if other != source:  # such as a.tif and a.tif.png
+            raise ValueError(f"{other.name} and {source.name} would share the picture {path}: "
+                             "search them in two runs")
     if "labelme" in save:
         stems = {}
         for source in sources:

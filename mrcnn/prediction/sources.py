@@ -81,7 +81,9 @@ def find_sources(places, recursive=False, leave_out=None):
 def _files_of(folder, recursive, leave_out):
     """Absolute paths of the images and videos of a folder, sorted, and the number of its other files."""
     folder = Path(os.path.abspath(folder))
-    files = sorted(path for path in (folder.rglob("*") if recursive else folder.glob("*")) if path.is_file())
+    # a link to nothing too: it is told when it cannot be read
+    files = sorted(path for path in (folder.rglob("*") if recursive else folder.glob("*"))
+                   if path.is_file() or (path.is_symlink() and not path.exists()))
     if leave_out is not None:
         leave_out = Path(os.path.abspath(leave_out))
         if folder in leave_out.parents:
@@ -108,7 +110,7 @@ def count_frames(sources, every=1):
     for source in sources:
         if source.kind == "camera":
             return None
-        frames = _stated_frames(source.path) if source.kind == "video" else 1
+        frames = stated_frames(source.path) if source.kind == "video" else 1
         if frames <= 0:
             return None
         total += -(-frames // every) if source.kind == "video" else 1
@@ -125,14 +127,18 @@ def read_frames(sources, channels=3, every=1, unreadable=None):
         unreadable: list that gets (name, what is wrong) of every file that cannot be read and of videos that
             end before the number of frames that they state; None raises instead.
 
-    Yields:
-        `Frame`.
+    Returns:
+        iterator of `Frame`.
 
     Raises:
-        ValueError: ``every`` is below 1, or a file is unreadable and there is no list for it.
+        ValueError: ``every`` is below 1; from the iterator: a file is unreadable and there is no list for it.
     """
-    if every < 1:
+    if every < 1:  # told at once, not when the first frame is asked for
         raise ValueError(f"every is {every}; it must be at least 1, which takes every frame")
+    return _frames(sources, channels, every, unreadable)
+
+
+def _frames(sources, channels, every, unreadable):
     for source in sources:
         frames = _image(source, channels) if source.kind == "image" else _video(source, channels, every)
         try:
@@ -166,7 +172,8 @@ def opencv():
     return cv2
 
 
-def _stated_frames(path):
+def stated_frames(path):
+    """Number of frames that a video file says it has; 0 or less if it does not, or is no video."""
     cv2 = opencv()
     video = cv2.VideoCapture(path)
     frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0

@@ -9,7 +9,7 @@ import os
 import shutil
 
 from mrcnn.files import whole_file
-from mrcnn.prediction.sources import opencv
+from mrcnn.prediction.sources import opencv, stated_frames
 
 
 def output_path(folder, name, types):
@@ -53,7 +53,7 @@ class Pictures(Writer):
 
     def write(self, frame, result):
         if self.frames == (frame.number is not None):
-            result.save(self.path(frame.name, *self.types), image=_visible(frame.image))
+            result.save(self.path(frame.name, *self.types), image=frame.image)
 
 
 class Videos(Writer):
@@ -71,11 +71,12 @@ class Videos(Writer):
         if video_type not in self.codecs:
             raise ValueError(f"video_type is {video_type!r}; it must be one of {', '.join(self.codecs)}")
         self.video_type, self.source, self.size, self.file = video_type, None, None, None
+        self.file_path, self.count = None, 0
 
     def write(self, frame, result):
         if frame.number is None:
             return
-        picture = result.draw(_visible(frame.image))
+        picture = result.draw(frame.image)
         size = picture.shape[1::-1]
         if frame.source != self.source:
             self.close(True)
@@ -85,15 +86,21 @@ class Videos(Writer):
                 raise OSError(f"{path}: OpenCV cannot write a video of {size[0]} x {size[1]} pixels with the codec "
                               f"{self.codecs[self.video_type]}")
             self.source, self.size, self.file = frame.source, size, file
+            self.file_path, self.count = path, 0
         if size != self.size:  # OpenCV would drop it in silence
             raise ValueError(f"{frame.name} has {size[0]} x {size[1]} pixels, the frames before it had "
                              f"{self.size[0]} x {self.size[1]}: write 'frames' in place of 'video'")
         self.file.write(picture[..., ::-1].copy())
+        self.count += 1
 
     def close(self, complete):
-        if self.file is not None:
-            self.file.release()
+        if self.file is None:
+            return
+        self.file.release()
         self.source = self.file = None
+        # OpenCV says nothing of a full disk
+        if stated_frames(self.file_path) < self.count:
+            raise OSError(f"{self.file_path}: not all of its {self.count} frames could be written; is the disk full?")
 
 
 class Labelme(Writer):
@@ -108,7 +115,7 @@ class Labelme(Writer):
             from mrcnn.drawing import as_rgb
 
             image_path = path[:-len(".json")] + ".png"
-            Image.fromarray(as_rgb(_visible(frame.image))).save(image_path)
+            Image.fromarray(as_rgb(frame.image)).save(image_path)
         result.to_labelme(image_path, path)
 
 
@@ -118,8 +125,9 @@ class Crops(Writer):
     def write(self, frame, result):
         from PIL import Image
 
-        for number, (crop, name) in enumerate(zip(result.crop(mask=True, image=_visible(frame.image)), result.names)):
-            folder = "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in name)
+        for number, (crop, name) in enumerate(zip(result.crop(mask=True, image=frame.image), result.names)):
+            # a name from a file of annotations, such as "..", leads to no other folder
+            folder = "".join(letter if letter.isalnum() or letter in " -_" else "_" for letter in name)
             Image.fromarray(crop).save(self.path(f"{folder}/{frame.name}_{number:03d}", ".png"))
 
 
@@ -139,7 +147,9 @@ class Coco(Writer):
         super().__init__(folder)
         self.class_names, self.polygons = class_names, polygons
         self.file = self.path("predictions", ".json")
-        self.parts = {key: open(f"{self.file}.{key}.part", "w+", encoding="utf-8") for key in ("images", "annotations")}
+        # a file name that is no text comes out as JSON's \udcff
+        self.parts = {key: open(f"{self.file}.{key}.part", "w+", encoding="utf-8", errors="backslashreplace")
+                      for key in ("images", "annotations")}
         self.counts = dict.fromkeys(self.parts, 0)
 
     def write(self, frame, result):
@@ -183,7 +193,7 @@ class Window(Writer):
     def write(self, frame, result):
         cv2 = opencv()
         try:
-            cv2.imshow(self.title, result.draw(_visible(frame.image))[..., ::-1].copy())
+            cv2.imshow(self.title, result.draw(frame.image)[..., ::-1].copy())
             return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
         except cv2.error as error:
             raise OSError(f"OpenCV has no window here ({error}): leave out show") from error
@@ -194,8 +204,3 @@ class Window(Writer):
             cv2.destroyAllWindows()
         except cv2.error:  # none was opened
             pass
-
-
-def _visible(image):
-    """What can be drawn of an image: the first three of more than four channels."""
-    return image[..., :3] if image.ndim == 3 and image.shape[-1] > 4 else image

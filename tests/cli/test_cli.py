@@ -1,6 +1,7 @@
 """``python -m mrcnn``, each command from its arguments to its files, on a few small images."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from PIL import Image
 
 from mrcnn.cli import main
 from mrcnn.cli.options import told_by_weights
+from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import flip, run_name, split, stage
 from mrcnn.config_file import read_config
 from mrcnn.data.formats import open_dataset
@@ -262,7 +264,11 @@ def test_errors_are_one_line(photos, tmp_path, monkeypatch, arguments, message):
 @pytest.mark.parametrize("arguments", [
     [], ["fly"], ["predict", "a.jpg"], ["train", "data"], ["check"],
     ["predict", "a", "--weights", "coco", "--output", "x", "--save", "everything"],
-    ["train", "data", "--weights", "coco", "--stages", "heads"]])
+    ["train", "data", "--weights", "coco", "--stages", "heads"],
+    ["train", "data", "--weights", "coco", "--epochs", "0"],
+    ["check", "data", "--limit", "-3"], ["evaluate", "data", "--weights", "coco", "--limit", "0"],
+    ["predict", "a", "--weights", "coco", "--output", "x", "--every", "0"],
+    ["predict", "a", "--weights", "coco", "--output", "x", "--limit", "half"]])
 def test_wrong_arguments(arguments, capsys):
     assert code_of(*arguments) == 2
     assert "usage: python -m mrcnn" in capsys.readouterr().err
@@ -277,6 +283,23 @@ def test_coco_weights_are_asked_for(photos, monkeypatch, tmp_path):
 
     monkeypatch.setattr(mrcnn.download, "coco_weights", fail)
     assert code_of("train", photos, "--weights", "coco") == "error: no connection"
+
+
+@pytest.mark.parametrize("texts, names, choices", [
+    (["1", "cat"], ["BG", "cat", "dog"], [1, "cat"]), (["7"], None, [7]),
+    (["7", "10"], ["BG", *"0123456789"], ["7", 10])])
+def test_a_number_is_a_class_id_unless_it_is_a_name(texts, names, choices):
+    assert class_choices(texts, names) == choices
+
+
+def test_names_that_the_terminal_has_not(tmp_path):
+    """As on a Windows console, or with the output in a file: told with an escape, no error."""
+    write_via(tmp_path / "photos", 1, 0)
+    path = tmp_path / "photos" / "via_region_data.json"
+    path.write_text(path.read_text().replace('"red"', '"r\u00f6d"'), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "mrcnn", "check", str(tmp_path / "photos")], capture_output=True,
+                          text=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "r\\xf6d" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "train", "evaluate", "predict"])

@@ -189,6 +189,15 @@ def test_one_image_and_image_ids():
     assert np.isnan(evaluation.per_class["cat"]["segm_AP"])
 
 
+def test_an_image_drawn_twice_counts_once():
+    """As of matterport's np.random.choice(dataset.image_ids, 10)."""
+    twice = quiet(Rectangles(OBJECTS), recorded(FOUND), np.array([2, 0, 2, 0, 0]))
+    once = quiet(Rectangles(OBJECTS), recorded(FOUND), [2, 0])
+    assert twice["images"] == 2 and twice["objects"] == 4 and twice.confusion.tolist() == once.confusion.tolist()
+    for name in COCO_METRICS:
+        np.testing.assert_equal(twice[f"segm_{name}"], once[f"segm_{name}"])
+
+
 def test_it_is_a_mapping_and_a_table(capsys):
     evaluation = evaluate(Rectangles(OBJECTS), recorded(FOUND), settings={"network": "toy"})
     assert isinstance(evaluation, Evaluation) and dict(evaluation)["segm_AP50"] == evaluation["segm_AP50"]
@@ -242,6 +251,24 @@ def test_pictures_open_and_leave_no_figure(tmp_path):
             assert min(picture.size) > 100 and len(set(picture.convert("L").tobytes())) > 10
 
 
+def test_names_that_are_no_plain_text(tmp_path):
+    r"""A "$" is no formula to matplotlib, and a file name of other bytes comes out as \udcff."""
+    import os
+
+    class Odd(Rectangles):
+        def prepare(self):
+            super().prepare()
+            for info in self.image_info:
+                info["path"] = os.fsdecode(b"caf\xe9.png")
+
+    names = ["$\\frac$", "a $ and <b>"]
+    evaluation = quiet(Odd(OBJECTS, names=names), recorded(FOUND))
+    page = open(evaluation.save(tmp_path), encoding="utf-8").read()
+    assert "caf\\udce9.png" in page and "a $ and &lt;b&gt;" in page
+    content = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert list(content["per_class"]) == names and content["worst"][0]["name"] == "caf\udce9.png"
+
+
 def test_colours_of_the_worst_images():
     from mrcnn.evaluation.report import GREEN, ORANGE, RED, SIDE, compare
 
@@ -279,10 +306,18 @@ def test_wrong_input_is_named():
             quiet(dataset, recorded(FOUND), **{name: 0})
     with pytest.raises(ValueError, match=r"image_ids \[5\] are not in the dataset"):
         quiet(dataset, recorded(FOUND), [5])
+    with pytest.raises(ValueError, match="image_ids is empty"):
+        quiet(dataset, recorded(FOUND), np.zeros(0, int))
     with pytest.raises(ValueError, match=r"detect returned the class ids \[7\] in 0; the dataset has the ids 1 to 2"):
         quiet(dataset, lambda images: [result([(0, 0, 5, 5)], [7], [0.9])])
     with pytest.raises(ValueError, match="detect returned 0 results for 1 images"):
         quiet(dataset, lambda images: [])
+
+
+def test_a_report_that_cannot_be_written_shows_at_once(tmp_path):
+    (tmp_path / "report").write_text("a file")
+    with pytest.raises(FileExistsError, match="report"):
+        quiet(Rectangles(OBJECTS), lambda images: pytest.fail("detected"), report=tmp_path / "report")
 
 
 def test_an_error_of_the_detector_ends_it_at_once():

@@ -185,6 +185,15 @@ def test_normalising_and_back(shape):
     np.testing.assert_array_equal(batch[0], normalised)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1)])
+def test_a_box_stays_inside_of_an_image_of_one_pixel(shape):
+    """Whatever part of it the network found: a mask is pasted there."""
+    boxes = boxes_np.denorm_boxes(np.random.RandomState(0).rand(50, 4), shape)
+    for axis in (0, 1):
+        if shape[axis] == 1:
+            np.testing.assert_array_equal(boxes[:, [axis, axis + 2]], [[0, 1]] * 50)
+
+
 # === Padding ===
 
 def test_trim_zeros():

@@ -1,5 +1,6 @@
 """Detection over files and videos: what is written, and that nothing piles up."""
 
+import importlib
 import json
 import os
 import types
@@ -12,6 +13,7 @@ from pycocotools.coco import COCO
 
 from mrcnn.model import MaskRCNN
 from mrcnn.prediction import find_sources, predict, predictions, read_frames
+from mrcnn.prediction.writers import Videos, Writer
 from tiny import image, tiny_config
 from videos import write_video
 
@@ -32,6 +34,10 @@ def photos(tmp_path):
     for seed, name in enumerate(("a.jpg", "b.png", "deep/c.tif")):
         Image.fromarray(image(64 - 10 * seed, 64, seed)).save(folder / name)
     return folder
+
+
+# the module, whose name in the package is that of the function
+PREDICT = importlib.import_module("mrcnn.prediction.predict")
 
 
 def files(folder):
@@ -199,9 +205,99 @@ def test_nothing_to_do_is_an_error(model, tmp_path, photos):
     Image.fromarray(image(9, 9)).save(photos / "a.png")
     with pytest.raises(ValueError, match="a.jpg and a.png would share"):
         predict(model, photos, tmp_path / "found", save=["labelme"])
+    with pytest.raises(ValueError, match="limit is 0; it must be at least 1"):
+        predict(model, photos, tmp_path / "found", limit=0)
+    with pytest.raises(ValueError, match="no class 'green'"):
+        predict(model, photos, tmp_path / "found", classes="green")
+    assert not (tmp_path / "found").exists()
+    write_video(photos / "clip.avi", 2)
+    with pytest.raises(ValueError, match="every is 0; it must be at least 1"):
+        predict(model, photos, tmp_path / "found", every=0)
     with pytest.raises(ValueError, match="video_type is '.mov'"):
         predict(model, photos, tmp_path / "found", video_type=".mov")
     assert not (tmp_path / "found").exists() or not list((tmp_path / "found").glob("*.part"))
+
+
+def test_pictures_of_two_images_must_differ(model, tmp_path):
+    for name in ("a.tif", "a.tif.png"):
+        Image.fromarray(image(64, 64)).save(tmp_path / name)
+    with pytest.raises(ValueError, match="a.tif and a.tif.png would share the picture .*a.tif.png"):
+        predict(model, tmp_path, tmp_path / "found")
+    assert predict(model, tmp_path, tmp_path / "found", save=["coco"]).images == 2
+
+
+class Failing(Writer):
+    """A writer that fails, and says what it was asked to do."""
+
+    def __init__(self, calls, error):
+        super().__init__(None)
+        self.calls, self.error = calls, error
+
+    def close(self, complete):
+        self.calls.append(complete)
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize("errors", [(OSError(28, "No space left"), None), (None, OSError(28, "No space left")),
+                                    (OSError(28, "No space left"), OSError(28, "No space left"))])
+def test_all_writers_are_closed_where_one_fails(model, photos, tmp_path, monkeypatch, errors):
+    calls = []
+    writers = [Failing(calls, error) for error in errors]
+    monkeypatch.setattr(PREDICT, "_writers", lambda *args: iter(writers))
+    with pytest.raises(OSError, match="No space left: '.*found'"):  # and the folder is named
+        predict(model, photos, tmp_path / "found")
+    assert calls == [True, True]
+
+
+def test_writers_opened_before_one_fails_are_closed(model, photos, tmp_path, monkeypatch):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "predictions.json.annotations.part").mkdir()
+    calls = []
+    monkeypatch.setattr(PREDICT, "Crops", lambda folder: Failing(calls, None))
+    with pytest.raises(OSError, match="annotations.part"):
+        predict(model, photos, tmp_path / "found", save=["crops", "coco"])
+    assert calls == [False]
+
+
+def test_a_video_cut_off_by_a_full_disk_is_an_error(model, tmp_path, monkeypatch):
+    """OpenCV writes no further and says nothing."""
+    write_video(tmp_path / "clip.avi", 5)
+    write = Videos.write
+
+    def write_some(self, frame, result):
+        if frame.number < 3:
+            write(self, frame, result)
+        else:
+            self.count += 1
+
+    monkeypatch.setattr(Videos, "write", write_some)
+    with pytest.raises(OSError, match="clip.avi.mp4: not all of its 5 frames could be written; is the disk full"):
+        predict(model, tmp_path / "clip.avi", tmp_path / "found")
+    assert len(read_coco(tmp_path / "found")[0]["images"]) == 5
+
+
+def test_a_class_name_leads_to_no_other_folder(detector, photos, tmp_path):
+    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "..", "/"]), str(tmp_path / "logs"))
+    model.keras_model.set_weights(detector.keras_model.get_weights())
+    summary = predict(model, photos, tmp_path / "found", save=["crops"])
+    found = files(tmp_path / "found")
+    assert len(found) == summary.counts.total() > 0 and {name.split("/")[0] for name in found} == {"crops"}
+    assert {name.split("/")[1] for name in found} <= {"__", "_"}
+
+
+def test_a_file_name_that_is_no_text(model, tmp_path):
+    """As an old Latin-1 one under Linux."""
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "photos").mkdir()
+    try:
+        Image.fromarray(image(64, 64)).save(tmp_path / "photos" / name)
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    predict(model, tmp_path / "photos", tmp_path / "found", save=["pictures", "coco", "labelme"])
+    assert read_coco(tmp_path / "found")[0]["images"][0]["file_name"] == name
+    labels = json.loads((tmp_path / "found" / "labelme" / name.replace(".png", ".json")).read_text())
+    assert os.path.basename(labels["imagePath"]) == name
 
 
 def test_images_of_five_channels(tmp_path):

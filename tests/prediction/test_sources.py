@@ -80,7 +80,15 @@ def test_frames_of_a_video(folder, every, numbers):
 
 def test_every_must_be_at_least_one(folder):
     with pytest.raises(ValueError, match="every is 0"):
-        list(read_frames(find_sources(folder)[0], every=0))
+        read_frames(find_sources(folder)[0], every=0)  # at once, before a frame is asked for
+
+
+def test_a_link_to_nothing_is_told(folder):
+    (folder / "link.png").symlink_to(folder / "gone.png")
+    unreadable = []
+    sources, _ = find_sources(folder)
+    assert [frame.name for frame in read_frames(sources, unreadable=unreadable)] == ["a.JPG", "b.png"]
+    assert unreadable[0][0] == "link.png" and "link.png" in unreadable[0][1]
 
 
 def test_counts(folder):

@@ -1,0 +1,64 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+import re
+import uuid
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Write a file under a temporary name; it takes its place when it is on the disk.
+
+    A crash, a kill or a full disk leaves an older file as it was.
+
+    Args:
+        path: file to write or replace; its folder must exist.
+
+    Yields:
+        Path of the temporary file, in the same folder, which the caller writes and closes. Its
+        leading dot keeps it out of the sight of whoever lists checkpoints.
+
+    Raises:
+        OSError: it could not be synced or renamed; an error of the caller's own is passed on.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "r+b") as written:  # Windows syncs no read-only file
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+        _sync_folder(folder)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def remove_temporary_files(folder):
+    """Delete what writers that were killed left behind in a folder; returns the names."""
+    left = [name for name in os.listdir(folder) if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", name)]
+    for name in left:
+        os.remove(os.path.join(folder, name))
+    return left
+
+
+def file_hash(path, kind="sha256"):
+    """Hash of a file's content in hex, to find damage; read in pieces. ``kind`` is a name of `hashlib`."""
+    # so md5 is fine too where policy forbids it for security
+    digest = hashlib.new(kind, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder):
+    """Make a rename outlast a power failure; Windows opens no folders."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,275 @@
+"""A run that can be left alone: what it writes after each epoch, and how it goes on from there."""
+
+import contextlib
+import dataclasses
+import inspect
+import os
+import shutil
+import warnings
+
+import keras
+import numpy as np
+
+from mrcnn.files import whole_file
+from mrcnn.run_folder import BEST, checkpoints
+from mrcnn.run_state import RunState, file_facts, fingerprint, load_state, save_state, state_path
+from mrcnn.training.optimizer import current_rate, numbered, optimizer_state, restore_optimizer
+from mrcnn.weights import save_h5
+
+
+@dataclasses.dataclass
+class Run:
+    """What a training run carries from one stage, and from one call of ``train``, to the next.
+
+    Attributes:
+        pattern: path of its checkpoints with "{epoch:04d}".
+        epoch: epochs trained.
+        seed: of the order of the training data; None before the first stage.
+        images: training images consumed.
+        best: {metric: best value so far}.
+        stages: keys of the stages that are over.
+        over: those of them that a resumed script will ask for once more, to be passed over.
+        state: `RunState` that the next stage begins with, of a run that goes on from the disk.
+        saved: `fingerprint` of the weights of the newest checkpoint that this process wrote.
+        unsaved: the newest epoch that could not be written, or None.
+    """
+
+    pattern: str
+    epoch: int = 0
+    seed: int = None
+    images: int = 0
+    best: dict = dataclasses.field(default_factory=dict)
+    stages: list = dataclasses.field(default_factory=list)
+    over: list = dataclasses.field(default_factory=list)
+    state: RunState = None
+    saved: str = None
+    unsaved: int = None
+
+    def path(self, epoch=None):
+        """The checkpoint of an epoch; of the last one where it is None."""
+        return self.pattern.format(epoch=self.epoch if epoch is None else epoch)
+
+    def checkpoints(self):
+        """Paths of the checkpoints of the epochs up to this one that are on the disk, oldest first."""
+        folder = os.path.dirname(self.pattern)
+        known = set(map(self.path, range(1, self.epoch + 1)))
+        return [path for path in (checkpoints(folder) if os.path.isdir(folder) else ()) if path in known]
+
+    def last_checkpoint(self):
+        """Path of the newest of them, or None."""
+        return (self.checkpoints() or [None])[-1]
+
+    def is_over(self, stage):
+        """Whether a resumed script asks for a stage that ended before, perhaps early."""
+        if stage.key not in self.over:
+            return False
+        del self.over[:self.over.index(stage.key) + 1]
+        return True
+
+
+def find_run(pattern, epoch, keras_model, config):
+    """The run that a model's weights belong to.
+
+    Args:
+        pattern: path of its checkpoints with "{epoch:04d}".
+        epoch: epochs trained; 0 for a new run.
+        keras_model: the model, with the weights of that epoch loaded.
+        config: its ``Config``; what differs from the run's is printed.
+
+    Returns:
+        `Run`. Its ``state`` is None, and it is printed why, where there is no whole state file of
+        this epoch, or where it is not of these weights.
+    """
+    run = Run(pattern, epoch, images=epoch * config.STEPS_PER_EPOCH * config.BATCH_SIZE)
+    if not epoch:
+        return run
+    path = state_path(run.path())
+    try:
+        state = load_state(path)
+        problem = None
+    except (FileNotFoundError, ValueError) as error:
+        state, problem = None, str(error)
+    if state and state.weights != fingerprint(keras_model.weights):
+        problem = f"the model's weights are not those that {path} belongs to"
+    if problem:
+        print(f"Going on from epoch {epoch} with a new optimizer, without momentum: {problem}")
+        return run
+    changes = _changes(state.config, config.to_dict())
+    print(f"Going on from {path}: optimizer, random numbers and order of the data are those of epoch {epoch}"
+          + (f"; the config has changed: {', '.join(changes)}" if changes else ""))
+    return dataclasses.replace(
+        run, seed=state.data["seed"], images=state.batches * state.data["batch_size"], best=dict(state.best),
+        stages=list(state.stages), over=list(state.stages), state=state)
+
+
+def _changes(before, now):
+    return [f"{name} = {now.get(name)!r} (was {before.get(name)!r})" for name in sorted({*before, *now})
+            if name.isupper() and before.get(name) != now.get(name)]
+
+
+def begin_stage(run, stage, keras_model, optimizer):
+    """Give a compiled model what the run's state on the disk holds.
+
+    A stage that was under way goes on with its learning rate and number of steps; a new one takes
+    over the momentum of the variables that were trained before.
+
+    Returns:
+        The `RunState` if this stage was under way, else None.
+    """
+    state, run.state = run.state, None
+    if state is None:
+        return None
+    goes_on = not state.stage_ended and {**state.stage, "epochs": 0} == {**stage.key, "epochs": 0}
+    slots = restore_optimizer(optimizer, state.optimizer, counters=goes_on)
+    generators = random_states(keras_model)
+    if set(generators) != set(state.random):
+        print(f"The model has not the random generators that the run had, so its random choices differ: "
+              f"{sorted(set(generators) ^ set(state.random))[:5]}")
+    for name, variable in generators.items():
+        if name in state.random:
+            variable.assign(state.random[name])
+    rate = f", learning rate {current_rate(optimizer):g}" if goes_on else ""
+    print(f"Restored {slots} of the optimizer's {len(optimizer.variables)} variables{rate}")
+    return state if goes_on else None
+
+
+def random_states(keras_model):
+    """name -> variable: the state of every random generator of a model, such as that of a Dropout layer."""
+    return dict(numbered((layer.name, generator.state) for layer in keras_model._flatten_layers()
+                         for generator in getattr(layer, "_seed_generators", ())))
+
+
+# === After each epoch ===
+
+class WeightsCheckpoint(keras.callbacks.Callback):
+    """Write the weights after every epoch, in the layout of the published files, and keep the best ones.
+
+    A file that cannot be written is told, and training goes on: the next epoch tries again.
+
+    Args:
+        run: `Run`.
+        monitor: name of a logged metric, or None. Its best epoch's weights are also found as
+            ``mask_rcnn_<name>_best.h5``. Of an "AP" or "acc" more is better, of others less.
+    """
+
+    def __init__(self, run, monitor=None):
+        super().__init__()
+        self.run = run
+        self.monitor = monitor
+
+    def on_epoch_end(self, epoch, logs=None):
+        path = self.run.path(epoch + 1)
+        self.run.unsaved = epoch + 1
+        with _told(path):
+            save_h5(self.model, path)
+            self.run.saved = fingerprint(self.model.weights)
+            self.run.unsaved = None
+        value = (logs or {}).get(self.monitor)
+        if not self.run.unsaved and value is not None and self._is_best(value):
+            best = path[:path.rindex("_")] + BEST
+            with _told(best), whole_file(best) as temporary:
+                _link(path, temporary)
+            self.run.best[self.monitor] = float(value)
+
+    def _is_best(self, value):
+        sign = 1 if "AP" in self.monitor or "acc" in self.monitor else -1
+        known = self.run.best.get(self.monitor)
+        return not np.isnan(value) and (known is None or sign * value > sign * known)
+
+
+class StateCheckpoint(keras.callbacks.Callback):
+    """Write the state file that ends an epoch; the last of all callbacks.
+
+    Args:
+        run: `Run`.
+        stage: the `Stage` in training.
+        data: the `TrainingData` being trained on.
+        config: its ``Config``; the newest STATES_KEPT state files are kept.
+        custom: the user's callbacks, whose counters are part of the state.
+        resumed: `RunState` of this stage where it was under way, or None.
+    """
+
+    def __init__(self, run, stage, data, config, custom=(), resumed=None):
+        super().__init__()
+        self.run, self.stage, self.data, self.config = run, stage, data, config
+        self.custom = custom
+        self.resumed = resumed
+        self.begun = []  # the custom callbacks' attributes as training began
+
+    def on_train_begin(self, logs=None):
+        self.begun = [_attributes(callback) for callback in self.custom]
+        for callback, saved in zip(self.custom, self.resumed.callbacks if self.resumed else ()):
+            if saved["class"] == type(callback).__name__:
+                vars(callback).update(saved["attributes"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        run = self.run
+        run.epoch = epoch + 1
+        run.images += len(self.data) * self.data.batches.batch_size
+        ended = run.epoch >= self.stage.epochs or self.model.stop_training
+        if ended:
+            run.stages.append(self.stage.key)
+        self._write(ended)
+
+    def on_train_end(self, logs=None):
+        # weights that are put back or averaged as training ends, as by EarlyStopping(restore_best_weights=True)
+        if self.run.saved and fingerprint(self.model.weights) != self.run.saved:
+            self._write(ended=True)
+
+    def _write(self, ended):
+        run = self.run
+        if run.unsaved:
+            return
+        run.unsaved = run.epoch
+        with _told(state_path(run.path())):
+            weights = fingerprint(self.model.weights)
+            if weights != run.saved:  # a callback of the user's changed them
+                save_h5(self.model, run.path())
+                run.saved = weights
+            save_state(state_path(run.path()), self._state(ended))
+            run.unsaved = None
+            for path in run.checkpoints()[:-self.config.STATES_KEPT]:
+                if os.path.exists(state_path(path)):
+                    os.remove(state_path(path))
+
+    def _state(self, ended):
+        run, batches = self.run, self.data.batches
+        return RunState(
+            epoch=run.epoch, batches=run.images // batches.batch_size,
+            data={"seed": batches.seed, "images": len(batches.dataset.image_ids), "batch_size": batches.batch_size},
+            stage=self.stage.key, stage_ended=bool(ended), stages=run.stages, best=run.best,
+            callbacks=[{"class": type(callback).__name__, "attributes": _changed(callback, before)}
+                       for callback, before in zip(self.custom, self.begun)],
+            config=self.config.to_dict(), weights=run.saved, checkpoint=file_facts(run.path()),
+            optimizer=optimizer_state(self.model.optimizer),
+            random={name: variable.numpy() for name, variable in random_states(self.model).items()})
+
+
+@contextlib.contextmanager
+def _told(path):
+    """Turn an error of writing into a warning: a disk that is full now may be emptied by the next epoch."""
+    try:
+        yield
+    except OSError as error:
+        warnings.warn(f"{path} could not be written; training goes on and tries again after the next epoch: {error}",
+                      stacklevel=2)
+
+
+def _link(path, name):
+    """A second name for a file, or a copy where the file system has no such thing."""
+    try:
+        os.link(path, name)
+    except OSError:
+        shutil.copyfile(path, name)
+
+
+def _attributes(callback):
+    """The numbers, strings and so on among a callback's attributes, but for its settings: arguments of its class."""
+    settings = inspect.signature(type(callback)).parameters
+    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in vars(callback).items()
+              if name not in settings}
+    return {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, type(None)))}
+
+
+def _changed(callback, before):
+    return {name: value for name, value in _attributes(callback).items() if name not in before or before[name] != value}

@@ -1,0 +1,75 @@
+"""What stops a training, and what it says of data that it could not use."""
+
+import keras
+import numpy as np
+
+
+class TellWhatIsLeftOut(keras.callbacks.Callback):
+    """Print at the end what of the training set could not be used.
+
+    Args:
+        data: the `TrainingData` being trained on.
+    """
+
+    def __init__(self, data):
+        super().__init__()
+        self.batches = data.batches
+
+    def on_train_begin(self, logs=None):
+        # Keras looks at a few batches before
+        self.batches.skipped = self.batches.dropped = 0
+
+    def on_train_end(self, logs=None):
+        if self.batches.skipped:
+            print(f"{self.batches.skipped} times an image without an object was replaced by the next one")
+        if self.batches.dropped:
+            print(f"{self.batches.dropped} objects were left out of images with more than MAX_GT_INSTANCES = "
+                  f"{self.batches.config.MAX_GT_INSTANCES}")
+
+
+class StopOnBadLoss(keras.callbacks.Callback):
+    """Raise at the first loss that is NaN or infinite, before its weights are saved.
+
+    Args:
+        data: the `TrainingData` being trained on, to name the images and their boxes.
+        last_checkpoint: function that gives the path of the last whole checkpoint, or None.
+    """
+
+    def __init__(self, data, last_checkpoint=lambda: None):
+        super().__init__()
+        self.data = data
+        self.last_checkpoint = last_checkpoint
+
+    def on_train_batch_end(self, batch, logs=None):
+        bad = {name: float(value) for name, value in (logs or {}).items() if not np.isfinite(value)}
+        if bad:
+            number = self.data.first() + batch
+            raise FloatingPointError("\n".join([
+                f"{bad} in step {batch + 1} of epoch {self.data.epoch + 1}, on the images {self._ids(number)}:",
+                *(self._image(sample) for sample in self.data.batches.samples(number)),
+                f"Lower LEARNING_RATE, and look at these images' boxes and masks. {self._what_is_kept()}"]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        # the last step's loss was finite, but what it made of the weights has been in no loss yet
+        bad = [variable.path for variable in self.model.weights if not np.isfinite(variable.numpy()).all()]
+        if bad:
+            images = self._ids(self.data.first() + self.data.steps - 1)
+            raise FloatingPointError(
+                f"The last step of epoch {epoch + 1}, on the images {images}, left NaN or infinite values in "
+                f"{bad[:5]}. Lower LEARNING_RATE. {self._what_is_kept()}")
+
+    def _ids(self, number):
+        batches = self.data.batches
+        return [batches.dataset.image_info[image]["id"] for image in batches.image_ids(number)]
+
+    def _image(self, sample):
+        """A line for an image of the batch: its id and its objects as the network was given them."""
+        dataset = self.data.batches.dataset
+        objects = [f"{dataset.class_names[abs(class_id)]} {tuple(map(int, box))}"
+                   for class_id, box in zip(sample.class_ids, sample.boxes)]
+        return (f"  {dataset.image_info[sample.image_id]['id']!r} with (y1, x1, y2, x2) px of the resized image: "
+                + (", ".join(objects) or "no object"))
+
+    def _what_is_kept(self):
+        path = self.last_checkpoint()
+        return f"The last good checkpoint is {path}" if path else "There is no checkpoint yet"

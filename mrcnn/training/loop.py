@@ -1,0 +1,154 @@
+"""Training: the stages one after the other, each a ``fit`` of Keras with what belongs around it."""
+
+import os
+
+import keras
+
+from mrcnn.config_file import save_config
+from mrcnn.files import remove_temporary_files
+from mrcnn.run_folder import checkpoints
+from mrcnn.training.checkpoint import StateCheckpoint, WeightsCheckpoint, begin_stage, find_run
+from mrcnn.training.data import CountEpochs, own_errors, training_data
+from mrcnn.training.evaluation import EvaluateAP
+from mrcnn.training.guards import StopOnBadLoss, TellWhatIsLeftOut
+from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
+from mrcnn.training.stages import STAGES, as_stages, set_losses, trainable_layers
+
+
+def train(model, train_dataset, val_dataset, learning_rate, epochs, layers, *, augmentation=None, custom_callbacks=None,
+          no_augmentation_sources=None, workers=1, verbose="auto", evaluate_every=0, monitor=None):
+    """Train a `MaskRCNN`; its ``train`` says what the arguments are.
+
+    Args:
+        model: an object with the attributes keras_model, config, mode, epoch, log_dir, checkpoint_path and run,
+            and the methods set_trainable, compile and detector of `MaskRCNN`. Its epoch and run are kept up.
+
+    Returns:
+        keras.callbacks.History of all stages.
+    """
+    config = model.config
+    if model.mode != "training":
+        raise ValueError(f"the model was made in mode {model.mode!r}; train needs mode='training'")
+    if not config.NAME:
+        raise ValueError("NAME is None: give the config a NAME, after which the run's folder is called")
+    if evaluate_every and val_dataset is None:
+        raise ValueError(f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on")
+    stages = as_stages(layers, epochs, learning_rate)
+    for stage in stages:  # a misspelt last stage should show now, not after two days
+        if not any(train for _, train in trainable_layers(model.keras_model, STAGES.get(stage.layers, stage.layers))):
+            model.set_trainable(stage.layers, verbose=0)  # which raises, and says what there is
+
+    if model.run is None or (model.run.pattern, model.run.epoch) != (model.checkpoint_path, model.epoch):
+        model.run = find_run(model.checkpoint_path, model.epoch, model.keras_model, config)
+    monitor = monitor or ("val_segm_AP" if evaluate_every else None)
+    history = None
+    for stage in stages:
+        if model.run.epoch >= stage.epochs or model.run.is_over(stage):
+            # a script of several stages that goes on from a checkpoint passes its first stages like this
+            print(f"Nothing to train: epochs={stage.epochs} is the epoch to end with, and {model.epoch} are trained "
+                  "already" if model.run.epoch >= stage.epochs else
+                  f"Nothing to train: {stage.layers} to epoch {stage.epochs} ended early in the run that goes on")
+            continue
+        model.run.over = []
+        if history is None:
+            _prepare_folder(model.log_dir, model.run, config, train_dataset.class_names)
+        found = _train_stage(model, stage, train_dataset, val_dataset, dict(
+            augmentation=augmentation, no_augmentation_sources=no_augmentation_sources), list(custom_callbacks or ()),
+            workers, verbose, evaluate_every, monitor, last=stage is stages[-1])
+        history = _joined(history, found)
+    if model.run.unsaved:
+        raise OSError(f"the weights of epoch {model.run.unsaved} could not be written to {model.log_dir}: make room, "
+                      f"and write them with save_weights. The last whole checkpoint is {model.run.last_checkpoint()}")
+    if history is None:
+        history = keras.callbacks.History()
+        history.on_train_begin()
+    return history
+
+
+def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom, workers, verbose, evaluate_every,
+                 monitor, last):
+    """One `Stage`; returns its History."""
+    config, keras_model, run = model.config, model.keras_model, model.run
+    data = training_data(
+        keras_model, train_dataset, config, config.STEPS_PER_EPOCH, epoch=run.epoch, workers=workers,
+        start=run.images // config.BATCH_SIZE, seed=run.seed if config.SEED is None else config.SEED, **augmentation)
+    run.seed = data.batches.seed
+    validation = None
+    if val_dataset is not None:
+        validation = training_data(keras_model, val_dataset, config, config.VALIDATION_STEPS, repeat=True,
+                                   workers=workers)
+    print(f"Training {stage.layers} to epoch {stage.epochs}, from epoch {run.epoch}, learning rate "
+          f"{stage.learning_rate}: {run.pattern}")
+    _tell_of_data(run.state, data)
+    model.set_trainable(STAGES.get(stage.layers, stage.layers), verbose=0)
+    set_losses(keras_model, config.LOSS_WEIGHTS, stage.losses)
+    model.compile(stage.learning_rate, config.LEARNING_MOMENTUM)
+    resumed = begin_stage(run, stage, keras_model, keras_model.optimizer)
+
+    def is_due(epoch):
+        return (epoch + 1) % evaluate_every == 0 or last and epoch + 1 == stage.epochs
+
+    speed = ImagesPerSecond(config.BATCH_SIZE)
+    callbacks = [
+        CountEpochs(data),
+        StopOnBadLoss(data, run.last_checkpoint),
+        TellWhatIsLeftOut(data),
+        speed,
+        # before all that monitors a metric
+        *([EvaluateAP(model.detector, val_dataset, is_due, verbose != 0),
+           Pictures(model.detector, val_dataset, model.log_dir, is_due)] if evaluate_every else ()),
+        WeightsCheckpoint(run, monitor),
+        *custom,
+        LossTable(os.path.join(model.log_dir, "losses.csv"), speed),
+        *([keras.callbacks.TensorBoard(model.log_dir, write_graph=False)] if tensorboard_is_installed() else ()),
+        # what it writes ends the epoch
+        StateCheckpoint(run, stage, data, config, custom, resumed),
+    ]
+    try:
+        with own_errors(data, validation):
+            # the data set shuffles its images; Keras would shuffle the batches once more, without the seed
+            history = keras_model.fit(data, initial_epoch=run.epoch, epochs=stage.epochs, validation_data=validation,
+                                      callbacks=callbacks, verbose=verbose, shuffle=False)
+    finally:
+        model.epoch = run.epoch  # fewer than asked for where a callback, or an error, stopped early
+    return history
+
+
+def _prepare_folder(log_dir, run, config, class_names):
+    """Make a run's folder with its config, and see now, not after the first epoch, whether it can be written to.
+
+    Raises:
+        OSError: it cannot.
+    """
+    try:
+        os.makedirs(log_dir, exist_ok=True)
+        for name in remove_temporary_files(log_dir):
+            print(f"Removed {name}, which a run that was killed left in {log_dir}")
+        save_config(log_dir, config, class_names)
+    except OSError as error:
+        raise OSError(f"cannot write to {log_dir}, where the checkpoints go (is the disk full, the folder "
+                      f"read-only?): {error}") from error
+    later = [os.path.basename(path) for path in checkpoints(log_dir) if path not in run.checkpoints()]
+    if later:
+        print(f"{log_dir} has checkpoints that are not of the epochs before {run.epoch + 1}; those of the same name "
+              f"will be written over: {', '.join(later[:5])}{' ...' if len(later) > 5 else ''}")
+
+
+def _tell_of_data(state, data):
+    """Print what has changed of the training data since a run's state was written."""
+    batches = data.batches
+    now = {"seed": batches.seed, "images": len(batches.dataset.image_ids), "batch_size": batches.batch_size}
+    changed = [f"{name} {now[name]} (was {state.data.get(name)})" for name in now if now[name] != state.data.get(name)
+               ] if state else []
+    if changed:
+        print(f"The order of the training images is not the run's, because of its {', '.join(changed)}")
+
+
+def _joined(first, second):
+    """The History of two stages as one."""
+    if first is None:
+        return second
+    first.epoch += second.epoch
+    for name, values in second.history.items():
+        first.history.setdefault(name, []).extend(values)
+    return first

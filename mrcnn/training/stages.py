@@ -1,0 +1,171 @@
+"""The stages of a training: which layers train, on which losses, until when."""
+
+import numbers
+import re
+from typing import NamedTuple
+
+import keras
+
+from mrcnn.config_checks import LOSS_NAMES
+
+# The stages people train in, as patterns of layer names.
+HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
+STAGES = {
+    "heads": HEADS,
+    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|" + HEADS,
+    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|" + HEADS,
+    "5+": r"(res5.*)|(bn5.*)|" + HEADS,
+    "all": ".*",
+}
+RPN_LOSSES = tuple(name for name in LOSS_NAMES if name.startswith("rpn_"))
+HEAD_LOSSES = tuple(name for name in LOSS_NAMES if name.startswith("mrcnn_"))
+
+
+class Stage(NamedTuple):
+    """A part of a training, for ``train(..., layers=[Stage(...), ...])``."""
+
+    layers: str                   # "heads", "3+", "4+", "5+", "all", or a regular expression of layer names
+    epochs: int                   # the epoch to end with, counted from the beginning of the run
+    learning_rate: object = None  # None: that of the call of train
+    losses: tuple = None          # names of the losses that count, the others are 0; None: all
+
+    @property
+    def key(self):
+        """The stage in types that JSON has, to know it again."""
+        rate = self.learning_rate
+        if not isinstance(rate, (int, float, type(None))):
+            rate = f"{type(rate).__name__} {rate.get_config()}" if hasattr(rate, "get_config") else float(rate)
+        return {"layers": self.layers, "epochs": int(self.epochs), "learning_rate": rate,
+                "losses": None if self.losses is None else sorted(self.losses)}
+
+
+def alternating_stages(epochs, learning_rate=None):
+    """The 4-step alternating training of Faster R-CNN (Ren et al. 2015, section 3.2), for one network.
+
+    1. the RPN with the backbone and the pyramid, on the RPN's losses;
+    2. the heads with the backbone and the pyramid, on the proposals of that RPN, whose own layers rest;
+    3. backbone and pyramid are now shared and fixed: the RPN alone is fitted to them again;
+    4. the heads alone, on its proposals.
+
+    The paper begins step 2 with a second network from ImageNet weights and the stored proposals of
+    the first; here the backbone goes on from step 1, so its RPN's proposals change while step 2 trains.
+
+    Args:
+        epochs: of each step: an int for all, or four.
+        learning_rate: of each step; None: that of the call of train.
+
+    Returns:
+        list of four `Stage`, whose epochs count from 0.
+    """
+    lengths = [epochs] * 4 if isinstance(epochs, numbers.Integral) else list(epochs)
+    if len(lengths) != 4:
+        raise ValueError(f"epochs has {len(lengths)} numbers; alternating training has 4 steps")
+    steps = ((r"(?!mrcnn_).*", RPN_LOSSES), (r"(?!rpn_).*", HEAD_LOSSES), (r"rpn_.*", RPN_LOSSES),
+             (r"mrcnn_.*", HEAD_LOSSES))
+    return [Stage(layers, sum(lengths[:number + 1]), learning_rate, losses)
+            for number, (layers, losses) in enumerate(steps)]
+
+
+def as_stages(layers, epochs, learning_rate):
+    """The stages of a call of ``train``.
+
+    Args:
+        layers: as of `Stage`; or a list of `Stage`, or of tuples of its fields.
+        epochs: the epoch to end with; with a list None, or an epoch at which to end before the list does.
+        learning_rate: of the stages that have none of their own.
+
+    Returns:
+        list of `Stage`, each with a learning rate.
+
+    Raises:
+        ValueError: what a stage says makes no sense.
+    """
+    if isinstance(layers, str):
+        layers = [Stage(layers, epochs)]
+        epochs = None
+    stages = [stage if isinstance(stage, Stage) else Stage(*stage) for stage in layers]
+    if not stages:
+        raise ValueError("layers is an empty list; it needs at least one Stage")
+    for stage, following in zip(stages, stages[1:]):
+        if following.epochs <= stage.epochs:
+            raise ValueError(f"stage {following.layers!r} ends with epoch {following.epochs}, but the one before it "
+                             f"with {stage.epochs}: epochs count from the beginning of the run, so they must rise")
+    for stage in stages:
+        unknown = set(stage.losses or ()) - set(LOSS_NAMES)
+        if unknown or stage.losses is not None and not stage.losses:
+            raise ValueError(f"stage {stage.layers!r} has the losses {stage.losses}; take some of {LOSS_NAMES}")
+        if not isinstance(stage.epochs, numbers.Integral):
+            raise ValueError(f"stage {stage.layers!r} has epochs={stage.epochs!r}; it must be the epoch to end with")
+    last = stages[-1].epochs if epochs is None else epochs
+    chosen = []
+    for stage in stages:
+        rate = learning_rate if stage.learning_rate is None else stage.learning_rate
+        chosen.append(stage._replace(epochs=min(stage.epochs, last), learning_rate=rate))
+        if stage.epochs >= last:
+            break
+    return chosen
+
+
+# === Which layers train ===
+
+def trainable_layers(model, pattern):
+    """Pair each layer with weights, inside nested models too, with whether it is to be trained.
+
+    Args:
+        model: a Keras model.
+        pattern: regular expression that the whole name of a trained layer matches. A layer of
+            a keras.applications backbone is also known by its stage, as "res4" for stage 4.
+
+    Returns:
+        list of (layer, bool).
+    """
+    chosen = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            chosen.extend((inner, bool(re.fullmatch(pattern, inner.name) or re.fullmatch(pattern, alias)))
+                          for inner, alias in _aliases(layer))
+        elif layer.weights:
+            chosen.append((layer, bool(re.fullmatch(pattern, layer.name))))
+    return chosen
+
+
+def _aliases(nested):
+    """(layer, stage name) of a nested model's layers with weights; the RPN's have no stage."""
+    taps = [output._keras_history.operation for output in nested.outputs]
+    is_backbone = len(taps) == 4
+    stage = 2
+    for layer in nested.layers:
+        if layer.weights:
+            yield layer, f"res{stage}" if is_backbone else layer.name
+        if is_backbone and stage < 5 and layer is taps[stage - 2]:
+            stage += 1
+
+
+def set_trainable(model, pattern):
+    """Train the layers that `trainable_layers` chooses, freeze the others; returns the trained ones.
+
+    Raises:
+        ValueError: no layer matches.
+    """
+    chosen = trainable_layers(model, pattern)
+    trained = [layer for layer, train in chosen if train]
+    if not trained:
+        raise ValueError(f"layers={pattern!r} matches no layer; use one of {sorted(STAGES)} or a regular expression "
+                         "of layer names such as 'mrcnn_.*'")
+    for layer, train in chosen:
+        layer.trainable = train
+    return trained
+
+
+# === Which losses count ===
+
+def set_losses(model, weights, losses=None):
+    """Set the factors of a training model's losses; they hold from the next ``compile`` on.
+
+    Args:
+        model: see `network.assemble.training_model`.
+        weights: ``Config.LOSS_WEIGHTS``; a loss that is left out counts 1.
+        losses: names of those that count, the others get 0; None: all.
+    """
+    for name in LOSS_NAMES:
+        model.get_layer(name).weight = weights.get(name, 1.0) if losses is None or name in losses else 0.0

@@ -1,0 +1,365 @@
+"""A run that stops and goes on is the run that never stopped; what is in the way is told."""
+
+import csv
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from mrcnn.model import MaskRCNN
+from mrcnn.run_state import load_state, save_state, state_path
+from mrcnn.training import StateCheckpoint, keep_slots
+from mrcnn.training.checkpoint import random_states
+from mrcnn.training.optimizer import optimizer_state, restore_optimizer
+from tiny import Rectangles, tiny_config, values
+
+STAGES = [("heads", 2), ("all", 4, 0.005)]
+
+
+def new(folder, **fields):
+    return MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=2, **fields), str(folder))
+
+
+def train(model, epochs=None, layers=STAGES, **options):
+    return model.train(Rectangles(5), Rectangles(2, seed=1), 0.01, epochs, layers, verbose=0, **options)
+
+
+def same(first, second):
+    return all(np.array_equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.fixture
+def never_stopped(tmp_path, eagerly):
+    model = new(tmp_path / "whole")
+    train(model)
+    return model
+
+
+class Stop(keras.callbacks.Callback):
+    """End as a kill would, at a step of an epoch."""
+
+    def __init__(self, epoch, step):
+        super().__init__()
+        self.at, self.epoch = (epoch, step), None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise KeyboardInterrupt
+
+
+def rows(model):
+    with open(os.path.join(model.log_dir, "losses.csv")) as file:
+        return list(csv.DictReader(file))
+
+
+# === Going on ===
+
+def test_going_on_is_not_having_stopped(never_stopped, tmp_path, capsys):
+    for epoch, step in ((0, 1), (1, 0), (2, 1), (3, 0)):
+        model = new(tmp_path / "stopped")
+        model.resume()
+        with pytest.raises(KeyboardInterrupt):
+            train(model, custom_callbacks=[Stop(epoch, step)])
+        assert model.epoch == epoch
+    model = new(tmp_path / "stopped")
+    assert model.resume().endswith("mask_rcnn_tiny_0003.h5")
+    capsys.readouterr()
+    history = train(model)
+    said = capsys.readouterr().out
+    assert "optimizer, random numbers and order of the data are those of epoch 3" in said
+    assert "learning rate 0.005" in said and "epochs=2 is the epoch to end with, and 3 are trained already" in said
+    assert history.epoch == [3] and same(values(never_stopped.keras_model), values(model.keras_model))
+    for ours, theirs in zip(rows(never_stopped), rows(model), strict=True):  # no epoch twice
+        assert {name: value for name, value in ours.items() if name != "images_per_second"} == {
+            name: value for name, value in theirs.items() if name != "images_per_second"}
+
+
+def test_calls_of_single_stages_go_on_too(never_stopped, tmp_path):
+    for _ in range(2):  # the script dies in its second stage, and is run again
+        model = new(tmp_path / "stopped")
+        model.resume()
+        try:
+            train(model, 2, "heads")
+            model.train(Rectangles(5), Rectangles(2, seed=1), 0.005, 4, "all", verbose=0,
+                        custom_callbacks=[] if model.epoch == 3 else [Stop(3, 0)])
+        except KeyboardInterrupt:
+            continue
+    assert same(values(never_stopped.keras_model), values(model.keras_model))
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_an_epoch_whose_state_is_not_there_is_trained_again(never_stopped, tmp_path, monkeypatch, epoch):
+    """As after a kill when the weights are written and the state is not; the first epoch has no state before it."""
+    def interrupt(self, ended):
+        if self.run.epoch == epoch:
+            raise KeyboardInterrupt
+        write(self, ended)
+
+    write = StateCheckpoint._write
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StateCheckpoint, "_write", interrupt)
+        train(new(tmp_path / "stopped"))
+    model = new(tmp_path / "stopped")
+    with pytest.warns(UserWarning, match=f"000{epoch}.h5 is passed over: it has no state file, so it ends no epoch"):
+        model.resume()
+    assert model.epoch == epoch - 1
+    train(model)
+    assert same(values(never_stopped.keras_model), values(model.keras_model))
+
+
+def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path, eagerly):
+    whole = new(tmp_path / "whole", SEED=None)
+    start = values(whole.keras_model)
+    whole.train(Rectangles(5), None, 0.01, 1, "all", verbose=0)
+    first = whole.run.path()
+    whole.train(Rectangles(5), None, 0.01, 2, "all", verbose=0)
+    assert not same(start, values(whole.keras_model))
+    again = new(tmp_path / "whole", SEED=None)
+    again.load_weights(first)
+    again.train(Rectangles(5), None, 0.01, 2, "all", verbose=0)
+    assert same(values(whole.keras_model), values(again.keras_model))
+
+
+def test_a_learning_rate_that_was_lowered_stays_low(tmp_path, eagerly):
+    def reduce():
+        return keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1, min_delta=1e9)
+
+    whole = new(tmp_path / "whole")
+    train(whole, 4, "all", custom_callbacks=[reduce()])
+    stopped = new(tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, 4, "all", custom_callbacks=[reduce(), Stop(2, 0)])
+    model = new(tmp_path / "stopped")
+    model.resume()
+    assert load_state(state_path(model.find_last())).callbacks[0]["class"] == "ReduceLROnPlateau"
+    train(model, 4, "all", custom_callbacks=[reduce()])
+    assert [row["learning_rate"] for row in rows(model)] == [row["learning_rate"] for row in rows(whole)]
+    assert float(rows(whole)[-1]["learning_rate"]) < 0.001
+    assert same(values(whole.keras_model), values(model.keras_model))
+
+
+def test_a_stage_that_ended_early_is_not_begun_again(tmp_path, eagerly, capsys):
+    def early(patience):
+        return [keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=patience, restore_best_weights=True)]
+
+    first = new(tmp_path)
+    assert train(first, 5, "heads", custom_callbacks=early(1)).epoch == [0, 1]
+    with pytest.raises(KeyboardInterrupt):
+        train(first, 7, "all", custom_callbacks=[Stop(3, 0)])
+    model = new(tmp_path)
+    model.resume()
+    capsys.readouterr()
+    assert train(model, 5, "heads", custom_callbacks=early(1)).epoch == []
+    assert "heads to epoch 5 ended early" in capsys.readouterr().out
+    assert train(model, 7, "all").epoch == [3, 4, 5, 6]
+
+
+def test_weights_put_back_at_the_end_are_those_of_the_checkpoint(tmp_path, eagerly):
+    model = new(tmp_path)
+    best = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1, restore_best_weights=True)
+    train(model, 5, "heads", custom_callbacks=[best])
+    again = new(tmp_path)
+    assert again.resume().endswith("0002.h5")
+    assert same(values(model.keras_model), values(again.keras_model))
+
+
+# === What is in the state ===
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Lion", "Ftrl", "Nadam", "Adafactor"])
+def test_every_optimizer_goes_to_disk_and_back(name, tmp_path):
+    def make():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")],
+                                 name="net")
+        for number, variable in enumerate(model.weights):
+            variable.assign(np.random.RandomState(number).randn(*variable.shape))
+        options = {"momentum": 0.9} if name == "SGD" else {}
+        optimizer = getattr(keras.optimizers, name)(0.01, use_ema=True, gradient_accumulation_steps=2, **options)
+        optimizer.build(model.trainable_variables)
+        return model, optimizer
+
+    def steps(model, optimizer, numbers):
+        for number in numbers:
+            rng = np.random.RandomState(number)
+            optimizer.apply([keras.ops.convert_to_tensor(rng.randn(*variable.shape), "float32")
+                             for variable in model.trainable_variables])
+
+    model, optimizer = make()
+    steps(model, optimizer, range(3))
+    at_three = [variable.numpy() for variable in model.weights]
+    state = optimizer_state(optimizer)
+    assert len(state) == len(optimizer.variables) and state["iteration"] == 3
+    np.savez(tmp_path / "state.npz", **state)
+    steps(model, optimizer, range(3, 7))
+
+    other, fresh = make()
+    for variable, value in zip(other.weights, at_three):
+        variable.assign(value)
+    assert restore_optimizer(fresh, dict(np.load(tmp_path / "state.npz"))) == len(state)
+    steps(other, fresh, range(3, 7))
+    for ours, theirs in zip(model.weights, other.weights):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_scaled_optimizer_has_two_counters():
+    variable = keras.Variable(np.ones(3, np.float32), name="w")
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1), initial_scale=8.0)
+    optimizer.build([variable])
+    state = optimizer_state(optimizer)
+    assert len(state) == len(optimizer.variables) and "iteration#2" in state
+    assert restore_optimizer(optimizer, state, counters=False) < restore_optimizer(optimizer, state)
+
+
+def test_slots_are_kept_by_name_and_shape():
+    a, b = keras.Variable(np.ones(3, np.float32), name="a"), keras.Variable(np.ones(2, np.float32), name="b")
+    old = keras.optimizers.SGD(0.5, momentum=0.9)
+    old.build([a])
+    old.apply([np.ones(3, np.float32)])
+    new_one = keras.optimizers.SGD(0.25, momentum=0.9)
+    keep_slots(old, new_one, [b, a])
+    assert int(new_one.iterations) == 0 and float(new_one.learning_rate) == 0.25
+    np.testing.assert_array_equal(new_one.momentums[1], old.momentums[0])
+    assert not np.any(new_one.momentums[0])
+
+
+def test_state_of_every_random_generator():
+    image = keras.Input((4,))
+    x = keras.layers.Dropout(0.5, name="first")(image)
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5, name="first")], name="inner")
+    model = keras.Model(image, inner(x))
+    before = {name: variable.numpy() for name, variable in random_states(model).items()}
+    assert sorted(before) == ["first", "first#2"]
+    model(np.ones((1, 4)), training=True)
+    assert all((variable.numpy() != before[name]).any() for name, variable in random_states(model).items())
+
+
+def test_choice_of_rois_follows_the_state(tmp_path):
+    model = new(tmp_path).keras_model
+    assert list(random_states(model)) == ["proposal_targets"]
+
+
+# === What is in the way ===
+
+def test_other_weights_than_the_states(tmp_path, eagerly, capsys):
+    train(new(tmp_path), 1)
+    model = new(tmp_path)
+    model.resume()
+    model.keras_model.get_layer("conv1").bias.assign_add(np.ones(8, np.float32))
+    capsys.readouterr()
+    train(model, 2)
+    assert "Going on from epoch 1 with a new optimizer, without momentum: the model's weights are not those" in (
+        capsys.readouterr().out)
+
+
+def test_a_damaged_state_is_told(tmp_path, eagerly, capsys):
+    first = new(tmp_path)
+    train(first, 2)
+    path = state_path(first.run.path())
+    with open(path, "r+b") as file:
+        file.truncate(os.path.getsize(path) // 2)
+    model = new(tmp_path)
+    with pytest.warns(UserWarning, match="0002.h5 is passed over: the state file .* is damaged or cut short"):
+        assert model.resume().endswith("0001.h5")
+    assert train(model, 2).epoch == [1]
+    assert same(values(first.keras_model), values(model.keras_model))
+
+
+def test_changes_are_told(tmp_path, eagerly, capsys):
+    train(new(tmp_path), 1)
+    model = new(tmp_path, WEIGHT_DECAY=0.5)
+    model.resume()
+    model.train(Rectangles(7), None, 0.01, 2, "all", verbose=0)
+    said = capsys.readouterr().out
+    assert "the config has changed: WEIGHT_DECAY = 0.5 (was 0.0001)" in said
+    assert "The order of the training images is not the run's, because of its images 7 (was 5)" in said
+
+
+def full_disk(after):
+    """An os.fsync that fails from some call on."""
+    calls = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        calls.append(descriptor)
+        if after <= len(calls):
+            raise OSError(28, "No space left on device")
+        return real(descriptor)
+
+    return fsync
+
+
+def test_a_full_disk_is_told_and_the_last_whole_epoch_is_there(tmp_path, eagerly, monkeypatch):
+    model = new(tmp_path)
+    train(model, 1)
+    kept = model.run.path()
+    monkeypatch.setattr(os, "fsync", full_disk(after=3))  # the probe of the folder still fits
+    with pytest.warns(UserWarning, match="0002.h5 could not be written; training goes on.*No space left"):
+        with pytest.raises(OSError, match=r"epoch 3 could not be written.*last whole checkpoint is .*0001\.h5"):
+            train(model, 3)
+    monkeypatch.undo()
+    assert model.find_last() == kept and not [name for name in os.listdir(model.log_dir) if name.endswith(".tmp")]
+    assert model.epoch == 3  # in memory: save_weights still has them
+    again = new(tmp_path)
+    again.resume()
+    train(again, 3)
+    assert same(values(model.keras_model), values(again.keras_model))
+
+
+def test_a_disk_that_is_full_for_a_while(tmp_path, eagerly, monkeypatch):
+    class Emptied(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                monkeypatch.setattr(os, "fsync", full_disk(after=1))
+            elif epoch == 2:
+                monkeypatch.undo()
+
+    model = new(tmp_path)
+    with pytest.warns(UserWarning, match="tries again after the next epoch"):
+        train(model, 4, custom_callbacks=[Emptied()])
+    assert [os.path.basename(path)[-7:-3] for path in model.run.checkpoints()] == ["0001", "0003", "0004"]
+    assert model.find_last() == model.run.path(4)
+
+
+def test_a_folder_that_cannot_be_written_to_shows_at_once(tmp_path, eagerly, monkeypatch):
+    model = new(tmp_path)
+    monkeypatch.setattr(os, "fsync", full_disk(after=1))
+    with pytest.raises(OSError, match="cannot write to .*tiny20.*disk full, the folder read-only.*No space left"):
+        train(model)
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    blocked = new(tmp_path / "file")
+    with pytest.raises(OSError, match="cannot write to"):
+        train(blocked)
+
+
+def test_old_states_are_removed(tmp_path, eagerly):
+    model = new(tmp_path, STATES_KEPT=2)
+    train(model)
+    states = [name for name in sorted(os.listdir(model.log_dir)) if name.endswith(".npz")]
+    assert states == ["mask_rcnn_tiny_0003.state.npz", "mask_rcnn_tiny_0004.state.npz"]
+
+
+def test_going_back_keeps_the_new_states_and_tells_of_the_old_files(tmp_path, eagerly, capsys):
+    first = new(tmp_path, STATES_KEPT=4)
+    train(first)
+    model = new(tmp_path, STATES_KEPT=1)
+    model.load_weights(first.run.path(1))
+    capsys.readouterr()
+    train(model, 2)
+    assert "0002.h5, mask_rcnn_tiny_0003.h5, mask_rcnn_tiny_0004.h5" in capsys.readouterr().out
+    assert load_state(state_path(model.run.path(2))).epoch == 2
+    assert [row["epoch"] for row in rows(model)] == ["0", "1"]
+
+
+def test_bfloat16_slots_are_stored(tmp_path):
+    import ml_dtypes
+
+    from mrcnn.run_state import RunState
+
+    slot = np.arange(5).astype(ml_dtypes.bfloat16)
+    empty = {field: None for field in RunState.__dataclass_fields__}
+    save_state(tmp_path / "a.state.npz", RunState(**{**empty, "optimizer": {"momentum": slot}, "random": {}}))
+    np.testing.assert_array_equal(load_state(tmp_path / "a.state.npz").optimizer["momentum"], slot.astype(np.float32))
