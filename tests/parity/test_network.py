@@ -78,8 +78,10 @@ def test_outputs_losses_and_gradients(trainer, stop, row):
 def assert_norms(tape, loss, model, row):
     """Compare the gradient norm of every weight.
 
-    1e-3 holds for all but a few. Those few are rounding: in a random network an activation near 0
-    falls on the other side of a ReLU. Switching oneDNN off moves our own norms by up to 3.4e-3.
+    1e-3 holds for all but a few. Those few are the processor's rounding, which puts an activation
+    near 0 on the other side of a ReLU: the original's code (a TensorFlow 2.14 port) on the machine
+    of these tests deviates from the recorded numbers by the same amounts, up to 2.6e-3 with oneDNN
+    and 3.3e-3 without.
     """
     rows = list(REFERENCE["grad_norm_rows"])
     norms = dict(zip(map(str, REFERENCE["weight_names"]), REFERENCE["grad_norms"][rows.index(row)]))
@@ -92,10 +94,9 @@ def assert_norms(tape, loss, model, row):
     assert deviation.max() < 5e-3, row
 
 
-def test_six_steps_of_the_heads(trainer):
-    model = trainer(WEIGHT_DECAY=0)
-    before = {weight.path: weight.numpy() for weight in model.keras_model.weights}
-    model.set_trainable(training.STAGES["heads"], verbose=0)
+def six_steps(model, stage):
+    """The total and the five losses before each of six optimizer steps on the batch: [6, 6]."""
+    model.set_trainable(training.STAGES[stage], verbose=0)
     model.compile(0.001, 0.9)
     inputs = tuple(batch(model.keras_model))
     losses = []
@@ -103,6 +104,27 @@ def test_six_steps_of_the_heads(trainer):
         model.keras_model.reset_metrics()
         logs = model.keras_model.train_on_batch(inputs, return_dict=True)
         losses.append([logs[str(name)] for name in REFERENCE["six_steps_names"]])
+    return losses
+
+
+def test_six_steps_of_all_layers(trainer):
+    """Against a TensorFlow 2.14 port of the original, run for these tests.
+
+    By the sixth step other RoIs are positive in the two, so the losses over positives part; the
+    original's own run on another machine parts from the recorded one at the fifth step of the heads.
+    """
+    losses = six_steps(trainer(WEIGHT_DECAY=0), "all")
+    reference = np.load(HERE / "network_steps_all.npz")["losses"]
+    assert list(REFERENCE["six_steps_names"]) == ["loss", *LOSSES]
+    np.testing.assert_allclose(losses[:2], reference[:2], rtol=1e-3)
+    np.testing.assert_allclose([step[0] for step in losses[:5]], reference[:5, 0], rtol=2e-2)
+    np.testing.assert_allclose([step[1:4] for step in losses], reference[:, 1:4], rtol=3e-2)
+
+
+def test_six_steps_of_the_heads(trainer):
+    model = trainer(WEIGHT_DECAY=0)
+    before = {weight.path: weight.numpy() for weight in model.keras_model.weights}
+    losses = six_steps(model, "heads")
     np.testing.assert_allclose(losses[0], REFERENCE["six_steps"][0], rtol=1e-3)
     np.testing.assert_allclose(losses, REFERENCE["six_steps"], rtol=2e-2)
 
