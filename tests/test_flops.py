@@ -85,15 +85,15 @@ def shapes(model, batch, side):
 
 
 def test_resnet101_at_1024_px(resnet101):
-    found = flops.stages(flops.count(resnet101, shapes(resnet101, 1, 1024), mask_rois=100).forward)
+    found = flops.stages(flops.count(resnet101, shapes(resnet101, 1, 1024), box_rois=1000, mask_rois=100).forward)
     expected = {"backbone": 316, "FPN": 119, "RPN": 208, "box head": 29, "mask head": 106}
     assert {stage: value / 1e9 for stage, value in found.items()} == pytest.approx(expected, rel=0.02)
     assert sum(found.values()) / 1e9 == pytest.approx(777, rel=0.01)
 
 
 def test_cost_follows_batch_and_masks(resnet101):
-    one = flops.stages(flops.count(resnet101, shapes(resnet101, 1, 512), mask_rois=10).forward)
-    two = flops.stages(flops.count(resnet101, shapes(resnet101, 2, 512), mask_rois=30).forward)
+    one = flops.stages(flops.count(resnet101, shapes(resnet101, 1, 512), box_rois=1000, mask_rois=10).forward)
+    two = flops.stages(flops.count(resnet101, shapes(resnet101, 2, 512), box_rois=2000, mask_rois=30).forward)
     for stage in ("backbone", "FPN", "RPN", "box head"):
         assert two[stage] == 2 * one[stage]
     assert two["mask head"] == 3 * one["mask head"]

@@ -145,6 +145,7 @@ def test_plot_draws_the_objects_in_the_colours_of_their_classes(monkeypatch):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # what other tests left open
     figure, ax = plt.subplots()
     make(np.zeros((40, 48, 3), np.uint8)).plot(ax=ax, title="three")
     assert ax.get_title() == "three" and [text.get_text() for text in ax.texts] == [
