@@ -114,10 +114,9 @@ def mask_outline(mask, width=1):
     """The rim of a mask: its pixels less than ``width`` steps from the outside. Bool [H, W]."""
     mask = np.asarray(mask, dtype=bool)
     outline = np.zeros_like(mask)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    part = _extent(mask)
+    if not part:
         return outline
-    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     inner = mask[part]
     for _ in range(width):
         padded = np.pad(inner, 1)
@@ -125,6 +124,12 @@ def mask_outline(mask, width=1):
                  & padded[1:-1, :-2] & padded[1:-1, 2:])
     outline[part] = mask[part] & ~inner
     return outline
+
+
+def _extent(mask):
+    """The slices (rows, columns) that hold a mask's pixels, or None where it has none."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else None
 
 
 # === Labels ===
@@ -237,8 +242,11 @@ def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, col
     if masks is not None:
         for i in order:
             mask = masks[:, :, i] > 0
-            apply_mask(canvas, mask, colors[i], alpha)
-            canvas[mask_outline(mask, line)] = _to_uint8_color(colors[i])
+            part = _extent(mask)
+            if part:
+                mask, painted = np.ascontiguousarray(mask[part]), canvas[part]
+                apply_mask(painted, mask, colors[i], alpha)
+                painted[mask_outline(mask, line)] = _to_uint8_color(colors[i])
 
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)

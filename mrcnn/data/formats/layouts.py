@@ -103,7 +103,7 @@ def find_format(path, format="auto", subset=None):
         raise ValueError(
             f"{path} has no annotations{f' of {subset!r}' if subset else ''} that are known"
             f"{'' if format == 'auto' else f' as {format}'}: expected one of {', '.join(FORMATS)}"
-            f"{f'; there is {places[0][0]} in {places[0][1]}' if places else ''}")
+            f"{f'; there is {places[0][0]} in {places[0][1]}' if places else ''}{_subsets(path, subset)}")
     if len(wanted) > 1:
         raise ValueError(f"{path} has several annotations, {', '.join(place for _, place in wanted)}: give one of the "
                          "files, a format or a subset")
@@ -142,6 +142,13 @@ def _annotations_in(folder):
 
 def _has_folders(folder, names):
     return all(os.path.isdir(os.path.join(folder, name)) for name in names)
+
+
+def _subsets(path, subset):
+    """Words for the subfolders that would do as a subset, where none was given."""
+    found = [name for name in sorted(os.listdir(path)) if os.path.isdir(os.path.join(path, name))
+             and next(iter(_places(path, name)), None)] if subset is None else []
+    return f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give a subset" if found else ""
 
 
 def json_format(path, unknown="error"):

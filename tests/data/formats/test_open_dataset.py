@@ -147,6 +147,15 @@ def test_options_go_to_the_format(tmp_path):
         open_dataset(tmp_path, bogus=1)
 
 
+def test_subsets_are_named_where_none_was_given(tmp_path):
+    for subset in ("train", "val"):
+        (tmp_path / subset).mkdir()
+        via(tmp_path / subset)
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(ValueError, match="no annotations that are known.*; train, val have some: give a subset"):
+        open_dataset(tmp_path)
+
+
 def test_a_format_of_one_s_choice(tmp_path):
     via(tmp_path)
     coco(tmp_path, "c.json", "a.jpg")
