@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.coco_evaluation import evaluate_detections
+from mrcnn.evaluation import evaluate_detections
 from mrcnn.model import MaskRCNN
 from mrcnn.training.checkpoint import Run, WeightsCheckpoint
 from mrcnn.training.evaluation import EvaluateAP
