@@ -45,7 +45,9 @@ def parameters(notebook):
     return place
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+# digits.ipynb trains three times, which takes a minute even with small settings
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "digits.ipynb" else ())
+                                  for name in NOTEBOOKS])
 def test_runs(name, tmp_path):
     nbclient = pytest.importorskip("nbclient")
     if name == "digits.ipynb":
