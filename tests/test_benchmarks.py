@@ -42,6 +42,7 @@ def test_detection_case_reports_what_the_network_did():
     assert result["gflop_per_second"] == pytest.approx(result["gflop"] / result["network_seconds"])
 
 
+@pytest.mark.slow
 def test_evaluation_case_reports_its_share_outside_of_the_network():
     result = run.run_case("evaluate-512", run.ROOT, quick=True)
     assert result["images"] == 4 and result["detections"] > 4
@@ -49,6 +50,7 @@ def test_evaluation_case_reports_its_share_outside_of_the_network():
     assert result["network_seconds"] + result["outside_seconds"] == pytest.approx(sum(result["times"]) / 2)
 
 
+@pytest.mark.slow
 def test_unpadded_case_runs_the_network_on_less():
     square, rect = (run.run_case(f"detect-r50-512-50{mode}", run.ROOT, quick=True) for mode in ("", "-rect"))
     assert (square["molded"], rect["molded"]) == ([1, 384, 384, 3], [1, 256, 384, 3])
@@ -206,6 +208,7 @@ def test_wrong_arguments_of_peers_are_refused(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_cases_of_the_original_run_on_code_in_its_layout(monkeypatch):
     """Our own package has matterport's names, so that it can stand for a checkout of that."""
     monkeypatch.delenv("PYTHONPATH", raising=False)

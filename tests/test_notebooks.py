@@ -45,8 +45,11 @@ def parameters(notebook):
     return place
 
 
-# digits.ipynb trains three times, which takes a minute even with small settings
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "digits.ipynb" else ())
+# these build several training models, which takes most of a minute even with small settings
+SLOW = ("digits.ipynb", "train_shapes.ipynb")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
                                   for name in NOTEBOOKS])
 def test_runs(name, tmp_path):
     nbclient = pytest.importorskip("nbclient")
