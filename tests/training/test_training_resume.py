@@ -124,6 +124,7 @@ def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path, eagerly):
     assert same(values(whole.keras_model), values(again.keras_model))
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_was_lowered_stays_low(tmp_path, eagerly):
     def reduce():
         return keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1, min_delta=1e9)
@@ -142,6 +143,7 @@ def test_a_learning_rate_that_was_lowered_stays_low(tmp_path, eagerly):
     assert same(values(whole.keras_model), values(model.keras_model))
 
 
+@pytest.mark.slow
 def test_a_stage_that_ended_early_is_not_begun_again(tmp_path, eagerly, capsys):
     def early(patience):
         return [keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=patience, restore_best_weights=True)]
@@ -158,6 +160,7 @@ def test_a_stage_that_ended_early_is_not_begun_again(tmp_path, eagerly, capsys):
     assert train(model, 7, "all").epoch == [3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_weights_put_back_at_the_end_are_those_of_the_checkpoint(tmp_path, eagerly):
     model = new(tmp_path)
     best = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1, restore_best_weights=True)
