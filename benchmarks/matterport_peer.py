@@ -27,12 +27,10 @@ STAGES = {"heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)", "all": ".*"}
 # === Network ===
 
 def detect(quick, repeats, backbone, side, detections, batch=1):
-    """MaskRCNN.detect; arguments as of `network_cases.detect`."""
-    config = measure.settings(False, 128 if quick else side, batch, BACKBONE=backbone,
-                              DETECTION_MAX_INSTANCES=detections, DETECTION_MIN_CONFIDENCE=0)
-    with tempfile.TemporaryDirectory() as folder:
-        model = modellib.MaskRCNN("inference", config, folder)
-    images = [measure.photo(*data_cases.PHOTO_SIZE, seed=number) for number in range(batch)]
+    """MaskRCNN.detect; arguments as of `network_cases.detect`. Its mask head runs on all 100 slots."""
+    setting = quick, backbone, side, batch
+    model, images = _detector(*setting, measure.confidence_for(measure.in_own_process(_scores, *setting), batch,
+                                                               detections))
     network, inside, found = model.keras_model.predict, [], []
 
     def timed_network(*arguments, **options):
@@ -47,6 +45,22 @@ def detect(quick, repeats, backbone, side, detections, batch=1):
     outside = [total - network for total, network in zip(result["times"], inside[1:])]
     return {**result, "images": batch, "detections": found[-1], "network_seconds": statistics.median(inside[1:]),
             "outside_share": statistics.median(outside) / result["seconds"]}
+
+
+def _detector(quick, backbone, side, batch, confidence):
+    """The model of `detect` with the same random weights in every process, and its photos."""
+    config = measure.settings(False, 128 if quick else side, batch, BACKBONE=backbone,
+                              DETECTION_MIN_CONFIDENCE=confidence)
+    tf.compat.v1.set_random_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        model = modellib.MaskRCNN("inference", config, folder)
+    return model, [measure.photo(*data_cases.PHOTO_SIZE, seed=number) for number in range(batch)]
+
+
+def _scores(*setting):
+    """Scores of all that is found at a confidence of 0."""
+    model, images = _detector(*setting, 0.0)
+    return [float(score) for result in model.detect(images, verbose=0) for score in result["scores"]]
 
 
 def train_step(quick, repeats, backbone, side, batch, layers):

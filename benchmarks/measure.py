@@ -1,9 +1,11 @@
 """What all cases share: timing, peak memory, settings and made-up images."""
 
+import multiprocessing
 import resource
 import statistics
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,25 @@ def _seconds(call):
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def confidence_for(scores, images, detections):
+    """The least confidence at which ``detections`` an image are found, on average.
+
+    Args:
+        scores: of all detections, without a least confidence.
+        images: number of images they are of.
+        detections: wanted for each image; where there are no more, the confidence is 0.
+    """
+    ordered = sorted(scores, reverse=True)
+    place = images * detections
+    return 0.0 if place >= len(ordered) else (ordered[place - 1] + ordered[place]) / 2
+
+
+def in_own_process(function, *arguments):
+    """What a function of an importable module returns, run by a process of its own, so that its memory is not ours."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def peak_bytes():

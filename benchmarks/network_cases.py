@@ -15,21 +15,15 @@ import measure
 def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **fields):
     """MaskRCNN.detect of ``batch`` photos, with random weights.
 
-    At a confidence of 0 random weights find more objects than are let through, so that
-    DETECTION_MAX_INSTANCES is the number of detections; the number really found is reported.
+    Those find more objects than are wanted, so DETECTION_MIN_CONFIDENCE is set to what leaves
+    ``detections`` of each photo, of the 100 that there are slots for; the number really found is reported.
     ``filled`` takes photos of ``side`` px squared, others are of PHOTO_SIZE; ``fields`` are of the config.
     """
-    import data_cases
     import flops
-    from mrcnn.model import MaskRCNN
 
-    side = 384 if quick else side  # at which "rect" leaves something out
-    config = measure.settings(quick, side, batch, BACKBONE=backbone, DETECTION_MAX_INSTANCES=detections,
-                              DETECTION_MIN_CONFIDENCE=0, **fields)
-    with tempfile.TemporaryDirectory() as folder:
-        model = MaskRCNN("inference", config, folder)
-    size = (side, side) if filled else data_cases.PHOTO_SIZE
-    images = [measure.photo(*size, seed=number) for number in range(batch)]
+    setting = quick, backbone, side, batch, filled, fields
+    scores = measure.in_own_process(_scores, *setting)
+    model, images = _detector(*setting, measure.confidence_for(scores, batch, detections))
     network, inside, found, batches = model.predict, [], [], []
 
     def timed_network(molded, metas, *arguments):
@@ -57,6 +51,25 @@ def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **
             "outside_seconds": statistics.median(outside),
             "outside_share": statistics.median(outside) / result["seconds"],
             **_gflop(work.forward, statistics.median(inside))}
+
+
+def _detector(quick, backbone, side, batch, filled, fields, confidence):
+    """The model of `detect` and its photos."""
+    import data_cases
+    from mrcnn.model import MaskRCNN
+
+    side = 384 if quick else side  # at which "rect" leaves something out
+    config = measure.settings(quick, side, batch, BACKBONE=backbone, DETECTION_MIN_CONFIDENCE=confidence, **fields)
+    with tempfile.TemporaryDirectory() as folder:
+        model = MaskRCNN("inference", config, folder)
+    size = (side, side) if filled else data_cases.PHOTO_SIZE
+    return model, [measure.photo(*size, seed=number) for number in range(batch)]
+
+
+def _scores(*setting):
+    """Scores of all that is found at a confidence of 0."""
+    model, images = _detector(*setting, 0.0)
+    return [float(score) for result in model.detect(images) for score in result["scores"]]
 
 
 def train_step(quick, repeats, backbone, side, batch, layers, many_positives=True, **fields):
