@@ -4,6 +4,9 @@ The random order in which DetectionTargetLayer takes RoIs is left out on both si
 """
 
 import io
+import multiprocessing
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -94,41 +97,55 @@ def assert_norms(tape, loss, model, row):
     assert deviation.max() < 5e-3, row
 
 
-def six_steps(model, stage):
-    """The total and the five losses before each of six optimizer steps on the batch: [6, 6]."""
+# === Six steps ===
+# Which RoIs are positive, and which proposals survive, hangs on the last digits, and the six steps on
+# that. So they are run with the kernels of the processors that the reference runs had.
+
+@pytest.fixture(scope="module")
+def six_steps(network_weights):
+    """stage -> losses [6, 6] and weights {path: array}, from a process of its own with AVX2 kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            yield lambda stage: pool.submit(take_six_steps, network_weights, stage).result()
+
+
+def take_six_steps(weights, stage):
+    """The total and the five losses before each of six optimizer steps on the batch: [6, 6]; the weights after them."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = MaskRCNN("training", type("Chosen", (NetworkConfig,), {"WEIGHT_DECAY": 0})(), folder)
+    model.load_weights(weights, by_name=True)
+    network = model.keras_model
+    network.get_layer("proposal_targets").shuffle = False
     model.set_trainable(training.STAGES[stage], verbose=0)
     model.compile(0.001, 0.9)
-    inputs = tuple(batch(model.keras_model))
+    inputs = tuple(batch(network))
     losses = []
     for _ in range(6):
-        model.keras_model.reset_metrics()
-        logs = model.keras_model.train_on_batch(inputs, return_dict=True)
+        network.reset_metrics()
+        logs = network.train_on_batch(inputs, return_dict=True)
         losses.append([logs[str(name)] for name in REFERENCE["six_steps_names"]])
-    return losses
+    return np.array(losses), {weight.path: weight.numpy() for weight in network.weights}
 
 
-def test_six_steps_of_all_layers(trainer):
-    """Against a TensorFlow 2.14 port of the original, run for these tests.
-
-    By the sixth step other RoIs are positive in the two, so the losses over positives part; the
-    original's own run on another machine parts from the recorded one at the fifth step of the heads.
-    """
-    losses = six_steps(trainer(WEIGHT_DECAY=0), "all")
-    reference = np.load(HERE / "network_steps_all.npz")["losses"]
+def assert_losses(losses, reference):
+    """1e-3 in the first step and 2e-2 in all of them; for one loss alone 5e-2, since it hangs on few RoIs."""
     assert list(REFERENCE["six_steps_names"]) == ["loss", *LOSSES]
-    np.testing.assert_allclose(losses[:2], reference[:2], rtol=1e-3)
-    np.testing.assert_allclose([step[0] for step in losses[:5]], reference[:5, 0], rtol=2e-2)
-    np.testing.assert_allclose([step[1:4] for step in losses], reference[:, 1:4], rtol=3e-2)
+    np.testing.assert_allclose(losses[0], reference[0], rtol=1e-3)
+    np.testing.assert_allclose(losses[:, 0], reference[:, 0], rtol=2e-2)
+    np.testing.assert_allclose(losses, reference, rtol=5e-2)
 
 
-def test_six_steps_of_the_heads(trainer):
-    model = trainer(WEIGHT_DECAY=0)
-    before = {weight.path: weight.numpy() for weight in model.keras_model.weights}
-    losses = six_steps(model, "heads")
-    np.testing.assert_allclose(losses[0], REFERENCE["six_steps"][0], rtol=1e-3)
-    np.testing.assert_allclose(losses, REFERENCE["six_steps"], rtol=2e-2)
+def test_six_steps_of_all_layers(six_steps):
+    """Against a TensorFlow 2.14 port of the original, run for these tests."""
+    losses, _ = six_steps("all")
+    assert_losses(losses, np.load(HERE / "network_steps_all.npz")["losses"])
 
-    after = {weight.path: weight.numpy() for weight in model.keras_model.weights}
+
+def test_six_steps_of_the_heads(six_steps, trainer):
+    losses, after = six_steps("heads")
+    assert_losses(losses, REFERENCE["six_steps"])
+    before = {weight.path: weight.numpy() for weight in trainer().keras_model.weights}
     for path, value in after.items():
         layer = path.split("/")[0]
         if layer.startswith(("res", "bn", "conv1")):
