@@ -10,16 +10,19 @@ import math
 import numpy as np
 
 from mrcnn import config_checks
+from mrcnn.cluster import worker_count
 
 # Computed by __init__ from other fields, so never read back from a dict.
 DERIVED_FIELDS = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
+# Fields that may be callables; a file of settings keeps their names.
+CALLABLES = ("BACKBONE", "COMPUTE_BACKBONE_SHAPE", "OPTIMIZER", "LEARNING_RATE_SCHEDULE", "IMAGE_SAMPLING")
 
 
 class Config:
     """Settings of one experiment; subclass it and override class attributes.
 
     Instances also have, computed from the fields:
-        BATCH_SIZE: int, images of one step over all devices.
+        BATCH_SIZE: int, images of one step over all devices, of all machines that TF_CONFIG names.
         IMAGE_SHAPE: int array [height, width, channels] of a molded image.
         IMAGE_META_SIZE: int, length of one row of image meta data.
 
@@ -37,7 +40,8 @@ class Config:
 
     # Name of the experiment; log folders start with it in lower case. Must be set to train.
     NAME = None
-    # Devices to train on. 1 is a single GPU, or the CPU.
+    # Devices to train and detect on: the first GPUs; 1 is a single GPU, or the CPU. Where several
+    # machines train together (see mrcnn/cluster.py) it is the number of each of them.
     GPU_COUNT = 1
     # Images per device and step. Two of 1024 px fit a 12 GB GPU.
     IMAGES_PER_GPU = 2
@@ -168,6 +172,57 @@ class Config:
     STOP_PROPOSAL_GRADIENT = False
     # Seed of weights, shuffling, augmentation and sampling; None draws a new one each time.
     SEED = None
+    # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an optimizer.
+    # WEIGHT_DECAY stays a part of the loss: set it to 0 where the optimizer has a decay of its own.
+    OPTIMIZER = "SGD"
+    # Arguments of that class, such as {"weight_decay": 0.05}; those left out are Keras' defaults.
+    OPTIMIZER_OPTIONS = {}
+    # How the learning rate goes over a stage's steps (batches), from the number that `train` is given:
+    # None keeps it, as the original; "multistep"; "cosine"; or a Keras schedule or a callable(step),
+    # which gives the rate itself. Every stage begins anew; a run that is resumed goes on.
+    LEARNING_RATE_SCHEDULE = None
+    # Steps at a stage's beginning in which its rate rises on a line, from the factor times the rate;
+    # 0 for none. Layers that begin to train, and Adam's averages, need some hundreds.
+    LEARNING_RATE_WARMUP_STEPS = 0
+    LEARNING_RATE_WARMUP_FACTOR = 0.001
+    # "multistep": the epochs after which the rate is multiplied by the factor, counted from the
+    # beginning of the run; those before the stage's first epoch count no more.
+    LEARNING_RATE_DROP_EPOCHS = ()
+    LEARNING_RATE_DROP_FACTOR = 0.1
+    # "cosine": the rate at the stage's end, as a share of that at its beginning.
+    LEARNING_RATE_END_FACTOR = 0.0
+    # Share of the old value in the moving average of the weights, such as 0.999; None keeps no average.
+    # Checkpoints and validation take the average; each stage ends with it as its weights.
+    EMA_MOMENTUM = None
+    # Batches whose mean gradient makes one update, where memory is too small for a larger batch.
+    GRADIENT_ACCUMULATION_STEPS = 1
+    # "mixed_bfloat16" or "mixed_float16" halve a GPU's memory and time; weights, boxes and losses stay
+    # float32. "float32", the original's, leaves a policy that keras.config sets in force.
+    DTYPE_POLICY = "float32"
+    # True computes the feature maps of ResNet blocks and of the mask head once more in the backward pass
+    # instead of keeping them: less memory, for a step about a third longer. It needs TRAIN_BN = False.
+    REMATERIALIZE = False
+    # Stages of the backbone that no stage of training trains: 1 is conv1, 2 res2 too, up to 5, all.
+    FREEZE_BACKBONE_STAGES = 0
+    # Class id, or name by CLASS_NAMES -> factor of the regions of that class in the heads' class loss; those left out
+    # count 1. As Keras' class_weight it multiplies, and does not change what the loss is divided by. None: all 1.
+    CLASS_WEIGHTS = None
+    # Which images a pass over the data takes: None each once; "balanced" those of rare classes more often
+    # (repeat factors of Gupta et al. 2019, "LVIS"); a callable(dataset) gives a weight for each image.
+    IMAGE_SAMPLING = None
+    # "balanced": classes on a smaller share of the images than this are rare. LVIS takes 0.001, which
+    # is for a thousand classes; None takes the share of the most common class, so that it suits any data.
+    REPEAT_THRESHOLD = None
+    # True trains on images without objects too: all of their anchors are background, and so are the
+    # regions of the heads. The original leaves such images out, so it never learns from them.
+    KEEP_EMPTY_IMAGES = False
+    # (low, high): training scales each image by a factor drawn between them, on top of IMAGE_RESIZE_MODE, and cuts
+    # or pads it to IMAGE_SHAPE at random. (0.1, 2) is large-scale jitter (Ghiasi et al. 2021), (0.8, 1.25) the usual
+    # one; (0.8, 1) is training with shorter sides of 640 to 800 px where IMAGE_MIN_DIM is 800. None: no jitter.
+    SCALE_JITTER = None
+    # Probability that objects of another random image, varied likewise, are pasted onto a training image
+    # (Ghiasi et al. 2021). 0: never.
+    COPY_PASTE = 0.0
     # State files of a run that are kept: the newest, each as large as the optimizer's memory.
     STATES_KEPT = 2
     # Name of each class, the background ("BG") first; results carry them. None: not known.
@@ -183,7 +238,7 @@ class Config:
             vars(self).pop(field, None)
         self.validate()
 
-        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
+        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT * worker_count()
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
         self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
         # image id, original shape (3), shape (3), window (4), scale, then a flag per class
@@ -216,9 +271,9 @@ class Config:
     def to_dict(self):
         """The fields as a dict that `json.dump` takes.
 
-        Arrays and tuples become lists, a callable BACKBONE or
-        COMPUTE_BACKBONE_SHAPE becomes "module:qualname", and a field of the
-        user's own that JSON has no type for becomes its `repr`.
+        Arrays and tuples become lists, a field of `CALLABLES` that is one
+        becomes "module:qualname", and a field of the user's own that JSON
+        has no type for becomes its `repr`.
         """
         fields = {}
         for name in dir(self):
@@ -227,7 +282,7 @@ class Config:
                 continue
             if not callable(value):
                 fields[name] = _plain(value)
-            elif name in ("BACKBONE", "COMPUTE_BACKBONE_SHAPE"):
+            elif name in CALLABLES:
                 kind = value if hasattr(value, "__qualname__") else type(value)
                 fields[name] = f"{kind.__module__}:{kind.__qualname__}"
         return fields

@@ -6,7 +6,13 @@ import warnings
 
 import numpy as np
 
+from mrcnn.class_weights import class_weights
 from mrcnn.data.images import RESIZE_MODES
+from mrcnn.optimizer_checks import check_optimizer
+from mrcnn.value_kinds import is_count as _is_count
+from mrcnn.value_kinds import is_int as _is_int
+from mrcnn.value_kinds import is_number as _is_number
+from mrcnn.value_kinds import numbers_in as _numbers
 
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss",
               "mrcnn_mask_loss")
@@ -44,16 +50,17 @@ _COUNTS = (
     "POST_NMS_ROIS_INFERENCE", "IMAGE_CHANNEL_COUNT", "TRAIN_ROIS_PER_IMAGE", "POOL_SIZE",
     "MASK_POOL_SIZE", "MAX_GT_INSTANCES", "DETECTION_MAX_INSTANCES", "BACKBONE_WIDTH",
     "RPN_CONV_CHANNELS", "MASK_HEAD_CHANNELS",
-    "STATES_KEPT",
+    "STATES_KEPT", "GRADIENT_ACCUMULATION_STEPS",
 )
-_SWITCHES = ("USE_MINI_MASK", "USE_RPN_ROIS", "STOP_PROPOSAL_GRADIENT")
+_SWITCHES = ("USE_MINI_MASK", "USE_RPN_ROIS", "STOP_PROPOSAL_GRADIENT", "KEEP_EMPTY_IMAGES", "REMATERIALIZE")
 
 
 def find_problems(config):
     """All broken rules of `config` (a `Config`), as a list of str, one per field."""
     problems = []
     for check in (_check_derived, _check_numbers, _check_switches, _check_backbone, _check_anchors,
-                  _check_image_size, _check_mean_pixel, _check_masks, _check_optimiser):
+                  _check_image_size, _check_mean_pixel, _check_masks, _check_optimiser, check_optimizer,
+                  _check_training_data):
         problems.extend(check(config))
     return problems
 
@@ -104,29 +111,6 @@ def _looks_like(name, field):
         return False
     return all(difflib.SequenceMatcher(None, a, b).ratio() > 0.7
                for a, b in zip(words, field_words))
-
-
-# === Kinds of values ===
-
-def _is_int(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _is_count(value):
-    return _is_int(value) and value >= 1
-
-
-def _is_number(value):
-    return (isinstance(value, numbers.Real) and not isinstance(value, bool)
-            and math.isfinite(value))
-
-
-def _numbers(value):
-    """`value` as a list when it is a flat sequence of finite numbers, else None."""
-    if not isinstance(value, (list, tuple, np.ndarray)):
-        return None
-    items = list(value)
-    return items if all(_is_number(item) for item in items) else None
 
 
 # === Checks: each yields a line per broken rule ===
@@ -180,6 +164,9 @@ def _check_switches(config):
                                   and value in (0, 1)):
         yield (f"TRAIN_BN is {value!r}; it must be None (train), False (freeze the "
                "statistics) or True (always the batch's statistics)")
+    elif config.REMATERIALIZE and value is not False:
+        yield (f"REMATERIALIZE is True, and TRAIN_BN is {value!r}: the batch's statistics would be counted twice; "
+               "set TRAIN_BN = False")
 
 
 def _check_backbone(config):
@@ -308,3 +295,23 @@ def _check_optimiser(config):
         elif not (_is_number(value) and value >= 0):
             yield (f"LOSS_WEIGHTS[{name!r}] is {value!r}; it must be a finite number of "
                    "at least 0")
+
+
+def _check_training_data(config):
+    try:
+        class_weights(config)
+    except ValueError as error:
+        yield str(error)
+    sampling, threshold = config.IMAGE_SAMPLING, config.REPEAT_THRESHOLD
+    # "module:function" is what a file of settings keeps of a callable
+    if not (sampling is None or callable(sampling) or isinstance(sampling, str)
+            and (sampling == "balanced" or ":" in sampling)):
+        yield f"IMAGE_SAMPLING is {sampling!r}; it must be None, 'balanced' or a callable(dataset)"
+    if threshold is not None and not (_is_number(threshold) and 0 < threshold <= 1):
+        yield f"REPEAT_THRESHOLD is {threshold!r}; it must be None or a share of the images, above 0 and at most 1"
+    factors = config.SCALE_JITTER
+    items = _numbers(factors)
+    if factors is not None and not (items is not None and len(items) == 2 and 0 < items[0] <= items[1]):
+        yield f"SCALE_JITTER is {factors!r}; it must be None or the least and the largest factor, such as (0.8, 1.25)"
+    if not (_is_number(config.COPY_PASTE) and 0 <= config.COPY_PASTE <= 1):
+        yield f"COPY_PASTE is {config.COPY_PASTE!r}; it must be a probability from 0 to 1"

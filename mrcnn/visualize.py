@@ -17,7 +17,8 @@ from mrcnn.figures import (
     contours, frame_image, join_corners, keep_inside, label, new_figure, rectangle, show)
 from mrcnn.ops.boxes_np import trim_zeros
 from mrcnn.tables import display_table  # noqa: F401
-from mrcnn.visualize_data import draw_anchor_levels, plot_coverage, plot_objects, plot_recall  # noqa: F401
+from mrcnn.visualize_data import (  # noqa: F401
+    draw_anchor_levels, draw_sample, plot_coverage, plot_objects, plot_recall)
 from mrcnn.visualize_stages import (  # noqa: F401
     display_roi_features, display_roi_masks, draw_boxes_by_level, plot_activations, plot_class_probabilities,
     plot_deltas, plot_lost)

@@ -3,8 +3,10 @@
 import numpy as np
 
 from mrcnn.data.anchor_coverage import box_sides
+from mrcnn.data.images import unmold_image
+from mrcnn.data.masks import expand_mask
 from mrcnn.data.rpn_targets import NEGATIVE_IOU, POSITIVE_IOU
-from mrcnn.drawing import as_rgb
+from mrcnn.drawing import as_rgb, draw_instances
 from mrcnn.figures import new_figure, rectangle, show
 from mrcnn.ops.anchors import compute_backbone_shapes, generate_anchors
 
@@ -54,6 +56,25 @@ def plot_objects(objects, class_names, image_count=None):
     shapes.set_title("shape = width / height")
     figure.tight_layout()
     show(plt)
+
+
+def draw_sample(sample, config, class_names):
+    """A training image as the network is given it, augmentations, jitter and pasted objects included.
+
+    Args:
+        sample: `data.training_sample.Sample`, such as of ``TrainingBatches(dataset, config).samples(0)``.
+        config: that of the batches.
+        class_names: list of names by class id.
+
+    Returns:
+        uint8 [H, W, 3] with the objects drawn in.
+
+    Example:
+        >>> visualize.display_images([draw_sample(sample, config, dataset.class_names) for sample in samples])
+    """
+    image = unmold_image(sample.image, config)
+    masks = expand_mask(sample.boxes, sample.masks, image.shape) if config.USE_MINI_MASK else sample.masks
+    return draw_instances(image, sample.boxes, masks, sample.class_ids, class_names)
 
 
 def draw_anchor_levels(image, config):

@@ -52,8 +52,14 @@ ORIGINAL_ARRAYS = {
     "MEAN_PIXEL": [123.7, 116.8, 103.9], "RPN_BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2],
     "BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2], "IMAGE_SHAPE": [1024, 1024, 3],
 }
-ADDED = {"BACKBONE_WIDTH": 64, "RPN_CONV_CHANNELS": 512, "MASK_HEAD_CHANNELS": 256,
-         "STOP_PROPOSAL_GRADIENT": False, "SEED": None, "CLASS_NAMES": None, "STATES_KEPT": 2}
+TRAINING_DATA = {"CLASS_WEIGHTS": None, "IMAGE_SAMPLING": None, "REPEAT_THRESHOLD": None, "KEEP_EMPTY_IMAGES": False,
+                 "SCALE_JITTER": None, "COPY_PASTE": 0.0}
+OPTIMIZER = {"OPTIMIZER": "SGD", "OPTIMIZER_OPTIONS": {}, "LEARNING_RATE_SCHEDULE": None,
+             "LEARNING_RATE_WARMUP_STEPS": 0, "LEARNING_RATE_WARMUP_FACTOR": 0.001, "LEARNING_RATE_DROP_EPOCHS": (),
+             "LEARNING_RATE_DROP_FACTOR": 0.1, "LEARNING_RATE_END_FACTOR": 0.0, "EMA_MOMENTUM": None,
+             "GRADIENT_ACCUMULATION_STEPS": 1, "DTYPE_POLICY": "float32", "FREEZE_BACKBONE_STAGES": 0}
+ADDED = {**TRAINING_DATA, **OPTIMIZER, "BACKBONE_WIDTH": 64, "RPN_CONV_CHANNELS": 512, "MASK_HEAD_CHANNELS": 256,
+         "STOP_PROPOSAL_GRADIENT": False, "SEED": None, "REMATERIALIZE": False, "CLASS_NAMES": None, "STATES_KEPT": 2}
 
 
 def test_defaults_are_the_originals():
@@ -89,6 +95,16 @@ def test_fractional_steps_round_up_as_they_ran_in_the_original():
 
 WRONG = [
     # fields, words of the message
+    ({"SCALE_JITTER": 2.0}, ["SCALE_JITTER is 2.0", "(0.8, 1.25)"]),
+    ({"SCALE_JITTER": (2, 1)}, ["SCALE_JITTER is (2, 1)"]),
+    ({"SCALE_JITTER": (0, 1)}, ["SCALE_JITTER is (0, 1)"]), ({"SCALE_JITTER": (0.1, 1, 2)}, ["SCALE_JITTER is"]),
+    ({"COPY_PASTE": 1.5}, ["COPY_PASTE is 1.5", "from 0 to 1"]), ({"COPY_PASTE": True}, ["COPY_PASTE is True"]),
+    ({"KEEP_EMPTY_IMAGES": None}, ["KEEP_EMPTY_IMAGES is None", "True or False"]),
+    ({"IMAGE_SAMPLING": "rare"}, ["IMAGE_SAMPLING is 'rare'", "'balanced' or a callable"]),
+    ({"IMAGE_SAMPLING": [1, 2]}, ["IMAGE_SAMPLING is [1, 2]"]),
+    ({"REPEAT_THRESHOLD": 0}, ["REPEAT_THRESHOLD is 0"]), ({"REPEAT_THRESHOLD": 2}, ["REPEAT_THRESHOLD is 2"]),
+    ({"CLASS_WEIGHTS": {7: 1}, "NUM_CLASSES": 3}, ["CLASS_WEIGHTS has the class 7"]),
+    ({"CLASS_WEIGHTS": {"cat": 1}}, ["CLASS_WEIGHTS names the class 'cat'", "set CLASS_NAMES"]),
     ({"CLASS_NAMES": ["BG", "cat", "dog"], "NUM_CLASSES": 2}, ["CLASS_NAMES has 3 names", "NUM_CLASSES is 2"]),
     ({"CLASS_NAMES": "BG"}, ["CLASS_NAMES is 'BG'", "list of str"]),
     ({"CLASS_NAMES": [0]}, ["CLASS_NAMES is [0]", "list of str"]),

@@ -5,11 +5,12 @@ import pytest
 
 from mrcnn import visualize
 from mrcnn.data.anchor_coverage import Objects
+from mrcnn.data.pipeline import TrainingBatches
 from mrcnn.diagnosis import Trace
 from mrcnn.ops.anchors import pyramid_anchors
 from mrcnn.visualize_weights import display_weight_problems
 from mrcnn.weight_statistics import compare_weights, weight_statistics
-from tiny import tiny_config
+from tiny import Rectangles, tiny_config
 
 NAMES = ["BG", "cat", "dog"]
 NO_OBJECTS = Objects(np.zeros((0, 4), int), np.zeros(0, int), np.zeros(0, int))
@@ -65,6 +66,17 @@ def test_objects_of_many_classes_and_none(agg):
     assert len(classes.patches) == 25 and "15 rarer ones not shown" in classes.get_title()
     visualize.plot_objects(NO_OBJECTS, NAMES, image_count=3)
     assert heights(drawn(agg)[1])[0] == 3
+
+
+@pytest.mark.parametrize("mini", [True, False])
+def test_a_training_sample_is_drawn_as_the_network_gets_it(mini):
+    config = tiny_config(USE_MINI_MASK=mini, SCALE_JITTER=(0.4, 0.5), COPY_PASTE=1.0)
+    for sample in TrainingBatches(Rectangles(4), config, batch_size=4).samples(0):
+        picture = visualize.draw_sample(sample, config, NAMES)
+        drawn = np.abs(picture - (sample.image + config.MEAN_PIXEL)).max(axis=-1) > 2
+        y1, x1, y2, x2 = sample.boxes[-1]  # pasted
+        assert picture.dtype == np.uint8 and picture.shape == (64, 64, 3)
+        assert drawn[y1, x1:x2].all() and drawn[y1:y2, x1].all()
 
 
 @pytest.mark.parametrize("ratios", [[1], [0.5, 1, 2]])

@@ -28,7 +28,7 @@ def _neighbours(length, size):
     return np.maximum(low, 0), np.minimum(high, length - 1), weight_low, weight_high
 
 
-def bilinear(image, height, width):
+def bilinear(image, height, width, part=None):
     """Resize by bilinear interpolation, 0 outside the image, no smoothing.
 
     Equal to skimage.transform.resize(image, (height, width), order=1,
@@ -40,14 +40,17 @@ def bilinear(image, height, width):
         image: [rows, columns] or [rows, columns, channels], bool, integers or
             float, at least one pixel, no NaN.
         height, width: of the result, pixels, at least 1.
+        part: (y1, x1, y2, x2), the part of the result to compute; None: all of it.
 
     Returns:
-        float64 (float32 for float32) [height, width(, channels)].
+        float64 (float32 for float32) [height, width(, channels)], or of the part's size.
     """
     channels = image[0, 0].size
     source = image.reshape(image.shape[0], -1)
-    top, bottom, weight_top, weight_bottom = _neighbours(image.shape[0], height)
-    left, right, weight_left, weight_right = _neighbours(image.shape[1], width)
+    y1, x1, y2, x2 = (0, 0, height, width) if part is None else part
+    top, bottom, weight_top, weight_bottom = (side[y1:y2] for side in _neighbours(image.shape[0], height))
+    left, right, weight_left, weight_right = (side[x1:x2] for side in _neighbours(image.shape[1], width))
+    height, width = len(top), len(left)
     if channels > 1:
         channel = np.arange(channels)
         left = (left[:, np.newaxis] * channels + channel).ravel()

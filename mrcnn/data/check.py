@@ -46,7 +46,8 @@ class CheckReport(NamedTuple):
         return 0 if self.ok else 1
 
     def __str__(self):
-        verdict = "fit for training" if self.ok else f"{len(self.errors)} errors"
+        count = len(self.errors)
+        verdict = "fit for training" if self.ok else f"{count} error{'s' if count > 1 else ''}"
         total = f"Checked {self.images} images with {self.objects} objects: {verdict}"
         if not self.findings:
             return f"{total}, nothing found"

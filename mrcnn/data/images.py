@@ -288,7 +288,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         return image, (0, 0, height, width), 1, padding, None
 
     dtype = image.dtype
-    scale = _resize_scale(height, width, min_dim, max_dim if mode in ("square", "rect") else None, min_scale)
+    scale = resize_scale(height, width, min_dim, max_dim, min_scale, mode)
     if scale != 1:
         height, width = max(round(height * scale), 1), max(round(width * scale), 1)
         image = resize(image, (height, width), preserve_range=True)
@@ -330,13 +330,16 @@ def _check_dims(mode, min_dim, max_dim):
             f'Resize mode "pad64" needs an IMAGE_MIN_DIM divisible by 64, got {min_dim}')
 
 
-def _resize_scale(height, width, min_dim, max_dim, min_scale):
+def resize_scale(height, width, min_dim, max_dim, min_scale, mode):
+    """The factor by which `resize_image`, whose arguments these are, resizes an image of height and width."""
     scale = 1
+    if mode == "none":
+        return scale
     if min_dim:
         scale = max(1, min_dim / min(height, width))
     if min_scale and scale < min_scale:
         scale = min_scale
-    if max_dim and round(max(height, width) * scale) > max_dim:
+    if mode in ("square", "rect") and max_dim and round(max(height, width) * scale) > max_dim:
         scale = max_dim / max(height, width)
     return scale
 

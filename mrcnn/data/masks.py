@@ -8,6 +8,9 @@ import numpy as np
 
 from mrcnn.data.images import resize
 
+# Share of an object's pixels of which less is no object to learn from: see `ignore_left_overs`.
+LEAST_LEFT = 0.1
+
 
 def extract_bboxes(mask):
     """The tight box around every mask.
@@ -32,7 +35,7 @@ def extract_bboxes(mask):
     return boxes.astype(np.int32)
 
 
-def _nearest(length, scale):
+def nearest(length, scale):
     """The source index of every index of a zoomed axis, and how many lie inside.
 
     As scipy's zoom of order 0 does: first goes to first and last to last, but
@@ -48,8 +51,8 @@ def _nearest(length, scale):
 
 def _zoom(mask, scale, axis):
     """Zoom the rows and columns, which are ``axis`` and the one after it."""
-    rows, rows_inside = _nearest(mask.shape[axis], scale)
-    columns, columns_inside = _nearest(mask.shape[axis + 1], scale)
+    rows, rows_inside = nearest(mask.shape[axis], scale)
+    columns, columns_inside = nearest(mask.shape[axis + 1], scale)
     mask = mask.take(rows, axis=axis).take(columns, axis=axis + 1)
     all_before = (slice(None),) * axis
     mask[(*all_before, slice(rows_inside, None))] = 0
@@ -84,6 +87,23 @@ def resize_mask(mask, scale, padding, crop=None):
     else:
         mask = np.pad(mask, padding, mode="constant", constant_values=0)
     return np.moveaxis(mask, 0, -1) if in_pieces else mask
+
+
+def ignore_left_overs(class_ids, left, whole):
+    """Make crowds of objects of which a random cut, or another object, leaves less than LEAST_LEFT of the pixels.
+
+    A hand at the image's edge is a poor example of a person, and no example of background: anchors and regions on
+    a crowd are neither.
+
+    Args:
+        class_ids: int [N].
+        left: [N], pixels that are left of each object.
+        whole: [N], pixels that it had, at the same scale.
+
+    Returns:
+        int [N], below 0 for crowds, those of before included.
+    """
+    return np.where(left < LEAST_LEFT * whole, -np.abs(class_ids), class_ids)
 
 
 def minimize_mask(bbox, mask, mini_shape):
@@ -183,8 +203,8 @@ def compute_overlaps_masks(masks1, masks2):
         raise ValueError(
             "compute_overlaps_masks needs masks of one size, got "
             f"{masks1.shape[:2]} and {masks2.shape[:2]} (height, width)")
-    boxes1, parts1 = _boxed(masks1)
-    boxes2, parts2 = _boxed(masks2)
+    boxes1, parts1 = boxed_masks(masks1)
+    boxes2, parts2 = boxed_masks(masks2)
     intersections = np.zeros((count1, count2), np.float32)
     # pixels are counted only where the boxes of two masks meet
     top, left = (np.maximum(boxes1[:, np.newaxis, side], boxes2[:, side]) for side in (0, 1))
@@ -199,8 +219,8 @@ def compute_overlaps_masks(masks1, masks2):
     return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
 
 
-def _boxed(masks):
-    """Boxes int32 [N, 4], and each mask inside its box as a bool array."""
+def boxed_masks(masks):
+    """Boxes int32 [N, 4] of masks [height, width, N], and a list of each mask inside its box as a bool array."""
     masks = masks > 0.5 if masks.dtype != bool else masks
     boxes = extract_bboxes(masks)
     return boxes, [np.ascontiguousarray(masks[y1:y2, x1:x2, index]) for index, (y1, x1, y2, x2) in enumerate(boxes)]

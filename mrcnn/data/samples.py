@@ -1,12 +1,15 @@
 """One image of a dataset with its objects: loaded, checked, resized, augmented."""
 
+import contextlib
 import logging
 import random
+from typing import NamedTuple
 
 import numpy as np
 
 from mrcnn.data.augmentation import augment as apply_augmentation
 from mrcnn.data.images import as_uint8_range, fit_channels, resize_image
+from mrcnn.data.jitter import jitter
 from mrcnn.data.masks import extract_bboxes, minimize_mask, resize_mask
 from mrcnn.data.meta import compose_image_meta
 
@@ -26,9 +29,121 @@ def describe_image(dataset, image_id):
             f"path {info.get('path')!r})")
 
 
+class Prepared(NamedTuple):
+    """An image with its objects at the size that the network takes, before augmentation."""
+
+    image: np.ndarray      # [H, W, C], values 0..255
+    mask: np.ndarray       # bool [H, W, N]
+    class_ids: np.ndarray  # int32 [N], below 0 for crowds
+    original_shape: tuple  # (height, width, channels) as loaded
+    window: tuple          # (y1, x1, y2, x2) px of what is not padding
+    scale: float           # of the resize
+
+
+class View(NamedTuple):
+    """An image with its objects as it is trained on, before targets are made of them."""
+
+    image: np.ndarray       # [H, W, C], values 0..255
+    image_meta: np.ndarray  # float64 [12 + classes of the dataset]
+    class_ids: np.ndarray   # int32 [N], below 0 for crowds
+    masks: np.ndarray       # bool [H, W, N]
+
+
+@contextlib.contextmanager
+def _naming(dataset, image_id):
+    """Raise what goes wrong as a `SampleError` that names the image."""
+    try:
+        yield
+    except SampleError:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        raise SampleError(f"Cannot load {describe_image(dataset, image_id)}: {kind}{error}") from error
+
+
+def prepare(dataset, config, image_id, rng=None):
+    """Load an image with its objects, check it, and resize it as IMAGE_RESIZE_MODE says.
+
+    Args, Raises:
+        as of `load_image_gt`.
+
+    Returns:
+        `Prepared`; its objects may be without a pixel.
+    """
+    with _naming(dataset, image_id):
+        image, mask, class_ids = _load(dataset, config, image_id)
+        # the images of a training batch have one shape
+        mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
+        resized, window, scale, padding, crop = resize_image(
+            image, min_dim=config.IMAGE_MIN_DIM, min_scale=config.IMAGE_MIN_SCALE,
+            max_dim=config.IMAGE_MAX_DIM, mode=mode, rng=rng)
+        return Prepared(resized, resize_mask(mask, scale, padding, crop), class_ids, image.shape, window, scale)
+
+
+def prepare_jittered(dataset, config, image_id, rng=None, prepared=None):
+    """`prepare`, with a scale and a place that SCALE_JITTER lets be drawn.
+
+    Args:
+        prepared: the `Prepared` of this image, which is then resized once more; None: it is loaded.
+    """
+    with _naming(dataset, image_id):
+        if prepared is None:
+            image, mask, class_ids = _load(dataset, config, image_id)
+            original_shape, scale, base = image.shape, 1, None
+        else:
+            y1, x1, y2, x2 = prepared.window
+            image, mask = prepared.image[y1:y2, x1:x2], prepared.mask[y1:y2, x1:x2]
+            class_ids, original_shape, scale, base = *prepared[2:4], prepared.scale, 1
+        image, mask, class_ids, placement = jitter(image, mask, class_ids, config, rng, base)
+        return Prepared(image, mask, class_ids, original_shape, placement.window, scale * placement.scale)
+
+
+def load_view(dataset, config, image_id, augment=False, augmentation=None, rng=None, prepared=None, jittered=False):
+    """Load an image with its objects, bring it to the size that the network takes, and augment it.
+
+    Args:
+        jittered: apply SCALE_JITTER, where it is set.
+        (others): as of `load_image_gt`.
+
+    Returns:
+        `View`; objects without a pixel are left out.
+
+    Raises:
+        SampleError: as `load_image_gt`.
+    """
+    if prepared is None and hasattr(dataset, "load_prepared"):  # a cache: `mrcnn.records`
+        with _naming(dataset, image_id):
+            prepared = dataset.load_prepared(image_id, config)
+    if jittered and config.SCALE_JITTER is not None:
+        prepared = prepare_jittered(dataset, config, image_id, rng, prepared)
+    elif prepared is None:
+        prepared = prepare(dataset, config, image_id, rng)
+    image, mask, class_ids, original_shape, window, scale = prepared
+    with _naming(dataset, image_id):
+        if augment:
+            logger.warning("'augment' is deprecated. Use 'augmentation' instead.")
+            if (random.randint(0, 1) if rng is None else rng.randint(0, 2)):
+                image, mask = np.fliplr(image), np.fliplr(mask)
+        if augmentation is not None:
+            image, mask = apply_augmentation(image, mask, augmentation, rng)
+        active = _active_classes(dataset, image_id)
+
+    left = mask.any(axis=(0, 1))
+    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
+    return View(image, meta, class_ids[left], mask[:, :, left])
+
+
+def boxes_and_masks(view, config, use_mini_mask):
+    """Boxes int32 [N, 4] px of a `View`, and its masks bool [H, W, N], or [*MINI_MASK_SHAPE, N]."""
+    boxes = extract_bboxes(view.masks)
+    return boxes, minimize_mask(boxes, view.masks, config.MINI_MASK_SHAPE) if use_mini_mask else view.masks
+
+
 def load_image_gt(dataset, config, image_id, augment=False, augmentation=None,
-                  use_mini_mask=False, rng=None):
+                  use_mini_mask=False, rng=None, prepared=None):
     """Load an image with its ground truth, at the size the network takes.
+
+    SCALE_JITTER and COPY_PASTE, which are for training alone, are not applied.
 
     Args:
         dataset: a prepared Dataset.
@@ -40,6 +155,7 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None,
         use_mini_mask: cut the masks to their boxes and shrink them to MINI_MASK_SHAPE.
         rng: np.random.RandomState for all random choices; None uses Python's `random`
             (mirroring and random crops) and the augmenter's own state.
+        prepared: the `Prepared` of this image where it is at hand; None: it is made.
 
     Returns:
         image: [H, W, IMAGE_CHANNEL_COUNT], values 0..255, mean not subtracted; uint8
@@ -55,33 +171,9 @@ def load_image_gt(dataset, config, image_id, augment=False, augmentation=None,
             augmented, or are wrong: sizes that differ, an id per mask missing, class
             ids out of range, NaN.
     """
-    try:
-        image, mask, class_ids = _load(dataset, config, image_id)
-        original_shape = image.shape
-        # the images of a training batch have one shape
-        mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
-        image, window, scale, padding, crop = resize_image(
-            image, min_dim=config.IMAGE_MIN_DIM, min_scale=config.IMAGE_MIN_SCALE,
-            max_dim=config.IMAGE_MAX_DIM, mode=mode, rng=rng)
-        mask = resize_mask(mask, scale, padding, crop)
-        if augment:
-            logger.warning("'augment' is deprecated. Use 'augmentation' instead.")
-            if (random.randint(0, 1) if rng is None else rng.randint(0, 2)):
-                image, mask = np.fliplr(image), np.fliplr(mask)
-        if augmentation is not None:
-            image, mask = apply_augmentation(image, mask, augmentation, rng)
-        active = _active_classes(dataset, image_id)
-    except Exception as error:
-        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
-        raise SampleError(f"Cannot load {describe_image(dataset, image_id)}: {kind}{error}") from error
-
-    left = mask.any(axis=(0, 1))
-    mask, class_ids = mask[:, :, left], class_ids[left]
-    bbox = extract_bboxes(mask)
-    if use_mini_mask:
-        mask = minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
-    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return image, meta, class_ids, bbox, mask
+    view = load_view(dataset, config, image_id, augment, augmentation, rng, prepared)
+    boxes, masks = boxes_and_masks(view, config, use_mini_mask)
+    return view.image, view.image_meta, view.class_ids, boxes, masks
 
 
 def _load(dataset, config, image_id):

@@ -27,7 +27,7 @@ class DetectionTargetLayer(GraphLayer):
     """
 
     CONFIG_FIELDS = ("TRAIN_ROIS_PER_IMAGE", "ROI_POSITIVE_RATIO", "BBOX_STD_DEV", "MASK_SHAPE", "USE_MINI_MASK",
-                     "STOP_PROPOSAL_GRADIENT")
+                     "STOP_PROPOSAL_GRADIENT", "KEEP_EMPTY_IMAGES")
 
     def __init__(self, config, shuffle=True, **kwargs):
         super().__init__(config, **kwargs)
@@ -42,7 +42,8 @@ class DetectionTargetLayer(GraphLayer):
             proposals, gt_class_ids, gt_boxes, gt_masks,
             count=self.settings["TRAIN_ROIS_PER_IMAGE"], positive_ratio=self.settings["ROI_POSITIVE_RATIO"],
             bbox_std_dev=self.settings["BBOX_STD_DEV"], mask_shape=tuple(self.settings["MASK_SHAPE"]),
-            mini_masks=self.settings["USE_MINI_MASK"], shuffle=self.shuffle,
+            mini_masks=self.settings["USE_MINI_MASK"], negatives_alone=self.settings["KEEP_EMPTY_IMAGES"],
+            shuffle=self.shuffle,
             seed=self._next_seed() if self.shuffle else None))
 
     def _next_seed(self):

@@ -1,6 +1,6 @@
 """The five losses (Faster R-CNN equation 1; Mask R-CNN section 3), each a scalar.
 
-Every mean is over the whole batch, and is 0, with gradient 0, where there is nothing
+Every mean is over the whole batch, also where several devices share it, and is 0, with gradient 0, where there is nothing
 to average: the original gives NaN for some of these.
 """
 
@@ -17,8 +17,20 @@ def smooth_l1(y_true, y_pred):
 
 def _mean(values, weights=None):
     if weights is None:
-        return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
-    return tf.math.divide_no_nan(tf.reduce_sum(values * weights), tf.reduce_sum(weights))
+        return tf.math.divide_no_nan(tf.reduce_sum(values), _of_a_device(tf.cast(tf.size(values), tf.float32)))
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weights), _of_a_device(tf.reduce_sum(weights)))
+
+
+def _of_a_device(count):
+    """What a mean is divided by: on several devices the mean of their counts.
+
+    The mean of the devices' losses, and of their gradients, then is that of the whole batch, however unevenly the
+    terms are spread. The count is a constant, so nothing is differentiated through the exchange.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return count
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.stop_gradient(count))
 
 
 def rpn_class_loss(rpn_match, rpn_class_logits):
@@ -49,7 +61,7 @@ def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
     return _mean(smooth_l1(tf.gather_nd(target_bbox, targets), tf.gather_nd(rpn_bbox, anchors)))
 
 
-def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids):
+def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_weights=None):
     """Cross-entropy of the RoIs' classes.
 
     An RoI counts only where its predicted class is one that the image's data set
@@ -59,9 +71,14 @@ def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids):
         target_class_ids: int [b, rois], 0 for background and padding.
         class_logits: float32 [b, rois, classes].
         active_class_ids: [b, classes], 1 for the classes of the image's data set.
+        class_weights: [classes], the factor of the RoIs whose target is that class; None: all 1. The mean is still
+            taken over the number of RoIs, as with Keras' class_weight: so a factor means the same whatever else is
+            in the batch. Divided by the sum of the factors it would cancel out in a batch of one class.
     """
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.cast(target_class_ids, tf.int32), logits=class_logits)
+    if class_weights is not None:
+        entropy *= tf.gather(tf.constant(class_weights, tf.float32), target_class_ids)
     predicted = tf.argmax(class_logits, axis=-1)
     return _mean(entropy, tf.gather(tf.cast(active_class_ids[0], tf.float32), predicted))
 

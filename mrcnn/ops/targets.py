@@ -21,7 +21,7 @@ class DetectionTargets(NamedTuple):
 
 
 def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, bbox_std_dev,
-                      mask_shape, mini_masks, shuffle=True, seed=None):
+                      mask_shape, mini_masks, negatives_alone=False, shuffle=True, seed=None):
     """Sample proposals and give each its class, box refinement and mask.
 
     Args:
@@ -31,10 +31,11 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
         gt_masks: [b, h, w, g]: mini masks, or masks of the whole image.
         count: t, RoIs per image.
         positive_ratio: share of positives. There are never more negatives than keep that
-            share, so an image without positives has no negatives.
+            share, so an image without positives has no negatives, but for ``negatives_alone``.
         bbox_std_dev: [4].
         mask_shape: (height, width) of the target masks.
         mini_masks: whether ``gt_masks`` are relative to their boxes.
+        negatives_alone: whether an image without objects has as many negatives as one with all positives.
         shuffle: False takes the first candidates instead of random ones (for comparisons).
         seed: int32 [2], all that the choice depends on; None leaves it to TensorFlow's global generator.
 
@@ -58,6 +59,8 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
     positives, positive_count = _sample(positive, max_positives, keys[0])
     # float32 and truncation as in the original: 66 positives have 134 negatives, 65 have 131
     wanted = tf.cast(tf.cast(positive_count, tf.float32) * (1.0 / positive_ratio), tf.int32) - positive_count
+    if negatives_alone:
+        wanted = tf.where(tf.reduce_any(is_object, axis=1, keepdims=True), wanted, count - max_positives)
     negatives, negative_count = _sample(negative, count, keys[1])
     negative_count = tf.minimum(negative_count, wanted)
 

@@ -8,6 +8,7 @@ import pytest
 from skimage.transform import resize as skimage_resize
 
 from mrcnn.data import images
+from mrcnn.data.bilinear import bilinear
 
 PARITY = np.load(Path(__file__).parent.parent / "parity" / "utils_resize.npz")
 CASES = {
@@ -45,6 +46,17 @@ def test_resize_is_scikit_images(seed):
         # Equal to the last bit where the C compiler fuses no operations.
         tolerance = 1e-6 if made.dtype == np.float32 else 1e-12
         np.testing.assert_allclose(made, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_part_of_the_result(seed):
+    draw = np.random.RandomState(seed)
+    height, width = (int(side) for side in draw.randint(1, 120, 2))
+    y1, x1 = draw.randint(0, height), draw.randint(0, width)
+    y2, x2 = draw.randint(y1, height) + 1, draw.randint(x1, width) + 1
+    for image in (noise(*draw.randint(1, 90, 2), 3, seed=seed), draw.rand(40, 30).astype(np.float32)):
+        whole = bilinear(image, height, width)
+        np.testing.assert_array_equal(bilinear(image, height, width, (y1, x1, y2, x2)), whole[y1:y2, x1:x2])
 
 
 @pytest.mark.parametrize("options", [

@@ -130,7 +130,7 @@ def test_errors(sample, kind, message):
     finding, = report.errors
     assert finding.place.startswith("image 1 (source 'given', id 1")
     assert re.search(message, finding.message)
-    assert str(report).splitlines()[-1] == f"Checked 2 images with {report.objects} objects: 1 errors"
+    assert str(report).splitlines()[-1] == f"Checked 2 images with {report.objects} objects: 1 error"
 
 
 @pytest.mark.parametrize("sample, kind, message", [

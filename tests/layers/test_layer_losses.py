@@ -56,6 +56,15 @@ def test_against_loops(name, batch):
     np.testing.assert_allclose(case.make()(inputs), TWINS[name](*inputs), rtol=3e-6)
 
 
+def test_class_weights():
+    inputs, weights = cases.GRAPH_LAYERS["ClassLoss"].inputs(2), [0.5, 2.0, 3.0, 1.0]
+    layer = ClassLoss(0.5, class_weights=weights)
+    np.testing.assert_allclose(layer(inputs), twins.class_loss(*inputs, weights), rtol=3e-6)
+    np.testing.assert_allclose(layer.losses[0], 0.5 * twins.class_loss(*inputs, weights), rtol=3e-6)
+    again = ClassLoss.from_config(layer.get_config())
+    assert again(inputs) == layer(inputs) != ClassLoss(0.5)(inputs)
+
+
 @EVERY_LOSS
 def test_the_model_gets_the_weighted_loss_and_logs_it_by_name(name):
     case = cases.GRAPH_LAYERS[name]

@@ -92,6 +92,34 @@ def test_class_loss(batch, active):
 
 
 @BATCHES
+@pytest.mark.parametrize("active", [(1, 1, 1, 1), (1, 1, 0, 1), (1, 0, 0, 0)])
+def test_weighted_class_loss(batch, active):
+    weights = [0.25, 1.0, 4.0, 0.0]
+    data = head_material(batch, batch, rois=12)
+    flags = np.tile(np.float32(active), (batch, 1))
+    value, gradient = check(
+        lambda ids, logits, flags: losses.mrcnn_class_loss(ids, logits, flags, weights),
+        lambda ids, logits, flags: twins.class_loss(ids, logits, flags, weights), data["class_ids"], data["logits"],
+        flags, differentiate=1)
+    # each RoI's gradient is what it is without weights, times its factor
+    _, plain = check(losses.mrcnn_class_loss, twins.class_loss, data["class_ids"], data["logits"], flags,
+                     differentiate=1)
+    np.testing.assert_allclose(gradient, plain * np.take(weights, data["class_ids"])[..., np.newaxis], atol=1e-8)
+
+
+def test_class_weights_of_one_change_no_bit_and_none_adds_no_operation():
+    data, flags = head_material(0, 2), tf.ones([2, 4])
+    plain = losses.mrcnn_class_loss(data["class_ids"], data["logits"], flags)
+    assert plain.numpy() == losses.mrcnn_class_loss(data["class_ids"], data["logits"], flags, [1.0] * 4).numpy()
+
+    def operations(*options):
+        graph = tf.function(lambda logits: losses.mrcnn_class_loss(data["class_ids"], logits, flags, *options))
+        return len(graph.get_concrete_function(data["logits"]).graph.get_operations())
+
+    assert operations() == operations(None) < operations([1.0] * 4)
+
+
+@BATCHES
 def test_bbox_loss(batch):
     data = head_material(batch, batch)
     _, gradient = check(losses.mrcnn_bbox_loss, twins.bbox_loss, data["target_bbox"], data["class_ids"], data["bbox"],

@@ -103,6 +103,32 @@ def test_an_image_without_objects_beside_one_with():
     assert targets.class_ids[0].any() and not targets.rois[1].any()
 
 
+def test_negatives_alone():
+    """An image without objects has as many as one with all positives; one whose proposals miss has none, as before."""
+    inputs = material(9, 3, far=60)
+    inputs[1][1], inputs[2][1] = 0, 0
+    inputs[0][2, :] = np.tile(np.float32([0.9, 0.9, 0.91, 0.91]), (inputs[0].shape[1], 1))
+    before = check(inputs)
+    targets = detection_targets(*map(tf.constant, inputs), **SETTINGS, negatives_alone=True)
+    for part, plain in zip(targets, before):
+        np.testing.assert_array_equal(part[0], plain[0])
+        np.testing.assert_array_equal(part[2], plain[2])
+    assert before.class_ids[0].any() and not before.rois[2].any()
+    rois = targets.rois[1].numpy()
+    assert np.count_nonzero(rois.any(axis=1)) == 24 - int(24 * 0.33)
+    candidates = [row for row in inputs[0][1] if row.any()]
+    np.testing.assert_array_equal(rois[:17], candidates[:17])
+    assert not any(part[1].numpy().any() for part in targets[1:])
+
+
+def test_negatives_alone_touch_no_crowd():
+    inputs = material(13, 1, class_ids=(-1, -2), far=60)
+    targets = detection_targets(*map(tf.constant, inputs), **SETTINGS, negatives_alone=True)
+    rois = targets.rois[0].numpy()
+    rois = rois[rois.any(axis=1)]
+    assert len(rois) and not any(twins.iou(roi, crowd) >= 0.001 for roi in rois for crowd in inputs[2][0])
+
+
 @pytest.mark.parametrize("shape", [(2, 0, 4), (2, 5, 4)])
 def test_without_proposals_nothing_is_sampled(shape):
     for part in check((np.zeros(shape, np.float32), *material(10, 2)[1:])):

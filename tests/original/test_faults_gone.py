@@ -194,7 +194,7 @@ def test_batches_are_trained_on_in_their_order(tmp_path, eagerly, monkeypatch):
 
     asked = []
     batch = TrainingBatches.batch
-    monkeypatch.setattr(TrainingBatches, "batch", lambda self, index: asked.append(index) or batch(self, index))
+    monkeypatch.setattr(TrainingBatches, "batch", lambda self, index, *rest: asked.append(index) or batch(self, index, *rest))
     model = modellib.MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=6, IMAGES_PER_GPU=1), str(tmp_path))
     model.train(Rectangles(6), None, 0.001, 1, "rpn_.*", verbose=0)
     assert asked[-6:] == [0, 1, 2, 3, 4, 5]

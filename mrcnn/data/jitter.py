@@ -1,0 +1,131 @@
+"""Scale jitter: each time an image is trained on it has another size, and lies elsewhere in the input.
+
+Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", section 3.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mrcnn.data.bilinear import bilinear
+from mrcnn.data.images import resize_scale
+from mrcnn.data.masks import boxed_masks, ignore_left_overs, nearest
+
+
+class Placement(NamedTuple):
+    """Where a resized image lies in the input of the network, px."""
+
+    scale: float   # of the resize
+    size: tuple    # (height, width) of the resized image
+    offset: tuple  # (y, x) of its corner in the input; negative where the image is cut off
+    shape: tuple   # (height, width) of the input
+
+    @property
+    def window(self):
+        """(y1, x1, y2, x2) of the part of the input that is not padding."""
+        start = [max(offset, 0) for offset in self.offset]
+        end = [min(offset + length, side) for offset, length, side in zip(self.offset, self.size, self.shape)]
+        return (*start, *end)
+
+    @property
+    def part(self):
+        """(y1, x1, y2, x2) of the part of the resized image that is in the input."""
+        return tuple(side - offset for side, offset in zip(self.window, self.offset * 2))
+
+
+def random_placement(height, width, config, rng=None, base=None):
+    """Draw a size and a place for an image.
+
+    Args:
+        height, width: of the image, px.
+        config: SCALE_JITTER, IMAGE_SHAPE and what decides the scale without jitter are read.
+        rng: np.random.RandomState; None draws from the global np.random.
+        base: the scale without jitter; None: the one that IMAGE_RESIZE_MODE gives.
+
+    Returns:
+        `Placement`: that scale times a factor from SCALE_JITTER; what is larger than the input is cut to it at
+        random, what is smaller lies anywhere in it.
+    """
+    draw = np.random if rng is None else rng
+    if base is None:
+        base = resize_scale(height, width, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE,
+                            config.IMAGE_RESIZE_MODE)
+    scale = base * draw.uniform(*config.SCALE_JITTER)
+    size = tuple(max(round(length * scale), 1) for length in (height, width))
+    shape = tuple(map(int, config.IMAGE_SHAPE[:2]))
+    spare = [side - length for side, length in zip(shape, size)]
+    offset = tuple(int(np.sign(room) * draw.randint(abs(room) + 1)) for room in spare)
+    return Placement(scale, size, offset, shape)
+
+
+def place_image(image, placement):
+    """The image at its place in the input, zeros around it.
+
+    Args:
+        image: [height, width, C].
+        placement: `Placement`.
+
+    Returns:
+        [*placement.shape, C] of the image's dtype, resized as by `images.resize_image`.
+    """
+    placed = np.zeros((*placement.shape, image.shape[2]), image.dtype)
+    y1, x1, y2, x2 = placement.window
+    placed[y1:y2, x1:x2] = bilinear(image, *placement.size, placement.part)
+    return placed
+
+
+def place_masks(mask, placement):
+    """The masks at their place in the input, resized as by `masks.resize_mask`, each inside its box only.
+
+    Args:
+        mask: bool [height, width, N].
+        placement: `Placement`.
+
+    Returns:
+        placed: bool [*placement.shape, N].
+        left: int [N], pixels of each object there.
+        whole: float [N], pixels that it would have there if nothing were cut off.
+    """
+    count = mask.shape[2]
+    boxes, parts = boxed_masks(mask)
+    placed = np.zeros((count, *placement.shape), bool)
+    left, whole = np.zeros(count, int), np.zeros(count)
+    axes = [_visible(length, placement.scale, *limits)
+            for length, limits in zip(mask.shape, zip(placement.part[:2], placement.part[2:]))]
+    for index, (box, part) in enumerate(zip(boxes, parts)):
+        whole[index] = np.count_nonzero(part) * placement.scale ** 2
+        # the rows, then the columns of the input whose source lies in the object's box
+        spans = [np.searchsorted(source, box[axis::2]) for axis, source in enumerate(axes)]
+        for axis, ((start, end), source) in enumerate(zip(spans, axes)):
+            part = part.take(source[start:end] - box[axis], axis=axis)
+        y, x = placement.window[:2]
+        (y1, y2), (x1, x2) = spans
+        placed[index, y + y1:y + y2, x + x1:x + x2] = part
+        left[index] = np.count_nonzero(part)
+    return np.moveaxis(placed, 0, -1), left, whole
+
+
+def _visible(length, scale, start, end):
+    """The source index of the rows (or columns) start .. end of a resized axis, rising."""
+    source, inside = nearest(length, scale)
+    return source[start:min(end, inside)]
+
+
+def jitter(image, mask, class_ids, config, rng=None, base=None):
+    """An image and its objects at a random size and place.
+
+    Args:
+        image: [height, width, C].
+        mask: bool [height, width, N].
+        class_ids: int32 [N].
+        config, rng, base: as of `random_placement`.
+
+    Returns:
+        image: [*IMAGE_SHAPE], same dtype.
+        mask: bool [H, W, N]; without a pixel where an object is cut off.
+        class_ids: int32 [N]; of objects of which little is left see `masks.ignore_left_overs`.
+        placement: `Placement`.
+    """
+    placement = random_placement(*image.shape[:2], config, rng, base)
+    mask, left, whole = place_masks(mask, placement)
+    return place_image(image, placement), mask, ignore_left_overs(class_ids, left, whole), placement
