@@ -4,6 +4,8 @@ import os
 
 import keras
 
+from mrcnn.class_weights import class_weights
+from mrcnn.distribution import for_keras, over_machines
 from mrcnn.layers.base import PACKAGE
 from mrcnn.layers.detection import DetectionLayer
 from mrcnn.layers.inputs import Anchors, NormalizeBoxes
@@ -11,9 +13,11 @@ from mrcnn.layers.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNCla
 from mrcnn.layers.proposal import ProposalLayer
 from mrcnn.layers.regularization import add_weight_decay
 from mrcnn.layers.targets import DetectionTargetLayer
+from mrcnn.network import rematerialization
 from mrcnn.network.backbone import backbone_graph
 from mrcnn.network.fpn import fpn_graph
 from mrcnn.network.heads import build_fpn_mask_graph, fpn_classifier_graph
+from mrcnn.network.precision import under_policy
 from mrcnn.network.rpn import rpn_over_pyramid
 from mrcnn.ops.meta import ACTIVE_CLASS_IDS
 from mrcnn.weights import load_h5, save_h5
@@ -21,7 +25,18 @@ from mrcnn.weights import load_h5, save_h5
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MaskRCNNModel(keras.Model):
-    """A functional model whose .h5 weights have the original's layout, which Keras 3 no longer writes."""
+    """A functional model whose .h5 weights have the original's layout, which Keras 3 no longer writes.
+
+    Attributes:
+        rematerialize: whether training computes feature maps once more instead of keeping them.
+    """
+
+    rematerialize = False
+
+    def call(self, inputs, training=None, mask=None, **kwargs):
+        if self.rematerialize and training:
+            return rematerialization.run(self, self._standardize_inputs(inputs), training)
+        return super().call(inputs, training=training, mask=mask, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
         """Keras' ``save_weights``; a name that ends in ".h5" but not in ".weights.h5" means the original's layout."""
@@ -31,6 +46,20 @@ class MaskRCNNModel(keras.Model):
             raise FileExistsError(f"{filepath} exists, and overwrite is False")
         else:
             save_h5(self, filepath)
+
+    def train_step(self, data):
+        """Keras' step of ``fit``."""
+        return for_keras(self.distribute_strategy, super().train_step(data))
+
+    def test_step(self, data):
+        """Keras' step of ``evaluate``."""
+        return for_keras(self.distribute_strategy, super().test_step(data))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if over_machines(self.distribute_strategy):
+            # for the shapes Keras averages a first batch over the devices, which it cannot over machines
+            iterator, data_batch = None, (tuple(self.inputs),)
+        super()._maybe_symbolic_build(iterator, data_batch)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`."""
@@ -43,6 +72,7 @@ def _is_original_file(filepath):
     return str(filepath).endswith(".h5") and not str(filepath).endswith(".weights.h5")
 
 
+@under_policy
 def training_model(config):
     """Build the training model.
 
@@ -92,22 +122,25 @@ def training_model(config):
 
     weights = config.LOSS_WEIGHTS
 
-    def loss(layer, name, tensors):
-        return layer(weights.get(name, 1.0), name=name)(tensors)
+    def loss(layer, name, tensors, **options):
+        return layer(weights.get(name, 1.0), name=name, **options)(tensors)
 
     losses = [
         loss(RPNClassLoss, "rpn_class_loss", [rpn_match, rpn_logits]),
         loss(RPNBoxLoss, "rpn_bbox_loss", [rpn_target, rpn_match, rpn_bbox]),
-        loss(ClassLoss, "mrcnn_class_loss", [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]]),
+        loss(ClassLoss, "mrcnn_class_loss", [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]],
+             class_weights=class_weights(config)),
         loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
         loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, loss_masks]),
     ]
     outputs = [rpn_logits, rpn_probs, rpn_bbox, logits, probs, deltas, masks, proposals, output_rois, *losses]
     model = MaskRCNNModel(inputs, outputs, name="mask_rcnn")
     add_weight_decay(model, config.WEIGHT_DECAY)
+    model.rematerialize = config.REMATERIALIZE
     return model
 
 
+@under_policy
 def inference_model(config, source=None):
     """Build the inference model.
 
