@@ -38,6 +38,7 @@ class RunState:
         checkpoint: "size" in bytes and "sha256" of the .h5 file of this epoch.
         optimizer: name -> array of every variable of the optimizer.
         random: name -> array of the state of every random generator in the model.
+        stage_begun: the epoch that the stage began with, from which its schedule of the learning rate counts.
     """
 
     epoch: int
@@ -53,6 +54,7 @@ class RunState:
     checkpoint: dict
     optimizer: dict
     random: dict
+    stage_begun: int = 0  # state files that were written before there were schedules have none
 
 
 _ARRAYS = ("optimizer", "random")

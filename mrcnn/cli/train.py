@@ -17,6 +17,7 @@ import numpy as np
 from mrcnn.cli.options import (
     add_dataset, add_model, fields_of_weights, make_config, open_data, positive, settings_of, told_by_weights,
     weights_path)
+from mrcnn.records.layout import is_cache
 from mrcnn.results import resolve_classes
 
 # Most validation batches of an epoch, if the user sets none.
@@ -53,6 +54,8 @@ def add_arguments(parser):
   python -m mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 --size 512 --layers all --flip
   python -m mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 --epochs 40
   python -m mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 --evaluate-every 5
+  python -m mrcnn train photos --weights coco --layers all --set OPTIMIZER=AdamW WEIGHT_DECAY=0 EMA_MOMENTUM=0.999
+  python -m mrcnn train photos --weights coco --set LEARNING_RATE_SCHEDULE=cosine LEARNING_RATE_WARMUP_STEPS=200
   python -m mrcnn train photos --weights coco --set RPN_ANCHOR_SCALES=8,16,32,64,128 TRAIN_ROIS_PER_IMAGE=100
 """
 
@@ -131,6 +134,8 @@ def has_subset(args, name):
 
     if not os.path.isdir(args.dataset):
         return False
+    if is_cache(os.path.join(args.dataset, name)):
+        return True
     try:
         find_format(args.dataset, args.format, name)
     except (ValueError, FileNotFoundError):

@@ -13,6 +13,7 @@ import numpy as np
 from mrcnn.files import whole_file
 from mrcnn.run_folder import BEST, checkpoints
 from mrcnn.run_state import RunState, file_facts, fingerprint, load_state, save_state, state_path
+from mrcnn.training.averaging import settle
 from mrcnn.training.optimizer import current_rate, numbered, optimizer_state, restore_optimizer
 from mrcnn.weights import save_h5
 
@@ -24,6 +25,7 @@ class Run:
     Attributes:
         pattern: path of its checkpoints with "{epoch:04d}".
         epoch: epochs trained.
+        begun: the epoch that the stage in training began with.
         seed: of the order of the training data; None before the first stage.
         images: training images consumed.
         best: {metric: best value so far}.
@@ -36,6 +38,7 @@ class Run:
 
     pattern: str
     epoch: int = 0
+    begun: int = 0
     seed: int = None
     images: int = 0
     best: dict = dataclasses.field(default_factory=dict)
@@ -107,6 +110,16 @@ def _changes(before, now):
             if name.isupper() and before.get(name) != now.get(name)]
 
 
+def _goes_on(state, stage):
+    """Whether a stage was under way when a `RunState` was written."""
+    return state is not None and not state.stage_ended and {**state.stage, "epochs": 0} == {**stage.key, "epochs": 0}
+
+
+def stage_begun(run, stage):
+    """The epoch that a stage begins with: this one, or an earlier one where the stage was under way on the disk."""
+    return run.state.stage_begun if _goes_on(run.state, stage) else run.epoch
+
+
 def begin_stage(run, stage, keras_model, optimizer):
     """Give a compiled model what the run's state on the disk holds.
 
@@ -119,7 +132,7 @@ def begin_stage(run, stage, keras_model, optimizer):
     state, run.state = run.state, None
     if state is None:
         return None
-    goes_on = not state.stage_ended and {**state.stage, "epochs": 0} == {**stage.key, "epochs": 0}
+    goes_on = _goes_on(state, stage)
     slots = restore_optimizer(optimizer, state.optimizer, counters=goes_on)
     generators = random_states(keras_model)
     if set(generators) != set(state.random):
@@ -128,7 +141,8 @@ def begin_stage(run, stage, keras_model, optimizer):
     for name, variable in generators.items():
         if name in state.random:
             variable.assign(state.random[name])
-    rate = f", learning rate {current_rate(optimizer):g}" if goes_on else ""
+    rate = (f", learning rate {current_rate(optimizer):g}" if goes_on
+            else "; this stage was not under way, so its learning rate and count of steps begin anew")
     print(f"Restored {slots} of the optimizer's {len(optimizer.variables)} variables{rate}")
     return state if goes_on else None
 
@@ -187,13 +201,15 @@ class StateCheckpoint(keras.callbacks.Callback):
         config: its ``Config``; the newest STATES_KEPT state files are kept.
         custom: the user's callbacks, whose counters are part of the state.
         resumed: `RunState` of this stage where it was under way, or None.
+        writes: False keeps count of the run and leaves the file to another machine.
     """
 
-    def __init__(self, run, stage, data, config, custom=(), resumed=None):
+    def __init__(self, run, stage, data, config, custom=(), resumed=None, writes=True):
         super().__init__()
         self.run, self.stage, self.data, self.config = run, stage, data, config
         self.custom = custom
         self.resumed = resumed
+        self.writes = writes
         self.begun = []  # the custom callbacks' attributes as training began
 
     def on_train_begin(self, logs=None):
@@ -205,10 +221,11 @@ class StateCheckpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         run = self.run
         run.epoch = epoch + 1
-        run.images += len(self.data) * self.data.batches.batch_size
+        run.images += len(self.data) * self.data.batch_size
         ended = run.epoch >= self.stage.epochs or self.model.stop_training
         if ended:
             run.stages.append(self.stage.key)
+            settle(self.model.optimizer)
         self._write(ended)
 
     def on_train_end(self, logs=None):
@@ -218,7 +235,7 @@ class StateCheckpoint(keras.callbacks.Callback):
 
     def _write(self, ended):
         run = self.run
-        if run.unsaved:
+        if run.unsaved or not self.writes:
             return
         run.unsaved = run.epoch
         with _told(state_path(run.path())):
@@ -233,16 +250,18 @@ class StateCheckpoint(keras.callbacks.Callback):
                     os.remove(state_path(path))
 
     def _state(self, ended):
-        run, batches = self.run, self.data.batches
+        run, data = self.run, self.data
         return RunState(
-            epoch=run.epoch, batches=run.images // batches.batch_size,
-            data={"seed": batches.seed, "images": len(batches.dataset.image_ids), "batch_size": batches.batch_size},
+            epoch=run.epoch, batches=run.images // data.batch_size,
+            data={"seed": data.batches.seed, "images": len(data.batches.dataset.image_ids),
+                  "batch_size": data.batch_size},
             stage=self.stage.key, stage_ended=bool(ended), stages=run.stages, best=run.best,
             callbacks=[{"class": type(callback).__name__, "attributes": _changed(callback, before)}
                        for callback, before in zip(self.custom, self.begun)],
             config=self.config.to_dict(), weights=run.saved, checkpoint=file_facts(run.path()),
             optimizer=optimizer_state(self.model.optimizer),
-            random={name: variable.numpy() for name, variable in random_states(self.model).items()})
+            stage_begun=run.begun, random={
+                name: variable.numpy() for name, variable in random_states(self.model).items()})
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 
 from mrcnn.data.crops import ObjectCrops
 from mrcnn.network.backbone import backbone_graph
+from mrcnn.network.precision import under_policy
 from mrcnn.training.data import CountEpochs, TrainingData, own_errors
 from mrcnn.training.optimizer import make_optimizer
 from mrcnn.weights import load_h5, save_h5
@@ -22,6 +23,7 @@ class Pretraining(NamedTuple):
     history: keras.callbacks.History
 
 
+@under_policy
 def classifier(config, classes, train_bn=None):
     """A classifier of images: the backbone with a global average and a fully connected layer on top.
 
@@ -55,7 +57,7 @@ def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=1
         epochs: number of epochs.
         size: side of a crop in px, a multiple of 32.
         batch_size: crops of a step.
-        learning_rate: of SGD with LEARNING_MOMENTUM.
+        learning_rate: of OPTIMIZER, in all epochs.
         weights: .h5 file to start from, such as ImageNet's; None: random weights.
         train_bn: None trains the statistics of batch norm, which random weights need; False keeps those of ``weights``.
         workers: threads that prepare crops.
@@ -77,7 +79,7 @@ def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=1
     model = classifier(config, classes, train_bn)
     if weights:
         print(load_h5(model, weights))
-    model.compile(make_optimizer(config, learning_rate, config.LEARNING_MOMENTUM),
+    model.compile(make_optimizer(config, learning_rate, config.LEARNING_MOMENTUM, model.dtype_policy.name),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"], jit_compile=False)
     data = _Crops(ObjectCrops(dataset, config, size, batch_size, augment=True), config.STEPS_PER_EPOCH, workers)
     validation = None

@@ -26,15 +26,19 @@ class Stage(NamedTuple):
 
     layers: str                   # "heads", "3+", "4+", "5+", "all", or a regular expression of layer names
     epochs: int                   # the epoch to end with, counted from the beginning of the run
-    learning_rate: object = None  # None: that of the call of train
+    learning_rate: object = None  # None: that of the call of train; see `schedules.stage_rate`
     losses: tuple = None          # names of the losses that count, the others are 0; None: all
 
     @property
     def key(self):
         """The stage in types that JSON has, to know it again."""
         rate = self.learning_rate
-        if not isinstance(rate, (int, float, type(None))):
-            rate = f"{type(rate).__name__} {rate.get_config()}" if hasattr(rate, "get_config") else float(rate)
+        if hasattr(rate, "get_config"):
+            rate = f"{type(rate).__name__} {rate.get_config()}"
+        elif callable(rate):
+            rate = getattr(rate, "__qualname__", type(rate).__name__)
+        elif not isinstance(rate, (int, float, type(None))):
+            rate = float(rate)
         return {"layers": self.layers, "epochs": int(self.epochs), "learning_rate": rate,
                 "losses": None if self.losses is None else sorted(self.losses)}
 
@@ -108,25 +112,36 @@ def as_stages(layers, epochs, learning_rate):
 
 # === Which layers train ===
 
-def trainable_layers(model, pattern):
+def trainable_layers(model, pattern, frozen_stages=0):
     """Pair each layer with weights, inside nested models too, with whether it is to be trained.
 
     Args:
         model: a Keras model.
         pattern: regular expression that the whole name of a trained layer matches. A layer of
             a keras.applications backbone is also known by its stage, as "res4" for stage 4.
+        frozen_stages: ``Config.FREEZE_BACKBONE_STAGES``, whose layers are not trained.
 
     Returns:
         list of (layer, bool).
+
+    Raises:
+        ValueError: the backbone has no layers of the frozen stages.
     """
-    chosen = []
+    named = []  # (layer, its names, whether it is of a frozen stage)
+    frozen = re.compile("|".join(["(bn_)?conv1", *(f"(res|bn){stage}.*" for stage in range(2, frozen_stages + 1))]))
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            chosen.extend((inner, bool(re.fullmatch(pattern, inner.name) or re.fullmatch(pattern, alias)))
-                          for inner, alias in _aliases(layer))
+            aliases = list(_aliases(layer))
+            stem = _stem(layer) if frozen_stages == 1 and layer.name != "rpn_model" else ()
+            named.extend((inner, (inner.name, alias), frozen_stages > 1 and frozen.fullmatch(alias) or inner in stem)
+                         for inner, alias in aliases)
         elif layer.weights:
-            chosen.append((layer, bool(re.fullmatch(pattern, layer.name))))
-    return chosen
+            named.append((layer, (layer.name,), frozen_stages and frozen.fullmatch(layer.name)))
+    if frozen_stages and not any(is_frozen for _, _, is_frozen in named):
+        raise ValueError(f"FREEZE_BACKBONE_STAGES is {frozen_stages}, but the backbone has no layers of the names "
+                         "conv1, bn_conv1, res2..., bn2... to res5..., bn5...: give them these names, or set it to 0")
+    return [(layer, not is_frozen and any(re.fullmatch(pattern, name) for name in names))
+            for layer, names, is_frozen in named]
 
 
 def _aliases(nested):
@@ -141,17 +156,31 @@ def _aliases(nested):
             stage += 1
 
 
-def set_trainable(model, pattern):
+def _stem(backbone):
+    """The layers of a keras.applications backbone before its first map of stride 4, with weights: its conv1.
+
+    ConvNeXt's first layer has stride 4 itself, and is its stem.
+    """
+    layers = [layer for layer in backbone.layers if layer.weights]
+    probe = keras.Model(backbone.inputs, [layer.output for layer in layers])
+    # the size that `network.applications` builds at: parts of some networks take no other one here
+    shapes = probe.compute_output_shape((1, 256, 256, backbone.inputs[0].shape[-1]))
+    later = next(index for index, shape in enumerate(shapes) if len(shape) == 4 and shape[1] <= 64)
+    return layers[:max(later, 1)]
+
+
+def set_trainable(model, pattern, frozen_stages=0):
     """Train the layers that `trainable_layers` chooses, freeze the others; returns the trained ones.
 
     Raises:
         ValueError: no layer matches.
     """
-    chosen = trainable_layers(model, pattern)
+    chosen = trainable_layers(model, pattern, frozen_stages)
     trained = [layer for layer, train in chosen if train]
     if not trained:
-        raise ValueError(f"layers={pattern!r} matches no layer; use one of {sorted(STAGES)} or a regular expression "
-                         "of layer names such as 'mrcnn_.*'")
+        raise ValueError(f"layers={pattern!r} matches no layer"
+                         + (f" above FREEZE_BACKBONE_STAGES = {frozen_stages}" if frozen_stages else "")
+                         + f"; use one of {sorted(STAGES)} or a regular expression of layer names such as 'mrcnn_.*'")
     for layer, train in chosen:
         layer.trainable = train
     return trained
