@@ -10,7 +10,7 @@ import numpy as np
 from mrcnn.data.augmentation import augment as apply_augmentation
 from mrcnn.data.images import as_uint8_range, fit_channels, resize_image
 from mrcnn.data.jitter import jitter
-from mrcnn.data.masks import extract_bboxes, minimize_mask, resize_mask
+from mrcnn.data.masks import each_in_one_piece, extract_bboxes, minimize_mask, resize_mask
 from mrcnn.data.meta import compose_image_meta
 
 logger = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ def checked_mask(mask, class_ids, image_shape):
         raise ValueError(f"masks must be bool or numbers, got dtype {mask.dtype}")
     if mask.dtype.kind == "f" and not np.isfinite(mask).all():
         raise ValueError("the masks have values that are not finite")
-    return mask.astype(bool)
+    return each_in_one_piece(mask.astype(bool, copy=False))
 
 
 def checked_class_ids(class_ids, limit):
