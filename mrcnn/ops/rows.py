@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+# Numbers of rows that a head is given: at most an eighth more than are needed.
+SIZES = [*range(1, 8), *(eighths << doubling for doubling in range(20) for eighths in range(8, 16))]
+
 
 def real_rows(class_ids):
     """Where a padded batch holds an object.
@@ -16,13 +19,13 @@ def real_rows(class_ids):
 
 
 def head_rows(class_ids):
-    """`real_rows`, or the row (0, 0) alone where there is none.
+    """`real_rows`, and then the row (0, 0) until there are as many as one of `SIZES`, or as the batch has.
 
-    oneDNN's gradient of a convolution with bias fails on an empty batch (TensorFlow 2.21:
-    "Missing 1-th output"), so the mask head is never given one.
+    oneDNN compiles and keeps its kernels for each number of rows that they meet, a quarter of a MB for the two
+    heads: where every number is allowed, memory grows for hundreds of batches. And it fails on none: the
+    gradient of a convolution with bias ends in "Missing 1-th output" (TensorFlow 2.21).
     """
-    rows = real_rows(class_ids)
-    return tf.cond(tf.shape(rows)[0] > 0, lambda: rows, lambda: tf.zeros([1, 2], tf.int32))
+    return _filled(real_rows(class_ids), tf.size(class_ids))
 
 
 def distinct_rows(boxes):
@@ -34,14 +37,21 @@ def distinct_rows(boxes):
         boxes: float32 [b, n, 4].
 
     Returns:
-        rows int32 [m, 2] of (image, row), never empty; index int32 [b, n], the place in ``rows`` of
+        rows int32 [m, 2] of (image, row), filled up as `head_rows` are; index int32 [b, n], the place in ``rows`` of
         the row that stands for each row of the batch.
     """
     is_padding = tf.reduce_all(tf.equal(boxes, 0.0), axis=-1)
     after_padding = tf.concat([tf.zeros_like(is_padding[:, :1]), is_padding[:, :-1]], axis=1)
     kept = ~(is_padding & after_padding)
     index = tf.cumsum(tf.cast(tf.reshape(kept, [-1]), tf.int32)) - 1
-    return tf.cast(tf.where(kept), tf.int32), tf.reshape(index, tf.shape(kept))
+    return _filled(tf.cast(tf.where(kept), tf.int32), tf.size(kept)), tf.reshape(index, tf.shape(kept))
+
+
+def _filled(rows, most):
+    """Rows int32 [m, 2], and (0, 0) until they are as many as the next of `SIZES`, but not more than ``most``."""
+    count = tf.shape(rows)[0]
+    size = tf.reduce_min(tf.where(tf.constant(SIZES) >= count, SIZES, most))
+    return tf.concat([rows, tf.zeros([tf.minimum(size, most) - count, 2], tf.int32)], axis=0)
 
 
 def scatter_rows(values, rows, class_ids):

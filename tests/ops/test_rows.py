@@ -27,6 +27,28 @@ def test_without_a_row_the_heads_get_the_first():
     np.testing.assert_array_equal(rows.head_rows(empty), [[0, 0]])
 
 
+def test_heads_meet_few_numbers_of_rows():
+    """Each number is a shape that oneDNN compiles for and keeps."""
+    lengths = {}
+    for count in range(201):
+        ids = tf.cast(tf.reshape(tf.range(200) >= 200 - count, [2, 100]), tf.int32)
+        found, real = rows.head_rows(ids).numpy(), rows.real_rows(ids).numpy()
+        np.testing.assert_array_equal(found[:count], real)
+        assert not found[count:].any()
+        lengths[count] = len(found)
+    assert all(count <= length <= max(1, count * 9 / 8) for count, length in lengths.items())
+    assert len(set(lengths.values())) == 45 and lengths[199] == lengths[200] == 200
+
+
+def test_distinct_rows_are_filled_up_to_the_batch():
+    batch = tf.constant(np.random.RandomState(0).uniform(0.1, 1, (2, 10, 4)), tf.float32)
+    for kept in range(1, 11):
+        boxes = batch * tf.cast(tf.range(10) < kept, tf.float32)[:, tf.newaxis]
+        found, places = rows.distinct_rows(boxes)
+        assert len(found) in rows.SIZES and len(found) <= 20
+        np.testing.assert_array_equal(tf.gather(tf.gather_nd(boxes, found), places), boxes)
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
 def test_rows_come_back_to_their_place(shape):
     values = np.random.RandomState(0).uniform(1, 2, (3, *shape)).astype(np.float32)
