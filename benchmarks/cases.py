@@ -49,6 +49,13 @@ def _cases():
     for name, mini_masks in (("mini", True), ("full", False)):
         cases[f"sample-1024-{name}-masks"] = partial(data_cases.sample, mini_masks=mini_masks), 7
         cases[f"batch-1024-{name}-masks"] = partial(data_cases.batch, mini_masks=mini_masks), 7
+    for encoding in ("raw", "png"):
+        for workers in (1, 2):
+            cases[f"cache-1024-{encoding}-workers{workers}"] = partial(
+                data_cases.cached_batches, encoding=encoding, workers=workers), 3
+    for workers in (1, 2):
+        cases[f"feed-1024-workers{workers}"] = partial(
+            network_cases.feed, mini_masks=True, workers=workers, batches=32), 3
     cases["rpn-targets-1024"] = data_cases.rpn_targets, 7
     for side in (512, 1024):
         cases[f"mold-{side}"] = partial(data_cases.mold, side=side), 15

@@ -1,4 +1,6 @@
-"""Cases without a network: what NumPy does before and after it. None imports TensorFlow."""
+"""Cases without a network: what NumPy does before and after it. Only that of the cache imports TensorFlow."""
+
+import tempfile
 
 import numpy as np
 
@@ -65,6 +67,23 @@ def batch(quick, repeats, mini_masks):
     config, dataset = samples(quick, mini_masks, batch=2)
     batches = TrainingBatches(dataset, config, seed=0)
     return {**measure.repeat(lambda: batches.batch(0), repeats), "images": 2}
+
+
+def cached_batches(quick, repeats, encoding, workers):
+    """Batches of two images by `records.pipeline`, from a cache of 16 images that `sample` would resize."""
+    from mrcnn.data.pipeline import TrainingBatches
+    from mrcnn.records.dataset import RecordDataset
+    from mrcnn.records.pipeline import record_pipeline
+    from mrcnn.records.write import write_records
+
+    config, dataset = samples(quick, True, batch=2 if quick else 16)
+    with tempfile.TemporaryDirectory() as folder:
+        write_records(dataset, config, folder, encoding=encoding, progress=False)
+        batches = TrainingBatches(RecordDataset(folder), config, 2, seed=0)
+        steps = 2 if quick else 16
+        pipeline = record_pipeline(batches, steps, workers=workers)
+        result = measure.repeat(lambda: [None for _ in pipeline], repeats)
+    return {**result, "images": 2 * steps, "images_per_second": 2 * steps / result["seconds"]}
 
 
 def rpn_targets(quick, repeats):

@@ -1,6 +1,7 @@
 """The command line: look at data, train, evaluate and predict without writing code.
 
     python -m mrcnn check    photos/train
+    python -m mrcnn cache    photos --subset train --output cache/train --size 512
     python -m mrcnn train    photos --weights coco --size 512 --epochs 20
     python -m mrcnn evaluate photos --subset val --weights last --name photos --report report
     python -m mrcnn predict  holiday clip.mp4 --weights last --name photos --output found
@@ -19,13 +20,13 @@ from mrcnn import __version__
 
 def make_parser():
     """The parser of all commands; ``args.run`` is the function of the one that was given."""
-    from mrcnn.cli import check, evaluate, predict, train
+    from mrcnn.cli import cache, check, evaluate, predict, train
 
     parser = argparse.ArgumentParser(prog="python -m mrcnn", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"mrcnn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (check, train, evaluate, predict):
+    for module in (check, cache, train, evaluate, predict):
         name = module.__name__.rpartition(".")[2]
         sub = commands.add_parser(name, help=module.__doc__.partition("\n")[0], description=module.__doc__,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)

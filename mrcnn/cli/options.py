@@ -5,6 +5,7 @@ import os
 
 from mrcnn.config import Config
 from mrcnn.config_file import config_beside, parse_settings, read_config
+from mrcnn.records.layout import is_cache
 
 WORDS = ("coco", "imagenet", "last", "none")
 
@@ -22,7 +23,8 @@ def add_dataset(parser):
     """The annotated images."""
     from mrcnn.data.formats import FORMATS
 
-    parser.add_argument("dataset", help="annotation file, or folder with annotations and images")
+    parser.add_argument("dataset", help="annotation file, or folder with annotations and images, or of a "
+                        "cache")
     parser.add_argument("--format", default="auto", choices=("auto", *FORMATS),
                         help="of the annotations (default: told by their contents)")
     parser.add_argument("--subset", metavar="NAME", help="part of the data: a folder of this name in DATASET, or the "
@@ -35,8 +37,20 @@ def open_data(args, classes=None, path=None, subset=None):
     """The prepared Dataset of `add_dataset`'s arguments; ``path`` and ``subset`` take the place of theirs."""
     from mrcnn.data.formats import open_dataset
 
-    return open_dataset(path or args.dataset, format=args.format, subset=subset or args.subset,
-                        image_dir=args.images, classes=classes)
+    path, subset = path or args.dataset, subset or args.subset
+    if is_cache(os.path.join(path, subset or "")):
+        return _open_cache(os.path.join(path, subset or ""), classes)
+    return open_dataset(path, format=args.format, subset=subset, image_dir=args.images, classes=classes)
+
+
+def _open_cache(folder, classes):
+    from mrcnn.records.dataset import RecordDataset
+
+    dataset = RecordDataset(folder)
+    if classes is not None and list(classes) != list(dataset.class_names[1:]):
+        raise ValueError(f"the cache {folder} is of the classes {', '.join(dataset.class_names[1:])}, not of "
+                         f"{', '.join(classes)}: write it again with --classes")
+    return dataset
 
 
 # === Model ===

@@ -62,6 +62,8 @@ def run_coco_eval(ground_truth, detections, iou_type, image_ids=None):
         coco_eval.params.imgIds = sorted(int(i) for i in image_ids)
     with contextlib.redirect_stdout(io.StringIO()):
         coco_eval.evaluate()
+        # which refers to its object: a cycle that would keep all arrays until the next full garbage collection
+        del coco_eval.evaluateImg
         coco_eval.accumulate()
         coco_eval.summarize()
     return coco_eval

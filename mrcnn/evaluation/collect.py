@@ -3,7 +3,6 @@
 import dataclasses
 import time
 import warnings
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,6 +11,7 @@ from mrcnn.evaluation.coco_dicts import (
     coco_categories, coco_detections, coco_index, image_name, image_objects, known_image_ids, number_annotations,
     warn_of_empty)
 from mrcnn.progress import track
+from mrcnn.threads import map_ahead
 
 
 @dataclasses.dataclass
@@ -94,7 +94,7 @@ def collect(dataset, detect, image_ids=None, batch_size=1, workers=1, progress=T
     image_ids = known_image_ids(dataset, image_ids)
     found = Collected([], coco_categories(dataset), [], 0, True, [])
     with ThreadPoolExecutor(workers) as pool:
-        loaded = _ahead(pool, partial(_load, dataset), image_ids, workers + batch_size)
+        loaded = map_ahead(pool, partial(_load, dataset), image_ids, workers + batch_size)
         batch, kept = [], None
         loaded = track(loaded, "Detecting", progress, len(image_ids))
         for number, (image, scene, empty, problem) in enumerate(loaded, 1):
@@ -129,21 +129,6 @@ def _load(dataset, image_id):
         return None, None, 0, str(error)
     scene_image, annotations, empty = image_objects(dataset, image_id, masks, class_ids, image.shape)
     return image, Scene(scene_image, annotations, []), empty, None
-
-
-def _ahead(pool, function, items, lead):
-    """Yield ``function(item)`` of every item in order, computed by a pool at most ``lead`` items ahead."""
-    pending = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > lead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:  # where the caller stops early
-            future.cancel()
 
 
 def _detect(detect, batch, found):
