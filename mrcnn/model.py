@@ -18,7 +18,7 @@ from mrcnn.data.meta import compose_image_meta, parse_image_meta  # noqa: F401
 from mrcnn.data.pipeline import data_generator  # noqa: F401
 from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
 from mrcnn.data.samples import load_image_gt  # noqa: F401
-from mrcnn.distribution import device_strategy, scope
+from mrcnn.distribution import detection_strategy, scope, stop_together, training_strategy
 from mrcnn.download import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 from mrcnn.evaluation.detector import evaluate_network
 from mrcnn.graph_functions import *  # noqa: F401, F403
@@ -87,13 +87,12 @@ class MaskRCNN:
     def build(self, mode, config):
         """A new Keras model for a mode and a config; see `network.assemble`."""
         config.validate()
+        strategy = training_strategy if mode == "training" else detection_strategy
+        self._strategy = strategy(config.GPU_COUNT)
         if config.SEED is not None:
             keras.utils.set_random_seed(config.SEED)
-        if mode == "inference":
-            return inference_model(config)
-        self._strategy = device_strategy(config.GPU_COUNT) if config.GPU_COUNT > 1 else None
         with scope(self._strategy):
-            return training_model(config)
+            return training_model(config) if mode == "training" else inference_model(config)
 
     # === Files ===
 
@@ -152,20 +151,25 @@ class MaskRCNN:
     # === Training ===
 
     def compile(self, learning_rate, momentum):
-        """Make the optimizer: SGD whose gradients are clipped by their common norm.
+        """Make the optimizer, of Config.OPTIMIZER; its gradients are clipped by their common norm.
 
         Layers that an earlier call trained too keep their momentum.
+
+        Args:
+            learning_rate: a number or a Keras schedule.
+            momentum: of SGD.
         """
         model, earlier = self.keras_model, getattr(self.keras_model, "optimizer", None)
         with scope(self._strategy):
-            optimizer = training.make_optimizer(self.config, learning_rate, momentum)
+            optimizer = training.make_optimizer(self.config, learning_rate, momentum, model.dtype_policy.name)
             # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
             model.compile(optimizer, jit_compile=False)
             training.keep_slots(earlier, optimizer, model.trainable_variables)
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
-        """Train the layers whose names match, freeze the others."""
-        trained = training.set_trainable(keras_model or self.keras_model, layer_regex)
+        """Train the layers whose names match, freeze the others and those of FREEZE_BACKBONE_STAGES."""
+        trained = training.set_trainable(keras_model or self.keras_model, layer_regex,
+                                         self.config.FREEZE_BACKBONE_STAGES)
         if verbose > 0:
             for layer in trained:
                 print(f"{' ' * indent}{layer.name:20}   ({type(layer).__name__})")
@@ -181,7 +185,8 @@ class MaskRCNN:
 
         Args:
             train_dataset, val_dataset: prepared `Dataset`s; ``val_dataset`` None leaves validation out.
-            learning_rate: of the optimizer.
+            learning_rate: of the optimizer: a number, from which LEARNING_RATE_SCHEDULE goes; or a Keras schedule or
+                callable(step) of the stage's steps.
             epochs: the epoch to end with, counted over all calls, not the number of epochs of
                 this call; where it is reached already, nothing is trained. None with a list of stages.
             layers: "heads", "3+", "4+", "5+", "all", a regular expression of layer names; or a list of
@@ -203,18 +208,20 @@ class MaskRCNN:
                 or images do not fit the config.
             FloatingPointError: a loss is NaN or infinite; the message names the images and their boxes.
             OSError: the run's folder cannot be written to.
+            RuntimeError: of several machines that train together, another one stopped.
         """
-        return training.train(
-            self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=augmentation,
-            custom_callbacks=custom_callbacks, no_augmentation_sources=no_augmentation_sources, workers=workers,
-            verbose=verbose, evaluate_every=evaluate_every, monitor=monitor)
+        with stop_together(self._strategy):
+            return training.train(
+                self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=augmentation,
+                custom_callbacks=custom_callbacks, no_augmentation_sources=no_augmentation_sources, workers=workers,
+                verbose=verbose, evaluate_every=evaluate_every, monitor=monitor)
 
     def detector(self):
         """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training"."""
         if self._detector is None:
             self._detector = twin = copy.copy(self)
             twin.mode, twin.config, twin._predict, twin._anchor_cache = "inference", copy.copy(self.config), {}, {}
-            twin.config.GPU_COUNT, twin.config.BATCH_SIZE = 1, self.config.IMAGES_PER_GPU
+            twin.config.BATCH_SIZE = self.config.IMAGES_PER_GPU * self.config.GPU_COUNT  # of this machine alone
             if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
                 twin.config.IMAGE_RESIZE_MODE = "pad64"
             twin.keras_model = inference_model(twin.config, self.keras_model)
@@ -285,7 +292,7 @@ class MaskRCNN:
             detections float32 [b, n, 6] normalised, masks float32 [b, n, mask h, mask w, classes].
         """
         if min_confidence not in self._predict:
-            self._predict[min_confidence] = predict_function(self.keras_model, min_confidence)
+            self._predict[min_confidence] = predict_function(self.keras_model, min_confidence, self._strategy)
         return [output.numpy() for output in self._predict[min_confidence](
             tf.constant(molded_images, tf.float32), tf.constant(image_metas, tf.float32),
             tf.constant(self._batch_anchors(molded_images)))]

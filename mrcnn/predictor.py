@@ -9,27 +9,46 @@ import tensorflow as tf
 _TRACING = threading.RLock()
 
 
-def predict_function(keras_model, min_confidence=None):
+def predict_function(keras_model, min_confidence=None, strategy=None):
     """Trace what detection needs of the inference model, once for every batch size and image size.
 
     Args:
         keras_model: of `network.assemble.inference_model`.
         min_confidence: least score of a detection, in place of the DETECTION_MIN_CONFIDENCE that the
             model was built with; None keeps that.
+        strategy: the strategy that the model was made under: its devices of this machine share a batch; None: one
+            device.
 
     Returns:
         tf.function (image, image_meta, anchors) -> detections float32 [b, n, 6], masks float32
         [b, n, mask h, mask w, classes].
     """
+    devices = len(strategy.extended.worker_devices) if strategy is not None else 1
     signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in keras_model.inputs]
 
     @tf.function(input_signature=signature, autograph=False)
     def predict(*inputs):
+        return run(*inputs) if devices == 1 else _shared(run, inputs, strategy, devices)
+
+    def run(*inputs):
         with _confidence(keras_model.get_layer("mrcnn_detection"), min_confidence):
             outputs = keras_model(list(inputs), training=False)
         return outputs[0], outputs[3]
 
     return predict
+
+
+def _shared(run, inputs, strategy, devices):
+    """A function's outputs for a batch, a part of which each device works on; the last image fills up the parts."""
+    batch = tf.shape(inputs[0])[0]
+    each = (batch + devices - 1) // devices
+
+    def part():
+        device = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
+        rows = tf.minimum(device * each + tf.range(each), batch - 1)
+        return run(*(tf.gather(tensor, rows) for tensor in inputs))
+
+    return [tf.concat(strategy.experimental_local_results(output), axis=0)[:batch] for output in strategy.run(part)]
 
 
 @contextlib.contextmanager

@@ -233,6 +233,15 @@ def test_weights_that_the_last_step_spoiled_are_not_kept(tmp_path, eagerly):
     assert model.epoch == 1 and model.find_last().endswith("mask_rcnn_tiny_0001.h5")
 
 
+def test_a_bad_validation_loss_stops(eagerly, tmp_path, monkeypatch):
+    """A rate that is much too high may leave finite weights and training losses that overflow on other images."""
+    monkeypatch.setattr(keras.Model, "evaluate", lambda *args, **kwargs: {"loss": np.nan})
+    model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=1), str(tmp_path))
+    with pytest.raises(FloatingPointError, match=r"'val_loss': nan.* validation images after epoch 1.*no checkpoint"):
+        model.train(Rectangles(4), Rectangles(4), 0.01, 2, "all", verbose=0)
+    assert model.epoch == 0
+
+
 class _Batches:
     """Batch i has the image i."""
 

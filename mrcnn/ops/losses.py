@@ -1,7 +1,7 @@
 """The five losses (Faster R-CNN equation 1; Mask R-CNN section 3), each a scalar.
 
-Every mean is over the whole batch, also where several devices share it, and is 0, with gradient 0, where there is nothing
-to average: the original gives NaN for some of these.
+Every mean is over the whole batch, also where several devices share it, and is 0, with gradient 0,
+where there is nothing to average: the original gives NaN for some of these.
 """
 
 import tensorflow as tf

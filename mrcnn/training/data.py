@@ -5,8 +5,14 @@ import contextlib
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.trainers.data_adapters import get_data_adapter  # Keras has no public name for these
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
+from mrcnn.cluster import cluster
 from mrcnn.data.pipeline import TrainingBatches
+from mrcnn.distribution import over_machines
+from mrcnn.records.dataset import RecordDataset
+from mrcnn.records.pipeline import record_pipeline
 
 
 class TrainingData(keras.utils.PyDataset):
@@ -22,9 +28,12 @@ class TrainingData(keras.utils.PyDataset):
             which TensorFlow has started may hang.
         max_queue_size: batches prepared ahead.
         start: number of the batch that ``epoch`` begins with; None: all epochs had ``steps``.
+        shard: (number of this machine, number of all), each of which reads its own rows of every step's images;
+            ``batches`` has the batch size of one of them.
     """
 
-    def __init__(self, batches, steps, dtypes, epoch=0, repeat=False, workers=1, max_queue_size=8, start=None):
+    def __init__(self, batches, steps, dtypes, epoch=0, repeat=False, workers=1, max_queue_size=8, start=None,
+                 shard=(0, 1)):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=max_queue_size)
         self.batches = batches
         self.steps = steps
@@ -34,6 +43,12 @@ class TrainingData(keras.utils.PyDataset):
         self.error = None  # what a batch ended in, for `own_errors`
         self._start = epoch * steps if start is None else start
         self._start_epoch = epoch
+        self.shard = shard
+
+    @property
+    def batch_size(self):
+        """Images of a step, on all machines."""
+        return self.batches.batch_size * self.shard[1]
 
     def __len__(self):
         return self.steps
@@ -42,13 +57,66 @@ class TrainingData(keras.utils.PyDataset):
         """Number of the epoch's first batch."""
         return 0 if self.repeat else self._start + (self.epoch - self._start_epoch) * self.steps
 
+    def numbers(self, step):
+        """Numbers of the batches of ``batches`` that the machines read in a step of the epoch."""
+        first = (self.first() + step) * self.shard[1]
+        return range(first, first + self.shard[1])
+
     def __getitem__(self, step):
+        return (self.inputs(self.numbers(step)[self.shard[0]]),)
+
+    def inputs(self, number, at_hand=None):
+        """The model's inputs of a batch; arguments as of `TrainingBatches.batch`."""
         try:
-            arrays = self.batches.batch(self.first() + step)
+            arrays = self.batches.batch(number, *([] if at_hand is None else [at_hand]))
         except Exception as error:
             self.error = error
             raise
-        return (tuple(np.asarray(array, dtype) for array, dtype in zip(arrays, self.dtypes)),)
+        return tuple(np.asarray(array, dtype) for array, dtype in zip(arrays, self.dtypes))
+
+    def feed(self, strategy=None):
+        """What ``fit`` reads with a strategy, or None.
+
+        It is this object or, where the data set is a cache, a `tf.data.Dataset` of the same batches.
+        """
+        feed = self
+        if isinstance(self.batches.dataset, RecordDataset):
+            feed = record_pipeline(self.batches, self.steps, self.first, self.inputs, self.workers, *self.shard).map(
+                lambda *inputs: (inputs,))
+        return OwnRows(feed, strategy, self.batches.config.IMAGES_PER_GPU) if over_machines(strategy) else feed
+
+
+class OwnRows(DataAdapter):
+    """For Keras, a machine's rows of the batches of several machines.
+
+    Keras by itself takes whole batches, loads them on every machine and drops the others' rows.
+
+    Args:
+        feed: what ``fit`` takes, with the rows of this machine.
+        strategy: of several machines.
+        images: rows of one device.
+    """
+
+    def __init__(self, feed, strategy, images):
+        self.adapter, self.strategy, self.images = get_data_adapter(feed), strategy, images
+
+    def get_tf_dataset(self):
+        return self.strategy.distribute_datasets_from_function(
+            lambda context: self.adapter.get_tf_dataset().rebatch(self.images))
+
+    def on_epoch_begin(self):
+        self.adapter.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.adapter.on_epoch_end()
+
+    @property
+    def num_batches(self):
+        return self.adapter.num_batches
+
+    @property
+    def batch_size(self):
+        return None
 
 
 @contextlib.contextmanager
@@ -69,10 +137,12 @@ def own_errors(*sources):
 
 def training_data(model, dataset, config, steps, epoch=0, repeat=False, workers=1, start=None, **options):
     """`TrainingData` of a dataset for a training model; options as of `TrainingBatches`."""
-    batches = TrainingBatches(dataset, config, **options)
+    machines = cluster() if over_machines(model.distribute_strategy) else None
+    shard = (machines.index, len(machines.workers)) if machines else (0, 1)
+    batches = TrainingBatches(dataset, config, config.BATCH_SIZE // shard[1], training=not repeat, **options)
     # Keras averages a first batch over the devices, which TensorFlow cannot do with bool
     dtypes = ["uint8" if tensor.dtype == "bool" else tensor.dtype for tensor in model.inputs]
-    return TrainingData(batches, steps, dtypes, epoch, repeat, workers, start=start)
+    return TrainingData(batches, steps, dtypes, epoch, repeat, workers, start=start, shard=shard)
 
 
 class CountEpochs(keras.callbacks.Callback):

@@ -21,14 +21,15 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         if self.batches.skipped:
-            print(f"{self.batches.skipped} times an image without an object was replaced by the next one")
+            print(f"{self.batches.skipped} times an image, or the part of it that was cut out, had no object and was "
+                  "replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)")
         if self.batches.dropped:
             print(f"{self.batches.dropped} objects were left out of images with more than MAX_GT_INSTANCES = "
                   f"{self.batches.config.MAX_GT_INSTANCES}")
 
 
 class StopOnBadLoss(keras.callbacks.Callback):
-    """Raise at the first loss that is NaN or infinite, before its weights are saved.
+    """Raise at the first loss, of training or validation, that is NaN or infinite, before its weights are saved.
 
     Args:
         data: the `TrainingData` being trained on, to name the images and their boxes.
@@ -41,26 +42,31 @@ class StopOnBadLoss(keras.callbacks.Callback):
         self.last_checkpoint = last_checkpoint
 
     def on_train_batch_end(self, batch, logs=None):
-        bad = {name: float(value) for name, value in (logs or {}).items() if not np.isfinite(value)}
+        bad = _not_finite(logs)
         if bad:
-            number = self.data.first() + batch
             raise FloatingPointError("\n".join([
-                f"{bad} in step {batch + 1} of epoch {self.data.epoch + 1}, on the images {self._ids(number)}:",
-                *(self._image(sample) for sample in self.data.batches.samples(number)),
+                f"{bad} in step {batch + 1} of epoch {self.data.epoch + 1}, on the images {self._ids(batch)}:",
+                *(self._image(sample) for number in self.data.numbers(batch)
+                  for sample in self.data.batches.samples(number)),
                 f"Lower LEARNING_RATE, and look at these images' boxes and masks. {self._what_is_kept()}"]))
 
     def on_epoch_end(self, epoch, logs=None):
         # the last step's loss was finite, but what it made of the weights has been in no loss yet
         bad = [variable.path for variable in self.model.weights if not np.isfinite(variable.numpy()).all()]
         if bad:
-            images = self._ids(self.data.first() + self.data.steps - 1)
+            images = self._ids(self.data.steps - 1)
             raise FloatingPointError(
                 f"The last step of epoch {epoch + 1}, on the images {images}, left NaN or infinite values in "
                 f"{bad[:5]}. Lower LEARNING_RATE. {self._what_is_kept()}")
+        bad = _not_finite(logs)
+        if bad:
+            raise FloatingPointError(f"{bad} on the validation images after epoch {epoch + 1}. Lower LEARNING_RATE. "
+                                     f"{self._what_is_kept()}")
 
-    def _ids(self, number):
+    def _ids(self, step):
         batches = self.data.batches
-        return [batches.dataset.image_info[image]["id"] for image in batches.image_ids(number)]
+        return [batches.dataset.image_info[image]["id"] for number in self.data.numbers(step)
+                for image in batches.image_ids(number)]
 
     def _image(self, sample):
         """A line for an image of the batch: its id and its objects as the network was given them."""
@@ -73,3 +79,7 @@ class StopOnBadLoss(keras.callbacks.Callback):
     def _what_is_kept(self):
         path = self.last_checkpoint()
         return f"The last good checkpoint is {path}" if path else "There is no checkpoint yet"
+
+
+def _not_finite(logs):
+    return {name: float(value) for name, value in (logs or {}).items() if not np.isfinite(value)}

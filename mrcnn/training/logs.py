@@ -65,7 +65,8 @@ class LossTable(keras.callbacks.Callback):
         self.rows = [row for row in self.rows if int(row["epoch"]) < epoch]
 
     def on_epoch_end(self, epoch, logs=None):
-        self.rows.append({"epoch": epoch, **(logs or {}), "learning_rate": current_rate(self.model.optimizer),
+        rate = current_rate(self.model.optimizer, last=True)
+        self.rows.append({"epoch": epoch, **(logs or {}), "learning_rate": rate,
                           "images_per_second": self.speed.value})
         columns = list(dict.fromkeys(name for row in self.rows for name in row if name is not None))
         try:

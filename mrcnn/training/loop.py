@@ -3,15 +3,20 @@
 import os
 
 import keras
+import numpy as np
 
 from mrcnn.config_file import save_config
+from mrcnn.distribution import check_workers_agree, is_chief, of_chief, over_machines
 from mrcnn.files import remove_temporary_files
 from mrcnn.run_folder import checkpoints
-from mrcnn.training.checkpoint import StateCheckpoint, WeightsCheckpoint, begin_stage, find_run
+from mrcnn.run_state import fingerprint
+from mrcnn.training.averaging import ShowAverage, averages
+from mrcnn.training.checkpoint import StateCheckpoint, WeightsCheckpoint, begin_stage, find_run, stage_begun
 from mrcnn.training.data import CountEpochs, own_errors, training_data
 from mrcnn.training.evaluation import EvaluateAP
 from mrcnn.training.guards import StopOnBadLoss, TellWhatIsLeftOut
 from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
+from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
 from mrcnn.training.stages import STAGES, as_stages, set_losses, trainable_layers
 
 
@@ -35,11 +40,21 @@ def train(model, train_dataset, val_dataset, learning_rate, epochs, layers, *, a
         raise ValueError(f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on")
     stages = as_stages(layers, epochs, learning_rate)
     for stage in stages:  # a misspelt last stage should show now, not after two days
-        if not any(train for _, train in trainable_layers(model.keras_model, STAGES.get(stage.layers, stage.layers))):
+        if not any(train for _, train in trainable_layers(model.keras_model, STAGES.get(stage.layers, stage.layers),
+                                                          config.FREEZE_BACKBONE_STAGES)):
             model.set_trainable(stage.layers, verbose=0)  # which raises, and says what there is
 
     if model.run is None or (model.run.pattern, model.run.epoch) != (model.checkpoint_path, model.epoch):
         model.run = find_run(model.checkpoint_path, model.epoch, model.keras_model, config)
+    strategy = model.keras_model.distribute_strategy
+    if over_machines(strategy):
+        check_workers_agree(strategy, _facts(model.run, train_dataset, val_dataset, config, model.keras_model))
+    begun = None
+    for stage in stages:  # what its learning rate cannot do should show now, too
+        if model.run.epoch < stage.epochs:
+            begun = stage_begun(model.run, stage) if begun is None else begun
+            check_callbacks(stage_rate(config, stage, begun), custom_callbacks or ())
+            begun = stage.epochs
     monitor = monitor or ("val_segm_AP" if evaluate_every else None)
     history = None
     for stage in stages:
@@ -50,12 +65,13 @@ def train(model, train_dataset, val_dataset, learning_rate, epochs, layers, *, a
                   f"Nothing to train: {stage.layers} to epoch {stage.epochs} ended early in the run that goes on")
             continue
         model.run.over = []
-        if history is None:
+        if history is None and is_chief(strategy):
             _prepare_folder(model.log_dir, model.run, config, train_dataset.class_names)
         found = _train_stage(model, stage, train_dataset, val_dataset, dict(
             augmentation=augmentation, no_augmentation_sources=no_augmentation_sources), list(custom_callbacks or ()),
             workers, verbose, evaluate_every, monitor, last=stage is stages[-1])
         history = _joined(history, found)
+    of_chief(strategy, [0])  # the others wait until the chief, without which they cannot be, has written all
     if model.run.unsaved:
         raise OSError(f"the weights of epoch {model.run.unsaved} could not be written to {model.log_dir}: make room, "
                       f"and write them with save_weights. The last whole checkpoint is {model.run.last_checkpoint()}")
@@ -69,49 +85,72 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
                  monitor, last):
     """One `Stage`; returns its History."""
     config, keras_model, run = model.config, model.keras_model, model.run
+    strategy = keras_model.distribute_strategy
+    chief = is_chief(strategy)
+    seed = run.seed if config.SEED is None else config.SEED
+    if seed is None and over_machines(strategy):
+        seed = int(of_chief(strategy, [np.random.randint(2**31 - 1)])[0])
     data = training_data(
         keras_model, train_dataset, config, config.STEPS_PER_EPOCH, epoch=run.epoch, workers=workers,
-        start=run.images // config.BATCH_SIZE, seed=run.seed if config.SEED is None else config.SEED, **augmentation)
+        start=run.images // config.BATCH_SIZE, seed=seed, **augmentation)
     run.seed = data.batches.seed
     validation = None
     if val_dataset is not None:
         validation = training_data(keras_model, val_dataset, config, config.VALIDATION_STEPS, repeat=True,
-                                   workers=workers)
+                                   workers=workers, seed=seed if over_machines(strategy) else None)
+    run.begun = stage_begun(run, stage)
+    rate = stage_rate(config, stage, run.begun)
     print(f"Training {stage.layers} to epoch {stage.epochs}, from epoch {run.epoch}, learning rate "
-          f"{stage.learning_rate}: {run.pattern}")
+          f"{in_words(rate, (stage.epochs - run.begun) * config.STEPS_PER_EPOCH)}: {run.pattern}")
     _tell_of_data(run.state, data)
     model.set_trainable(STAGES.get(stage.layers, stage.layers), verbose=0)
     set_losses(keras_model, config.LOSS_WEIGHTS, stage.losses)
-    model.compile(stage.learning_rate, config.LEARNING_MOMENTUM)
+    model.compile(rate, config.LEARNING_MOMENTUM)
     resumed = begin_stage(run, stage, keras_model, keras_model.optimizer)
 
     def is_due(epoch):
         return (epoch + 1) % evaluate_every == 0 or last and epoch + 1 == stage.epochs
 
     speed = ImagesPerSecond(config.BATCH_SIZE)
+    files = [LossTable(os.path.join(model.log_dir, "losses.csv"), speed)]
+    if tensorboard_is_installed():
+        files.append(keras.callbacks.TensorBoard(model.log_dir, write_graph=False))
     callbacks = [
         CountEpochs(data),
+        *([ShowAverage(keras_model.optimizer, resumed)] if averages(keras_model.optimizer) else ()),
         StopOnBadLoss(data, run.last_checkpoint),
         TellWhatIsLeftOut(data),
         speed,
         # before all that monitors a metric
-        *([EvaluateAP(model.detector, val_dataset, is_due, verbose != 0),
-           Pictures(model.detector, val_dataset, model.log_dir, is_due)] if evaluate_every else ()),
-        WeightsCheckpoint(run, monitor),
+        *([EvaluateAP(model.detector, val_dataset, is_due, chief and verbose != 0)] if evaluate_every
+          else ()),
+        *([Pictures(model.detector, val_dataset, model.log_dir, is_due)] if evaluate_every and chief else ()),
+        *([WeightsCheckpoint(run, monitor)] if chief else ()),
         *custom,
-        LossTable(os.path.join(model.log_dir, "losses.csv"), speed),
-        *([keras.callbacks.TensorBoard(model.log_dir, write_graph=False)] if tensorboard_is_installed() else ()),
+        *(files if chief else ()),
         # what it writes ends the epoch
-        StateCheckpoint(run, stage, data, config, custom, resumed),
+        StateCheckpoint(run, stage, data, config, custom, resumed, writes=chief),
     ]
     try:
         with own_errors(data, validation):
             # the data set shuffles its images; Keras would shuffle the batches once more, without the seed
-            history = keras_model.fit(data, initial_epoch=run.epoch, epochs=stage.epochs, validation_data=validation,
-                                      callbacks=callbacks, verbose=verbose, shuffle=False)
+            history = keras_model.fit(
+                data.feed(strategy), initial_epoch=run.epoch, epochs=stage.epochs, callbacks=callbacks,
+                validation_data=None if validation is None else validation.feed(strategy), shuffle=False,
+                verbose=verbose if chief else 0)
     finally:
         model.epoch = run.epoch  # fewer than asked for where a callback, or an error, stopped early
     return history
+
+
+def _facts(run, train_dataset, val_dataset, config, keras_model):
+    """What must be equal on all machines that train together, for `check_workers_agree`."""
+    return {"the epoch trained last": run.epoch, "whether there is an optimizer's state": run.state is not None,
+            "the checksum of the weights": int(fingerprint(keras_model.weights)[:8], 16),
+            "the number of training images": len(train_dataset.image_ids),
+            "the number of validation images": 0 if val_dataset is None else len(val_dataset.image_ids),
+            "BATCH_SIZE": config.BATCH_SIZE, "STEPS_PER_EPOCH": config.STEPS_PER_EPOCH,
+            "VALIDATION_STEPS": config.VALIDATION_STEPS, "SEED": -1 if config.SEED is None else config.SEED}
 
 
 def _prepare_folder(log_dir, run, config, class_names):
