@@ -9,10 +9,7 @@ import numpy as np
 from mrcnn.class_weights import class_weights
 from mrcnn.data.images import RESIZE_MODES
 from mrcnn.optimizer_checks import check_optimizer
-from mrcnn.value_kinds import is_count as _is_count
-from mrcnn.value_kinds import is_int as _is_int
-from mrcnn.value_kinds import is_number as _is_number
-from mrcnn.value_kinds import numbers_in as _numbers
+from mrcnn.value_kinds import is_count, is_int, is_number, numbers_in
 
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss",
               "mrcnn_mask_loss")
@@ -118,7 +115,7 @@ def _looks_like(name, field):
 def _check_numbers(config):
     for field in _COUNTS + ("NUM_CLASSES",):
         value = getattr(config, field)
-        if not _is_count(value):
+        if not is_count(value):
             hint = " (the background counts as one class)" if field == "NUM_CLASSES" else ""
             yield f"{field} is {value!r}; it must be an int of at least 1{hint}"
     for field in ("RPN_NMS_THRESHOLD", "DETECTION_NMS_THRESHOLD", "DETECTION_MIN_CONFIDENCE"):
@@ -126,21 +123,21 @@ def _check_numbers(config):
         # None has the meaning of 0 there, as in the original
         if field == "DETECTION_MIN_CONFIDENCE" and value is None:
             continue
-        if not (_is_number(value) and 0 <= value <= 1):
+        if not (is_number(value) and 0 <= value <= 1):
             yield f"{field} is {value!r}; it must be a number from 0 to 1"
     ratio = config.ROI_POSITIVE_RATIO
-    if not (_is_number(ratio) and 0 < ratio <= 1):
+    if not (is_number(ratio) and 0 < ratio <= 1):
         yield f"ROI_POSITIVE_RATIO is {ratio!r}; it must be a number above 0 and at most 1"
     scale = config.IMAGE_MIN_SCALE
-    if scale is not None and not (_is_number(scale) and scale >= 0):
+    if scale is not None and not (is_number(scale) and scale >= 0):
         yield f"IMAGE_MIN_SCALE is {scale!r}; it must be 0 (no bound) or a positive number"
     for field in ("RPN_BBOX_STD_DEV", "BBOX_STD_DEV"):
         value = getattr(config, field)
-        items = _numbers(value)
+        items = numbers_in(value)
         if items is None or len(items) != 4 or min(items) <= 0:
             yield f"{field} is {value!r}; it must be 4 positive numbers (dy, dx, dh, dw)"
     seed = config.SEED
-    if seed is not None and not (_is_int(seed) and 0 <= seed < 2 ** 32):
+    if seed is not None and not (is_int(seed) and 0 <= seed < 2 ** 32):
         yield f"SEED is {seed!r}; it must be None or an int from 0 to 2**32 - 1"
 
 
@@ -151,7 +148,7 @@ def _check_switches(config):
     if names is not None:
         if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
             yield f"CLASS_NAMES is {names!r}; it must be None or a list of str, the background's first"
-        elif _is_count(count) and len(names) != count:
+        elif is_count(count) and len(names) != count:
             yield (f"CLASS_NAMES has {len(names)} names but NUM_CLASSES is {count}; it must have one for each class, "
                    'the first of them "BG" for the background')
     for field in _SWITCHES:
@@ -199,16 +196,16 @@ def _check_backbone(config):
 
 def _check_anchors(config):
     strides = config.BACKBONE_STRIDES
-    items = _numbers(strides)
-    if (items is None or len(items) != 5 or not all(map(_is_count, items))
+    items = numbers_in(strides)
+    if (items is None or len(items) != 5 or not all(map(is_count, items))
             or any(a >= b for a, b in zip(items, items[1:]))):
         yield (f"BACKBONE_STRIDES is {strides!r}; it must be 5 increasing positive ints, "
                "one for each level P2 to P6, as [4, 8, 16, 32, 64]")
-    scales = _numbers(config.RPN_ANCHOR_SCALES)
+    scales = numbers_in(config.RPN_ANCHOR_SCALES)
     if scales is None or len(scales) != 5 or min(scales) <= 0:
         yield (f"RPN_ANCHOR_SCALES is {config.RPN_ANCHOR_SCALES!r}; it must be 5 positive "
                "numbers, one side in pixels for each of BACKBONE_STRIDES")
-    ratios = _numbers(config.RPN_ANCHOR_RATIOS)
+    ratios = numbers_in(config.RPN_ANCHOR_RATIOS)
     if not ratios or min(ratios) <= 0:
         yield (f"RPN_ANCHOR_RATIOS is {config.RPN_ANCHOR_RATIOS!r}; it must be one or more "
                "positive numbers (width / height)")
@@ -218,23 +215,23 @@ def _check_image_size(config):
     mode, low, high = config.IMAGE_RESIZE_MODE, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM
     if not isinstance(mode, str) or mode not in RESIZE_MODES:
         yield f"IMAGE_RESIZE_MODE is {mode!r}; it must be one of {', '.join(RESIZE_MODES)}"
-    if not _is_count(high):
+    if not is_count(high):
         yield f"IMAGE_MAX_DIM is {high!r}; it must be a positive int (pixels)"
     elif mode in ("square", "rect") and high % 64:
         yield (f"IMAGE_MAX_DIM is {high}; it must be a multiple of 64, because the pyramid "
                f"halves the image six times: {_multiples_of_64(high)}")
-    if mode == "crop" and not _is_count(low):
+    if mode == "crop" and not is_count(low):
         yield (f'IMAGE_MIN_DIM is {low!r}; IMAGE_RESIZE_MODE "crop" cuts squares of this '
                "size, so it must be a positive multiple of 64")
     elif mode == "pad64" and low is None:
         yield ('IMAGE_MIN_DIM is None; IMAGE_RESIZE_MODE "pad64" wants 0 (do not scale up) '
                "or a multiple of 64")
-    elif low is not None and not (_is_int(low) and low >= 0):
+    elif low is not None and not (is_int(low) and low >= 0):
         yield f"IMAGE_MIN_DIM is {low!r}; it must be None, 0 or a positive int (pixels)"
     elif mode in ("crop", "pad64") and low % 64:
         yield (f'IMAGE_MIN_DIM is {low}; with IMAGE_RESIZE_MODE "{mode}" it must be a multiple '
                f"of 64: {_multiples_of_64(low)}")
-    elif mode in ("square", "rect") and low and _is_count(high) and low > high:
+    elif mode in ("square", "rect") and low and is_count(high) and low > high:
         yield (f"IMAGE_MIN_DIM is {low} and IMAGE_MAX_DIM is {high}; the minimum must not "
                "be above the maximum (0 or None sets no minimum)")
 
@@ -249,9 +246,9 @@ def _check_mean_pixel(config):
     mean, channels = config.MEAN_PIXEL, config.IMAGE_CHANNEL_COUNT
     if isinstance(mean, np.ndarray) and mean.ndim == 0:
         mean = mean.item()
-    if _is_number(mean) or not _is_count(channels):
+    if is_number(mean) or not is_count(channels):
         return
-    items = _numbers(mean)
+    items = numbers_in(mean)
     if items is not None and len(items) == channels:
         return
     example = ", ".join(["123.7"] if channels == 1 else ["..."] * channels)
@@ -267,10 +264,10 @@ def _check_masks(config):
         value = getattr(config, field)
         if field == "MINI_MASK_SHAPE" and not config.USE_MINI_MASK:
             continue
-        items = _numbers(value)
-        if items is None or len(items) != 2 or not all(map(_is_count, items)):
+        items = numbers_in(value)
+        if items is None or len(items) != 2 or not all(map(is_count, items)):
             yield f"{field} is {value!r}; it must be 2 positive ints (height, width in pixels)"
-        elif (field == "MASK_SHAPE" and _is_count(config.MASK_POOL_SIZE)
+        elif (field == "MASK_SHAPE" and is_count(config.MASK_POOL_SIZE)
               and any(item != 2 * config.MASK_POOL_SIZE for item in items)):
             side = 2 * config.MASK_POOL_SIZE
             yield (f"MASK_SHAPE is {value!r} but MASK_POOL_SIZE is {config.MASK_POOL_SIZE}; the "
@@ -280,10 +277,10 @@ def _check_masks(config):
 def _check_optimiser(config):
     for field in ("LEARNING_RATE", "LEARNING_MOMENTUM", "WEIGHT_DECAY"):
         value = getattr(config, field)
-        if not (_is_number(value) and value >= 0):
+        if not (is_number(value) and value >= 0):
             yield f"{field} is {value!r}; it must be a finite number of at least 0"
     clip = config.GRADIENT_CLIP_NORM
-    if clip is not None and not (_is_number(clip) and clip > 0):
+    if clip is not None and not (is_number(clip) and clip > 0):
         yield f"GRADIENT_CLIP_NORM is {clip!r}; it must be a positive number, or None for no clip"
     weights = config.LOSS_WEIGHTS
     if not isinstance(weights, dict):
@@ -292,7 +289,7 @@ def _check_optimiser(config):
     for name, value in weights.items():
         if name not in LOSS_NAMES:
             yield f"LOSS_WEIGHTS has the key {name!r}; known are {', '.join(LOSS_NAMES)}"
-        elif not (_is_number(value) and value >= 0):
+        elif not (is_number(value) and value >= 0):
             yield (f"LOSS_WEIGHTS[{name!r}] is {value!r}; it must be a finite number of "
                    "at least 0")
 
@@ -307,11 +304,11 @@ def _check_training_data(config):
     if not (sampling is None or callable(sampling) or isinstance(sampling, str)
             and (sampling == "balanced" or ":" in sampling)):
         yield f"IMAGE_SAMPLING is {sampling!r}; it must be None, 'balanced' or a callable(dataset)"
-    if threshold is not None and not (_is_number(threshold) and 0 < threshold <= 1):
+    if threshold is not None and not (is_number(threshold) and 0 < threshold <= 1):
         yield f"REPEAT_THRESHOLD is {threshold!r}; it must be None or a share of the images, above 0 and at most 1"
     factors = config.SCALE_JITTER
-    items = _numbers(factors)
+    items = numbers_in(factors)
     if factors is not None and not (items is not None and len(items) == 2 and 0 < items[0] <= items[1]):
         yield f"SCALE_JITTER is {factors!r}; it must be None or the least and the largest factor, such as (0.8, 1.25)"
-    if not (_is_number(config.COPY_PASTE) and 0 <= config.COPY_PASTE <= 1):
+    if not (is_number(config.COPY_PASTE) and 0 <= config.COPY_PASTE <= 1):
         yield f"COPY_PASTE is {config.COPY_PASTE!r}; it must be a probability from 0 to 1"
