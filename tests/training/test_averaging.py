@@ -94,9 +94,9 @@ def test_an_exchange_rounds_nothing():
     np.testing.assert_array_equal((weight.numpy(), average.numpy()), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [
-    {}, pytest.param({"GRADIENT_ACCUMULATION_STEPS": 3, "OPTIMIZER": "AdamW"}, marks=pytest.mark.slow),
-    pytest.param({"DTYPE_POLICY": "mixed_float16"}, marks=pytest.mark.slow)],
+    {}, {"GRADIENT_ACCUMULATION_STEPS": 3, "OPTIMIZER": "AdamW"}, {"DTYPE_POLICY": "mixed_float16"}],
     ids=["SGD", "AdamW, accumulated", "float16"])
 def test_going_on_is_not_having_stopped(fields, whole, tmp_path, eagerly):
     model, watch = whole
@@ -147,6 +147,7 @@ def test_a_stage_that_is_stopped_ends_with_its_average(tmp_path, eagerly):
     np.testing.assert_array_equal(kernel(model.keras_model), watch.ends[0])
 
 
+@pytest.mark.slow
 def test_an_average_begins_where_a_run_without_one_goes_on(tmp_path, eagerly):
     with pytest.raises(KeyboardInterrupt):
         train(new(tmp_path, EMA_MOMENTUM=None), [("all", 3)], custom_callbacks=[Watch(stop=3)])

@@ -96,6 +96,7 @@ def _gradient_kernels(model, pattern, frozen):
     return sum(operation.type.startswith("Conv2DBackprop") for operation in needed)
 
 
+@pytest.mark.slow
 def test_no_gradient_is_computed_in_frozen_stages(tiny):
     everything = _gradient_kernels(tiny, ".*", 0)
     # of conv1's kernel and the next one's input; then also of res2's and res3's kernels, of the inputs of res3 and

@@ -153,6 +153,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_at_its_rate(tmp_path, eagerly):
     whole = train(tmp_path / "whole")
     # every stage warms up; then six steps of "all", the first of which is the warm-up's

@@ -270,6 +270,7 @@ def test_a_damaged_state_is_told(tmp_path, eagerly, capsys):
     assert same(values(first.keras_model), values(model.keras_model))
 
 
+@pytest.mark.slow
 def test_changes_are_told(tmp_path, eagerly, capsys):
     train(new(tmp_path), 1)
     model = new(tmp_path, WEIGHT_DECAY=0.5)
