@@ -53,8 +53,8 @@ def _devices():
 def _check_count(count, devices):
     if count > len(devices):
         seen = f"{len(devices)} {devices[0].device_type}"
-        raise ValueError(f"GPU_COUNT is {count}, but TensorFlow sees {seen} device(s): set it to {len(devices)} or less, "
-                         "and IMAGES_PER_GPU to what one device's memory holds")
+        raise ValueError(f"GPU_COUNT is {count}, but TensorFlow sees {seen} device(s): set it to {len(devices)} or "
+                         "less, and IMAGES_PER_GPU to what one device's memory holds")
 
 
 @functools.cache  # a process can join its machines once
