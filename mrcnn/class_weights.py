@@ -1,8 +1,8 @@
 """CLASS_WEIGHTS as one factor per class."""
 
 import difflib
-import math
-import numbers
+
+from mrcnn.value_kinds import is_int, is_number
 
 
 def class_weights(config):
@@ -27,8 +27,7 @@ def class_weights(config):
         class_id = _class_id(key, config.CLASS_NAMES, config.NUM_CLASSES)
         if class_id in factors:
             raise ValueError(f"CLASS_WEIGHTS has class {class_id} twice, once as {key!r}")
-        if (not isinstance(factor, numbers.Real) or isinstance(factor, bool) or not math.isfinite(factor)
-                or factor < 0):
+        if not is_number(factor) or factor < 0:
             raise ValueError(f"CLASS_WEIGHTS[{key!r}] is {factor!r}; it must be a finite number of at least 0")
         factors[class_id] = float(factor)
     return [factors.get(class_id, 1.0) for class_id in range(config.NUM_CLASSES)]
@@ -45,6 +44,6 @@ def _class_id(key, names, count):
             f"did you mean {' or '.join(map(repr, near))}?" if near else
             f"the classes are {', '.join(map(str, names))}" if names else
             "the names are not known: set CLASS_NAMES, or take class ids"))
-    if isinstance(key, bool) or not isinstance(key, (str, numbers.Integral)) or not 0 <= int(key) < count:
+    if not (isinstance(key, str) or is_int(key)) or not 0 <= int(key) < count:
         raise ValueError(f"CLASS_WEIGHTS has the class {key!r}; class ids go from 0 (the background) to {count - 1}")
     return int(key)
