@@ -194,7 +194,8 @@ class Config:
     # Share of the old value in the moving average of the weights, such as 0.999; None keeps no average.
     # Checkpoints and validation take the average; each stage ends with it as its weights.
     EMA_MOMENTUM = None
-    # Batches whose mean gradient makes one update, where memory is too small for a larger batch.
+    # Batches whose mean gradient makes one update, where memory is too small for a larger batch. Each batch averages
+    # its losses over its own RoIs, a larger batch over those of all its images: the same where they have as many.
     GRADIENT_ACCUMULATION_STEPS = 1
     # "mixed_bfloat16" or "mixed_float16" halve a GPU's memory and time; weights, boxes and losses stay
     # float32. "float32", the original's, leaves a policy that keras.config sets in force.

@@ -79,5 +79,5 @@ def test_parts_run_and_are_shown(tmp_path):
 def test_quick_run_measures_both_parts():
     found = training_loop.run_part("time", quick=True)
     assert found["step_seconds"] > 0 and 0 <= found["between_share"] < 1 and len(found["epochs"]) == 1
-    found = training_loop.memory(4)
+    found = training_loop.memory(4, 4)
     assert len(found["resident_bytes"]) == 4 and np.isfinite(found["growth"])

@@ -71,6 +71,7 @@ def run(args):
     train_set, val_set = open_both(args, given.get("SEED"))
     config = training_config(fields_of_weights(path, args.config), given, train_set, val_set)
 
+    from mrcnn.distribution import is_chief
     from mrcnn.model import MaskRCNN
 
     model = MaskRCNN("training", config, args.logs)
@@ -79,7 +80,8 @@ def run(args):
     model.train(train_set, val_set, config.LEARNING_RATE, epochs, layers, augmentation=flip if args.flip else None,
                 workers=args.workers, evaluate_every=args.evaluate_every,
                 verbose="auto" if args.verbose is None else args.verbose)
-    print(f"Last weights: {model.find_last()}")
+    if is_chief(model.keras_model.distribute_strategy):  # other machines may not see its folder
+        print(f"Last weights: {model.find_last()}")
 
 
 def stage(text):

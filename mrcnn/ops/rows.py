@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-# Numbers of rows that a head is given: at most an eighth more than are needed.
-SIZES = [*range(1, 8), *(eighths << doubling for doubling in range(20) for eighths in range(8, 16))]
+# Numbers of rows that a head is given: from 8 on up to 3 more than are needed, from 32 on 7, from 128 on an eighth.
+SIZES = [*range(1, 8), *range(8, 32, 4), *range(32, 128, 8),
+         *(eighths << doubling for doubling in range(4, 20) for eighths in range(8, 16))]
 
 
 def real_rows(class_ids):
@@ -21,8 +22,8 @@ def real_rows(class_ids):
 def head_rows(class_ids):
     """`real_rows`, and then the row (0, 0) until there are as many as one of `SIZES`, or as the batch has.
 
-    oneDNN compiles and keeps its kernels for each number of rows that they meet, a quarter of a MB for the two
-    heads: where every number is allowed, memory grows for hundreds of batches. And it fails on none: the
+    oneDNN compiles and keeps its kernels for each number of rows that they meet, about half a MB for the two
+    heads in training: where every number is allowed, memory grows for hundreds of batches. And it fails on none: the
     gradient of a convolution with bias ends in "Missing 1-th output" (TensorFlow 2.21).
     """
     return _filled(real_rows(class_ids), tf.size(class_ids))

@@ -65,7 +65,8 @@ def record_pipeline(batches, steps, first=lambda: 0, make=None, workers=1, shard
     def arrays(*found):
         tensors = tf.numpy_function(made, found, [array.dtype for array in example])
         for tensor, like in zip(tensors, example):
-            tensor.set_shape(like.shape)
+            # as Keras has it for other data: a graph of a known batch size is optimised to other roundings
+            tensor.set_shape((None, *like.shape[1:]))
         return tuple(tensors)
 
     parallel = {"num_parallel_calls": workers, "deterministic": True}

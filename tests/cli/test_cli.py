@@ -168,6 +168,29 @@ def test_half_of_the_images_are_mirrored():
     assert 70 < mirrored < 130
 
 
+# === cache ===
+
+def test_train_on_a_cache_is_train_on_the_data(photos, tmp_path, capsys):
+    for part in ("train", "val"):
+        assert code_of("cache", photos, "--subset", part, "--output", tmp_path / "cache" / part, "--size", 64,
+                       "--shards", 2) == 0
+    assert "4 images" in capsys.readouterr().out
+    assert code_of("cache", photos, "--subset", "train", "--output", tmp_path / "cache" / "train", "--size", 96) != 0
+    losses = []
+    for data in (photos, tmp_path / "cache"):
+        logs = tmp_path / f"logs_{data.name}"
+        assert code_of("train", data, "--name", "both", "--weights", "none", "--logs", logs, "--epochs", 1, "--verbose",
+                       0, *SMALL) == 0
+        losses.append(next(logs.glob("*/losses.csv")).read_text())
+    rows = [[row.split(",") for row in text.splitlines()] for text in losses]
+    same = [place for place, name in enumerate(rows[0][0]) if "loss" in name]
+    assert rows[0][0] == rows[1][0] and len(same) >= 12  # six and six of validation
+    assert [[row[place] for place in same] for row in rows[0]] == [[row[place] for place in same] for row in rows[1]]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(tmp_path / "cache"), "--weights", "none", "--size", "128", "--logs", str(tmp_path / "logs")])
+    assert "64" in str(ended.value.code)
+
+
 # === evaluate ===
 
 def test_evaluate(photos, trained, tmp_path, capsys):

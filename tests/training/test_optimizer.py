@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.optimizer_checks import OPTIMIZERS
+from mrcnn.data.pipeline import TrainingBatches
 from mrcnn.model import MaskRCNN
+from mrcnn.optimizer_checks import OPTIMIZERS
 from mrcnn.training import keep_slots, make_optimizer
 from mrcnn.training.averaging import averages
 from mrcnn.training.optimizer import current_rate, optimizer_state, restore_optimizer
-from tiny import tiny_config
+from tiny import Rectangles, tiny_config, values
 
 SHAPES = {"a/kernel": (3, 4), "a/bias": (4,), "bn/gamma": (4,), "bn/beta": (4,)}
 
@@ -173,6 +174,36 @@ def test_accumulated_gradients_are_averaged_and_then_clipped():
     assert norm > 5
     for before, after, gradient in zip(variables(), trained, mean, strict=True):
         np.testing.assert_allclose(after.numpy(), before.numpy() - 0.1 * gradient * 5 / norm, rtol=1e-4, atol=1e-6)
+
+
+def test_two_small_batches_are_one_of_twice_the_size(tmp_path, eagerly):
+    """On the whole network, of one image seen twice: each batch averages over its own RoIs."""
+    after = []
+    for batch_size, fields in ((2, {}), (1, {"GRADIENT_ACCUMULATION_STEPS": 2})):
+        # with so many proposals some are positive, and every weight moves
+        config = tiny_config(IMAGES_PER_GPU=batch_size, POST_NMS_ROIS_TRAINING=300, **fields)
+        model = MaskRCNN("training", config, str(tmp_path))
+        before = values(model.keras_model)
+        model.keras_model.get_layer("proposal_targets").shuffle = False
+        model.set_trainable(".*", verbose=0)
+        model.compile(0.01, 0.9)
+        one = load_training_batch(Rectangles(3), model.config)
+        for step in range(2 // batch_size):
+            if step:
+                assert all(np.array_equal(value, before[path]) for path, value in values(model.keras_model).items())
+            model.keras_model.train_on_batch(one)
+        after.append(values(model.keras_model))
+    moved = {path: np.abs(value - before[path]).max() for path, value in after[0].items()}
+    trained = {weight.path for weight in model.keras_model.trainable_weights}
+    assert {path for path, distance in moved.items() if distance} == trained
+    for path, value in after[0].items():
+        np.testing.assert_allclose(after[1][path], value, rtol=0, atol=1e-3 * moved[path] + 1e-7, err_msg=path)
+
+
+def load_training_batch(dataset, config):
+    """The inputs of the first image, as often as the batch has images."""
+    arrays = TrainingBatches(dataset, config, 1, shuffle=False).batch(0)
+    return tuple(np.repeat(array, config.IMAGES_PER_GPU, axis=0) for array in arrays)
 
 
 def test_a_batch_more_than_a_whole_update_goes_to_disk_but_not_to_the_next_stage():
