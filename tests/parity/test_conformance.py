@@ -6,6 +6,7 @@ needs no photo.
 """
 
 import os
+import tempfile
 
 import keras
 import numpy as np
@@ -38,9 +39,14 @@ def load(name):
 
 
 @pytest.fixture(scope="module")
-def detector(network_weights, tmp_path_factory):
-    model = MaskRCNN("inference", InferenceConfig(), str(tmp_path_factory.mktemp("logs")))
-    model.load_weights(network_weights)  # by_name=False: the file must be complete
+def detector(network_weights):
+    return load_detector(network_weights)
+
+
+def load_detector(weights):
+    with tempfile.TemporaryDirectory() as folder:
+        model = MaskRCNN("inference", InferenceConfig(), folder)
+    model.load_weights(weights)  # by_name=False: the file must be complete
     return model
 
 
@@ -109,9 +115,9 @@ class TestStages:
 
 
 @pytest.mark.parametrize("number", [1, 2])  # image 0 has two proposals whose scores tie to 1e-5
-def test_detect(detector, number):
+def test_detect(with_avx2, network_weights, number):
     reference = load(f"inference/img{number}.npz")
-    result = detector.detect([reference["image"]])[0]
+    result = with_avx2(detect, network_weights, reference["image"])
     np.testing.assert_array_equal(result["class_ids"], reference["final_class_ids"])
     assert np.abs(result["rois"] - reference["final_rois"]).max() <= 1
     assert (result["rois"] == reference["final_rois"]).all(axis=1).mean() >= 0.99
@@ -120,3 +126,8 @@ def test_detect(detector, number):
     packed = np.unpackbits(reference["final_masks_packed"])[:np.prod(shape)].reshape(shape)
     for index in range(shape[2]):
         assert (result["masks"][..., index] == packed[..., index].astype(bool)).mean() >= 0.999
+
+
+def detect(weights, image):
+    """`MaskRCNN.detect` of one image, as a plain dict."""
+    return dict(load_detector(weights).detect([image])[0])
