@@ -31,6 +31,8 @@ PROGRAM = textwrap.dedent('''
 
     from mrcnn.cluster import cluster
     from mrcnn.model import MaskRCNN
+    from mrcnn.records.dataset import RecordDataset
+    from mrcnn.records.write import write_records
     from tiny import Rectangles, randomize, tiny_config, values
 
     task, folder, end = sys.argv[1:]
@@ -59,7 +61,12 @@ PROGRAM = textwrap.dedent('''
         randomize(model.keras_model)
         np.random.seed(me or 0)
     print("begins with epoch", model.epoch)
-    history = model.train(Data(6), Data(3), 0.02, 2, "all", custom_callbacks=[Die()], evaluate_every=2).history
+    sets = [Data(6), Data(3)]
+    if task == "cache":  # every machine has a copy of its own
+        for number, dataset in enumerate(sets):
+            write_records(dataset, config, f"{folder}{me}_{number}", shards=2, progress=False)
+            sets[number] = RecordDataset(f"{folder}{me}_{number}")
+    history = model.train(*sets, 0.02, 2, "all", custom_callbacks=[Die()], evaluate_every=2).history
     arrays = {name.replace("/", "|"): value for name, value in values(model.keras_model).items()}
     np.savez(end, loss=history["loss"], val_loss=history["val_loss"], val_AP=history["val_segm_AP"],
              seed=model.run.seed, epoch=model.epoch, images=model.run.images, **arrays)
@@ -157,6 +164,14 @@ def test_a_machine_without_the_checkpoint_is_told(whole, tmp_path):
     for code, output, _ in ended:
         assert code == 1 and "the epoch trained last is 2 on worker 0, 0 on worker 1" in output, output[-3000:]
         assert "a folder that they share" in output
+
+
+def test_machines_read_their_shares_of_a_cache(whole, tmp_path):
+    ended = launch(tmp_path, "cache")
+    for (code, output, saved), (_, _, expected) in zip(ended, whole[1]):
+        assert code == 0, output[-3000:]
+        for name, value in expected.items():
+            np.testing.assert_allclose(saved[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 def test_the_chief_draws_the_seed(tmp_path):
