@@ -247,7 +247,7 @@ class MaskRCNN:
             classes: class id, or name by Config.CLASS_NAMES, or a list of them; None for all. They are chosen
                 among the DETECTION_MAX_INSTANCES best objects of all classes.
             min_confidence: least score, in place of DETECTION_MIN_CONFIDENCE; each value below that one makes
-                the network be traced anew, once.
+                the network be traced anew, once for a single image and once for batches of several.
 
         Returns:
             A `results.Result` per image, in order, which is a dict: rois int32 [n, 4] (y1, x1, y2, x2) px,
@@ -291,9 +291,10 @@ class MaskRCNN:
         Returns:
             detections float32 [b, n, 6] normalised, masks float32 [b, n, mask h, mask w, classes].
         """
-        if min_confidence not in self._predict:
-            self._predict[min_confidence] = predict_function(self.keras_model, min_confidence, self._strategy)
-        return [output.numpy() for output in self._predict[min_confidence](
+        key = min_confidence, 1 if len(molded_images) == 1 else None
+        if key not in self._predict:
+            self._predict[key] = predict_function(self.keras_model, min_confidence, self._strategy, key[1])
+        return [output.numpy() for output in self._predict[key](
             tf.constant(molded_images, tf.float32), tf.constant(image_metas, tf.float32),
             tf.constant(self._batch_anchors(molded_images)))]
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 _TRACING = threading.RLock()
 
 
-def predict_function(keras_model, min_confidence=None, strategy=None):
-    """Trace what detection needs of the inference model, once for every batch size and image size.
+def predict_function(keras_model, min_confidence=None, strategy=None, batch_size=None):
+    """Trace what detection needs of the inference model, once for every image size.
 
     Args:
         keras_model: of `network.assemble.inference_model`.
@@ -18,13 +18,15 @@ def predict_function(keras_model, min_confidence=None, strategy=None):
             model was built with; None keeps that.
         strategy: the strategy that the model was made under: its devices of this machine share a batch; None: one
             device.
+        batch_size: images of every batch; None allows any number. Of a single image the network does some
+            convolutions in less time where it knows that there is one: see `layers.convolution`.
 
     Returns:
         tf.function (image, image_meta, anchors) -> detections float32 [b, n, 6], masks float32
         [b, n, mask h, mask w, classes].
     """
     devices = len(strategy.extended.worker_devices) if strategy is not None else 1
-    signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in keras_model.inputs]
+    signature = [tf.TensorSpec([batch_size, *tensor.shape[1:]], tensor.dtype) for tensor in keras_model.inputs]
 
     @tf.function(input_signature=signature, autograph=False)
     def predict(*inputs):

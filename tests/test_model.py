@@ -63,14 +63,15 @@ def test_result_of_an_image(detector, one_by_one):
             assert not outside.any()
 
 
-def test_one_trace_for_all_batch_and_image_sizes(tmp_path):
+def test_one_trace_for_all_image_sizes_of_one_image_and_of_several(tmp_path):
     config = tiny_config(IMAGE_RESIZE_MODE="pad64", IMAGE_MIN_DIM=0, IMAGES_PER_GPU=3)
     model = MaskRCNN("inference", config, str(tmp_path))
     randomize(model.keras_model)
     pictures = [image(64, 64), image(100, 64, 1), image(64, 10, 2), image(129, 64, 3)]
     together = model.detect(pictures)
     close(together, [model.detect([picture])[0] for picture in pictures])
-    assert model._predict[None].experimental_get_tracing_count() == 1
+    assert len(model._predict) == 2
+    assert all(function.experimental_get_tracing_count() == 1 for function in model._predict.values())
     assert [result["masks"].shape[:2] for result in together] == [(64, 64), (100, 64), (64, 10), (129, 64)]
     assert any(len(result["rois"]) for result in together)
     # the same network and pixels, not resized

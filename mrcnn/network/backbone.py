@@ -2,6 +2,7 @@
 
 import keras
 
+from mrcnn.layers.convolution import Conv2D
 from mrcnn.layers.normalization import BatchNorm
 
 BLOCKS_OF_STAGE_4 = {"resnet50": 5, "resnet101": 22}
@@ -97,7 +98,7 @@ def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn)
     x = keras.layers.Conv2D(filters[0], (1, 1), strides=strides, use_bias=use_bias, name=conv + "a")(x)
     x = BatchNorm(train_bn, name=bn + "a")(x)
     x = keras.layers.Activation("relu")(x)
-    x = keras.layers.Conv2D(filters[1], kernel_size, padding="same", use_bias=use_bias, name=conv + "b")(x)
+    x = Conv2D(filters[1], kernel_size, padding="same", use_bias=use_bias, name=conv + "b")(x)
     x = BatchNorm(train_bn, name=bn + "b")(x)
     x = keras.layers.Activation("relu")(x)
     return keras.layers.Conv2D(filters[2], (1, 1), use_bias=use_bias, name=conv + "c")(x)

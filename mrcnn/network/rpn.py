@@ -2,6 +2,8 @@
 
 import keras
 
+from mrcnn.layers.convolution import Conv2D
+
 
 def rpn_graph(feature_map, anchors_per_location, anchor_stride, filters=512):
     """Score and refine the anchors of one level.
@@ -16,8 +18,8 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride, filters=512):
         logits [b, h * w * k, 2], probabilities of background and object [b, h * w * k, 2],
         refinements [b, h * w * k, 4], all float32.
     """
-    shared = keras.layers.Conv2D(filters, (3, 3), padding="same", activation="relu", strides=anchor_stride,
-                                 name="rpn_conv_shared")(feature_map)
+    shared = Conv2D(filters, (3, 3), padding="same", activation="relu", strides=anchor_stride,
+                    name="rpn_conv_shared")(feature_map)
     x = keras.layers.Conv2D(2 * anchors_per_location, (1, 1), dtype="float32", name="rpn_class_raw")(shared)
     logits = keras.layers.Reshape((-1, 2), dtype="float32")(x)
     probs = keras.layers.Softmax(dtype="float32", name="rpn_class_xxx")(logits)
