@@ -12,8 +12,8 @@ import measure
 def rates(quick, repeats, onednn=None):
     """The rate at which TensorFlow does large pieces of work here, in GFLOP/s.
 
-    A 3x3 convolution of 256 to 256 channels at 64 px and at 256 px, batch 1, and a product
-    of two 4096 x 4096 matrices, float32. ``onednn`` "0" or "1" switches oneDNN; None takes
+    A 3x3 convolution of 256 to 256 channels at 64 px and at 256 px, batch 2 (slower at 1: see
+    `mrcnn.ops.convolution`), and a product of two 4096 x 4096 matrices, float32. ``onednn`` "0" or "1" switches oneDNN; None takes
     it as it is where this package runs.
     """
     if onednn is not None:
@@ -28,8 +28,8 @@ def rates(quick, repeats, onednn=None):
     product = tf.function(tf.matmul)
     channels, side = (16, 128) if quick else (256, 4096)
     kernel = tf.random.normal([3, 3, channels, channels], stddev=0.02)
-    work = {f"convolution_{size}": (2 * 9 * channels ** 2 * size ** 2, convolution,
-                                    (tf.random.normal([1, size, size, channels]), kernel))
+    work = {f"convolution_{size}": (2 * 2 * 9 * channels ** 2 * size ** 2, convolution,
+                                    (tf.random.normal([2, size, size, channels]), kernel))
             for size in (64, 256)}
     work["matmul"] = 2 * side ** 3, product, (tf.random.normal([side, side]), tf.random.normal([side, side]))
     found = {}
