@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-# Numbers of rows that a head is given: from 8 on up to 3 more than are needed, from 32 on 7, from 128 on an eighth.
-SIZES = [*range(1, 8), *range(8, 32, 4), *range(32, 128, 8),
+# Numbers of rows that a head is given: from 16 on up to 3 more than are needed, from 32 on 7, from 128 on an eighth.
+SIZES = [*range(1, 16), *range(16, 32, 4), *range(32, 128, 8),
          *(eighths << doubling for doubling in range(4, 20) for eighths in range(8, 16))]
 
 
