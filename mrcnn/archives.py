@@ -39,7 +39,7 @@ def unpack(path, folder, progress=True):
                 _extract(archive, member, place)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is not a zip archive, or is damaged: {error}. Delete it and fetch it again") from None
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:  # zipfile's for a password, and in a subclass for a method it does not know
         raise ValueError(f"{path} cannot be unpacked here, encrypted or packed in an unusual way: {error}") from None
     return len(missing)
 

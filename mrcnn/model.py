@@ -291,7 +291,8 @@ class MaskRCNN:
         Returns:
             detections float32 [b, n, 6] normalised, masks float32 [b, n, mask h, mask w, classes].
         """
-        key = min_confidence, 1 if len(molded_images) == 1 else None
+        # several devices get their parts of a batch by a number that is not known when the function is traced
+        key = min_confidence, 1 if len(molded_images) == 1 and self._strategy is None else None
         if key not in self._predict:
             self._predict[key] = predict_function(self.keras_model, min_confidence, self._strategy, key[1])
         return [output.numpy() for output in self._predict[key](
