@@ -5,6 +5,8 @@ import threading
 
 import tensorflow as tf
 
+from mrcnn.layers.folding import folded_normalization
+
 # Held while a function is traced, which may happen in several threads.
 _TRACING = threading.RLock()
 
@@ -33,7 +35,7 @@ def predict_function(keras_model, min_confidence=None, strategy=None, batch_size
         return run(*inputs) if devices == 1 else _shared(run, inputs, strategy, devices)
 
     def run(*inputs):
-        with _confidence(keras_model.get_layer("mrcnn_detection"), min_confidence):
+        with _confidence(keras_model.get_layer("mrcnn_detection"), min_confidence), folded_normalization():
             outputs = keras_model(list(inputs), training=False)
         return outputs[0], outputs[3]
 

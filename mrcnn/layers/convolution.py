@@ -1,10 +1,13 @@
-"""The 3x3 convolutions in which most of the network's arithmetic lies."""
+"""The convolutions in which most of the network's arithmetic lies."""
+
+import weakref
 
 import keras
 import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
-from mrcnn.ops.convolution import convolve_halves
+from mrcnn.layers.folding import take_over
+from mrcnn.ops.convolution import convolve_halves, convolve_whole, fold_normalization
 
 # Input channels from which on two halves of an image take less time than the whole.
 WIDE = 256
@@ -12,12 +15,45 @@ WIDE = 256
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Conv2D(keras.layers.Conv2D):
-    """Keras' layer, which on a CPU takes `ops.convolution.convolve_halves` where it is traced for one image."""
+    """Keras' layer in the form that takes the least time: see `ops.convolution`.
+
+    A kernel as large as the image is a matrix product, of one image on a CPU wide kernels run over halves, and
+    within `layers.folding.folded_normalization` a linked BatchNorm is part of the weights.
+    """
+
+    _norm = None  # a reference that Keras does not take for a part of this layer
+
+    def normalized_by(self, norm):
+        """Link the `layers.normalization.BatchNorm` that alone gets this layer's result."""
+        self._norm = weakref.ref(norm)
+
+    def call(self, inputs):
+        kernel, bias = self._weights()
+        if self._takes_halves(inputs):
+            outputs = convolve_halves(inputs, kernel, bias)
+        elif self._takes_whole(inputs):
+            outputs = convolve_whole(inputs, kernel, bias)
+        else:
+            outputs = self.convolution_op(inputs, kernel)
+            outputs = outputs if bias is None else tf.nn.bias_add(outputs, bias)
+        return self.activation(outputs)
 
     def convolution_op(self, inputs, kernel):
-        if self._takes_halves(inputs):
-            return convolve_halves(inputs, tf.convert_to_tensor(kernel))
+        if set(self.kernel_size) == set(self.strides) == set(self.dilation_rate) == {1} and self.groups == 1:
+            # there is nothing to pad, but of "SAME" TensorFlow knows that the result has the image's size
+            return tf.nn.conv2d(inputs, kernel, 1, "SAME")
         return super().convolution_op(inputs, kernel)
+
+    def _weights(self):
+        """Kernel and bias, the linked normalisation's work in them where that is wanted."""
+        weights = self.kernel, self.bias
+        norm = self._norm and self._norm()
+        folded = (norm is not None and self.compute_dtype == "float32"
+                  and self.activation is keras.activations.linear and take_over(norm))
+        if folded:
+            weights = *weights, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance
+        tensors = [None if weight is None else tf.convert_to_tensor(weight) for weight in weights]
+        return fold_normalization(*tensors, norm.epsilon) if folded else tensors
 
     def _takes_halves(self, inputs):
         return (isinstance(inputs, tf.Tensor) and inputs.shape[0] == 1 and inputs.shape[-1] >= WIDE
@@ -25,3 +61,13 @@ class Conv2D(keras.layers.Conv2D):
                 and all(size % 2 for size in self.kernel_size) and max(self.kernel_size) > 1
                 and set(self.strides) == set(self.dilation_rate) == {1}
                 and not tf.config.list_physical_devices("GPU"))
+
+    def _takes_whole(self, inputs):
+        return (tuple(inputs.shape[1:3]) == self.kernel_size and self.padding == "valid" and self.groups == 1
+                and set(self.dilation_rate) == {1})
+
+
+def convolve_and_normalize(x, convolution, norm):
+    """norm(convolution(x)) of a `Conv2D` and a `layers.normalization.BatchNorm`, linked."""
+    convolution.normalized_by(norm)
+    return norm(convolution(x))

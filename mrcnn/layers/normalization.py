@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
+from mrcnn.layers.folding import is_taken_over
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -38,6 +39,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         # Keras' own graphs pass a mask; images have none
         del mask
+        if is_taken_over(self):
+            return inputs
         use_batch = training if self.train_bn is None else self.train_bn
         inputs = tf.cast(inputs, self.compute_dtype)
         arguments = dict(x=inputs, scale=tf.cast(self.gamma, tf.float32), offset=tf.cast(self.beta, tf.float32),

@@ -7,6 +7,7 @@ RoIs are folded into the batch: a head is a plain convolutional network over
 import keras
 from keras import ops
 
+from mrcnn.layers.convolution import Conv2D, convolve_and_normalize
 from mrcnn.layers.mask import MaskPrediction
 from mrcnn.layers.normalization import BatchNorm
 from mrcnn.layers.roi_align import DistinctROIAlign, PyramidROIAlign, SelectedROIAlign
@@ -41,7 +42,7 @@ def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes,
         x = ops.reshape(x, (-1, *x.shape[2:]))
     # two fully connected layers, written as convolutions as in the published weights
     for number, kernel in ((1, pool_size), (2, 1)):
-        x = keras.layers.Conv2D(fc_layers_size, kernel, name=f"mrcnn_class_conv{number}")(x)
+        x = Conv2D(fc_layers_size, kernel, name=f"mrcnn_class_conv{number}")(x)
         x = BatchNorm(train_bn, name=f"mrcnn_class_bn{number}")(x)
         x = keras.layers.Activation("relu")(x)
     if train_bn is False:
@@ -77,8 +78,8 @@ def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes,
     x = SelectedROIAlign([pool_size, pool_size], name="roi_align_mask")(
         [rois, class_ids, image_meta, *feature_maps])
     for number in range(1, 5):
-        x = keras.layers.Conv2D(filters, (3, 3), padding="same", name=f"mrcnn_mask_conv{number}")(x)
-        x = BatchNorm(train_bn, name=f"mrcnn_mask_bn{number}")(x)
+        x = convolve_and_normalize(x, Conv2D(filters, (3, 3), padding="same", name=f"mrcnn_mask_conv{number}"),
+                                   BatchNorm(train_bn, name=f"mrcnn_mask_bn{number}"))
         x = keras.layers.Activation("relu")(x)
     x = keras.layers.Conv2DTranspose(filters, (2, 2), strides=2, activation="relu", name="mrcnn_mask_deconv")(x)
     return MaskPrediction(num_classes, compact=compact, name="mrcnn_mask")([x, class_ids])

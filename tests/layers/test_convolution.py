@@ -1,4 +1,4 @@
-"""A convolution in two halves is the convolution, of one image on a CPU alone."""
+"""Each form of a convolution is the convolution, and is taken where it is meant to be."""
 
 import keras
 import numpy as np
@@ -6,22 +6,48 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.layers import convolution
-from mrcnn.layers.convolution import Conv2D
-from mrcnn.ops.convolution import convolve_halves
+from mrcnn.layers.convolution import Conv2D, convolve_and_normalize
+from mrcnn.layers.folding import folded_normalization
+from mrcnn.layers.normalization import BatchNorm
+from mrcnn.ops.convolution import convolve_halves, convolve_whole, fold_normalization
 
 
 @pytest.mark.parametrize("height, width, kernel", [
     (8, 6, (3, 3)), (7, 5, (3, 3)), (1, 4, (3, 3)), (2, 1, (3, 3)), (9, 9, (5, 1)), (6, 7, (1, 3)), (3, 3, (7, 7))])
 def test_halves_are_the_whole(height, width, kernel):
     rng = np.random.RandomState(0)
-    image, weights = (tf.constant(rng.randn(*shape), tf.float32) for shape in ((1, height, width, 4), (*kernel, 4, 3)))
+    _compare(convolve_halves, lambda *args: tf.nn.bias_add(tf.nn.conv2d(*args[:2], 1, "SAME"), args[2]),
+             *_normal(rng, (1, height, width, 4), (*kernel, 4, 3), (3,)))
+
+
+@pytest.mark.parametrize("images", [0, 1, 2, 3])
+@pytest.mark.parametrize("kernel", [(7, 7), (1, 1), (2, 3)])
+def test_kernel_as_large_as_the_image_is_a_product(images, kernel):
+    rng = np.random.RandomState(1)
+    # an empty batch has another shape in tf.nn.conv2d with oneDNN
+    _compare(convolve_whole, lambda images, kernel, bias: tf.einsum("nklc,klcf->nf", images, kernel)[
+        :, tf.newaxis, tf.newaxis] + bias, *_normal(rng, (images, *kernel, 5), (*kernel, 5, 4), (4,)))
+
+
+def test_forms_without_bias():
+    image, kernel = _normal(np.random.RandomState(2), (1, 3, 3, 4), (3, 3, 4, 2))
+    np.testing.assert_allclose(convolve_halves(image, kernel, None), tf.nn.conv2d(image, kernel, 1, "SAME"), atol=1e-5)
+    np.testing.assert_allclose(convolve_whole(image, kernel, None), tf.nn.conv2d(image, kernel, 1, "VALID"), atol=1e-5)
+
+
+def _normal(rng, *shapes):
+    return [tf.constant(rng.randn(*shape), tf.float32) for shape in shapes]
+
+
+def _compare(ours, theirs, *inputs):
+    """Values and all gradients of two functions."""
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch([image, weights])
-        found, expected = convolve_halves(image, weights), tf.nn.conv2d(image, weights, 1, "SAME")
+        tape.watch(inputs)
+        found, expected = ours(*inputs), theirs(*inputs)
         totals = [tf.reduce_sum(tf.sin(values)) for values in (found, expected)]
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    for variable in (image, weights):
+    for variable in inputs:
         np.testing.assert_allclose(*(tape.gradient(total, variable) for total in totals), rtol=1e-4, atol=1e-5)
 
 
@@ -29,7 +55,7 @@ def test_halves_are_the_whole(height, width, kernel):
 def halves_taken(monkeypatch):
     taken = []
     monkeypatch.setattr(convolution, "convolve_halves",
-                        lambda image, kernel: taken.append(image.shape) or convolve_halves(image, kernel))
+                        lambda image, *weights: taken.append(image.shape) or convolve_halves(image, *weights))
     return taken
 
 
@@ -59,6 +85,92 @@ def test_narrow_ones_are_left_whole(halves_taken):
     layer = Conv2D(4, 3, padding="same")
     layer(np.zeros((1, 6, 6, 128), np.float32))
     assert not halves_taken
+
+
+@pytest.mark.parametrize("size, options, taken", [
+    (5, {}, True), (5, {"strides": 2}, True), (6, {}, False), (5, {"padding": "same"}, False),
+    (5, {"groups": 2}, False), (9, {"dilation_rate": 2}, False), (None, {}, False)])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_product_only_of_a_kernel_as_large_as_the_image(monkeypatch, size, options, taken, use_bias):
+    products = []
+    monkeypatch.setattr(convolution, "convolve_whole", lambda *args: products.append(1) or convolve_whole(*args))
+    options = {"filters": 4, "kernel_size": 5, "activation": "relu", "use_bias": use_bias,
+               "bias_initializer": "uniform", **options}
+    ours, theirs = Conv2D(**options), keras.layers.Conv2D(**options)
+    images = np.random.RandomState(3).randn(3, size or 5, size or 5, 6).astype(np.float32)
+    ours.build(images.shape)
+    theirs.build(images.shape)
+    theirs.set_weights(ours.get_weights())
+    run = tf.function(ours, input_signature=[tf.TensorSpec([None, size, size, 6])])
+    np.testing.assert_allclose(run(images), theirs(images), atol=1e-5)
+    assert bool(products) == taken
+
+
+def test_folded_weights_do_both():
+    rng = np.random.RandomState(4)
+    image, kernel, bias, beta, mean = _normal(rng, (2, 5, 6, 3), (3, 3, 3, 4), (4,), (4,), (4,))
+    gamma, variance = (tf.constant(rng.uniform(0.5, 2, 4), tf.float32) for _ in range(2))
+    for offset in (bias, None):
+        values = tf.nn.conv2d(image, kernel, 1, "SAME") + (0 if offset is None else offset)
+        expected = tf.nn.batch_normalization(values, mean, variance, beta, gamma, 1e-3)
+        folded, shift = fold_normalization(kernel, offset, gamma, beta, mean, variance, 1e-3)
+        np.testing.assert_allclose(tf.nn.conv2d(image, folded, 1, "SAME") + shift, expected, rtol=1e-5, atol=1e-5)
+
+
+def _normalized_model(train_bn=False, **options):
+    keras.utils.set_random_seed(5)
+    image = keras.Input((None, None, 3))
+    norm = BatchNorm(train_bn, name="norm")
+    model = keras.Model(image, convolve_and_normalize(image, Conv2D(4, 3, name="conv", **options), norm))
+    _shuffle_statistics(norm, 6)
+    return model
+
+
+def _shuffle_statistics(norm, seed):
+    rng = np.random.RandomState(seed)
+    norm.set_weights([rng.uniform(0.5, 2, weight.shape) for weight in norm.weights])
+
+
+def test_normalization_is_folded_only_where_asked_and_follows_its_weights():
+    model = _normalized_model()
+    image = np.random.RandomState(7).randn(2, 8, 9, 3).astype(np.float32)
+
+    @tf.function
+    def folded(images):
+        with folded_normalization():
+            return model(images, training=False)
+
+    plain = tf.function(lambda images: model(images, training=False))
+    for seed in (8, 9):  # weights that change after tracing count
+        _shuffle_statistics(model.get_layer("norm"), seed)
+        model.get_layer("conv").bias.assign(np.arange(4) + seed)
+        np.testing.assert_allclose(folded(image), plain(image), rtol=1e-4, atol=1e-5)
+    assert "FusedBatchNormV3" not in _operations(folded, image)
+    assert "FusedBatchNormV3" in _operations(plain, image)
+
+
+@pytest.mark.parametrize("options", [{"train_bn": True}, {"activation": "relu"}])
+def test_what_cannot_be_folded_is_left(options):
+    model = _normalized_model(**options)
+    image = np.random.RandomState(7).randn(2, 8, 9, 3).astype(np.float32)
+
+    @tf.function
+    def folded(images):
+        with folded_normalization():
+            return model(images, training=False)
+
+    np.testing.assert_allclose(folded(image), model(image, training=False), rtol=1e-5, atol=1e-5)
+    assert "FusedBatchNormV3" in _operations(folded, image)
+
+
+def _operations(function, *args):
+    return {operation.type for operation in function.get_concrete_function(*args).graph.get_operations()}
+
+
+def test_link_adds_no_weights():
+    model = _normalized_model()
+    assert [weight.name for weight in model.get_layer("conv").weights] == ["kernel", "bias"]
+    assert len(model.weights) == 6
 
 
 def test_layer_is_saved_as_what_it_is(tmp_path):

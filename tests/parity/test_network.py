@@ -6,6 +6,7 @@ The random order in which DetectionTargetLayer takes RoIs is left out on both si
 import io
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from mrcnn import training
 from mrcnn.config import Config
 from mrcnn.data.images import mold_image
+from mrcnn.layers.convolution import Conv2D
 from mrcnn.model import MaskRCNN
 
 HERE = Path(__file__).parent
@@ -97,7 +99,9 @@ def assert_norms(tape, loss, model, row):
 
 
 # === Six steps ===
-# Which RoIs are positive, and which proposals survive, hangs on the last digits, and the six steps on that.
+# Which RoIs are positive, and which proposals survive, hangs on the last digits, and the six steps on that: noise of
+# 1e-6 on the pixels moves the sixth loss by up to 15 %. So the box head is run as the convolution that the reference
+# has; the matrix product that it else is (equal to 1e-5: tests/layers/test_convolution.py) moves it by 9 %.
 
 def take_six_steps(weights, stage):
     """The total and the five losses before each of six optimizer steps on the batch: [6, 6]; the weights after them."""
@@ -110,10 +114,11 @@ def take_six_steps(weights, stage):
     model.compile(0.001, 0.9)
     inputs = tuple(batch(network))
     losses = []
-    for _ in range(6):
-        network.reset_metrics()
-        logs = network.train_on_batch(inputs, return_dict=True)
-        losses.append([logs[str(name)] for name in REFERENCE["six_steps_names"]])
+    with mock.patch.object(Conv2D, "_takes_whole", lambda layer, images: False):
+        for _ in range(6):
+            network.reset_metrics()
+            logs = network.train_on_batch(inputs, return_dict=True)
+            losses.append([logs[str(name)] for name in REFERENCE["six_steps_names"]])
     return np.array(losses), {weight.path: weight.numpy() for weight in network.weights}
 
 

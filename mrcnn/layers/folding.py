@@ -1,0 +1,33 @@
+"""Which batch normalisations a network that only predicts does as a part of the convolution before them."""
+
+import contextlib
+import threading
+
+_traced = threading.local()
+
+
+@contextlib.contextmanager
+def folded_normalization():
+    """Meanwhile a `layers.convolution.Conv2D` takes over the `layers.normalization.BatchNorm` it was linked to.
+
+    For the tracing of a whole network at inference: what lies between two such layers is no longer the
+    convolution's own result. In this thread alone.
+    """
+    _traced.folded = set()
+    try:
+        yield
+    finally:
+        del _traced.folded
+
+
+def take_over(norm):
+    """Whether a convolution may do a BatchNorm's work here; from then on that layer hands on what it gets."""
+    folded = getattr(_traced, "folded", None)
+    if folded is None or norm.train_bn:
+        return False
+    folded.add(norm.name)
+    return True
+
+
+def is_taken_over(norm):
+    return norm.name in getattr(_traced, "folded", ())
