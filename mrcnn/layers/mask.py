@@ -1,8 +1,10 @@
 """The mask head's last convolution."""
 
 import keras
+import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
+from mrcnn.ops.convolution import convolve_own_class
 from mrcnn.ops.rows import real_rows, scatter_rows
 
 
@@ -14,14 +16,14 @@ class MaskPrediction(keras.layers.Conv2D):
     has the original's output although the mask head met no padding.
 
     Args:
-        compact: also return the rows alone; the loss needs no more than those.
+        compact: also return each row's mask of its own class alone; the loss needs no more than those.
 
     Call arguments:
         [features [m, h, w, c], class_ids [b, n]]; the rows of `ops.rows.head_rows`.
 
     Returns:
-        float32 [b, n, h, w, classes], zeros for the other rows; with ``compact`` a pair of
-        that and [m, h, w, classes].
+        float32 [b, n, h, w, classes], zeros for the other rows; with ``compact`` a pair of that and [m, h, w]. Each
+        is computed by itself: in a function the one that is not used costs nothing.
     """
 
     def __init__(self, filters, kernel_size=(1, 1), activation="sigmoid", compact=False, **kwargs):
@@ -38,15 +40,19 @@ class MaskPrediction(keras.layers.Conv2D):
 
     def call(self, inputs):
         features, class_ids = inputs
-        rows = super().call(features)
-        batch = scatter_rows(rows, real_rows(class_ids), class_ids)
-        return (batch, rows) if self.compact else batch
+        batch = scatter_rows(super().call(features), real_rows(class_ids), class_ids)
+        if not self.compact:
+            return batch
+        own = tf.cast(class_ids[class_ids > 0], tf.int32)
+        own = tf.pad(own, [[0, tf.shape(features)[0] - tf.size(own)]])
+        logits = convolve_own_class(features, tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias), own)
+        return batch, self.activation(logits)
 
     def compute_output_spec(self, inputs):
         features, class_ids = inputs
-        rows = (features.shape[0], *features.shape[1:-1], self.filters)
-        batch = keras.KerasTensor((*class_ids.shape, *rows[1:]), "float32")
-        return (batch, keras.KerasTensor(rows, "float32")) if self.compact else batch
+        height, width = features.shape[1:3]
+        batch = keras.KerasTensor((*class_ids.shape, height, width, self.filters), "float32")
+        return (batch, keras.KerasTensor((features.shape[0], height, width), "float32")) if self.compact else batch
 
     def get_config(self):
         return {**super().get_config(), "compact": self.compact}

@@ -115,7 +115,8 @@ def training_model(config):
     # The mask loss reads positive RoIs only, so with frozen statistics the others need not be
     # computed. Statistics of the batch, however, are the original's only over all RoIs.
     selected = class_ids if config.TRAIN_BN is False else None
-    masks, loss_masks = _masks(rois, pyramid, meta, config, selected, compact=True)
+    most = None if selected is None else max(int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO), 1)
+    masks, loss_masks = _masks(rois, pyramid, meta, config, selected, most=most, compact=True)
     if selected is None:
         loss_masks = masks
     output_rois = keras.layers.Identity(name="output_rois", dtype="float32")(rois)
@@ -201,6 +202,6 @@ def _classifier(rois, pyramid, meta, config):
                                 config.FPN_CLASSIF_FC_LAYERS_SIZE)
 
 
-def _masks(rois, pyramid, meta, config, class_ids, compact=False):
+def _masks(rois, pyramid, meta, config, class_ids, **options):
     return build_fpn_mask_graph(rois, pyramid, meta, config.MASK_POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN,
-                                class_ids=class_ids, filters=config.MASK_HEAD_CHANNELS, compact=compact)
+                                class_ids=class_ids, filters=config.MASK_HEAD_CHANNELS, **options)

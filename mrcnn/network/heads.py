@@ -58,7 +58,7 @@ def fpn_classifier_graph(rois, feature_maps, image_meta, pool_size, num_classes,
 
 
 def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes, train_bn=True, *,
-                         class_ids=None, filters=256, compact=False):
+                         class_ids=None, most=None, filters=256, compact=False):
     """Predict a mask per class for each RoI.
 
     Args:
@@ -66,17 +66,20 @@ def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes,
         pool_size: side of the pooled feature; the masks have twice that.
         class_ids: KerasTensor [b, n]; only RoIs of a class above 0 go through the head, the
             others' masks are 0. None takes all RoIs.
+        most: number of an image's first RoIs among which all of a class above 0 are; None: they may be anywhere.
+            The head then never runs on more rows than that, where it otherwise may (`ops.rows.SIZES`).
         filters: of the head's convolutions.
-        compact: also return the masks of the selected RoIs alone.
+        compact: also return the selected RoIs' masks of their own classes alone.
 
     Returns:
         float32 [b, n, 2 * pool_size, 2 * pool_size, classes] in 0..1; with ``compact`` a
-        pair of that and [m, 2 * pool_size, 2 * pool_size, classes].
+        pair of that and [m, 2 * pool_size, 2 * pool_size].
     """
     if class_ids is None:
         class_ids = ops.ones_like(rois[..., 0])
     x = SelectedROIAlign([pool_size, pool_size], name="roi_align_mask")(
-        [rois, class_ids, image_meta, *feature_maps])
+        [rois[:, :most], class_ids[:, :most], image_meta, *feature_maps] if most
+        else [rois, class_ids, image_meta, *feature_maps])
     for number in range(1, 5):
         x = convolve_and_normalize(x, Conv2D(filters, (3, 3), padding="same", name=f"mrcnn_mask_conv{number}"),
                                    BatchNorm(train_bn, name=f"mrcnn_mask_bn{number}"))

@@ -202,4 +202,17 @@ def test_mask_head_on_selected_rois(ids):
     assert not masks[ids == 0].any()
     # an empty batch would crash some kernels: then one row that enters nothing goes through
     assert len(rows) == max((ids > 0).sum(), 1)
-    np.testing.assert_allclose(rows[:(ids > 0).sum()], everything[ids > 0], rtol=1e-5, atol=1e-6)
+    own_class = np.moveaxis(everything[ids > 0], -1, 1)[np.arange((ids > 0).sum()), ids[ids > 0]]
+    np.testing.assert_allclose(rows[:(ids > 0).sum()], own_class, rtol=1e-5, atol=1e-6)
+
+
+def test_mask_head_on_no_more_rows_than_may_hold_an_object():
+    ids = np.zeros((2, 20), np.int32)
+    ids[:, :9] = 1
+    anywhere, arrays, _ = mask_model(20, select=True, compact=True)
+    first, _, _ = mask_model(20, select=True, compact=True, most=9)
+    (masks, rows), (expected, more) = ([np.array(output) for output in model([*arrays, ids])]
+                                       for model in (first, anywhere))
+    assert len(rows) == 18 and len(more) == 20
+    np.testing.assert_allclose(masks, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(rows, more[:18], rtol=1e-5, atol=1e-6)
