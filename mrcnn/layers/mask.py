@@ -44,9 +44,11 @@ class MaskPrediction(keras.layers.Conv2D):
         if not self.compact:
             return batch
         own = tf.cast(class_ids[class_ids > 0], tf.int32)
-        own = tf.pad(own, [[0, tf.shape(features)[0] - tf.size(own)]])
-        logits = convolve_own_class(features, tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias), own)
-        return batch, self.activation(logits)
+        return batch, self._own_masks(features, tf.pad(own, [[0, tf.shape(features)[0] - tf.size(own)]]))
+
+    def _own_masks(self, features, class_ids):
+        kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+        return self.activation(convolve_own_class(features, kernel, bias, class_ids))
 
     def compute_output_spec(self, inputs):
         features, class_ids = inputs

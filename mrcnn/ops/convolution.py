@@ -54,8 +54,10 @@ def convolve_own_class(images, kernel, bias, class_ids):
     Returns:
         float [n, h, w].
     """
-    filters = tf.gather(tf.transpose(kernel[0, 0]), class_ids)
-    return tf.einsum("nhwc,nc->nhw", images, filters) + tf.gather(bias, class_ids)[:, tf.newaxis, tf.newaxis]
+    # one table of both: what is gathered from a variable itself has a sparse gradient, which optimizers treat otherwise
+    table = tf.transpose(tf.concat([kernel[0, 0], bias[tf.newaxis]], axis=0))
+    chosen = tf.gather(table, class_ids)
+    return tf.einsum("nhwc,nc->nhw", images, chosen[:, :-1]) + chosen[:, -1, tf.newaxis, tf.newaxis]
 
 
 def convolve_halves(image, kernel, bias):
