@@ -17,8 +17,8 @@ WIDE = 256
 class Conv2D(keras.layers.Conv2D):
     """Keras' layer in the form that takes the least time: see `ops.convolution`.
 
-    A kernel as large as the image is a matrix product, of one image on a CPU wide kernels run over halves, and
-    within `layers.folding.folded_normalization` a linked BatchNorm is part of the weights.
+    A kernel as large as the image is a matrix product. Where it does not train, a wide kernel runs over the halves of
+    a single image on a CPU. Within `layers.folding.folded_normalization` a linked BatchNorm is part of the weights.
     """
 
     _norm = None  # a reference that Keras does not take for a part of this layer
@@ -27,9 +27,9 @@ class Conv2D(keras.layers.Conv2D):
         """Link the `layers.normalization.BatchNorm` that alone gets this layer's result."""
         self._norm = weakref.ref(norm)
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         kernel, bias = self._weights()
-        if self._takes_halves(inputs):
+        if not training and self._takes_halves(inputs):  # their gradient takes longer than that of the whole
             outputs = convolve_halves(inputs, kernel, bias)
         elif self._takes_whole(inputs):
             outputs = convolve_whole(inputs, kernel, bias)

@@ -81,6 +81,15 @@ def test_only_where_it_takes_less_time(halves_taken, batch, options, taken):
     assert bool(halves_taken) == taken
 
 
+def test_halves_are_not_for_training(halves_taken):
+    layer = Conv2D(4, 3, padding="same")
+    images = np.ones((1, 6, 6, 256), np.float32)
+    layer(images, training=True)
+    assert not halves_taken
+    layer(images)
+    assert halves_taken
+
+
 def test_narrow_ones_are_left_whole(halves_taken):
     layer = Conv2D(4, 3, padding="same")
     layer(np.zeros((1, 6, 6, 128), np.float32))
