@@ -1,6 +1,7 @@
 """Weight decay as the original computes it."""
 
 import keras
+import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
 
@@ -13,7 +14,9 @@ class MeanL2(keras.regularizers.Regularizer):
         self.rate = float(rate)
 
     def __call__(self, weight):
-        return self.rate * keras.ops.mean(keras.ops.square(weight))
+        weight = tf.convert_to_tensor(weight)
+        # one pass over the weights, and one for their gradient; the mean of the squares takes three of each
+        return 2.0 * self.rate / tf.cast(tf.size(weight), weight.dtype) * tf.nn.l2_loss(weight)
 
     def get_config(self):
         return {"rate": self.rate}
