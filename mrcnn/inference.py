@@ -71,11 +71,16 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
         boxes int32 [m, 4] px, class ids int32 [m], scores float32 [m],
         masks bool [h, w, m] (float64 where m is 0, as the original has it).
     """
+    own_masks = mrcnn_mask[np.arange(len(detections)), :, :, detections[:, 4].astype(np.int32)]
+    return unmold_own_masks(detections, own_masks, original_image_shape, image_shape, window)
+
+
+def unmold_own_masks(detections, masks, original_image_shape, image_shape, window):
+    """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
     padding = np.flatnonzero(detections[:, 4] == 0)
     count = padding[0] if len(padding) else len(detections)
-    boxes, scores = detections[:count, :4], detections[:count, 5]
+    boxes, scores, masks = detections[:count, :4], detections[:count, 5], masks[:count]
     class_ids = detections[:count, 4].astype(np.int32)
-    masks = mrcnn_mask[np.arange(count), :, :, class_ids]
 
     window = norm_boxes(window, image_shape[:2])
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
@@ -88,11 +93,11 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
 
 
 def results(detections, masks, originals, molded_shape, windows, class_names=None):
-    """`unmold_detections` for a batch.
+    """`unmold_own_masks` for a batch.
 
     Args:
         detections: [b, n, 6].
-        masks: [b, n, mask h, mask w, classes].
+        masks: [b, n, mask h, mask w].
         originals: shape of each image as given.
         molded_shape: (H, W, ...) of the batch.
         windows: [b, 4] px.
@@ -102,7 +107,7 @@ def results(detections, masks, originals, molded_shape, windows, class_names=Non
         A `Result` per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
         masks as `unmold_detections` gives them.
     """
-    return [Result(*unmold_detections(*image, molded_shape, window), class_names=class_names)
+    return [Result(*unmold_own_masks(*image, molded_shape, window), class_names=class_names)
             for *image, window in zip(detections, masks, originals, windows)]
 
 
@@ -111,7 +116,7 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
 
     Args:
         predict: callable (molded [b, H, W, c], image_metas [b, 12 + classes], min_confidence=None) ->
-            detections [b, n, 6] and masks [b, n, mask h, mask w, classes], as `unmold_detections` takes them;
+            detections [b, n, 6] and masks [b, n, mask h, mask w], as `unmold_own_masks` takes them;
             ``min_confidence`` is given where it is below DETECTION_MIN_CONFIDENCE.
         images: sequence of [h, w] or [h, w, c], of any sizes and number types.
         config: a ``Config``.
@@ -174,9 +179,6 @@ def _wanted(config, classes, min_confidence):
     if class_ids and max(class_ids) >= config.NUM_CLASSES:
         raise ValueError(f"there is no class {max(class_ids)}: NUM_CLASSES is {config.NUM_CLASSES}, so that "
                          f"class ids go from 1 to {config.NUM_CLASSES - 1}")
-
-    if class_ids is None and min_confidence is None:
-        return lambda detections: slice(None)  # a view: the masks of an image take 25 MB
 
     def wanted(detections):
         keep = np.ones(len(detections), bool)

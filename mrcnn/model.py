@@ -289,7 +289,8 @@ class MaskRCNN:
             min_confidence: least score, in place of the DETECTION_MIN_CONFIDENCE that the model was built with.
 
         Returns:
-            detections float32 [b, n, 6] normalised, masks float32 [b, n, mask h, mask w, classes].
+            detections float32 [b, n, 6] normalised, and each one's mask of its own class, float32
+            [b, n, mask h, mask w]. The masks of all classes are an output of ``keras_model``.
         """
         # several devices get their parts of a batch by a number that is not known when the function is traced
         key = min_confidence, 1 if len(molded_images) == 1 and self._strategy is None else None

@@ -3,9 +3,11 @@
 import contextlib
 import threading
 
+import keras
 import tensorflow as tf
 
 from mrcnn.layers.folding import folded_normalization
+from mrcnn.ops.rows import real_rows, scatter_rows
 
 # Held while a function is traced, which may happen in several threads.
 _TRACING = threading.RLock()
@@ -24,9 +26,12 @@ def predict_function(keras_model, min_confidence=None, strategy=None, batch_size
             convolutions in less time where it knows that there is one: see `layers.convolution`.
 
     Returns:
-        tf.function (image, image_meta, anchors) -> detections float32 [b, n, 6], masks float32
-        [b, n, mask h, mask w, classes].
+        tf.function (image, image_meta, anchors) -> detections float32 [b, n, 6] and each one's mask of its own class,
+        float32 [b, n, mask h, mask w].
     """
+    operation, index, _ = keras_model.outputs[3]._keras_history
+    mask_inputs = operation._inbound_nodes[index].input_tensors
+    network = keras.Model(keras_model.inputs, [keras_model.outputs[0], *mask_inputs])
     devices = len(strategy.extended.worker_devices) if strategy is not None else 1
     signature = [tf.TensorSpec([batch_size, *tensor.shape[1:]], tensor.dtype) for tensor in keras_model.inputs]
 
@@ -36,8 +41,9 @@ def predict_function(keras_model, min_confidence=None, strategy=None, batch_size
 
     def run(*inputs):
         with _confidence(keras_model.get_layer("mrcnn_detection"), min_confidence), folded_normalization():
-            outputs = keras_model(list(inputs), training=False)
-        return outputs[0], outputs[3]
+            detections, features, rows = network(list(inputs), training=False)
+        masks = operation.own_masks(features, rows, detections[..., 4])
+        return detections, scatter_rows(masks, real_rows(rows), rows)
 
     return predict
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
 from mrcnn.layers.folding import take_over
-from mrcnn.ops.convolution import convolve_halves, convolve_whole, fold_normalization
+from mrcnn.ops.convolution import convolve_halves, convolve_whole, fold_normalization, upsample_cells
 
 # Input channels from which on two halves of an image take less time than the whole.
 WIDE = 256
@@ -28,10 +28,10 @@ class Conv2D(keras.layers.Conv2D):
         self._norm = weakref.ref(norm)
 
     def call(self, inputs, training=None):
-        kernel, bias = self._weights()
+        kernel, bias = self._weights(inputs)
         if not training and self._takes_halves(inputs):  # their gradient takes longer than that of the whole
-            outputs = convolve_halves(inputs, kernel, bias)
-        elif self._takes_whole(inputs):
+            return convolve_halves(inputs, kernel, bias, self.activation)
+        if self._takes_whole(inputs):
             outputs = convolve_whole(inputs, kernel, bias)
         else:
             outputs = self.convolution_op(inputs, kernel)
@@ -44,7 +44,7 @@ class Conv2D(keras.layers.Conv2D):
             return tf.nn.conv2d(inputs, kernel, 1, "SAME")
         return super().convolution_op(inputs, kernel)
 
-    def _weights(self):
+    def _weights(self, inputs):
         """Kernel and bias, the linked normalisation's work in them where that is wanted."""
         weights = self.kernel, self.bias
         norm = self._norm and self._norm()
@@ -53,7 +53,7 @@ class Conv2D(keras.layers.Conv2D):
         if folded:
             weights = *weights, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance
         tensors = [None if weight is None else tf.convert_to_tensor(weight) for weight in weights]
-        return fold_normalization(*tensors, norm.epsilon) if folded else tensors
+        return fold_normalization(inputs, *tensors, norm.epsilon) if folded else tensors
 
     def _takes_halves(self, inputs):
         return (isinstance(inputs, tf.Tensor) and inputs.shape[0] == 1 and inputs.shape[-1] >= WIDE
@@ -65,6 +65,32 @@ class Conv2D(keras.layers.Conv2D):
     def _takes_whole(self, inputs):
         return (tuple(inputs.shape[1:3]) == self.kernel_size and self.padding == "valid" and self.groups == 1
                 and set(self.dilation_rate) == {1})
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Keras' layer for windows that do not overlap, without the copy that puts its pixels in order.
+
+    Returns:
+        [n, h, w, k, l, filters], the k x l pixels of each cell; see `ops.convolution.upsample_cells`.
+
+    Raises:
+        ValueError: the strides are not the kernel's size.
+    """
+
+    def build(self, input_shape):
+        if self.strides != self.kernel_size or self.dilation_rate != (1, 1):
+            raise ValueError(f"layer {self.name}: strides are {self.strides}, the kernel's size {self.kernel_size}, the "
+                             f"dilation {self.dilation_rate}; only windows that do not overlap are known here")
+        super().build(input_shape)
+
+    def call(self, inputs):
+        kernel = tf.convert_to_tensor(self.kernel)
+        bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
+        return upsample_cells(inputs, kernel, bias, self.activation)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:3], *self.kernel_size, self.filters)
 
 
 def convolve_and_normalize(x, convolution, norm):

@@ -7,7 +7,7 @@ RoIs are folded into the batch: a head is a plain convolutional network over
 import keras
 from keras import ops
 
-from mrcnn.layers.convolution import Conv2D, convolve_and_normalize
+from mrcnn.layers.convolution import Conv2D, Conv2DTranspose, convolve_and_normalize
 from mrcnn.layers.mask import MaskPrediction
 from mrcnn.layers.normalization import BatchNorm
 from mrcnn.layers.roi_align import DistinctROIAlign, PyramidROIAlign, SelectedROIAlign
@@ -84,5 +84,5 @@ def build_fpn_mask_graph(rois, feature_maps, image_meta, pool_size, num_classes,
         x = convolve_and_normalize(x, Conv2D(filters, (3, 3), padding="same", name=f"mrcnn_mask_conv{number}"),
                                    BatchNorm(train_bn, name=f"mrcnn_mask_bn{number}"))
         x = keras.layers.Activation("relu")(x)
-    x = keras.layers.Conv2DTranspose(filters, (2, 2), strides=2, activation="relu", name="mrcnn_mask_deconv")(x)
+    x = Conv2DTranspose(filters, (2, 2), strides=2, activation="relu", name="mrcnn_mask_deconv")(x)
     return MaskPrediction(num_classes, compact=compact, name="mrcnn_mask")([x, class_ids])
