@@ -7,6 +7,7 @@ OPTIONS are the case's arguments as JSON. ``mrcnn`` is the package of that code:
 
 import inspect
 import json
+import random
 import statistics
 import sys
 import tempfile
@@ -51,6 +52,9 @@ def _detector(quick, backbone, side, batch, confidence):
     """The model of `detect` with the same random weights in every process, and its photos."""
     config = measure.settings(False, 128 if quick else side, batch, BACKBONE=backbone,
                               DETECTION_MIN_CONFIDENCE=confidence)
+    # initializers without a seed of their own take one from Python
+    random.seed(0)
+    np.random.seed(0)
     tf.compat.v1.set_random_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         model = modellib.MaskRCNN("inference", config, folder)

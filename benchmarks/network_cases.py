@@ -85,16 +85,15 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
 
     import flops
     from mrcnn import training
-    from mrcnn.model import MaskRCNN
 
-    config = measure.settings(quick, 128 if quick else side, batch, BACKBONE=backbone, **fields)
+    setting = quick, backbone, side, batch, fields
+    # in a process of its own: what it takes is not a training's
+    boxes = measure.in_own_process(_boxes_that_match_most, *setting) if many_positives else None
+    model, images = _trainer(*setting)
+    network, config = model.keras_model, model.config
     height, width = config.IMAGE_SHAPE[:2]
-    with tempfile.TemporaryDirectory() as folder:
-        model = MaskRCNN("training", config, folder)
-    network = model.keras_model
-    images = [measure.photo(height, width, seed=number) for number in range(batch)]
     if many_positives:
-        masks = [measure.rectangles(boxes, height, width) for boxes in _boxes_that_match_most(network, images, config)]
+        masks = [measure.rectangles(each, height, width) for each in boxes]
     else:
         masks = [measure.ellipses(height, width, count=10, seed=number) for number in range(batch)]
     dataset = measure.scenes(images, masks, config.NUM_CLASSES - 1)
@@ -118,16 +117,28 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
             **_gflop(work.forward + work.backward, result["seconds"])}
 
 
-def _boxes_that_match_most(network, images, config):
+def _trainer(quick, backbone, side, batch, fields):
+    """The model of `train_step`, with the same weights in every process, and its images."""
+    from mrcnn.model import MaskRCNN
+
+    config = measure.settings(quick, 128 if quick else side, batch, BACKBONE=backbone, **fields)
+    with tempfile.TemporaryDirectory() as folder:
+        model = MaskRCNN("training", config, folder)
+    return model, [measure.photo(*config.IMAGE_SHAPE[:2], seed=number) for number in range(batch)]
+
+
+def _boxes_that_match_most(*setting):
     """For each image `measure.boxes_that_match_most` of the network's proposals."""
     import keras
 
     from mrcnn.data.images import mold_image
     from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes
 
+    model, images = _trainer(*setting)
+    network, config = model.keras_model, model.config
     proposals = keras.Model(network.inputs[0], network.get_layer("ROI").output)
-    for rois in proposals.predict_on_batch(mold_image(np.stack(images), config).astype(np.float32)):
-        yield measure.boxes_that_match_most(denorm_boxes(rois, config.IMAGE_SHAPE[:2]), compute_overlaps)
+    return [measure.boxes_that_match_most(denorm_boxes(rois, config.IMAGE_SHAPE[:2]), compute_overlaps)
+            for rois in proposals.predict_on_batch(mold_image(np.stack(images), config).astype(np.float32))]
 
 
 def feed(quick, repeats, mini_masks, workers, batches):

@@ -28,7 +28,7 @@ class Conv2D(keras.layers.Conv2D):
         self._norm = weakref.ref(norm)
 
     def call(self, inputs, training=None):
-        kernel, bias = self._weights(inputs)
+        kernel, bias = self._weights(inputs, training)
         if not training and self._takes_halves(inputs):  # their gradient takes longer than that of the whole
             return convolve_halves(inputs, kernel, bias, self.activation)
         if self._takes_whole(inputs):
@@ -44,12 +44,12 @@ class Conv2D(keras.layers.Conv2D):
             return tf.nn.conv2d(inputs, kernel, 1, "SAME")
         return super().convolution_op(inputs, kernel)
 
-    def _weights(self, inputs):
+    def _weights(self, inputs, training):
         """Kernel and bias, the linked normalisation's work in them where that is wanted."""
         weights = self.kernel, self.bias
         norm = self._norm and self._norm()
         folded = (norm is not None and self.compute_dtype == "float32"
-                  and self.activation is keras.activations.linear and take_over(norm))
+                  and self.activation is keras.activations.linear and take_over(norm, training))
         if folded:
             weights = *weights, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance
         tensors = [None if weight is None else tf.convert_to_tensor(weight) for weight in weights]

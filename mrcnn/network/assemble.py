@@ -1,5 +1,6 @@
 """The two models: one to train, one to detect."""
 
+import contextlib
 import os
 
 import keras
@@ -8,10 +9,11 @@ from mrcnn.class_weights import class_weights
 from mrcnn.distribution import for_keras, over_machines
 from mrcnn.layers.base import PACKAGE
 from mrcnn.layers.detection import DetectionLayer
+from mrcnn.layers.folding import folded_normalization
 from mrcnn.layers.inputs import Anchors, NormalizeBoxes
 from mrcnn.layers.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
 from mrcnn.layers.proposal import ProposalLayer
-from mrcnn.layers.regularization import add_weight_decay
+from mrcnn.layers.regularization import add_weight_decay, decay_apart
 from mrcnn.layers.targets import DetectionTargetLayer
 from mrcnn.network import rematerialization
 from mrcnn.network.backbone import backbone_graph
@@ -49,7 +51,11 @@ class MaskRCNNModel(keras.Model):
 
     def train_step(self, data):
         """Keras' step of ``fit``."""
-        return for_keras(self.distribute_strategy, super().train_step(data))
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        adds_decay = getattr(optimizer, "adds_decay", False)
+        # a normalisation by itself keeps a second feature map for the backward pass
+        with folded_normalization(), decay_apart() if adds_decay else contextlib.nullcontext():
+            return for_keras(self.distribute_strategy, super().train_step(data))
 
     def test_step(self, data):
         """Keras' step of ``evaluate``."""

@@ -84,15 +84,27 @@ def _crop_gradient(upstream, shape, boxes, image_index, pool_shape):
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
     rows = _samples(y1, y2, shape[1], pool_shape[0])        # each a pair of [n, ph], one per pixel
     columns = _samples(x1, x2, shape[2], pool_shape[1])
-    pixels, values = [], []
+    pixels, weights = [], []
     for row, row_weight in rows:
         for column, column_weight in columns:
             pixel = (image_index[:, tf.newaxis, tf.newaxis] * shape[1] + row[:, :, tf.newaxis]) * shape[2]
             pixels.append(tf.reshape(pixel + column[:, tf.newaxis, :], [-1]))
-            weight = row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :]
-            values.append(tf.reshape(upstream * weight[..., tf.newaxis], [-1, shape[3]]))
-    summed = tf.math.unsorted_segment_sum(tf.concat(values, 0), tf.concat(pixels, 0), shape[0] * shape[1] * shape[2])
+            weights.append(tf.reshape(row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :], [-1]))
+    summed = _weighted_sums(tf.reshape(upstream, [-1, shape[3]]), pixels, weights, shape[0] * shape[1] * shape[2])
     return tf.reshape(summed, shape)
+
+
+def _weighted_sums(values, targets, weights, count):
+    """[count, c]: the rows of values [n, c], each times its weights [n] added to its targets int32 [n] in turn."""
+    if tf.config.list_physical_devices("GPU"):
+        # there the sparse product has no form that gives the same bits each time
+        weighted = tf.concat([values * weight[:, tf.newaxis] for weight in weights], 0)
+        return tf.math.unsorted_segment_sum(weighted, tf.concat(targets, 0), count)
+    # on a CPU half the time, and no copies of the values; the sums are the same to the bit
+    rows = tf.shape(values)[0]
+    places = tf.stack([tf.concat(targets, 0), tf.tile(tf.range(rows), [len(targets)])], axis=1)
+    matrix = tf.SparseTensor(tf.cast(places, tf.int64), tf.concat(weights, 0), tf.cast([count, rows], tf.int64))
+    return tf.sparse.sparse_dense_matmul(matrix, values)
 
 
 def _samples(start, end, size, count):

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
+from mrcnn.layers.regularization import with_decay
 from mrcnn.optimizer_checks import OPTIMIZERS
 
 
@@ -17,7 +18,13 @@ class OverDevices:
     """For a class of optimizers: gradients are summed over the devices before all else; see `over_devices`.
 
     With accumulation the moving average of the weights moves with every update, not with every batch.
+
+    Attributes:
+        adds_decay: that the gradient of the weight decay is added here where the losses leave it out; see
+            `layers.regularization.decay_apart`.
     """
+
+    adds_decay = True
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         context, steps = _devices(), self.gradient_accumulation_steps
@@ -26,6 +33,8 @@ class OverDevices:
                              "set it to 1, or train on one device")
         if context is not None:
             grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
+        # of the sum, once
+        grads = [with_decay(*pair) for pair in zip(grads, trainable_variables, strict=True)]
         super()._backend_apply_gradients(grads, trainable_variables)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -39,12 +48,30 @@ class OverDevices:
         return keras.ops.cond((self._iterations + 1) % steps == 0, lambda: update(trainable_variables), lambda: None)
 
 
+class InPlaceMomentum:
+    """For SGD: momentum and weights are updated where they lie, by one operation.
+
+    Keras' own step makes five, with results as large as the weights, of which the first, the momentum times a number,
+    needs no gradient: TensorFlow computes it for all weights at the start of a step and keeps it.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.momentum == 0:
+            return super().update_step(gradient, variable, learning_rate)
+        momentum = self.momentums[self._get_variable_index(variable)]
+        number = functools.partial(tf.cast, dtype=variable.dtype)
+        return tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle, accum=momentum.value.handle, lr=number(learning_rate), grad=number(gradient),
+            momentum=number(self.momentum), use_nesterov=self.nesterov)
+
+
 @functools.cache
 def over_devices(kind):
     """A subclass, of the same name, of a class of Keras' optimizers, that trains on any number of devices."""
     if issubclass(kind, OverDevices):
         return kind
-    made = type(kind.__name__, (OverDevices, kind), {"__module__": __name__, "__doc__": kind.__doc__})
+    bases = (OverDevices, InPlaceMomentum, kind) if kind is keras.optimizers.SGD else (OverDevices, kind)
+    made = type(kind.__name__, bases, {"__module__": __name__, "__doc__": kind.__doc__})
     return keras.saving.register_keras_serializable(PACKAGE)(made)
 
 
