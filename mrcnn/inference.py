@@ -71,16 +71,16 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
         boxes int32 [m, 4] px, class ids int32 [m], scores float32 [m],
         masks bool [h, w, m] (float64 where m is 0, as the original has it).
     """
+    detections = _real(detections)
     own_masks = mrcnn_mask[np.arange(len(detections)), :, :, detections[:, 4].astype(np.int32)]
     return unmold_own_masks(detections, own_masks, original_image_shape, image_shape, window)
 
 
 def unmold_own_masks(detections, masks, original_image_shape, image_shape, window):
     """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
-    padding = np.flatnonzero(detections[:, 4] == 0)
-    count = padding[0] if len(padding) else len(detections)
-    boxes, scores, masks = detections[:count, :4], detections[:count, 5], masks[:count]
-    class_ids = detections[:count, 4].astype(np.int32)
+    detections = _real(detections)
+    boxes, class_ids, scores = detections[:, :4], detections[:, 4].astype(np.int32), detections[:, 5]
+    masks = masks[:len(detections)]
 
     window = norm_boxes(window, image_shape[:2])
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
@@ -90,6 +90,12 @@ def unmold_own_masks(detections, masks, original_image_shape, image_shape, windo
     if not len(boxes):
         return boxes, class_ids, scores, np.empty((*original_image_shape[:2], 0))
     return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)
+
+
+def _real(detections):
+    """What comes before the first row of class 0."""
+    padding = np.flatnonzero(detections[:, 4] == 0)
+    return detections[:padding[0]] if len(padding) else detections
 
 
 def results(detections, masks, originals, molded_shape, windows, class_names=None):

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import flops  # noqa: E402
 from mrcnn.config import Config  # noqa: E402
+from mrcnn.layers.convolution import Conv2DTranspose  # noqa: E402
 from mrcnn.layers.mask import MaskPrediction  # noqa: E402
 from mrcnn.network.assemble import inference_model, training_model  # noqa: E402
 
@@ -65,10 +66,11 @@ def test_unknown_kernel_is_refused():
 
 
 def test_mask_prediction_counts_its_own_rows_only():
-    features, class_ids = keras.Input((4, 4, 5), batch_size=3), keras.Input((10,), batch_size=2)
-    model = keras.Model([features, class_ids], MaskPrediction(7, name="masks")([features, class_ids]))
-    work = flops.count(model, [(3, 4, 4, 5), (2, 10)])
-    assert work.forward == {"masks": 2 * (3 * 4 * 4) * (5 * 7)}
+    features, class_ids = keras.Input((4, 4, 6), batch_size=3), keras.Input((10,), batch_size=2)
+    cells = Conv2DTranspose(5, (2, 3), strides=(2, 3), name="cells")(features)
+    model = keras.Model([features, class_ids], MaskPrediction(7, name="masks")([cells, class_ids]))
+    work = flops.count(model, [(3, 4, 4, 6), (2, 10)])
+    assert work.forward == {"cells": 2 * (3 * 4 * 4) * (2 * 3 * 6 * 5), "masks": 2 * (3 * 8 * 12) * (5 * 7)}
 
 
 class Coco(Config):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn.data.images import resize
-from mrcnn.inference import batches_of_one_shape, mold, mold_inputs, results, unmold_detections
+from mrcnn.inference import batches_of_one_shape, mold, mold_inputs, results, unmold_detections, unmold_own_masks
 from tiny import image, tiny_config
 
 RNG = np.random.RandomState(0)
@@ -147,11 +147,32 @@ def test_nothing_detected_is_as_in_the_original(boxes):
     assert (masks.shape, masks.dtype) == ((40, 50, 0), np.float64)
 
 
+def own(detections, masks):
+    """Of masks of all classes those of each detection's own."""
+    return np.stack([mask[:, :, int(class_id)] for mask, class_id in zip(masks, detections[:, 4])])
+
+
+@pytest.mark.parametrize("class_ids", [[1, 2, 1, 2], [2, 1, 0, 1], [0, 0, 0, 0], [1], []])
+@pytest.mark.parametrize("window", [(0, 0, 64, 64), (8, 0, 56, 64)])
+def test_own_masks_are_unmolded_as_those_of_all_classes(class_ids, window):
+    boxes = random_boxes(len(class_ids), (np.array(window) - [0, 0, 1, 1]) / 63)
+    boxes[:1, 2] = boxes[:1, 0] - 0.1  # no area
+    detections, masks = detections_of(boxes, class_ids, rows=5), RNG.rand(5, 6, 6, 3).astype(np.float32)
+    expected = unmold_detections(detections, masks, (40, 60, 3), (64, 64, 3), window)
+    found = unmold_own_masks(detections, own(detections, masks), (40, 60, 3), (64, 64, 3), window)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(found[0]) == max((class_ids + [0]).index(0) - 1, 0)
+
+
 def test_results_are_per_image():
-    detections = np.stack([detections_of(random_boxes(2), [1, 2], 3), detections_of(random_boxes(3), [1, 1, 2], 3)])
+    detections = np.stack([detections_of(random_boxes(2), [1, 2], 3),
+                           detections_of(random_boxes(3, (8 / 63, 0, 55 / 63, 1)), [1, 1, 2], 3)])
     masks = RNG.rand(2, 3, 4, 4, 3)
     windows = [(0, 0, 64, 64), (8, 0, 56, 64)]
-    found = results(detections, masks, [(64, 64, 3), (30, 40, 3)], (64, 64, 3), windows)
+    found = results(detections, [own(*image) for image in zip(detections, masks)], [(64, 64, 3), (30, 40, 3)],
+                    (64, 64, 3), windows)
     for index, original in enumerate([(64, 64, 3), (30, 40, 3)]):
         expected = unmold_detections(detections[index], masks[index], original, (64, 64, 3), windows[index])
         for key, value in zip(("rois", "class_ids", "scores", "masks"), expected, strict=True):

@@ -75,13 +75,16 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         [n, h, w, k, l, filters], the k x l pixels of each cell; see `ops.convolution.upsample_cells`.
 
     Raises:
-        ValueError: the strides are not the kernel's size.
+        ValueError: the strides are not the kernel's size, or something else was asked for that would put pixels
+            elsewhere.
     """
 
     def build(self, input_shape):
-        if self.strides != self.kernel_size or self.dilation_rate != (1, 1):
-            raise ValueError(f"layer {self.name}: strides are {self.strides}, the kernel's size {self.kernel_size}, the "
-                             f"dilation {self.dilation_rate}; only windows that do not overlap are known here")
+        if (self.strides != self.kernel_size or self.dilation_rate != (1, 1) or self.output_padding is not None
+                or self.data_format != "channels_last"):
+            raise ValueError(f"layer {self.name}: strides are {self.strides}, the kernel's size {self.kernel_size}, "
+                             f"dilation {self.dilation_rate}, output_padding {self.output_padding}, data_format "
+                             f"{self.data_format}; only windows that do not overlap, of channels_last, are known here")
         super().build(input_shape)
 
     def call(self, inputs):

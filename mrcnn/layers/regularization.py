@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
 
-
 _apart = threading.local()
 
 
@@ -56,7 +55,7 @@ class MeanL2(keras.regularizers.Regularizer):
         return self._factor(weight) * weight
 
     def _factor(self, weight):
-        return 2.0 * self.rate / tf.cast(tf.size(weight), weight.dtype)
+        return 2.0 * self.rate / weight.shape.num_elements()
 
     def get_config(self):
         return {"rate": self.rate}

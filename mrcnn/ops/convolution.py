@@ -19,7 +19,7 @@ def fold_normalization(images, kernel, bias, gamma, beta, mean, variance, epsilo
     """
     scale = gamma * tf.math.rsqrt(variance + epsilon)
     # always the whole; a control dependency would keep TensorFlow from fusing what made the images
-    scale = scale[:tf.maximum(tf.size(images), tf.size(scale))]
+    scale = tf.ensure_shape(scale[:tf.maximum(tf.size(images), tf.size(scale))], gamma.shape)
     return kernel * scale, beta + ((0.0 if bias is None else bias) - mean) * scale
 
 

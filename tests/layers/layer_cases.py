@@ -8,6 +8,7 @@ import twins
 
 from mrcnn.config import Config
 from mrcnn.data.meta import compose_image_meta
+from mrcnn.layers.convolution import Conv2DTranspose
 from mrcnn.layers.detection import DetectionLayer
 from mrcnn.layers.inputs import Anchors, NormalizeBoxes
 from mrcnn.layers.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
@@ -21,6 +22,7 @@ from mrcnn.layers.targets import DetectionTargetLayer
 CLASSES = 4
 IMAGE_SHAPE = (100, 84, 3)  # no level divides evenly
 LEVELS = [(25, 21), (13, 11), (7, 6), (4, 3)]
+CELLS = (2, 2, 3, 2)  # rows and columns of a mask's cells, and of each cell's pixels
 
 
 class TinyConfig(Config):
@@ -104,7 +106,7 @@ def mask_loss_inputs(random, batch, rois):
 
 def mask_inputs(random, batch, rois):
     ids = class_ids(random, batch, rois)
-    return [normal(random, np.count_nonzero(ids), 4, 4, 3), ids]
+    return [normal(random, np.count_nonzero(ids), *CELLS, 3), ids]
 
 
 def case(make, inputs):
@@ -135,6 +137,8 @@ GRAPH_LAYERS = {
 OTHER_LAYERS = {
     "MaskPrediction": case(lambda: MaskPrediction(CLASSES), mask_inputs),
     "MaskPrediction, compact": case(lambda: MaskPrediction(CLASSES, compact=True), mask_inputs),
+    "Conv2DTranspose": case(lambda: Conv2DTranspose(4, (2, 3), strides=(2, 3)),
+                            lambda random, batch, rois: normal(random, batch, 3, rois, 5)),
     "GatherRows": case(lambda: GatherRows(), lambda random, batch, rois: [
         normal(random, batch + 3, 1, 1, 4), random.randint(0, batch + 3, (batch, rois)).astype(np.int32)]),
     "BatchNorm": case(lambda: BatchNorm(beta_initializer="random_normal"),

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.layers.convolution import Conv2DTranspose
 from mrcnn.layers.mask import MaskPrediction
 from mrcnn.layers.normalization import BatchNorm
 from mrcnn.layers.regularization import MeanL2, add_weight_decay
@@ -23,7 +24,7 @@ def model():
     x = keras.layers.Conv2D(4, 3, name="conv", bias_initializer="random_normal")(image)
     x = BatchNorm(name="bn", gamma_initializer="random_normal", beta_initializer="random_normal")(x)
     x = keras.layers.DepthwiseConv2D(3, name="depthwise", bias_initializer="random_normal")(x)
-    nested = keras.Sequential([keras.Input((4, 4, 4)), keras.layers.Conv2DTranspose(
+    nested = keras.Sequential([keras.Input((4, 4, 4)), Conv2DTranspose(
         2, 2, strides=2, name="deconv", bias_initializer="random_normal")], name="nested")
     masks = MaskPrediction(3, name="mask", bias_initializer="random_normal")([nested(x), ids])
     dense = keras.layers.Dense(5, use_bias=False, name="dense")(keras.layers.Flatten()(x))
