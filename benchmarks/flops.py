@@ -116,8 +116,11 @@ def layer_flop(layer, inputs, output):
     """
     if not isinstance(layer, keras.layers.Layer):
         return 0
-    if isinstance(layer, (MaskPrediction, TRANSPOSED)):
-        # every input cell meets every tap of the kernel; a MaskPrediction's output has padding, its input none
+    if isinstance(layer, MaskPrediction):
+        # training and detection compute the own class of each row; the output has padding, the input none
+        return 2 * math.prod(inputs[0].shape)
+    if isinstance(layer, TRANSPOSED):
+        # every input cell meets every tap of the kernel
         return 2 * _cells(layer, inputs[0]) * math.prod(layer.kernel.shape)
     if isinstance(layer, (CONVOLUTION, DEPTHWISE)):
         return 2 * _cells(layer, output) * math.prod(layer.kernel.shape)

@@ -65,12 +65,12 @@ def test_unknown_kernel_is_refused():
         flops.count(model, [(1, 8, 8, 3)])
 
 
-def test_mask_prediction_counts_its_own_rows_only():
+def test_mask_prediction_counts_its_own_rows_and_classes_only():
     features, class_ids = keras.Input((4, 4, 6), batch_size=3), keras.Input((10,), batch_size=2)
     cells = Conv2DTranspose(5, (2, 3), strides=(2, 3), name="cells")(features)
     model = keras.Model([features, class_ids], MaskPrediction(7, name="masks")([cells, class_ids]))
     work = flops.count(model, [(3, 4, 4, 6), (2, 10)])
-    assert work.forward == {"cells": 2 * (3 * 4 * 4) * (2 * 3 * 6 * 5), "masks": 2 * (3 * 8 * 12) * (5 * 7)}
+    assert work.forward == {"cells": 2 * (3 * 4 * 4) * (2 * 3 * 6 * 5), "masks": 2 * (3 * 8 * 12) * 5}
 
 
 class Coco(Config):
@@ -88,9 +88,9 @@ def shapes(model, batch, side):
 
 def test_resnet101_at_1024_px(resnet101):
     found = flops.stages(flops.count(resnet101, shapes(resnet101, 1, 1024), box_rois=1000, mask_rois=100).forward)
-    expected = {"backbone": 316, "FPN": 119, "RPN": 208, "box head": 29, "mask head": 106}
+    expected = {"backbone": 316, "FPN": 119, "RPN": 208, "box head": 29, "mask head": 103}
     assert {stage: value / 1e9 for stage, value in found.items()} == pytest.approx(expected, rel=0.02)
-    assert sum(found.values()) / 1e9 == pytest.approx(777, rel=0.01)
+    assert sum(found.values()) / 1e9 == pytest.approx(774, rel=0.005)
 
 
 def test_cost_follows_batch_and_masks(resnet101):

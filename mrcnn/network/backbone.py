@@ -102,7 +102,8 @@ def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn)
 
 
 def _normalized(x, convolution, norm, stage):
-    # stage 5 has the most weights and the fewest cells: at 512 px to multiply those moves five times the memory
+    # stage 5 has the most weights and the fewest cells: to multiply those moves five times the memory at 512 px, and
+    # in training, which keeps them, they take more than the feature maps that they save
     return convolve_and_normalize(x, convolution, norm) if stage < 5 else norm(convolution(x))
 
 
