@@ -134,3 +134,22 @@ def test_gradient_of_crops_is_tensorflows(size, pool):
             total = tf.reduce_sum(upstream * function(features, boxes, tf.range(6), pool))
         found.append(tape.gradient(total, features).numpy())
     np.testing.assert_allclose(*found, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_the_gradient_is_the_same_where_there_is_a_gpu(monkeypatch, count):
+    random = np.random.RandomState(count)
+    images = tf.constant(random.normal(size=(2, 9, 7, 5)), tf.float32)
+    boxes = boxes_of_all_levels(random, (1024, 1024), count)
+    upstream = random.normal(size=(count, 4, 3, 5)).astype(np.float32)
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            crops = crop_and_resize(images, boxes, np.arange(count, dtype=np.int32) % 2, (4, 3))
+        return tape.gradient(crops, images, upstream).numpy()
+
+    on_cpu = gradient()
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"])
+    np.testing.assert_array_equal(on_cpu, gradient())
+    assert on_cpu.any() == (count > 0)
