@@ -11,15 +11,16 @@ from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
 from mrcnn.results import Result, resolve_classes
 
 
-def mold(image, config):
+def mold(image, config, dtype=np.float64):
     """Resize, pad and centre one image.
 
     Args:
         image: [h, w] or [h, w, c], any number type: see `data.images.as_uint8_range`.
         config: a ``Config``.
+        dtype: of the molded image; the network takes float32.
 
     Returns:
-        (molded float64 [H, W, c], image_meta [12 + classes], window (y1, x1, y2, x2) px).
+        (molded [H, W, c], image_meta [12 + classes], window (y1, x1, y2, x2) px).
 
     Raises:
         ValueError: the image is not an image, its molded sides are not multiples of 64, or
@@ -36,14 +37,14 @@ def mold(image, config):
         raise ValueError(f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} px, "
                          "whose sides are not multiples of 64: use 'square' or 'pad64'")
     meta = compose_image_meta(0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32))
-    return mold_image(molded, config), meta, window
+    return mold_image(molded, config, dtype), meta, window
 
 
 def mold_inputs(images, config):
     """`mold` a list of images that come out at one size.
 
     Returns:
-        (molded [b, H, W, c], image_metas [b, 12 + classes], windows [b, 4]).
+        (molded float64 [b, H, W, c], image_metas [b, 12 + classes], windows [b, 4]).
 
     Raises:
         ValueError: no image, or images of different molded sizes.
@@ -150,7 +151,7 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
         group = images[start:start + config.BATCH_SIZE]
         molded, metas, windows = zip(*_mold_each(group, config, start, len(images)))
         for indices in batches_of_one_shape(molded, config.BATCH_SIZE):
-            batch = np.stack([molded[index] for index in indices]).astype(np.float32)
+            batch = np.stack([molded[index] for index in indices])
             batch_metas = np.stack([metas[index] for index in indices])
             if log:
                 log("molded_images", batch)
@@ -169,10 +170,10 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
 
 
 def _mold_each(images, config, start, count):
-    """`mold` of every image; an error says which of the ``count`` images given it is."""
+    """`mold` of every image, float32; an error says which of the ``count`` images given it is."""
     for number, image in enumerate(images, start + 1):
         try:
-            yield mold(image, config)
+            yield mold(image, config, np.float32)
         except ValueError as error:
             raise ValueError(f"image {number} of {count}: {error}") from error
 

@@ -53,10 +53,10 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
     real = has_area(boxes)
     objects, crowds = boxes[real & (class_ids >= 0)], boxes[real & (class_ids < 0)]
     sides = np.ascontiguousarray(anchors.T)
-    best_iou, best_object, fitting = _match(anchors, sides, objects)
+    best_iou, best_object, fitting = _match(sides, objects)
 
     negative = best_iou < NEGATIVE_IOU
-    for touching, iou in _overlapping(anchors, sides, crowds):
+    for touching, iou in _overlapping(sides, crowds):
         negative[touching[iou >= CROWD_IOU]] = False
     match = np.zeros(len(anchors), dtype=np.int32)
     match[negative] = -1
@@ -74,7 +74,7 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
     return match, rpn_bbox
 
 
-def _overlapping(anchors, sides, boxes):
+def _overlapping(sides, boxes):
     """For each box: the indices of the anchors it overlaps, and their IoU.
 
     Nearly all of the 260,000 anchors of a 1024 px image miss a given object;
@@ -85,18 +85,19 @@ def _overlapping(anchors, sides, boxes):
     for box in boxes:
         near = np.flatnonzero((y1 < box[2]) & (y2 > box[0]) & (x1 < box[3]) & (x2 > box[1]))
         area = (box[2] - box[0]) * (box[3] - box[1])
-        yield near, compute_iou(box, anchors[near], area, areas[near])
+        # each side in one piece, which takes two thirds of the time that rows take
+        yield near, compute_iou(box, sides.take(near, axis=1).T, area, areas[near])
 
 
-def _match(anchors, sides, objects):
+def _match(sides, objects):
     """Best IoU [A] and best object [A] per anchor; anchors that fit some object best.
 
     Of equal objects the first wins; of equal anchors all are taken.
     """
-    best_iou = np.zeros(len(anchors))
-    best_object = np.zeros(len(anchors), dtype=np.intp)
+    best_iou = np.zeros(sides.shape[1])
+    best_object = np.zeros(sides.shape[1], dtype=np.intp)
     fitting = [np.zeros(0, dtype=np.intp)]
-    for index, (near, iou) in enumerate(_overlapping(anchors, sides, objects)):
+    for index, (near, iou) in enumerate(_overlapping(sides, objects)):
         better = iou > best_iou[near]
         best_iou[near[better]] = iou[better]
         best_object[near[better]] = index

@@ -73,7 +73,7 @@ def make_sample(dataset, config, image_id, anchors, augment=False, augmentation=
         draw = np.random if rng is None else rng
         kept = draw.choice(np.arange(len(class_ids)), config.MAX_GT_INSTANCES, replace=False)
         class_ids, boxes, masks = class_ids[kept], boxes[kept], masks[:, :, kept]
-    return Sample(int(image_id), mold_image(image, config).astype(np.float32),
+    return Sample(int(image_id), mold_image(image, config, np.float32),
                   meta, rpn_match, rpn_bbox, class_ids, boxes, masks, dropped, rois, targets)
 
 

@@ -209,9 +209,19 @@ def test_molding_and_back():
     molded = images.mold_image(image, config)
     assert molded.dtype == np.float64
     np.testing.assert_array_equal(molded, image.astype(np.float32) - config.MEAN_PIXEL)
+    rounded = images.mold_image(image, config, np.float32)
+    assert rounded.dtype == np.float32
+    np.testing.assert_array_equal(rounded, molded.astype(np.float32))
     restored = images.unmold_image(molded, config)
     assert restored.dtype == np.uint8
     assert abs(restored.astype(int) - image).max() <= 1  # cut off, as the original does
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 5, 3), (0, 4, 5, 3), (4, 0, 3)])
+def test_molding_of_any_number_of_images(shape):
+    config = SimpleNamespace(MEAN_PIXEL=[123.7, 116.8, 103.9])
+    values = noise(*shape) + 0.3
+    np.testing.assert_array_equal(images.mold_image(values, config), values.astype(np.float32) - config.MEAN_PIXEL)
 
 
 def test_a_mean_pixel_of_the_wrong_length():
