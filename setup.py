@@ -36,8 +36,8 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=read_requirements(),
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "scipy>=1.13", "scikit-learn>=1.5", "nbclient>=0.10",
-                 "ipykernel>=6.29"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "scipy>=1.13", "scikit-learn>=1.5",
+                 "nbclient>=0.10", "ipykernel>=6.29"],
         "digits": ["scikit-learn>=1.5"],  # of samples/digits.py
         "notebooks": ["jupyter", "nbclient>=0.10"],
         "gpu": ["tensorflow[and-cuda]>=2.18"],

@@ -1,8 +1,12 @@
 """Fixtures of all tests. Keras is imported only by the tests that use it: it takes seconds."""
 
+import os
 import sys
 
 import pytest
+
+# Each of the processes that run tests would take all memory of a GPU.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 @pytest.fixture(autouse=True)
