@@ -28,7 +28,7 @@ def _neighbours(length, size):
     return np.maximum(low, 0), np.minimum(high, length - 1), weight_low, weight_high
 
 
-def bilinear(image, height, width, part=None):
+def bilinear(image, height, width, part=None, dtype=None):
     """Resize by bilinear interpolation, 0 outside the image, no smoothing.
 
     Equal to skimage.transform.resize(image, (height, width), order=1,
@@ -41,9 +41,10 @@ def bilinear(image, height, width, part=None):
             float, at least one pixel, no NaN.
         height, width: of the result, pixels, at least 1.
         part: (y1, x1, y2, x2), the part of the result to compute; None: all of it.
+        dtype: of the result, to which the sums are cast; None: float64, and float32 for float32.
 
     Returns:
-        float64 (float32 for float32) [height, width(, channels)], or of the part's size.
+        [height, width(, channels)], or of the part's size.
     """
     channels = image[0, 0].size
     source = image.reshape(image.shape[0], -1)
@@ -58,8 +59,9 @@ def bilinear(image, height, width, part=None):
         weight_left = np.repeat(weight_left, channels)
         weight_right = np.repeat(weight_right, channels)
 
-    out = np.empty((height, width * channels),
-                   np.float32 if image.dtype == np.float32 else np.float64)
+    dtype = dtype or (np.float32 if image.dtype == np.float32 else np.float64)
+    out = np.empty((height, width * channels), dtype)
+    least, most = image.min(), image.max()
     for start in range(0, height, _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         above = source[top[rows]] * weight_top[rows, np.newaxis]
@@ -73,6 +75,5 @@ def bilinear(image, height, width, part=None):
             term = part.take(columns, axis=1)
             term *= weight
             total += term
-        out[rows] = total
-    np.clip(out, image.min(), image.max(), out=out)
+        np.clip(total, least, most, out=out[rows], casting="unsafe")
     return out.reshape(height, width, *image.shape[2:])

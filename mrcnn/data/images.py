@@ -208,7 +208,7 @@ def _luminance(rgb):
 # === Geometry ===
 
 def resize(image, output_shape, order=1, mode="constant", cval=0, clip=True,
-           preserve_range=False, anti_aliasing=False, anti_aliasing_sigma=None):
+           preserve_range=False, anti_aliasing=False, anti_aliasing_sigma=None, dtype=None):
     """`skimage.transform.resize` with this project's defaults: bilinear, no smoothing.
 
     With mode "constant", enlarging blends the outermost pixels with `cval`
@@ -219,11 +219,13 @@ def resize(image, output_shape, order=1, mode="constant", cval=0, clip=True,
     Args:
         image: [height, width] or [height, width, channels]; bool counts as 0.0 and 1.0.
         output_shape: (height, width) in pixels.
+        dtype: of the result, to which it is cast as by `astype`; None: float64, and float32 for
+            float32 input.
         the rest: as in scikit-image. The defaults take a faster way to the
             same numbers; anything else goes to scikit-image.
 
     Returns:
-        float64, or float32 for float32 input, of `output_shape` (plus channels).
+        Of `output_shape` (plus channels).
         Integers are scaled to 0..1 unless `preserve_range`.
 
     Raises:
@@ -240,13 +242,14 @@ def resize(image, output_shape, order=1, mode="constant", cval=0, clip=True,
              and image.ndim in (2, 3) and len(output_shape) == 2)
     in_range = image.dtype in (np.float32, np.float64) or preserve_range
     if plain and in_range and image.dtype.kind in "iuf" and image.dtype != np.float16:
-        return bilinear(image, int(output_shape[0]), int(output_shape[1]))
+        return bilinear(image, int(output_shape[0]), int(output_shape[1]), dtype=dtype)
     from skimage.transform import resize as skimage_resize
 
-    return skimage_resize(
+    resized = skimage_resize(
         image, output_shape, order=order, mode=mode, cval=cval, clip=clip,
         preserve_range=preserve_range, anti_aliasing=anti_aliasing,
         anti_aliasing_sigma=anti_aliasing_sigma)
+    return resized if dtype is None else resized.astype(dtype)
 
 
 def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square", rng=None):
@@ -291,7 +294,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
     scale = resize_scale(height, width, min_dim, max_dim, min_scale, mode)
     if scale != 1:
         height, width = max(round(height * scale), 1), max(round(width * scale), 1)
-        image = resize(image, (height, width), preserve_range=True)
+        image = resize(image, (height, width), preserve_range=True, dtype=dtype)
 
     if mode == "crop":
         draw = random.randint if rng is None else lambda low, high: int(rng.randint(low, high + 1))

@@ -70,7 +70,7 @@ def place_image(image, placement):
     """
     placed = np.zeros((*placement.shape, image.shape[2]), image.dtype)
     y1, x1, y2, x2 = placement.window
-    placed[y1:y2, x1:x2] = bilinear(image, *placement.size, placement.part)
+    placed[y1:y2, x1:x2] = bilinear(image, *placement.size, placement.part, placed.dtype)
     return placed
 
 

@@ -58,17 +58,6 @@ def nearest(length, scale):
     return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
 
 
-def _zoom(mask, scale, axis):
-    """Zoom the rows and columns, which are ``axis`` and the one after it."""
-    rows, rows_inside = nearest(mask.shape[axis], scale)
-    columns, columns_inside = nearest(mask.shape[axis + 1], scale)
-    mask = mask.take(rows, axis=axis).take(columns, axis=axis + 1)
-    all_before = (slice(None),) * axis
-    mask[(*all_before, slice(rows_inside, None))] = 0
-    mask[(*all_before, slice(None), slice(columns_inside, None))] = 0
-    return mask
-
-
 def resize_mask(mask, scale, padding, crop=None):
     """Resize masks the way `resize_image` resized their image.
 
@@ -84,18 +73,25 @@ def resize_mask(mask, scale, padding, crop=None):
     """
     mask = np.asarray(mask)
     # ten times as fast along the memory: readers return each mask in one piece, others N beside each other
-    in_pieces = mask.ndim == 3 and mask.strides[2] > mask.strides[0]
-    axis = 1 if in_pieces else 0
-    if in_pieces:
-        mask, padding = np.moveaxis(mask, -1, 0), [padding[2], *padding[:2]]
-    if scale != 1:
-        mask = _zoom(mask, scale, axis)
-    if crop is not None:
-        y, x, height, width = crop
-        mask = mask[(slice(None),) * axis + (slice(y, y + height), slice(x, x + width))]
-    else:
-        mask = np.pad(mask, padding, mode="constant", constant_values=0)
-    return np.moveaxis(mask, 0, -1) if in_pieces else mask
+    in_pieces = mask.strides[2] > mask.strides[0]
+    parts = np.moveaxis(mask, -1, 0) if in_pieces else mask[np.newaxis]
+    rows, columns = (nearest(length, scale) for length in mask.shape[:2])
+    y, x, height, width = crop or (0, 0, len(rows[0]), len(columns[0]))
+    (top, bottom), (left, right) = ((0, 0), (0, 0)) if crop else padding[:2]
+    resized = np.zeros((len(parts), top + height + bottom, left + width + right, *parts.shape[3:]), mask.dtype)
+    for part, target in zip(parts, resized):  # one by one, so that what lies between stays in the processor's cache
+        zoomed = part if scale == 1 else _zoom(part, rows, columns)
+        target[top:top + height, left:left + width] = zoomed[y:y + height, x:x + width]
+    return np.moveaxis(resized, 0, -1) if in_pieces else resized[0]
+
+
+def _zoom(mask, rows, columns):
+    """The rows and columns of a mask [height, width, ...] that `nearest` chose."""
+    (rows, rows_inside), (columns, columns_inside) = rows, columns
+    mask = mask.take(rows, axis=0).take(columns, axis=1)
+    mask[rows_inside:] = 0
+    mask[:, columns_inside:] = 0
+    return mask
 
 
 def ignore_left_overs(class_ids, left, whole):

@@ -41,6 +41,11 @@ def _tries(length, config, augmentation, training):
     return max(length, RANDOM_TRIES if random_view else 1)
 
 
+def _anchors(config):
+    """The anchors of every image, in the order in which `build_rpn_targets` need not copy them."""
+    return np.asfortranarray(pyramid_anchors(config, config.IMAGE_SHAPE))
+
+
 def _no_objects(dataset, tries):
     return ValueError(
         f"No image of {type(dataset).__name__} has an object: {tries} in a row gave no mask with "
@@ -95,7 +100,7 @@ def data_generator(dataset, config, shuffle=True, augment=False, augmentation=No
     if detection_targets and not random_rois:
         raise ValueError("detection_targets=True needs random_rois > 0: the targets are those "
                          "of the random regions")
-    anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
+    anchors = _anchors(config)
     samples = _endless_samples(
         dataset, config, shuffle, image_weights(dataset, config) if training else None, anchors=anchors,
         augment=augment, augmentation=augmentation, random_rois=random_rois, training=training,
@@ -177,7 +182,7 @@ class TrainingBatches:
         self.seed = int(np.random.randint(2**31 - 1) if seed is None else seed)
         self.skipped = self.dropped = 0
         self._options = {
-            "anchors": pyramid_anchors(config, config.IMAGE_SHAPE), "augment": augment,
+            "anchors": _anchors(config), "augment": augment,
             # the model then has an input for them, of this size
             "random_rois": 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING,
             "augmentation": augmentation, "no_augmentation_sources": no_augmentation_sources, "training": training}

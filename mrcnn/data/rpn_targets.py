@@ -22,7 +22,7 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
     Args:
         image_shape: (height, width, channels) in pixels. Not used, since anchors
             that leave the image count too; kept for the original's signature.
-        anchors: [A, (y1, x1, y2, x2)] in pixels.
+        anchors: [A, (y1, x1, y2, x2)] in pixels; in Fortran's order, side by side, they need not be copied.
         gt_class_ids: [N] integers; below 0 marks a crowd.
         gt_boxes: [N, (y1, x1, y2, x2)] in pixels. Boxes without area match
             nothing (in the original they gave infinite targets).

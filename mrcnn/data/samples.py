@@ -130,7 +130,8 @@ def load_view(dataset, config, image_id, augment=False, augmentation=None, rng=N
 
     left = mask.any(axis=(0, 1))
     meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return View(image, meta, class_ids[left], mask[:, :, left])
+    # all are there nearly always, and masks are large
+    return View(image, meta, class_ids[left], mask if left.all() else mask[:, :, left])
 
 
 def boxes_and_masks(view, config, use_mini_mask):
