@@ -219,8 +219,8 @@ def resize(image, output_shape, order=1, mode="constant", cval=0, clip=True,
     Args:
         image: [height, width] or [height, width, channels]; bool counts as 0.0 and 1.0.
         output_shape: (height, width) in pixels.
-        dtype: of the result, to which it is cast as by `astype`; None: float64, and float32 for
-            float32 input.
+        dtype: of the result, integers cut off, not rounded; None: float64, and float32 for float32
+            input.
         the rest: as in scikit-image. The defaults take a faster way to the
             same numbers; anything else goes to scikit-image.
 

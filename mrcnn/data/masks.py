@@ -51,7 +51,7 @@ def nearest(length, scale):
     where rounding puts the last one a hair past the end scipy takes it as
     outside and leaves a 0 there.
     """
-    size = max(round(length * scale), 1)
+    size = max(round(length * scale), min(length, 1))
     step = (length - 1) / (size - 1) if size > 1 else 1.0
     position = np.arange(size) * step
     inside = int(np.count_nonzero(position <= length - 1))
@@ -69,15 +69,20 @@ def resize_mask(mask, scale, padding, crop=None):
         scale, padding, crop: as `resize_image` returned them.
 
     Returns:
-        [new height, new width, N], same dtype and order in memory.
+        [new height, new width, N], a copy of the same dtype and order in memory.
+
+    Raises:
+        ValueError: mask is not [height, width, N].
     """
     mask = np.asarray(mask)
+    if mask.ndim != 3:
+        raise ValueError(f"resize_mask needs masks [height, width, N], got shape {mask.shape}")
     # ten times as fast along the memory: readers return each mask in one piece, others N beside each other
     in_pieces = mask.strides[2] > mask.strides[0]
     parts = np.moveaxis(mask, -1, 0) if in_pieces else mask[np.newaxis]
     rows, columns = (nearest(length, scale) for length in mask.shape[:2])
-    y, x, height, width = crop or (0, 0, len(rows[0]), len(columns[0]))
-    (top, bottom), (left, right) = ((0, 0), (0, 0)) if crop else padding[:2]
+    y, x, height, width = (0, 0, len(rows[0]), len(columns[0])) if crop is None else crop
+    (top, bottom), (left, right) = padding[:2] if crop is None else ((0, 0), (0, 0))
     resized = np.zeros((len(parts), top + height + bottom, left + width + right, *parts.shape[3:]), mask.dtype)
     for part, target in zip(parts, resized):  # one by one, so that what lies between stays in the processor's cache
         zoomed = part if scale == 1 else _zoom(part, rows, columns)

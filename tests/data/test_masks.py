@@ -103,6 +103,26 @@ def test_resizing_no_masks_and_a_mask_of_one_pixel():
     one = masks.resize_mask(np.ones((1, 1, 1), bool), 3.0, [(0, 0)] * 3)
     assert one.shape == (3, 3, 1) and one.all()
     assert masks.resize_mask(np.ones((3, 2, 1), bool), 0.1, [(0, 0)] * 3).shape == (1, 1, 1)
+    for scale in (1, 2.0):  # what Dataset.load_mask returns for an image without objects
+        assert masks.resize_mask(np.zeros((0, 0, 0), bool), scale, [(1, 2), (3, 4), (0, 0)]).shape == (3, 7, 0)
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize("scale", [1, 1.7])
+@pytest.mark.parametrize("crop", [None, (2, 1, 5, 4)])
+def test_resized_masks_are_copies_in_the_same_order(in_pieces, scale, crop):
+    mask = np.random.RandomState(2).rand(11, 6, 3) < 0.5
+    given = masks.each_in_one_piece(mask) if in_pieces else mask
+    made = masks.resize_mask(given, scale, [(2, 1), (0, 3), (0, 0)], crop)
+    zoomed = mask if scale == 1 else ndimage.zoom(mask, [scale, scale, 1], order=0)
+    assert_same(made, np.pad(zoomed, [(2, 1), (0, 3), (0, 0)]) if crop is None else zoomed[2:7, 1:5])
+    assert not np.shares_memory(made, given)
+    assert np.moveaxis(made, -1, 0).flags.c_contiguous == in_pieces
+
+
+def test_masks_to_resize_need_three_dimensions():
+    with pytest.raises(ValueError, match=r"got shape \(4, 5\)"):
+        masks.resize_mask(np.zeros((4, 5), bool), 1, [(0, 0)] * 3)
 
 
 # === Small masks ===
