@@ -51,11 +51,10 @@ def test_resize_is_scikit_images(seed):
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
 def test_resize_to_a_type(order, dtype):
-    for image in (noise(40, 30, 3), noise(7, 90, 1) + 0.25, noise(9, 8) - 3.7):
+    for image in (noise(40, 30, 3), noise(7, 90, 1) / 2 + 0.25, noise(9, 8) * 0.7):
         made = images.resize(image, (70, 41), order=order, preserve_range=True, dtype=dtype)
         assert made.dtype == dtype
-        with np.errstate(invalid="ignore"):  # negative numbers as uint8
-            expected = images.resize(image, (70, 41), order=order, preserve_range=True).astype(dtype)
+        expected = images.resize(image, (70, 41), order=order, preserve_range=True).astype(dtype)
         np.testing.assert_array_equal(made, expected)
 
 
