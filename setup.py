@@ -39,7 +39,8 @@ setup(
         "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "scipy>=1.13", "scikit-learn>=1.5",
                  "nbclient>=0.10", "ipykernel>=6.29"],
         "digits": ["scikit-learn>=1.5"],  # of samples/digits.py
-        "notebooks": ["jupyter", "nbclient>=0.10"],
+        "notebooks": ["jupyter", "nbclient>=0.10", "scikit-learn>=1.5"],  # for the notebook digits
+        "tensorboard": ["tensorboard"],  # logs of training runs
         "gpu": ["tensorflow[and-cuda]>=2.18"],
     },
     classifiers=[

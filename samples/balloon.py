@@ -1,7 +1,7 @@
 """Mask R-CNN on photos of balloons: train on a few polygons, splash colour on the balloons only.
 
     python samples/balloon.py train    --dataset=/path/to/balloon --model=coco
-    python samples/balloon.py train    --dataset=/path/to/balloon --model=imagenet --backbone=resnet50 --size=512
+    python samples/balloon.py train    --dataset=/path/to/balloon --model=imagenet
     python samples/balloon.py evaluate --dataset=/path/to/balloon --model=last
     python samples/balloon.py splash   --model=last --image=photo.jpg
     python samples/balloon.py splash   --model=/path/to/weights.h5 --video=clip.mp4

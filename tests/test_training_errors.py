@@ -98,8 +98,23 @@ def test_other_number_of_classes(untrained):
     data = Rectangles(4)
     data.add_class("rectangles", 3, "green")
     data.prepare()
-    with pytest.raises(ValueError, match="NUM_CLASSES is 3 but Rectangles has 4 classes.*background"):
+    with pytest.raises(ValueError, match="Rectangles has 4 classes with the background .*NUM_CLASSES 3"):
         untrained.train(data, None, 0.01, 1, "all", verbose=0)
+
+
+def test_other_classes_of_the_validation_data(untrained):
+    """The same number under other names, or in another order, would give a val_loss of nothing."""
+    data = Rectangles(4)
+    data.class_info[1]["name"], data.class_info[2]["name"] = data.class_info[2]["name"], data.class_info[1]["name"]
+    data.prepare()
+    with pytest.raises(ValueError, match="1 is 'red' in one and 'blue' in the other; 2 is.*classes=train_set"):
+        untrained.train(Rectangles(4), data, 0.01, 1, "all", verbose=0)
+
+
+def test_other_classes_than_class_names(untrained, monkeypatch):
+    monkeypatch.setattr(untrained.config, "CLASS_NAMES", ["BG", "red", "green"], raising=False)
+    with pytest.raises(ValueError, match="2 is 'blue' in the dataset and 'green' in CLASS_NAMES"):
+        untrained.train(Rectangles(4), None, 0.01, 1, "all", verbose=0)
 
 
 def test_missing_image_file(untrained, tmp_path):

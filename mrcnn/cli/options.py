@@ -29,18 +29,26 @@ def add_dataset(parser):
                         help="of the annotations (default: told by their contents)")
     parser.add_argument("--subset", metavar="NAME", help="part of the data: a folder of this name in DATASET, or the "
                         "annotation file that has it in its name, such as train or val")
+    parser.add_argument("--class-attribute", metavar="NAME", help="region attribute of VIA json that holds the class, "
+                        "where there are several")
     parser.add_argument("--images", metavar="FOLDER", help="folder of the images, where COCO or VIA json does not lie "
                         "beside them")
 
 
 def open_data(args, classes=None, path=None, subset=None):
     """The prepared Dataset of `add_dataset`'s arguments; ``path`` and ``subset`` take the place of theirs."""
-    from mrcnn.data.formats import open_dataset
+    from mrcnn.data.formats import find_format, open_dataset
 
     path, subset = path or args.dataset, subset or args.subset
     if is_cache(os.path.join(path, subset or "")):
         return _open_cache(os.path.join(path, subset or ""), classes)
-    return open_dataset(path, format=args.format, subset=subset, image_dir=args.images, classes=classes)
+    options = {}
+    if args.class_attribute is not None:
+        found, place = find_format(path, args.format, subset)
+        if found != "via":
+            raise ValueError(f"--class-attribute is of VIA json, and {place} is of the format {found}")
+        options["class_attribute"] = args.class_attribute
+    return open_dataset(path, format=args.format, subset=subset, image_dir=args.images, classes=classes, **options)
 
 
 def _open_cache(folder, classes):

@@ -7,6 +7,7 @@ and call `prepare()` before use.
 
 import inspect
 import logging
+from itertools import zip_longest
 
 import numpy as np
 
@@ -243,6 +244,44 @@ class Dataset:
         if not hasattr(self, name):
             raise ValueError(f"Call prepare() on the {type(self).__name__} first")
         return getattr(self, name)
+
+
+def check_classes(dataset, config):
+    """Refuse a dataset whose class ids do not mean what they mean to the network.
+
+    Raises:
+        ValueError: another number of classes than NUM_CLASSES, or other names than CLASS_NAMES, where those
+            are known.
+    """
+    names = list(getattr(dataset, "class_names", ()))
+    if not names:
+        raise ValueError(f"{type(dataset).__name__} has no class_names: call its prepare() first")
+    if len(names) != config.NUM_CLASSES:
+        some = ", ".join(map(str, names[1:6])) + (" ..." if len(names) > 6 else "")
+        raise ValueError(
+            f"{type(dataset).__name__} has {len(names)} classes with the background ({some}), but the network has "
+            f"NUM_CLASSES {config.NUM_CLASSES}: a class id must mean the same to both. Give the dataset the network's "
+            "classes, all of them and in their order, also those that none of its images shows")
+    known = list(config.CLASS_NAMES or names)
+    different = [f"{number} is {theirs!r} in the dataset and {ours!r} in CLASS_NAMES"
+                 for number, (theirs, ours) in enumerate(zip(names, known)) if number and theirs != ours]
+    if different:
+        raise ValueError(f"the classes of {type(dataset).__name__} are not the network's: {'; '.join(different[:3])}")
+
+
+def check_same_classes(train_dataset, val_dataset):
+    """Refuse validation data that number their classes in another way than the training data.
+
+    Raises:
+        ValueError: naming the first classes that differ.
+    """
+    train, val = list(train_dataset.class_names), list(val_dataset.class_names)
+    different = [f"{number} is {first!r} in one and {second!r} in the other"
+                 for number, (first, second) in enumerate(zip_longest(train, val)) if number and first != second]
+    if different:
+        raise ValueError(f"training and validation data have other classes, or another order of them: "
+                         f"{'; '.join(different[:3])}. Add the same classes to both, also those that no image shows "
+                         "(open_dataset(..., classes=train_set.class_names[1:]))")
 
 
 def _source_map(infos):

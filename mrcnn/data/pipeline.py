@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from mrcnn.data.dataset import check_classes
 from mrcnn.data.sampling import Passes, image_weights, random_state, weighted_pass
 from mrcnn.data.training_sample import make_sample, stack_samples
 from mrcnn.ops.anchors import pyramid_anchors
@@ -27,9 +28,7 @@ def _check(dataset, config, batch_size):
     if not len(dataset.image_ids):
         raise ValueError(f"{type(dataset).__name__} has no images: add_image is needed for each, "
                          f"then prepare()")
-    if dataset.num_classes != config.NUM_CLASSES:
-        raise ValueError(f"NUM_CLASSES is {config.NUM_CLASSES} but {type(dataset).__name__} has "
-                         f"{dataset.num_classes} classes; both count the background")
+    check_classes(dataset, config)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
@@ -170,7 +169,7 @@ class TrainingBatches:
         dropped: number of objects left out beyond MAX_GT_INSTANCES per image.
 
     Raises:
-        ValueError: a dataset without images, NUM_CLASSES that differ.
+        ValueError: a dataset without images, or whose classes are not the config's.
     """
 
     def __init__(self, dataset, config, batch_size=None, shuffle=True, augmentation=None,

@@ -3,6 +3,7 @@
 import copy
 from functools import partial
 
+from mrcnn.data.dataset import check_classes
 from mrcnn.evaluation.evaluator import evaluate
 from mrcnn.inference import detect
 
@@ -43,26 +44,3 @@ def evaluate_network(predict, config, dataset, image_ids=None, *, min_confidence
     return evaluate(dataset, partial(detect, partial(predict, min_confidence=min_confidence), config=config), image_ids,
                     batch_size=config.BATCH_SIZE, min_score=min_score,
                     settings={"network": config.NAME, "min_confidence": min_confidence}, **options)
-
-
-def check_classes(dataset, config):
-    """Refuse a dataset whose class ids do not mean what they mean to the network.
-
-    Raises:
-        ValueError: another number of classes than NUM_CLASSES, or other names than CLASS_NAMES, where those
-            are known.
-    """
-    names = list(getattr(dataset, "class_names", ()))
-    if not names:
-        raise ValueError(f"{type(dataset).__name__} has no class_names: call its prepare() first")
-    if len(names) != config.NUM_CLASSES:
-        some = ", ".join(map(str, names[1:6])) + (" ..." if len(names) > 6 else "")
-        raise ValueError(
-            f"{type(dataset).__name__} has {len(names)} classes with the background ({some}), but the network has "
-            f"NUM_CLASSES {config.NUM_CLASSES}: a class id must mean the same to both. Give the dataset the network's "
-            "classes, all of them and in their order, also those that none of its images shows")
-    known = list(config.CLASS_NAMES or names)
-    different = [f"{number} is {theirs!r} in the dataset and {ours!r} in CLASS_NAMES"
-                 for number, (theirs, ours) in enumerate(zip(names, known)) if number and theirs != ours]
-    if different:
-        raise ValueError(f"the classes of {type(dataset).__name__} are not the network's: {'; '.join(different[:3])}")

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from mrcnn.config_file import save_config
+from mrcnn.data.dataset import check_same_classes
 from mrcnn.distribution import check_workers_agree, is_chief, of_chief, over_machines
 from mrcnn.files import remove_temporary_files
 from mrcnn.run_folder import checkpoints
@@ -96,6 +97,7 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
     run.seed = data.batches.seed
     validation = None
     if val_dataset is not None:
+        check_same_classes(train_dataset, val_dataset)
         validation = training_data(keras_model, val_dataset, config, config.VALIDATION_STEPS, repeat=True,
                                    workers=workers, seed=seed if over_machines(strategy) else None)
     run.begun = stage_begun(run, stage)

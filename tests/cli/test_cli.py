@@ -84,6 +84,20 @@ def test_check_finds_a_broken_image(photos, tmp_path, capsys):
     assert code not in (0, None) and "picture1.png" in out.out + str(code)
 
 
+def test_class_attribute(photos, tmp_path, capsys):
+    """VIA regions with several attributes need to be told which is the class; other formats have none."""
+    write_via(tmp_path / "photos", 3, 0)
+    path = tmp_path / "photos" / "via_region_data.json"
+    path.write_text(path.read_text().replace('{"color":', '{"grade": "first", "color":'))
+    assert "--class-attribute" in code_of("check", tmp_path / "photos")
+    assert code_of("check", tmp_path / "photos", "--class-attribute", "color") == 0
+    out = capsys.readouterr().out
+    assert "red" in out and "blue" in out and "first" not in out
+    for name in ("images", "masks"):
+        (tmp_path / "of_masks" / name).mkdir(parents=True)
+    assert "is of the format id_masks" in code_of("check", tmp_path / "of_masks", "--class-attribute", "color")
+
+
 # === train ===
 
 def test_train_keeps_its_settings_beside_the_weights(trained):
