@@ -121,6 +121,8 @@ def splash_video(model, video_path, output):
         raise ValueError(f"{video_path} is not a video that OpenCV can read")
     total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
     writer = cv2.VideoWriter(output, cv2.VideoWriter_fourcc(*"MJPG"), video.get(cv2.CAP_PROP_FPS) or 25, size)
+    if not writer.isOpened():
+        raise OSError(f"{output} cannot be written: is its folder there and may be written to, and has OpenCV MJPG?")
     count = 0
     while True:
         success, frame = video.read()
@@ -131,6 +133,8 @@ def splash_video(model, video_path, output):
         count += 1
         print(f"\rframe {count}" + (f" of {total}" if total > 0 else ""), end="", flush=True)
     print()
+    if count < total:
+        print(f"{video_path}: only {count} of the {total} frames that it states can be read")
     writer.release()
     video.release()
 
@@ -261,7 +265,7 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -380,7 +380,7 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -186,12 +186,15 @@ def detect(args):
     for path in paths:
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{path} is missing")
+    pictures = [os.path.join(args.output, os.path.splitext(os.path.basename(path))[0] + ".png") for path in paths]
+    if len(set(pictures)) < len(pictures):
+        raise ValueError("two photos have the same name, so that the picture of the first would be lost: rename one, "
+                         "or give each an --output of its own")
     model = make_model(args, "inference")
     os.makedirs(args.output, exist_ok=True)
-    for path in paths:
+    for path, picture in zip(paths, pictures):
         image = fit_channels(as_uint8_range(read_image(path)), 3)
         found = model.detect([image])[0]
-        picture = os.path.join(args.output, os.path.splitext(os.path.basename(path))[0] + ".png")
         save_instances(picture, image, found["rois"], found["masks"], found["class_ids"], ["BG", "person"],
                        found["scores"])
         print(f"{picture}: {len(found['scores'])} people, scores {np.round(found['scores'], 3).tolist()}")
@@ -248,7 +251,7 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -25,7 +25,7 @@ def add_arguments(parser):
     parser.epilog = """examples:
   python -m mrcnn cache photos --subset train --output cache/train --size 512
   python -m mrcnn cache photos --subset val   --output cache/val   --size 512
-  python -m mrcnn train cache --weights coco --size 512 --workers 4
+  python -m mrcnn train cache --name photos --weights coco --size 512 --workers 4
 """
 
 

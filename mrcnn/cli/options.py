@@ -36,10 +36,18 @@ def add_dataset(parser):
 
 
 def open_data(args, classes=None, path=None, subset=None):
-    """The prepared Dataset of `add_dataset`'s arguments; ``path`` and ``subset`` take the place of theirs."""
+    """The prepared Dataset of `add_dataset`'s arguments.
+
+    Args:
+        args: of the command line.
+        classes: names, or None for all.
+        path: other data, of which ``subset`` is a part; --subset says nothing of them.
+        subset: of the arguments' own data, in place of --subset.
+    """
     from mrcnn.data.formats import find_format, open_dataset
 
-    path, subset = path or args.dataset, subset or args.subset
+    if path is None:
+        path, subset = args.dataset, subset or args.subset
     if is_cache(os.path.join(path, subset or "")):
         return _open_cache(os.path.join(path, subset or ""), classes)
     options = {}

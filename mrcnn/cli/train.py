@@ -17,6 +17,7 @@ import numpy as np
 from mrcnn.cli.options import (
     add_dataset, add_model, fields_of_weights, make_config, open_data, positive, settings_of, told_by_weights,
     weights_path)
+from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
 from mrcnn.records.layout import is_cache
 from mrcnn.results import resolve_classes
 
@@ -32,7 +33,7 @@ def add_arguments(parser):
                       "'none' (random) or the path of a .h5 file, for a new run")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order")
     parser.add_argument("--val", metavar="DATASET", help="validation data in another place")
-    parser.add_argument("--val-subset", metavar="NAME", help="part of the data to validate on")
+    parser.add_argument("--val-subset", metavar="NAME", help="part of the data, or of those of --val, to validate on")
     parser.add_argument("--val-share", type=float, metavar="P",
                         help="share of the images to validate on, drawn by lot, such as 0.1")
     parser.add_argument("--epochs", type=positive, default=30, metavar="N", help="epoch to end with (default: 30)")
@@ -68,8 +69,10 @@ def run(args):
             given.setdefault(field, value)
     given.setdefault("NAME", run_name(args.dataset))
     path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
-    train_set, val_set = open_both(args, given.get("SEED"))
-    config = training_config(fields_of_weights(path, args.config), given, train_set, val_set)
+    fields = fields_of_weights(path, args.config)
+    # of a run that goes on, its own seed: the same images must be set aside
+    train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")))
+    config = training_config(fields, given, train_set, val_set)
 
     from mrcnn.distribution import is_chief
     from mrcnn.model import MaskRCNN
@@ -110,13 +113,16 @@ def run_name(dataset):
 def open_both(args, seed=None):
     """Training and validation data of the arguments; the second is None where there are none, which is told."""
     subset, val_subset = args.subset, args.val_subset
-    if sum(choice is not None for choice in (args.val, args.val_share, args.val_subset)) > 1:
-        raise ValueError("give one of --val, --val-subset and --val-share")
-    if not (subset or val_subset or args.val or args.val_share) and has_subset(args, "train"):
-        subset, val_subset = "train", "val" if has_subset(args, "val") else None
+    if args.val_share is not None and (args.val or val_subset):
+        raise ValueError("give one of --val-share and --val or --val-subset")
+    if not subset and args.val_share is None and has_subset(args, "train"):
+        subset = "train"
+        if not (args.val or val_subset) and has_subset(args, "val"):
+            val_subset = "val"
     train_set = open_data(args, subset=subset)
     if args.classes:
-        resolve_classes(args.classes, train_set.class_names)  # a misspelt one would be a class without objects
+        if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
+            resolve_classes(args.classes, train_set.class_names)  # a misspelt one would be a class without objects
         train_set = open_data(args, args.classes, subset=subset)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
@@ -132,8 +138,6 @@ def open_both(args, seed=None):
 
 def has_subset(args, name):
     """Whether the data have a part of this name."""
-    from mrcnn.data.formats.layouts import find_format
-
     if not os.path.isdir(args.dataset):
         return False
     if is_cache(os.path.join(args.dataset, name)):

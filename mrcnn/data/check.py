@@ -12,6 +12,8 @@ from mrcnn.progress import track
 from mrcnn.tables import format_table
 
 ERROR, WARNING = "error", "warning"
+# A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were saved as 16-bit.
+NEARLY_BLACK = 16
 
 
 class Finding(NamedTuple):
@@ -65,7 +67,7 @@ def check_dataset(dataset, image_ids, progress=True):
 
     Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
     be drawn, are NaN or of another size than the image; class ids that are not the dataset's; an
-    image id that a source has twice. Warnings: images without objects, objects without a pixel,
+    image id that a source has twice. Warnings: images nearly black, images without objects, objects without a pixel,
     objects and images that are there twice, classes without objects, and what a reader left out.
 
     Args and more as `Dataset.check`.
@@ -78,7 +80,10 @@ def check_dataset(dataset, image_ids, progress=True):
         masks = _attempt(findings, "masks cannot be drawn", place, dataset.load_mask, image_id)
         if image is not None:
             image = np.asarray(image)
-            _attempt(findings, "pixels out of range", place, as_uint8_range, image)
+            values = _attempt(findings, "pixels out of range", place, as_uint8_range, image)
+            if values is not None and values.max() <= NEARLY_BLACK:
+                findings.append(Finding(WARNING, "image nearly black", place, f"its largest value is {values.max():g} "
+                                        "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit"))
             digest = hashlib.blake2b(np.ascontiguousarray(image)).digest(), image.shape
             if digest in pixels:
                 findings.append(Finding(WARNING, "image there twice", place, f"the same pixels as {pixels[digest]}"))

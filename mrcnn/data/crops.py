@@ -22,15 +22,17 @@ class ObjectCrops:
             0 to twice that where ``augment`` is True.
         augment: also mirror half of the crops.
         seed: int from 0; None as in `TrainingBatches`.
+        training: whether IMAGE_SAMPLING chooses the images.
 
     Raises:
-        ValueError: a dataset without images, NUM_CLASSES that differ.
+        ValueError: a dataset without images, or whose classes are not the config's.
     """
 
-    def __init__(self, dataset, config, size, batch_size, context=0.25, augment=False, seed=None):
+    def __init__(self, dataset, config, size, batch_size, context=0.25, augment=False, seed=None,
+                 training=True):
         self.dataset, self.config = dataset, config
         self.size, self.batch_size, self.context, self.augment = size, batch_size, context, augment
-        self._order = TrainingBatches(dataset, config, batch_size, seed=seed)
+        self._order = TrainingBatches(dataset, config, batch_size, seed=seed, training=training)
         self.seed = self._order.seed
 
     def batch(self, index):

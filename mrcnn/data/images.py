@@ -6,6 +6,7 @@ An image is [height, width, channels], RGB order, values 0..255.
 import logging
 import os
 import random
+import struct
 
 import numpy as np
 
@@ -15,6 +16,12 @@ logger = logging.getLogger(__name__)
 
 # ITU-R BT.601 luma, what Pillow and OpenCV use to turn RGB into grey.
 LUMA = np.array([0.299, 0.587, 0.114])
+
+# What image files are called, where a folder is looked through.
+IMAGE_TYPES = (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+# What Pillow raises for damaged files; the last two come of damaged EXIF blocks.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error)
 
 # What IMAGE_RESIZE_MODE may be.
 RESIZE_MODES = ("square", "rect", "pad64", "crop", "none")
@@ -59,7 +66,7 @@ def read_image(path):
             array = _pixels(ImageOps.exif_transpose(file), file.format)
     except UnidentifiedImageError as err:
         array, frames = _read_tiff(path, err), 1
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as err:
+    except (*UNREADABLE, Image.DecompressionBombError) as err:
         raise ValueError(f"Image file cannot be read: {path} ({err})") from err
     if frames > 1:
         logger.warning("%s holds %d frames: only the first is read", path, frames)
@@ -67,7 +74,7 @@ def read_image(path):
 
 
 def image_size(path):
-    """The size that `read_image` gives an image file, from the file's header where Pillow knows it.
+    """The size that `read_image` gives an image file, mostly without decoding its pixels.
 
     Args:
         path: str or path-like.
@@ -78,15 +85,26 @@ def image_size(path):
     Raises:
         FileNotFoundError, ValueError: as `read_image`.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as file:
             width, height = file.size
-            turned = file.getexif().get(0x0112, 1) >= 5  # orientations of a quarter turn
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError):
-        return read_image(path).shape[:2]
-    return (width, height) if turned else (height, width)
+            turned = _may_have_exif(path, file.format) and file.getexif().get(0x0112, 1) >= 5  # by a quarter
+            if not (turned and file.format == "TIFF"):  # some versions of Pillow have turned its size already
+                return (width, height) if turned else (height, width)
+    except (*UNREADABLE, Image.DecompressionBombError):
+        pass
+    return read_image(path).shape[:2]
+
+
+def _may_have_exif(path, file_format):
+    """False for a PNG without EXIF, which Pillow would decode to its end to look for it there."""
+    if file_format != "PNG":
+        return True
+    with open(path, "rb") as file:
+        content = file.read()
+    return any(name in content for name in (b"eXIf", b"exif", b"adobe.xmp"))
 
 
 def _read_tiff(path, pillow_error):

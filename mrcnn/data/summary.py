@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mrcnn.data.samples import describe_image
 from mrcnn.progress import track
 from mrcnn.tables import format_table
 
@@ -22,6 +23,7 @@ class Summary(NamedTuple):
     areas: np.ndarray       # int [objects] px
     image_index: np.ndarray  # int [objects], the image that each is on, as in `counts`
     left_out: str           # what a reader left out, "" for nothing
+    unread: list            # of str: images whose objects cannot be measured, and why; they are in no number
 
     def classes(self):
         """{name: (objects, images with one, median area in px)}; names met twice get their id added."""
@@ -52,6 +54,8 @@ class Summary(NamedTuple):
         classes += [[name, count, _share(count, objects), images, "-" if np.isnan(area) else f"{area:.0f}"]
                     for name, (count, images, area) in self.classes().items()]
         parts = [format_table(rows), format_table(classes)]
+        if self.unread:
+            parts.append(f"Not counted: {len(self.unread)} images whose objects cannot be read (first: {self.unread[0]})")
         if self.left_out:
             parts.append(f"Left out while loading: {self.left_out}")
         return "\n\n".join(parts)
@@ -59,9 +63,13 @@ class Summary(NamedTuple):
 
 def summarize(dataset, image_ids, progress=True):
     """The `Summary` of a prepared Dataset; see `Dataset.summary`."""
-    sizes, class_ids, areas = [], [], []
+    sizes, class_ids, areas, unread = [], [], [], []
     for image_id in track(image_ids, "Measuring", progress):
-        size, ids, found = dataset.measure_objects(image_id)
+        try:
+            size, ids, found = dataset.measure_objects(image_id)
+        except (ValueError, OSError) as error:
+            unread.append(f"{describe_image(dataset, image_id)}: {error}")
+            continue
         sizes.append(size)
         class_ids.append(ids)
         areas.append(found)
@@ -69,7 +77,7 @@ def summarize(dataset, image_ids, progress=True):
     heights, widths = np.array(sizes, int).reshape(-1, 2).T
     return Summary(
         list(dataset.class_names), heights, widths, counts, _joined(class_ids), _joined(areas),
-        np.repeat(np.arange(len(counts)), counts), str(getattr(dataset, "left_out", "")))
+        np.repeat(np.arange(len(counts)), counts), str(getattr(dataset, "left_out", "")), unread)
 
 
 def _joined(arrays):

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+from mrcnn.data.images import IMAGE_TYPES, as_uint8_range, fit_channels, read_image
 
-# What is looked for in a folder. A file given by its own name is tried whatever its name is.
-IMAGE_TYPES = (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# What is looked for in a folder, beside IMAGE_TYPES. A file given by its own name is tried whatever its name is.
 VIDEO_TYPES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
@@ -67,6 +66,9 @@ def find_sources(places, recursive=False, leave_out=None):
             files[os.path.abspath(text)] = None
         elif glob.has_magic(text):
             found = [os.path.abspath(path) for path in sorted(glob.glob(text, recursive=True)) if os.path.isfile(path)]
+            if leave_out is not None:
+                written = Path(os.path.abspath(leave_out))
+                found = [path for path in found if written not in Path(path).parents]
             if not found:
                 raise FileNotFoundError(f"no file fits the pattern {text}")
             files.update(dict.fromkeys(found))

@@ -34,6 +34,9 @@ class Written(NamedTuple):
     def __str__(self):
         said = (f"{self.folder}: {self.images} images with {self.objects} objects, {self.bytes / 1e6:.1f} MB in "
                 f"{self.parts} files")
+        if self.kept:
+            said += (f", {self.kept} of them of an earlier writing (where annotations have changed since, delete the "
+                     "folder and write it anew)")
         return said + "".join(f"\n  left out: {problem}" for problem in self.bad_images)
 
 

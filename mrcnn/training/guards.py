@@ -5,27 +5,34 @@ import numpy as np
 
 
 class TellWhatIsLeftOut(keras.callbacks.Callback):
-    """Print at the end what of the training set could not be used.
+    """Print at the end what of the data could not be used.
 
     Args:
         data: the `TrainingData` being trained on.
+        validation: those of the validation data, or None.
     """
 
-    def __init__(self, data):
+    def __init__(self, data, validation=None):
         super().__init__()
-        self.batches = data.batches
+        self.data = {"": data.batches}
+        if validation is not None:
+            self.data["Of the validation data: "] = validation.batches
 
     def on_train_begin(self, logs=None):
-        # Keras looks at a few batches before
-        self.batches.skipped = self.batches.dropped = 0
+        for batches in self.data.values():
+            # Keras looks at a few batches before
+            batches.skipped = batches.dropped = 0
 
     def on_train_end(self, logs=None):
-        if self.batches.skipped:
-            print(f"{self.batches.skipped} times an image, or the part of it that was cut out, had no object and was "
-                  "replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)")
-        if self.batches.dropped:
-            print(f"{self.batches.dropped} objects were left out of images with more than MAX_GT_INSTANCES = "
-                  f"{self.batches.config.MAX_GT_INSTANCES}")
+        for whose, batches in self.data.items():
+            if batches.skipped:
+                print(f"{whose}{batches.skipped} times an image, or the part of it that was cut out, had no object and "
+                      "was replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)")
+            if batches.dropped:
+                print(f"{whose}{batches.dropped} objects were left out of images with more than MAX_GT_INSTANCES = "
+                      f"{batches.config.MAX_GT_INSTANCES}")
+            if len(getattr(batches.dataset, "left_out", ())):
+                print(f"{whose}left out of {type(batches.dataset).__name__}: {batches.dataset.left_out}")
 
 
 class StopOnBadLoss(keras.callbacks.Callback):

@@ -121,7 +121,7 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
         CountEpochs(data),
         *([ShowAverage(keras_model.optimizer, resumed)] if averages(keras_model.optimizer) else ()),
         StopOnBadLoss(data, run.last_checkpoint),
-        TellWhatIsLeftOut(data),
+        TellWhatIsLeftOut(data, validation),
         speed,
         # before all that monitors a metric
         *([EvaluateAP(model.detector, val_dataset, is_due, chief and verbose != 0)] if evaluate_every

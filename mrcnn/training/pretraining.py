@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from mrcnn.data.crops import ObjectCrops
+from mrcnn.data.dataset import check_same_classes
 from mrcnn.network.backbone import backbone_graph
 from mrcnn.network.precision import under_policy
 from mrcnn.training.data import CountEpochs, TrainingData, own_errors
@@ -84,7 +85,9 @@ def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=1
     data = _Crops(ObjectCrops(dataset, config, size, batch_size, augment=True), config.STEPS_PER_EPOCH, workers)
     validation = None
     if val_dataset is not None:
-        validation = _Crops(ObjectCrops(val_dataset, config, size, batch_size), config.VALIDATION_STEPS, workers, True)
+        check_same_classes(dataset, val_dataset)
+        validation = _Crops(ObjectCrops(val_dataset, config, size, batch_size, training=False),
+                            config.VALIDATION_STEPS, workers, True)
     with own_errors(data, validation):
         history = model.fit(data, epochs=epochs, validation_data=validation, shuffle=False, verbose=verbose,
                             callbacks=[CountEpochs(data), keras.callbacks.TerminateOnNaN()])

@@ -1,5 +1,6 @@
 """``python -m mrcnn``, each command from its arguments to its files, on a few small images."""
 
+import argparse
 import json
 import os
 import re
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main
+from mrcnn.cli import main, train
 from mrcnn.cli.options import told_by_weights
 from mrcnn.cli.predict import class_choices
-from mrcnn.cli.train import flip, run_name, split, stage
+from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
 from mrcnn.config_file import read_config
 from mrcnn.data.formats import open_dataset
 from mrcnn.download import DownloadError
@@ -82,6 +83,18 @@ def test_check_finds_a_broken_image(photos, tmp_path, capsys):
     code = code_of("check", tmp_path / "photos" / "via_region_data.json")
     out = capsys.readouterr()
     assert code not in (0, None) and "picture1.png" in out.out + str(code)
+
+
+def test_check_lists_all_bad_masks(tmp_path, capsys):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(4):
+        Image.new("RGB", (20, 10), (90, 9, number)).save(tmp_path / "images" / f"{number}.png")
+        Image.new("L", (20, 10 + number % 2), 1).save(tmp_path / "masks" / f"{number}.png")
+    (tmp_path / "masks" / "2.png").write_bytes(b"broken")
+    assert code_of("check", tmp_path) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "masks cannot be drawn 3 " in out and "Not counted: 3 images whose objects cannot be read (first: " in out
 
 
 def test_class_attribute(photos, tmp_path, capsys):
@@ -206,6 +219,54 @@ def test_train_on_a_cache_is_train_on_the_data(photos, tmp_path, capsys):
 
 
 # === evaluate ===
+
+def opened(*arguments):
+    """The ids of the training and validation images of ``train``'s arguments, and its classes."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    both = open_both(parser.parse_args([*map(str, arguments), "--weights", "none"]), seed=0)
+    return *([info["id"] for info in part.image_info] for part in both), both[0].class_names
+
+
+def test_validation_data_in_another_place(photos, tmp_path):
+    """--subset, and the part "train" that is found without it, say nothing of the data of --val."""
+    write_via(tmp_path / "other", 3, 5)
+    write_via(tmp_path / "both" / "train", 5, 6)
+    write_via(tmp_path / "both" / "test", 1, 7)
+    for subset in ([], ["--subset", "train"]):
+        assert [len(ids) for ids in opened(photos, *subset, "--val", tmp_path / "other")[:2]] == [4, 3]
+    found = opened(photos, "--val", tmp_path / "both", "--val-subset", "test")
+    assert [len(ids) for ids in found[:2]] == [4, 1]
+    assert len(opened(photos, "--val-subset", "val")[1]) == 2
+
+
+def test_the_class_of_masks_has_any_name(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            Image.new("L", (20, 10), 1).save(tmp_path / folder / f"{number}.png")
+    assert opened(tmp_path, "--val-share", "0.5", "--classes", "nucleus")[2] == ["BG", "nucleus"]
+
+
+def test_a_run_that_goes_on_keeps_its_validation_images(tmp_path, monkeypatch):
+    """Also where they were drawn with a --seed that is not given again."""
+    write_via(tmp_path / "photos", 8, 0)
+    monkeypatch.chdir(tmp_path)
+    drawn, both = [], train.open_both
+
+    def noted(*arguments):
+        sets = both(*arguments)
+        drawn.append([info["id"] for info in sets[1].image_info])
+        return sets
+
+    monkeypatch.setattr(train, "open_both", noted)
+    small = [value for value in SMALL if value != "SEED=0"]
+    common = ["photos", "--val-share", 0.25, "--steps", 1, "--layers", "heads", "--verbose", 0, *small]
+    assert code_of("train", *common, "--weights", "none", "--epochs", 1, "--seed", 5) == 0
+    assert code_of("train", *common, "--weights", "last", "--epochs", 2) == 0
+    assert drawn[0] == drawn[1] and drawn[0] != [
+        info["id"] for info in split(open_dataset("photos"), 0.25)[1].image_info]
+
 
 def test_evaluate(photos, trained, tmp_path, capsys):
     assert code_of("evaluate", photos, "--subset", "val", "--weights", "last", "--name", "photos", "--logs", trained,

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import struct
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,54 @@ def test_exif_orientation_is_applied(tmp_path, orientation, turn):
     np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), turn(pixels))
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+def test_the_size_is_that_of_the_pixels(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / f"a.{suffix}", exif=exif)
+    assert images.image_size(tmp_path / f"a.{suffix}") == images.read_image(tmp_path / f"a.{suffix}").shape[:2] == (
+        (9, 6) if orientation >= 5 else (6, 9))
+
+
+def test_the_size_of_a_png_whose_exif_comes_after_its_pixels(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "a.png", exif=exif)
+    content = (tmp_path / "a.png").read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start:start + 4], "big")
+    last = content.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(content[:start] + content[end:last] + content[start:end] + content[last:])
+    assert images.image_size(tmp_path / "a.png") == images.read_image(tmp_path / "a.png").shape[:2] == (9, 6)
+
+
+def test_the_size_of_a_png_is_known_without_its_pixels(tmp_path, monkeypatch):
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", None)  # which would be an error
+    assert images.image_size(tmp_path / "a.png") == (6, 9)
+
+
+def exif_block(*entries):
+    """An EXIF block of (tag, type, the four bytes of its value) as a camera with a fault writes it."""
+    rows = b"".join(struct.pack("<HHI4s", tag, kind, 4 if kind == 2 else 1, value) for tag, kind, value in entries)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4)
+
+
+@pytest.mark.parametrize("entries, size", [
+    ([(274, 2, b"six\0")], (6, 9)),  # which says nothing
+    ([(274, 3, b"\6\0\0\0"), (282, 2, b"six\0")], (9, 6)), ([(274, 3, b"\6\0\0\0"), (282, 9, b"\xff" * 4)], (9, 6))],
+    ids=["orientation", "resolution", "negative"])
+def test_a_damaged_exif_block(tmp_path, entries, size):
+    """One clear error, or the image; never an error of another kind, which would end a whole folder."""
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "a.jpg", exif=exif_block(*entries))
+    for read in (images.read_image, lambda path: np.empty(images.image_size(path))):
+        try:
+            assert read(tmp_path / "a.jpg").shape[:2] == size
+        except ValueError as error:
+            assert "a.jpg" in str(error)
+
+
 def test_first_of_several_frames_is_read_and_told(tmp_path, caplog):
     frames = [Image.fromarray(noise(6, 9, seed=i)) for i in range(3)]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
@@ -114,6 +163,10 @@ def test_damaged_files_are_named(tmp_path, suffix):
         damaged.write_bytes(content)
         with pytest.raises(ValueError, match=f"{name}.{suffix}"):
             images.read_image(damaged)
+        try:  # the header may be whole
+            assert images.image_size(damaged) == (40, 50)
+        except ValueError as error:
+            assert f"{name}.{suffix}" in str(error)
 
 
 def test_a_broken_file_is_closed(tmp_path):

@@ -33,6 +33,7 @@ def test_a_folder(folder):
 
 def test_results_of_an_earlier_run_are_no_sources(folder):
     assert names(find_sources(folder, True, leave_out=folder / "deep")) == ["a.JPG", "b.png"]
+    assert names(find_sources(str(folder / "**" / "*.*"), leave_out=folder / "deep")) == ["a.JPG", "b.png", "notes.txt"]
     # unless one looks into them, or writes to a folder above
     assert len(names(find_sources(folder / "deep", leave_out=folder / "deep"))) == 2
     assert len(names(find_sources(folder, leave_out=folder.parent))) == 2

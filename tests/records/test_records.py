@@ -222,6 +222,7 @@ def test_writing_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     tries.clear()
     written = write_records(Pictures(), tiny_config(), tmp_path, shards=7, progress=False)
     assert sorted(tries) == list(range(written.kept, 7)) and written.kept >= 1
+    assert f"7 files, {written.kept} of them of an earlier writing (where annotations" in str(written)
     assert_same(load_image_gt(RecordDataset(tmp_path), tiny_config(), 5), load_image_gt(Pictures(), tiny_config(), 5))
     tries.clear()
     assert write_records(Pictures(), tiny_config(), tmp_path, shards=7, progress=False).kept == 7 and not tries

@@ -208,6 +208,16 @@ def test_splash_a_video(prepared, capsys):
                                                 cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)] == [3, 80, 48, 10]
 
 
+def test_a_video_that_cannot_be_written(prepared, monkeypatch):
+    cv2 = pytest.importorskip("cv2")
+    balloon, common = prepared
+    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (80, 48))
+    writer.write(image(48, 80))
+    writer.release()
+    with pytest.raises(OSError, match="gone/out.avi cannot be written"):
+        balloon.splash_video(None, "clip.avi", "gone/out.avi")
+
+
 def test_a_file_that_is_no_video(prepared):
     pytest.importorskip("cv2")
     balloon, common = prepared

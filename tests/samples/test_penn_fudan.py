@@ -158,6 +158,15 @@ def test_help(arguments, words, capsys):
     assert caught.value.code == 0 and all(word in text for word in words)
 
 
+def test_two_photos_of_one_name(penn_fudan, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").touch()
+    with pytest.raises(SystemExit, match="error: two photos have the same name"):
+        penn_fudan.main(["detect", "--model", "start.h5", "--image", str(tmp_path / "one" / "1.jpg"),
+                         str(tmp_path / "two" / "1.jpg")])
+
+
 # === Real data ===
 
 @pytest.mark.slow

@@ -41,6 +41,15 @@ def test_context_is_the_boxs_surroundings():
     assert red.mean() == pytest.approx((y2 - y1) * (x2 - x1) / (height * width), abs=0.05)
 
 
+def test_validation_crops_are_of_each_image_once():
+    """IMAGE_SAMPLING is for training: its weights are those of other images."""
+    config = tiny_config(IMAGE_SAMPLING=lambda dataset, config: [1, 0, 0], SEED=0)
+    assert [number for number, _ in zip(ObjectCrops(Rectangles(3), config, 32, 3)._order.image_ids(0), range(3))
+            ] == [0, 0, 0]
+    crops = ObjectCrops(Rectangles(5), config, 32, 5, training=False)
+    assert sorted(crops._order.image_ids(0)) == [0, 1, 2, 3, 4]
+
+
 class Crowds(Rectangles):
     def load_mask(self, image_id):
         masks, class_ids = super().load_mask(image_id)

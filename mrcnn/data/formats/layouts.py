@@ -7,6 +7,7 @@ from mrcnn.data.formats.files import json_files, read_json
 # folders of images and of their id masks
 ID_MASK_FOLDERS = (("PNGImages", "PedMasks"), ("images", "masks"), ("JPEGImages", "SegmentationObject"),
                    ("imgs", "masks"))
+CLASS_OF_ALL = "object"  # where objects have no class, and no name is given
 PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is too difficult
 
 
@@ -68,7 +69,7 @@ FORMATS = {"coco": _open_coco, "via": _open_via, "labelme": _open_labelme, "id_m
 def _only(classes):
     if classes is not None and len(classes) != 1:
         raise ValueError(f"masks have no classes, so all objects are of one: classes is {classes!r}")
-    return "object" if classes is None else classes[0]
+    return CLASS_OF_ALL if classes is None else classes[0]
 
 
 def _refuse_image_dir(image_dir, name):

@@ -6,9 +6,8 @@ import numpy as np
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.regions import LeftOut, NO_PIXEL, class_numbers, logger
-from mrcnn.data.images import image_size, read_image
+from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
 
-IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 MASK_SUFFIXES = ("", "_mask", "_masks")
 LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
 
@@ -51,10 +50,10 @@ class MaskPng(Dataset):
         class_id = class_numbers(self, source, [class_name])[class_name]
         images, masks = _by_stem(image_dir), _by_stem(mask_dir)
         if not images:
-            raise FileNotFoundError(f"{image_dir} has no images ({', '.join(IMAGES)})")
+            raise FileNotFoundError(f"{image_dir} has no images ({', '.join(IMAGE_TYPES)})")
         if os.path.realpath(image_dir) == os.path.realpath(mask_dir):
             raise ValueError(f"image_dir and mask_dir are both {image_dir}: images and masks must be in two folders")
-        first = len(self.image_info)
+        first, unused = len(self.image_info), dict(masks)
         for stem, name in images.items():
             mask = next((masks[stem + suffix] for suffix in MASK_SUFFIXES if stem + suffix in masks), None)
             path = os.path.join(image_dir, name)
@@ -62,9 +61,12 @@ class MaskPng(Dataset):
                 self._missing(f"{mask_dir} has no mask for {path}: it should be {stem}.png or {stem}_mask.png",
                               "images without a mask file", path, skip_missing)
                 continue
+            unused.pop(os.path.splitext(mask)[0], None)
             mask_path = os.path.join(mask_dir, mask)
             _refuse_lossy(mask_path)
             self.add_image(source, stem, path, mask_path=mask_path, ignore=tuple(ignore), class_id=class_id)
+        for name in unused.values():
+            self.left_out.add("mask files without an image", os.path.join(mask_dir, name))
         self._tell(image_dir, first)
 
     def load_object_masks(self, folder, class_name, source="mask", image_ids=None, skip_missing=False):
@@ -179,7 +181,7 @@ def _images(folder):
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder} is no folder; it should have image files")
     return sorted(name for name in os.listdir(folder)
-                  if os.path.splitext(name)[1].lower() in IMAGES and not name.startswith("."))
+                  if os.path.splitext(name)[1].lower() in IMAGE_TYPES and not name.startswith("."))
 
 
 def _by_stem(folder):

@@ -89,6 +89,12 @@ def test_images_without_a_mask(tmp_path):
     assert dataset.num_images == 1 and str(dataset.left_out).startswith("images without a mask file: 1")
 
 
+def test_masks_without_an_image(tmp_path):
+    dataset = load_ids(tmp_path, {"a": IDS, "b": IDS, "gone": IDS}, images="a.png b.ppm")
+    assert dataset.num_images == 2
+    assert str(dataset.left_out) == f"mask files without an image: 1 (first: {tmp_path / 'PedMasks' / 'gone_mask.png'})"
+
+
 @pytest.mark.parametrize("mask, message", [
     (IDS.T.copy(), "a_mask.png is 20 x 30 px .* its image .*a.png is 30 x 20 px"),
     (np.stack([IDS, IDS * 2, IDS], axis=-1), "a_mask.png must have one whole number a pixel"),
