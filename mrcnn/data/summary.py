@@ -55,7 +55,8 @@ class Summary(NamedTuple):
                     for name, (count, images, area) in self.classes().items()]
         parts = [format_table(rows), format_table(classes)]
         if self.unread:
-            parts.append(f"Not counted: {len(self.unread)} images whose objects cannot be read (first: {self.unread[0]})")
+            parts.append(f"Not counted: {len(self.unread)} images whose objects cannot be read (first: "
+                         f"{self.unread[0]})")
         if self.left_out:
             parts.append(f"Left out while loading: {self.left_out}")
         return "\n\n".join(parts)

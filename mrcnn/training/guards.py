@@ -14,17 +14,23 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
 
     def __init__(self, data, validation=None):
         super().__init__()
-        self.data = {"": data.batches}
-        if validation is not None:
-            self.data["Of the validation data: "] = validation.batches
+        self.training = data.batches
+        self.validation = None if validation is None else validation.batches
+        self.has_validated = False
+
+    # Keras looks at a few batches before it begins
 
     def on_train_begin(self, logs=None):
-        for batches in self.data.values():
-            # Keras looks at a few batches before
-            batches.skipped = batches.dropped = 0
+        self.training.skipped = self.training.dropped = 0
+
+    def on_test_begin(self, logs=None):
+        if self.validation is not None and not self.has_validated:
+            self.validation.skipped = self.validation.dropped = 0
+        self.has_validated = self.validation is not None
 
     def on_train_end(self, logs=None):
-        for whose, batches in self.data.items():
+        sets = {"": self.training, **({"Of the validation data: ": self.validation} if self.has_validated else {})}
+        for whose, batches in sets.items():
             if batches.skipped:
                 print(f"{whose}{batches.skipped} times an image, or the part of it that was cut out, had no object and "
                       "was replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)")

@@ -135,6 +135,8 @@ def test_errors(sample, kind, message):
 
 @pytest.mark.parametrize("sample, kind, message", [
     ((image(100, 120, 9), np.zeros((100, 120, 0), bool), []), "image without objects", ""),
+    (((np.arange(12000) % 4096).astype(np.uint16).reshape(100, 120), masks(10), [1]), "image nearly black",
+     "its largest value is 16 of 255; 10 and 12-bit"),
     ((image(100, 120, 9), np.zeros((0, 0, 0)), []), "image without objects", ""),  # Dataset.load_mask's own
     ((image(100, 120, 9), masks(10, 0), [1, 2]), "object without a pixel", "object 1"),
     ((image(100, 120, 9), masks(10, 20, 10), [1, 2, 1]), "object there twice", "objects 0 and 2 are the same"),
