@@ -84,12 +84,16 @@ def _crop_gradient(upstream, shape, boxes, image_index, pool_shape):
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
     rows = _samples(y1, y2, shape[1], pool_shape[0])        # each a pair of [n, ph], one per pixel
     columns = _samples(x1, x2, shape[2], pool_shape[1])
+    # the kernel itself says which samples are inside: computed here, even in its order, the last sample of a box that
+    # ends at the image's edge is rounded in another way, once the graph is optimised
+    inside = tf.image.crop_and_resize(tf.ones([*tf.unstack(shape[:3]), 1]), boxes, image_index, pool_shape)[..., 0]
     pixels, weights = [], []
     for row, row_weight in rows:
         for column, column_weight in columns:
             pixel = (image_index[:, tf.newaxis, tf.newaxis] * shape[1] + row[:, :, tf.newaxis]) * shape[2]
             pixels.append(tf.reshape(pixel + column[:, tf.newaxis, :], [-1]))
-            weights.append(tf.reshape(row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :], [-1]))
+            weight = row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :] * inside
+            weights.append(tf.reshape(weight, [-1]))
     summed = _weighted_sums(tf.reshape(upstream, [-1, shape[3]]), pixels, weights, shape[0] * shape[1] * shape[2])
     return tf.reshape(summed, shape)
 
@@ -112,7 +116,7 @@ def _samples(start, end, size, count):
 
     Returns:
         Two pairs (pixel int32 [n, count], weight float32 [n, count]), of the pixel before and
-        after; the weights of samples outside of the image are 0.
+        after; samples outside of the image are taken to its edge.
     """
     last = tf.cast(size - 1, tf.float32)
     if count > 1:
@@ -120,9 +124,8 @@ def _samples(start, end, size, count):
         position = (start[:, tf.newaxis] + (end - start)[:, tf.newaxis] * steps) * last
     else:
         position = 0.5 * (start + end)[:, tf.newaxis] * last
-    inside = tf.cast((position >= 0) & (position <= last), tf.float32)
     position = tf.clip_by_value(position, 0.0, last)
     before = tf.floor(position)
     after = position - before
     pixel = tf.cast(before, tf.int32)
-    return (pixel, (1.0 - after) * inside), (tf.minimum(pixel + 1, size - 1), after * inside)
+    return (pixel, 1.0 - after), (tf.minimum(pixel + 1, size - 1), after)

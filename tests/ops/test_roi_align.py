@@ -136,6 +136,28 @@ def test_gradient_of_crops_is_tensorflows(size, pool):
     np.testing.assert_allclose(*found, atol=1e-5)
 
 
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize("size, pool", [(8, 7), (64, 7), (64, 14), (80, 14)])
+def test_gradient_of_boxes_that_end_at_the_images_edge(size, pool, in_graph):
+    """A sample that rounding takes out of the image reads 0 and so moves no weight, in an optimised graph too."""
+    rng = np.random.RandomState(size)
+    start, upstream = rng.uniform(0, 0.9, (1000, 2)), tf.constant(rng.rand(1000, pool, pool, 1), tf.float32)
+    boxes = tf.constant(np.concatenate([start, np.ones_like(start)], axis=1), tf.float32)
+
+    def both(image, boxes):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            crops = crop_and_resize(image, boxes, tf.zeros(1000, tf.int32), (pool, pool))
+        return crops, tape.gradient(crops, image, output_gradients=upstream)
+
+    crops, gradient = (tf.function(both) if in_graph else both)(tf.ones([1, size, size, 1]), boxes)
+    rounded_out = 1 - crops.numpy().mean()
+    assert rounded_out > 0.001
+    # a sample of ones inside the image is 1, and hands all that comes from above to its four pixels
+    np.testing.assert_allclose(gradient.numpy().sum(dtype=float), (crops * upstream).numpy().sum(dtype=float),
+                               rtol=1e-5)
+
+
 @pytest.mark.parametrize("count", [0, 1, 40])
 def test_the_gradient_is_the_same_where_there_is_a_gpu(monkeypatch, count):
     random = np.random.RandomState(count)
