@@ -239,7 +239,10 @@ class Config:
             vars(self).pop(field, None)
         self.validate()
 
+        if self.TRAIN_BN is not None:
+            self.TRAIN_BN = bool(self.TRAIN_BN)  # 0 and 1 too
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT * worker_count()
+        self._batch = self.IMAGES_PER_GPU, self.GPU_COUNT, self.BATCH_SIZE
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
         self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
         # image id, original shape (3), shape (3), window (4), scale, then a flag per class
@@ -265,7 +268,7 @@ class Config:
         """Print every field and its value."""
         print("\nConfigurations:")
         for name in dir(self):
-            if not name.startswith("__") and not callable(getattr(self, name)):
+            if not name.startswith("_") and not callable(getattr(self, name)):
                 print("{:30} {}".format(name, getattr(self, name)))
         print("\n")
 

@@ -75,6 +75,10 @@ def _check_derived(config):
         if tuple(shape) != (side, side, config.IMAGE_CHANNEL_COUNT):
             wrong.append(f"IMAGE_SHAPE is {tuple(map(int, shape))}, but the fields make it "
                          f"{(side, side, config.IMAGE_CHANNEL_COUNT)}")
+    images, devices, batch = computed.get("_batch", (None,) * 3)
+    if computed.get("BATCH_SIZE", 0) == batch and (images, devices) != (config.IMAGES_PER_GPU, config.GPU_COUNT):
+        wrong.append(f"BATCH_SIZE is still {batch}, though IMAGES_PER_GPU is now {config.IMAGES_PER_GPU} and GPU_COUNT "
+                     f"{config.GPU_COUNT}")
     for problem in wrong:
         yield problem + ": change fields in the class, or call __init__() again afterwards"
 
@@ -161,7 +165,7 @@ def _check_switches(config):
                                   and value in (0, 1)):
         yield (f"TRAIN_BN is {value!r}; it must be None (train), False (freeze the "
                "statistics) or True (always the batch's statistics)")
-    elif config.REMATERIALIZE and value is not False:
+    elif config.REMATERIALIZE and (value is None or value):
         yield (f"REMATERIALIZE is True, and TRAIN_BN is {value!r}: the batch's statistics would be counted twice; "
                "set TRAIN_BN = False")
 
@@ -201,6 +205,9 @@ def _check_anchors(config):
             or any(a >= b for a, b in zip(items, items[1:]))):
         yield (f"BACKBONE_STRIDES is {strides!r}; it must be 5 increasing positive ints, "
                "one for each level P2 to P6, as [4, 8, 16, 32, 64]")
+    elif isinstance(config.BACKBONE, str) and list(items) != [4, 8, 16, 32, 64]:
+        yield (f"BACKBONE_STRIDES is {strides!r}, but the levels of {config.BACKBONE} have the strides "
+               "[4, 8, 16, 32, 64]; others are for a BACKBONE of your own")
     scales = numbers_in(config.RPN_ANCHOR_SCALES)
     if scales is None or len(scales) != 5 or min(scales) <= 0:
         yield (f"RPN_ANCHOR_SCALES is {config.RPN_ANCHOR_SCALES!r}; it must be 5 positive "

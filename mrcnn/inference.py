@@ -85,6 +85,7 @@ def unmold_own_masks(detections, masks, original_image_shape, image_shape, windo
 
     window = norm_boxes(window, image_shape[:2])
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
+    size[size == 0] = 1  # of one pixel
     boxes = denorm_boxes((boxes - origin) / size, original_image_shape[:2])
     real = has_area(boxes)
     boxes, class_ids, scores, masks = (rows[real] for rows in (boxes, class_ids, scores, masks))

@@ -134,6 +134,8 @@ class MaskRCNN:
         report = load_h5(self.keras_model, filepath, by_name=bool(by_name or exclude), exclude=exclude)
         print(report)
         self.set_log_dir(filepath)
+        # what an earlier `train` of this object left is not of these weights
+        self.run = self.keras_model.optimizer = None
         return report
 
     def save_weights(self, filepath):
@@ -199,13 +201,14 @@ class MaskRCNN:
             evaluate_every: epochs between two measurements of COCO AP on ``val_dataset``, also after the last one,
                 logged as val_segm_AP and so on (`training.evaluation`), with pictures; 0: none.
             monitor: logged metric by which mask_rcnn_<name>_best.h5 is kept; None: val_segm_AP where it is measured.
+                Its name tells whether less is better (loss) or more (AP, acc, precision, recall, F1, IoU).
 
         Returns:
             keras.callbacks.History, with the losses weighted by LOSS_WEIGHTS.
 
         Raises:
-            ValueError: the model is not a training model, a data set has no images, or its classes
-                or images do not fit the config.
+            ValueError: the model is not a training model, a data set has no images, its classes
+                or images do not fit the config, or monitor's name does not tell what is better.
             FloatingPointError: a loss is NaN or infinite; the message names the images and their boxes.
             OSError: the run's folder cannot be written to.
             RuntimeError: of several machines that train together, another one stopped.
@@ -303,12 +306,13 @@ class MaskRCNN:
     def get_anchors(self, image_shape):
         """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
         key = tuple(int(size) for size in image_shape)
-        if key not in self._anchor_cache:
+        found = self._anchor_cache.get(key)  # another thread may take it out of the cache meanwhile
+        if found is None:
             if len(self._anchor_cache) >= ANCHOR_SHAPES:
-                self._anchor_cache.pop(next(iter(self._anchor_cache)))
+                self._anchor_cache.pop(next(iter(self._anchor_cache)), None)
             pixels = pyramid_anchors(self.config, key)
-            self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
-        self.anchors, normalized = self._anchor_cache[key]
+            found = self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
+        self.anchors, normalized = found
         return normalized
 
     # === Evaluation ===

@@ -14,7 +14,7 @@ _TRACING = threading.RLock()
 
 
 def predict_function(keras_model, min_confidence=None, strategy=None, batch_size=None):
-    """Trace what detection needs of the inference model, once for every image size.
+    """Trace what detection needs of the inference model, once for all image sizes.
 
     Args:
         keras_model: of `network.assemble.inference_model`.

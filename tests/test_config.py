@@ -150,6 +150,7 @@ WRONG = [
     ({"BACKBONE": staticmethod(graph_of)}, ["COMPUTE_BACKBONE_SHAPE is None", "[5, 2]"]),
     ({"BACKBONE_STRIDES": [4, 8, 16, 32]}, ["BACKBONE_STRIDES is [4, 8, 16, 32]", "5 increasing"]),
     ({"BACKBONE_STRIDES": [4, 8, 8, 16, 32]}, ["BACKBONE_STRIDES"]),
+    ({"BACKBONE_STRIDES": [2, 4, 8, 16, 32]}, ["levels of resnet101 have the strides [4, 8, 16, 32, 64]"]),
     ({"RPN_ANCHOR_SCALES": (32, 64, 128)}, ["RPN_ANCHOR_SCALES is (32, 64, 128)", "5 positive"]),
     ({"RPN_ANCHOR_RATIOS": []}, ["RPN_ANCHOR_RATIOS is []"]),
     ({"RPN_ANCHOR_STRIDE": 0}, ["RPN_ANCHOR_STRIDE is 0"]),
@@ -237,6 +238,22 @@ def test_own_fields_pass_without_a_warning(own):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert getattr(build(**{own: 3}), own) == 3
+
+
+@pytest.mark.parametrize("value", [0, np.False_, False])
+def test_train_bn_is_a_bool(value):
+    assert build(TRAIN_BN=value, REMATERIALIZE=True).TRAIN_BN is False
+
+
+def test_a_batch_that_was_changed_on_the_instance():
+    config = build(IMAGES_PER_GPU=2)
+    config.IMAGES_PER_GPU = 1
+    with pytest.raises(ValueError, match="BATCH_SIZE is still 2, though IMAGES_PER_GPU is now 1.*call __init__"):
+        config.validate()
+    config.BATCH_SIZE = 1  # by the user's own hand
+    config.validate()
+    config.__init__()
+    assert config.BATCH_SIZE == 1
 
 
 @pytest.mark.parametrize("field", ["IMAGE_PADDING", "BACKBONE_SHAPES"])

@@ -154,11 +154,21 @@ PROGRAM = textwrap.dedent('''
         return sorted(history.history)
 
 
+    def statistics():
+        """Of batch normalisation, where each device has images of its own."""
+        model, _, weights = train(2, 1, 6, TRAIN_BN=None)
+        copies = [[np.asarray(local) for local in model._strategy.experimental_local_results(variable.value)]
+                  for variable in model.keras_model.weights if "moving_" in variable.path]
+        moving = [name for name in weights[0] if "moving_" in name]
+        return {"equal": all(np.array_equal(*locals_) for locals_ in copies), "count": len(copies),
+                "moved": max(float(np.abs(weights[0][name] - weights[-1][name]).max()) for name in moving)}
+
+
     if sys.argv[2:] == ["slow"]:
         report = {"evaluate": evaluate_while_training()}
     else:
-        report = {"too many": too_many(), "parallel": parallel(), "train": compare(count=6), "detect": detect(),
-                  "fewer": detect_on_fewer()}
+        report = {"statistics": statistics(), "too many": too_many(), "parallel": parallel(), "train": compare(count=6),
+                  "detect": detect(), "fewer": detect_on_fewer()}
     with open(sys.argv[1], "w") as file:
         json.dump(report, file)
 ''')
@@ -195,6 +205,11 @@ def test_two_devices_train_as_one(report):
 
 def test_replicas_stay_equal(report):
     assert report["train"]["copies"] == 2 and report["train"]["replicas equal"]
+
+
+def test_statistics_stay_equal(report):
+    found = report["statistics"]
+    assert found["equal"] and found["count"] > 20 and found["moved"] > 0.001
 
 
 def test_two_devices_detect_as_one(report):

@@ -5,6 +5,7 @@ import pytest
 
 from mrcnn.data.images import resize
 from mrcnn.inference import batches_of_one_shape, mold, mold_inputs, results, unmold_detections, unmold_own_masks
+from mrcnn.ops.boxes_np import norm_boxes
 from tiny import image, tiny_config
 
 RNG = np.random.RandomState(0)
@@ -121,6 +122,16 @@ def test_unmold_against_a_slow_version(original, molded, window):
         assert scores[index] == np.float32(score)
         np.testing.assert_array_equal(full[..., index], whole)
     assert 0 < full.mean() < 1
+
+
+@pytest.mark.parametrize("original, molded, window", [((1, 64), (64, 64, 3), (31, 0, 32, 64)),
+                                                      ((90, 1), (64, 64, 3), (0, 31, 64, 32))])
+def test_unmold_where_one_pixel_of_the_molded_image_is_no_padding(original, molded, window):
+    detections = np.zeros((2, 6), np.float32)
+    detections[0] = *norm_boxes(np.array([window]), molded[:2])[0], 1, 0.9
+    with np.errstate(all="raise"):
+        rois, class_ids, _, masks = unmold_detections(detections, np.ones((2, 6, 6, 3)), original, molded, window)
+    assert rois.tolist() == [[0, 0, *original]] and class_ids.tolist() == [1] and masks.all()
 
 
 def test_the_first_row_of_class_0_ends_the_list():

@@ -130,6 +130,12 @@ def test_missing_image_file(untrained, tmp_path):
         untrained.train(data, None, 0.01, 1, "all", verbose=0)
 
 
+@pytest.mark.parametrize("mode", ["none", "pad64"])
+def test_a_size_that_does_not_halve_six_times(mode, tmp_path):
+    with pytest.raises(ValueError, match="100 x 100 px .IMAGE_MAX_DIM.*multiples of 64"):
+        MaskRCNN("training", tiny_config(IMAGE_RESIZE_MODE=mode, IMAGE_MAX_DIM=100, IMAGE_MIN_DIM=0), str(tmp_path))
+
+
 def test_images_of_other_sizes(tmp_path):
     model = MaskRCNN("training", tiny_config(IMAGE_RESIZE_MODE="none"), str(tmp_path))
     with pytest.raises(SampleError, match=r"\(64, 128, 3\) after IMAGE_RESIZE_MODE 'none'.*\(64, 64, 3\).*'square'"):

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
 from mrcnn.layers.folding import is_taken_over
+from mrcnn.ops.devices import mean_over_devices
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -52,7 +53,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             mean=tf.zeros([0]), variance=tf.zeros([0]), is_training=True, **arguments)
         if training and self.trainable:
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            # of several devices all keep, and save, the same
+            batches = mean_over_devices([mean, variance])
+            for moving, batch in zip((self.moving_mean, self.moving_variance), batches):
                 moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs
 

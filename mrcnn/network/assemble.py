@@ -68,10 +68,10 @@ class MaskRCNNModel(keras.Model):
         super()._maybe_symbolic_build(iterator, data_batch)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
-        """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`."""
+        """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`, whole or by_name."""
         if skip_mismatch or not _is_original_file(filepath):
             return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
-        return load_h5(self, filepath, **kwargs)
+        return load_h5(self, filepath, **{"by_name": False, **kwargs})
 
 
 def _is_original_file(filepath):
@@ -95,6 +95,10 @@ def training_model(config):
         mrcnn_bbox, mrcnn_mask, the proposals, output_rois and the five scalar losses. The
         losses and the weight decay are part of the model: ``compile`` needs an optimizer only.
     """
+    sides = [int(side) for side in config.IMAGE_SHAPE[:2]]
+    if any(side % 64 for side in sides):  # IMAGE_RESIZE_MODE "none" and "pad64" allow any
+        raise ValueError(f"images of {sides[0]} x {sides[1]} px (IMAGE_MAX_DIM) cannot be trained on: the sides must "
+                         "be multiples of 64, because the pyramid halves the image six times")
     image, meta = _image_inputs(config)
     rpn_match = keras.Input((None, 1), name="input_rpn_match", dtype="int32")
     rpn_target = keras.Input((None, 4), name="input_rpn_bbox", dtype="float32")
@@ -187,8 +191,14 @@ def _share_layers(model, source):
         outputs = layer(*args, **kwargs)
         return outputs[0] if layer.name == "mrcnn_mask" and isinstance(outputs, tuple) else outputs  # compact
 
-    return keras.models.clone_model(model, clone_function=lambda layer: shared.get(layer.name, layer),
+    twin = keras.models.clone_model(model, clone_function=lambda layer: shared.get(layer.name, layer),
                                     call_function=call)
+    # layers without weights belong to both graphs and so keep the first one's alive: let go of its values at least
+    kept = {id(variable) for variable in twin.weights}
+    for variable in model.weights:
+        if id(variable) not in kept:
+            variable._value = None
+    return twin
 
 
 def _image_inputs(config):

@@ -6,6 +6,8 @@ where there is nothing to average: the original gives NaN for some of these.
 
 import tensorflow as tf
 
+from mrcnn.ops.devices import mean_over_devices
+
 EPSILON = 1e-7  # keeps log finite; Keras' own value, so that losses equal the original's
 
 
@@ -27,10 +29,7 @@ def _of_a_device(count):
     The mean of the devices' losses, and of their gradients, then is that of the whole batch, however unevenly the
     terms are spread. The count is a constant, so nothing is differentiated through the exchange.
     """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return count
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.stop_gradient(count))
+    return mean_over_devices(tf.stop_gradient(count))
 
 
 def rpn_class_loss(rpn_match, rpn_class_logits):

@@ -17,6 +17,9 @@ from mrcnn.training.averaging import settle
 from mrcnn.training.optimizer import current_rate, numbered, optimizer_state, restore_optimizer
 from mrcnn.weights import save_h5
 
+# Words in the names of metrics of which more is better; of a "loss" less is.
+MORE_IS_BETTER = ("AP", "acc", "precision", "recall", "F1", "IoU")
+
 
 @dataclasses.dataclass
 class Run:
@@ -155,6 +158,20 @@ def random_states(keras_model):
 
 # === After each epoch ===
 
+def better_sign(monitor):
+    """1 where more of a metric is better, -1 where less is.
+
+    Raises:
+        ValueError: its name tells neither.
+    """
+    if "loss" in monitor:
+        return -1
+    if any(word in monitor for word in MORE_IS_BETTER):
+        return 1
+    raise ValueError(f"monitor is {monitor!r}, whose name does not tell whether more or less is better: log it under "
+                     f"one with 'loss' (less) or {', '.join(map(repr, MORE_IS_BETTER))} (more)")
+
+
 class WeightsCheckpoint(keras.callbacks.Callback):
     """Write the weights after every epoch, in the layout of the published files, and keep the best ones.
 
@@ -163,13 +180,18 @@ class WeightsCheckpoint(keras.callbacks.Callback):
     Args:
         run: `Run`.
         monitor: name of a logged metric, or None. Its best epoch's weights are also found as
-            ``mask_rcnn_<name>_best.h5``. Of an "AP" or "acc" more is better, of others less.
+            ``mask_rcnn_<name>_best.h5``. Of an "AP", "acc" and so on more is better, of a "loss" less.
+
+    Raises:
+        ValueError: the name does not tell which is better.
     """
 
     def __init__(self, run, monitor=None):
         super().__init__()
         self.run = run
         self.monitor = monitor
+        self.sign = None if monitor is None else better_sign(monitor)
+        self.logged = None  # names of the metrics, where the monitored one never was among them
 
     def on_epoch_end(self, epoch, logs=None):
         path = self.run.path(epoch + 1)
@@ -179,16 +201,21 @@ class WeightsCheckpoint(keras.callbacks.Callback):
             self.run.saved = fingerprint(self.model.weights)
             self.run.unsaved = None
         value = (logs or {}).get(self.monitor)
+        if self.monitor is not None and self.run.best.get(self.monitor) is None:
+            self.logged = sorted(logs or {}) if value is None else None
         if not self.run.unsaved and value is not None and self._is_best(value):
             best = path[:path.rindex("_")] + BEST
             with _told(best), whole_file(best) as temporary:
                 _link(path, temporary)
             self.run.best[self.monitor] = float(value)
 
+    def on_train_end(self, logs=None):
+        if self.logged is not None:
+            print(f"No best weights were kept: monitor is {self.monitor!r}, and logged were {', '.join(self.logged)}")
+
     def _is_best(self, value):
-        sign = 1 if "AP" in self.monitor or "acc" in self.monitor else -1
         known = self.run.best.get(self.monitor)
-        return not np.isnan(value) and (known is None or sign * value > sign * known)
+        return not np.isnan(value) and (known is None or self.sign * value > self.sign * known)
 
 
 class StateCheckpoint(keras.callbacks.Callback):

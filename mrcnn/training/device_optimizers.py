@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from mrcnn.layers.base import PACKAGE
 from mrcnn.layers.regularization import with_decay
+from mrcnn.ops.devices import mean_over_devices, replica_context
 from mrcnn.optimizer_checks import OPTIMIZERS
 
 
@@ -27,7 +28,7 @@ class OverDevices:
     adds_decay = True
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        context, steps = _devices(), self.gradient_accumulation_steps
+        context, steps = replica_context(), self.gradient_accumulation_steps
         if context is not None and steps:
             raise ValueError(f"GRADIENT_ACCUMULATION_STEPS is {steps}, which Keras cannot do on several devices: "
                              "set it to 1, or train on one device")
@@ -80,19 +81,10 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     """Keras' scaling of the loss for float16; an update is left out where the gradient of any device is not finite."""
 
     def apply(self, grads, trainable_variables=None):
-        context = _devices()
-        if context is not None:
-            # the mean: the optimizer inside adds the devices' gradients up once more
-            present = [grad for grad in grads if grad is not None]
-            reduced = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, present))
-            grads = [None if grad is None else next(reduced) for grad in grads]
+        # the mean: the optimizer inside adds the devices' gradients up once more
+        reduced = iter(mean_over_devices([grad for grad in grads if grad is not None]))
+        grads = [None if grad is None else next(reduced) for grad in grads]
         super().apply(grads, trainable_variables)
-
-
-def _devices():
-    """What adds up over devices, inside a step of several; None on a single one."""
-    context = tf.distribute.get_replica_context()
-    return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
 for _name in OPTIMIZERS:  # a saved model is loaded by these names

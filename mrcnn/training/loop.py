@@ -99,7 +99,7 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
     if val_dataset is not None:
         check_same_classes(train_dataset, val_dataset)
         validation = training_data(keras_model, val_dataset, config, config.VALIDATION_STEPS, repeat=True,
-                                   workers=workers, seed=seed if over_machines(strategy) else None)
+                                   workers=workers, seed=data.batches.seed)
     run.begun = stage_begun(run, stage)
     rate = stage_rate(config, stage, run.begun)
     print(f"Training {stage.layers} to epoch {stage.epochs}, from epoch {run.epoch}, learning rate "
@@ -178,7 +178,7 @@ def _prepare_folder(log_dir, run, config, class_names):
 def _tell_of_data(state, data):
     """Print what has changed of the training data since a run's state was written."""
     batches = data.batches
-    now = {"seed": batches.seed, "images": len(batches.dataset.image_ids), "batch_size": batches.batch_size}
+    now = {"seed": batches.seed, "images": len(batches.dataset.image_ids), "batch_size": data.batch_size}
     changed = [f"{name} {now[name]} (was {state.data.get(name)})" for name in now if now[name] != state.data.get(name)
                ] if state else []
     if changed:

@@ -49,7 +49,8 @@ def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=1
     """Train a backbone to tell the classes of a data set's objects from crops of single objects.
 
     Load what it writes with ``model.load_weights(path, by_name=True)`` before ``train``. Every crop
-    has one class, so classes seldom seen train on few of them.
+    has one class, so classes seldom seen train on few of them. All layers train, on one device and without
+    WEIGHT_DECAY.
 
     Args:
         config: the ``Config`` of the network; STEPS_PER_EPOCH and VALIDATION_STEPS batches make an epoch.

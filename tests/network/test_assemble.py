@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -218,6 +219,11 @@ def test_weights_of_the_keras_model_are_written_in_the_originals_layout(tmp_path
         first.save_weights(path, overwrite=False)
     report = second.load_weights(path, by_name=True)
     assert report.initial == []
+    with h5py.File(path, "a") as file:
+        del file["mrcnn_mask"]
+        file.attrs["layer_names"] = [name for name in file.attrs["layer_names"] if name != b"mrcnn_mask"]
+    with pytest.raises(ValueError, match="mrcnn_mask"):  # as with Keras, unless it is asked for
+        second.load_weights(path)
     for ours, theirs in zip(first.get_weights(), second.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
     first.save_weights(str(tmp_path / "own.weights.h5"))  # Keras' own layout

@@ -1,12 +1,14 @@
 """What a training tells: validation AP, best weights, the table of epochs, images per second, pictures."""
 
 import csv
+import gc
 import os
 import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.evaluation import evaluate_detections
 from mrcnn.model import MaskRCNN
@@ -82,6 +84,17 @@ def test_the_detector_shares_all_weights(run):
         layer.name for layer in detector.keras_model.layers if layer.weights}
 
 
+def test_the_detector_keeps_no_second_weights(tmp_path):
+    def held():
+        gc.collect()
+        return sum(isinstance(each, tf.Variable) for each in gc.get_objects())
+
+    model = MaskRCNN("training", tiny_config(), str(tmp_path))
+    before = held()
+    model.detector()
+    assert held() - before < 5
+
+
 @pytest.mark.parametrize("fields", [{}, {"TRAIN_BN": None}, {"IMAGE_RESIZE_MODE": "crop"}], ids=str)
 def test_the_detector_finds_what_an_inference_model_finds(fields, tmp_path):
     model = MaskRCNN("training", tiny_config(**fields), str(tmp_path))
@@ -147,9 +160,24 @@ def best_after(series, monitor, tmp_path, run=None):
     ("val_segm_AP", [0.1, None, 0.3, 0.2, 0.3], [0, 0, 2, 2, 2]),
     ("val_loss", [2.0, 3.0, 1.0, 1.5], [0, 0, 2, 2]),
     ("val_bbox_AP50", [float("nan"), 0.0, 0.1], [None, 1, 2]),
+    ("val_recall", [0.1, 0.3, 0.2], [0, 1, 1]),
 ])
 def test_the_best_weights_are_kept(monitor, series, expected, tmp_path):
     assert best_after(series, monitor, tmp_path)[0] == expected
+
+
+def test_a_metric_that_does_not_tell_what_is_better(tmp_path):
+    with pytest.raises(ValueError, match="monitor is 'val_mape', whose name does not tell.*'loss' .less. or 'AP'"):
+        WeightsCheckpoint(Run(str(tmp_path / "x_{epoch:04d}.h5")), "val_mape")
+
+
+def test_a_metric_that_is_never_logged_is_told(tmp_path, eagerly, capsys):
+    for monitor, told in (("val_losss", True), ("val_loss", False)):
+        model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=1), str(tmp_path / monitor))
+        model.train(Rectangles(2), Rectangles(2), 1e-3, 1, "heads", verbose=0, monitor=monitor)
+        said = capsys.readouterr().out
+        assert ("No best weights were kept: monitor is 'val_losss', and logged were" in said) == told
+        assert (" val_loss" in said.partition("logged were")[2]) == told
 
 
 def test_the_best_value_outlives_the_process(tmp_path):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.data.pipeline import TrainingBatches
 from mrcnn.model import MaskRCNN
 from mrcnn.run_state import load_state, save_state, state_path
 from mrcnn.training import StateCheckpoint, keep_slots
@@ -57,6 +58,64 @@ def rows(model):
 
 
 # === Going on ===
+
+def test_going_on_in_the_same_process(never_stopped, tmp_path):
+    """What the interrupted epoch left of momentum, learning rate and random numbers is not taken along."""
+    model = new(tmp_path / "stopped")
+    for epoch, step in ((1, 0), (3, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            train(model, custom_callbacks=[Stop(epoch, step)])
+        model.resume()
+    train(model)
+    assert same(values(never_stopped.keras_model), values(model.keras_model))
+
+
+def test_a_good_checkpoint_after_nan(tmp_path, eagerly):
+    model = new(tmp_path)
+    train(model, 1, "all")
+    with pytest.raises(FloatingPointError, match="last good checkpoint is"):
+        model.train(Rectangles(5), None, 1e30, 3, "all", verbose=0)
+    model.resume()
+    assert np.isfinite(train(model, 3, "all").history["loss"]).all()
+
+
+def test_weights_of_another_run_bring_no_momentum(tmp_path, eagerly):
+    ends = []
+    for folder, before in (("one", False), ("two", True)):
+        model = new(tmp_path / folder, SEED=0)
+        if not ends:
+            model.save_weights(str(tmp_path / "start.h5"))
+        if before:
+            train(model, 1, "all")
+        model.load_weights(str(tmp_path / "start.h5"))
+        assert model.keras_model.optimizer is None and model.run is None
+        model.compile(0.01, 0.9)
+        ends.append(optimizer_state(model.keras_model.optimizer))
+    assert all(not value.any() for name, value in ends[1].items() if "momentum" in name)
+    assert {name: value.shape for name, value in ends[0].items()} == {
+        name: value.shape for name, value in ends[1].items()}
+
+
+def test_all_stages_validate_on_the_same_images(tmp_path, eagerly, monkeypatch):
+    """Also without a SEED, and when the run goes on."""
+    seen = []
+    batch = TrainingBatches.batch
+
+    def noted(batches, index, *at_hand):
+        if isinstance(batches.dataset, Validation):
+            seen.append(batches.image_ids(index))
+        return batch(batches, index, *at_hand)
+
+    class Validation(Rectangles):
+        pass
+
+    monkeypatch.setattr(TrainingBatches, "batch", noted)
+    for epochs in (2, 3):
+        model = new(tmp_path, SEED=None)
+        model.resume()
+        model.train(Rectangles(5), Validation(40), 0.01, None, [("heads", 1), ("all", epochs)], verbose=0)
+    assert len(seen) >= 3 and all(ids == seen[0] for ids in seen)
+
 
 def test_going_on_is_not_having_stopped(never_stopped, tmp_path, capsys):
     for epoch, step in ((0, 1), (1, 0), (2, 1), (3, 0)):

@@ -145,8 +145,8 @@ def _class_attribute(entries, asked, path):
                              f"{used if used else 'no attributes'}")
         return asked
     if asked is None and len(used) > 1:
-        raise ValueError(f"{path}: the regions have the attributes {used}: say with class_attribute (--class-attribute) "
-                         'which is the class, or class_attribute="" for one class')
+        raise ValueError(f"{path}: the regions have the attributes {used}: say with class_attribute "
+                         '(--class-attribute) which is the class, or class_attribute="" for one class')
     return used[0] if asked is None and used else ""
 
 
