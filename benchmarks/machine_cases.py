@@ -8,6 +8,8 @@ import sys
 
 import measure
 
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+
 
 def rates(quick, repeats, onednn=None):
     """The rate at which TensorFlow does large pieces of work here, in GFLOP/s.
@@ -44,15 +46,17 @@ def rates(quick, repeats, onednn=None):
 def imports(quick, repeats):
     """Import mrcnn.model, against TensorFlow alone, each time in a new process and in turn."""
     lines = {"tensorflow": "import tensorflow", "mrcnn.model": "import mrcnn.model"}
-    times = {name: [] for name in lines}
+    times, peaks = {name: [] for name in lines}, {}
     for _ in range(repeats + 1):
         for name, line in lines.items():
-            times[name].append(_import_seconds(line))
+            seconds, peaks[name] = _import(line)
+            times[name].append(seconds)
     first = times["mrcnn.model"][0]
     times = {name: values[1:] for name, values in times.items()}  # the first reads the files from the disk
     medians = {name: statistics.median(values) for name, values in times.items()}
-    # the memory of this process, which imports nothing, would mislead
-    return {"peak_bytes": None, "first_call": first, "seconds": medians["mrcnn.model"],
+    # not the memory of this process, which imports nothing
+    return {"peak_bytes": peaks["mrcnn.model"], "tensorflow_megabytes": peaks["tensorflow"] / 1e6,
+            "first_call": first, "seconds": medians["mrcnn.model"],
             "times": times["mrcnn.model"], "tensorflow_times": times["tensorflow"],
             "tensorflow_seconds": medians["tensorflow"],
             "beyond_tensorflow_seconds": medians["mrcnn.model"] - medians["tensorflow"]}
@@ -65,13 +69,16 @@ def imports_light(quick, repeats):
     names = ["mrcnn.config", *(module.name for module in pkgutil.walk_packages(mrcnn.data.__path__, "mrcnn.data."))]
     heavy = {name: _python(f"import sys, {name}; print(*sorted({{'tensorflow', 'keras'}} & set(sys.modules)))").split()
              for name in names}
-    times = [_import_seconds("import " + ", ".join(names)) for _ in range(repeats + 1)]
-    return {"peak_bytes": None, "first_call": times[0], "seconds": statistics.median(times[1:]), "times": times[1:],
+    times, peaks = zip(*(_import("import " + ", ".join(names)) for _ in range(repeats + 1)))
+    return {"peak_bytes": peaks[-1], "first_call": times[0], "seconds": statistics.median(times[1:]), "times": list(times[1:]),
             "modules": len(names), "modules_with_tensorflow": [name for name, brought in heavy.items() if brought]}
 
 
-def _import_seconds(line):
-    return float(_python(f"import time; start = time.perf_counter(); {line}; print(time.perf_counter() - start)"))
+def _import(line):
+    """Seconds and peak bytes of an import by a new Python."""
+    seconds, peak = _python(f"import sys, time; start = time.perf_counter(); {line}; took = time.perf_counter() - start; "
+                            f"sys.path.insert(0, {FOLDER!r}); import measure; print(took, measure.peak_bytes())").split()
+    return float(seconds), int(peak)
 
 
 def _python(code):

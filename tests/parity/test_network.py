@@ -123,8 +123,11 @@ def arithmetic_of_the_reference():
         yield
 
 
-def take_six_steps(weights, stage):
-    """The total and the five losses before each of six optimizer steps on the batch: [6, 6]; the weights after them."""
+def take_six_steps(weights, stage, noise=None):
+    """The total and the five losses before each of six optimizer steps on the batch: [6, 6]; the weights after them.
+
+    noise: seed of what is added to the pixels, 1e-4 at most, which is their last digit; None adds nothing.
+    """
     with tempfile.TemporaryDirectory() as folder:
         model = MaskRCNN("training", type("Chosen", (NetworkConfig,), {"WEIGHT_DECAY": 0})(), folder)
     model.load_weights(weights, by_name=True)
@@ -132,7 +135,10 @@ def take_six_steps(weights, stage):
     network.get_layer("proposal_targets").shuffle = False
     model.set_trainable(training.STAGES[stage], verbose=0)
     model.compile(0.001, 0.9)
-    inputs = tuple(batch(network))
+    images, *others = batch(network)
+    if noise is not None:
+        images += np.random.RandomState(noise).uniform(-1e-4, 1e-4, images.shape).astype(np.float32)
+    inputs = (images, *others)
     losses = []
     with arithmetic_of_the_reference():
         for _ in range(6):
@@ -159,8 +165,10 @@ def test_six_steps_of_all_layers(with_avx2, network_weights):
 
 
 def test_six_steps_of_the_heads(with_avx2, network_weights, trainer):
-    losses, after = with_avx2(take_six_steps, network_weights, "heads")
-    assert_losses(losses, REFERENCE["six_steps"])
+    # of single draws one in eight leaves the reference by 3.5 % at the fifth step
+    draws = [with_avx2(take_six_steps, network_weights, "heads", noise) for noise in (1, 2, 3)]
+    assert_losses(np.median([losses for losses, _ in draws], axis=0), REFERENCE["six_steps"])
+    after = draws[0][1]
     before = {weight.path: weight.numpy() for weight in trainer().keras_model.weights}
     for path, value in after.items():
         layer = path.split("/")[0]
