@@ -80,6 +80,7 @@ class MaskRCNN:
         self._predict = {}
         self._strategy = None
         self._detector = None
+        self._optimizer = None  # that of the last `compile`
         self.run = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
@@ -134,8 +135,7 @@ class MaskRCNN:
         report = load_h5(self.keras_model, filepath, by_name=bool(by_name or exclude), exclude=exclude)
         print(report)
         self.set_log_dir(filepath)
-        # what an earlier `train` of this object left is not of these weights
-        self.run = self.keras_model.optimizer = None
+        self.run = self._optimizer = None  # what an earlier `train` left is not of these weights
         return report
 
     def save_weights(self, filepath):
@@ -155,18 +155,19 @@ class MaskRCNN:
     def compile(self, learning_rate, momentum):
         """Make the optimizer, of Config.OPTIMIZER; its gradients are clipped by their common norm.
 
-        Layers that an earlier call trained too keep their momentum.
+        Layers that an earlier call trained too keep their momentum, unless weights were loaded since.
 
         Args:
             learning_rate: a number or a Keras schedule.
             momentum: of SGD.
         """
-        model, earlier = self.keras_model, getattr(self.keras_model, "optimizer", None)
+        model = self.keras_model
         with scope(self._strategy):
             optimizer = training.make_optimizer(self.config, learning_rate, momentum, model.dtype_policy.name)
             # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
             model.compile(optimizer, jit_compile=False)
-            training.keep_slots(earlier, optimizer, model.trainable_variables)
+            training.keep_slots(self._optimizer, optimizer, model.trainable_variables)
+        self._optimizer = optimizer
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
         """Train the layers whose names match, freeze the others and those of FREEZE_BACKBONE_STAGES."""

@@ -81,7 +81,7 @@ def check_dataset(dataset, image_ids, progress=True):
         if image is not None:
             image = np.asarray(image)
             values = _attempt(findings, "pixels out of range", place, as_uint8_range, image)
-            if values is not None and values.max() <= NEARLY_BLACK:
+            if values is not None and values.size and values.max() <= NEARLY_BLACK:
                 findings.append(Finding(WARNING, "image nearly black", place, f"its largest value is {values.max():g} "
                                         "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit"))
             digest = hashlib.blake2b(np.ascontiguousarray(image)).digest(), image.shape

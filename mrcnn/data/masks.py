@@ -10,6 +10,8 @@ from mrcnn.data.images import resize
 
 # Share of an object's pixels of which less is no object to learn from: see `ignore_left_overs`.
 LEAST_LEFT = 0.1
+# Rows of an image that are worked on at once: of a hundred masks of 1024 px these fit a processor's cache.
+BLOCK = 16
 
 
 def each_in_one_piece(mask):
@@ -36,12 +38,42 @@ def extract_bboxes(mask):
     height, width, count = mask.shape
     if mask.size == 0:
         return np.zeros((count, 4), dtype=np.int32)
-    rows, columns = mask.any(axis=1), mask.any(axis=0)  # [height, N], [width, N]
+    rows, columns = _any_in_rows_and_columns(mask)
     boxes = np.stack([
         rows.argmax(axis=0), columns.argmax(axis=0),
         height - rows[::-1].argmax(axis=0), width - columns[::-1].argmax(axis=0)], axis=1)
     boxes[~rows.any(axis=0)] = 0
     return boxes.astype(np.int32)
+
+
+def _any_in_rows_and_columns(masks):
+    """``masks.any(axis=1)``, bool [height, N], and ``masks.any(axis=0)``, bool [width, N]."""
+    height, width, count = masks.shape
+    if not _side_by_side(masks):
+        return masks.any(axis=1), masks.any(axis=0)
+    rows, columns = np.empty((height, count), bool), np.zeros((width, count), bool)
+    for start in range(0, height, BLOCK):
+        part = masks[start:start + BLOCK]
+        part = part if part.dtype == bool else part != 0
+        rows[start:start + BLOCK] = _any_in_row(part)
+        columns |= part.any(axis=0)
+    return rows, columns
+
+
+def _side_by_side(masks):
+    """Whether the pixels of different masks lie beside each other in memory, not each mask in one piece."""
+    return masks.shape[-1] > 1 and abs(masks.strides[2]) < abs(masks.strides[1])
+
+
+def _any_in_row(masks):
+    """``masks.any(axis=1)`` of bool [rows, width, N], in half the time: its two halves are laid on each other."""
+    while masks.shape[1] > 8:
+        half = masks.shape[1] // 2
+        folded = masks[:, :half] | masks[:, half:2 * half]
+        if masks.shape[1] % 2:
+            folded[:, 0] |= masks[:, -1]
+        masks = folded
+    return masks.any(axis=1)
 
 
 def nearest(length, scale):
@@ -233,5 +265,15 @@ def boxed_masks(masks):
     """Boxes int32 [N, 4] of masks [height, width, N], and a list of each mask inside its box as a bool array."""
     masks = masks > 0.5 if masks.dtype != bool else masks
     boxes = extract_bboxes(masks)
-    return boxes, [np.ascontiguousarray(masks[y1:y2, x1:x2, index]) for index, (y1, x1, y2, x2) in enumerate(boxes)]
+    corners = boxes.tolist()
+    if not _side_by_side(masks):
+        return boxes, [np.ascontiguousarray(masks[y1:y2, x1:x2, index])
+                       for index, (y1, x1, y2, x2) in enumerate(corners)]
+    parts = [np.empty((y2 - y1, x2 - x1), bool) for y1, x1, y2, x2 in corners]
+    for start in range(0, masks.shape[0], BLOCK):  # a few rows of all masks at a time
+        for index, (y1, x1, y2, x2) in enumerate(corners):
+            top, bottom = max(y1, start), min(y2, start + BLOCK)
+            if top < bottom:
+                parts[index][top - y1:bottom - y1] = masks[top:bottom, x1:x2, index]
+    return boxes, parts
 

@@ -214,6 +214,24 @@ def test_mask_overlaps_against_loops():
     assert overlaps.shape == (3, 5)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (37, 53, 7), (16, 8, 2), (48, 9, 3), (33, 1, 4), (5, 64, 1)])
+def test_boxes_and_parts_of_every_layout(shape, dtype):
+    """Masks side by side in memory and each in one piece, of odd sizes, seen from behind, some empty."""
+    rng = np.random.RandomState(sum(shape))
+    side_by_side = (rng.rand(*shape) < 0.02).astype(dtype)
+    side_by_side[..., 0] = 0
+    side_by_side[-1, -1, -1] = 1
+    for given in (side_by_side, masks.each_in_one_piece(side_by_side), side_by_side[::-1, ::-1, ::-1]):
+        boxes, parts = masks.boxed_masks(given)
+        np.testing.assert_array_equal(boxes, masks.extract_bboxes(given))
+        for index, ((y1, x1, y2, x2), part) in enumerate(zip(boxes, parts, strict=True)):
+            y, x = np.nonzero(given[..., index])
+            assert (y1, x1, y2, x2) == ((y.min(), x.min(), y.max() + 1, x.max() + 1) if len(y) else (0, 0, 0, 0))
+            assert part.dtype == bool and part.flags.c_contiguous
+            np.testing.assert_array_equal(part, given[y1:y2, x1:x2, index] > 0.5)
+
+
 def test_empty_masks_overlap_nothing_and_silently():
     with np.errstate(all="raise"):
         overlaps = masks.compute_overlaps_masks(np.zeros((4, 4, 2)), np.zeros((4, 4, 1)))

@@ -115,6 +115,7 @@ def test_generated_images(capsys):
     ((KeyError("pixels"), masks(10), [1]), "image cannot be read", "KeyError: 'pixels'"),
     ((np.full((100, 120, 3), np.nan), masks(10), [1]), "pixels out of range", "not be NaN"),
     ((np.full((100, 120, 3), 256.0), masks(10), [1]), "pixels out of range", "256"),
+    ((np.zeros((0, 120, 3), np.uint8), masks(10), [1]), "masks or class ids wrong", "image is 0 x 120"),
     ((image(100, 120).astype(int) - 300, masks(10), [1]), "pixels out of range", "must lie in 0..65535"),
     ((image(100, 120), IndexError("index 720 is out of bounds"), []), "masks cannot be drawn", "IndexError: index 720"),
     ((image(120, 100), masks(10), [1]), "masks or class ids wrong", "100 x 120 .* image is 120 x 100"),
