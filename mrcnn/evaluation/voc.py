@@ -20,13 +20,14 @@ def _overlaps_by_score(gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scor
     gt_count = trim_zeros(np.asarray(gt_boxes)).shape[0]
     gt_masks = np.asarray(gt_masks)[..., :gt_count]
     order = score_order(pred_boxes, pred_scores)
-    pred_masks = np.asarray(pred_masks)[..., order]
+    pred_masks = np.asarray(pred_masks)[..., :len(order)]
     if gt_count and len(order) and gt_masks.shape[:2] != pred_masks.shape[:2]:
         raise ValueError(
             f"gt_masks are {gt_masks.shape[0]}x{gt_masks.shape[1]} and pred_masks "
             f"{pred_masks.shape[0]}x{pred_masks.shape[1]} pixels; both must have the size of the "
             "image (mini masks: load the ground truth with use_mini_mask=False)")
-    return np.asarray(pred_class_ids)[order], compute_overlaps_masks(pred_masks, gt_masks)
+    # the overlaps are put in order, not the masks, which are large
+    return np.asarray(pred_class_ids)[order], compute_overlaps_masks(pred_masks, gt_masks)[order]
 
 
 def _match(overlaps, gt_class_ids, pred_class_ids, iou_threshold, score_threshold=0.0):
