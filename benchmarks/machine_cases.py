@@ -70,8 +70,8 @@ def imports_light(quick, repeats):
     heavy = {name: _python(f"import sys, {name}; print(*sorted({{'tensorflow', 'keras'}} & set(sys.modules)))").split()
              for name in names}
     times, peaks = zip(*(_import("import " + ", ".join(names)) for _ in range(repeats + 1)))
-    return {"peak_bytes": peaks[-1], "first_call": times[0], "seconds": statistics.median(times[1:]), "times": list(times[1:]),
-            "modules": len(names), "modules_with_tensorflow": [name for name, brought in heavy.items() if brought]}
+    return {"peak_bytes": peaks[-1], "first_call": times[0], "seconds": statistics.median(times[1:]),
+            "times": list(times[1:]), "modules": len(names), "modules_with_tensorflow": [name for name, brought in heavy.items() if brought]}
 
 
 def _import(line):

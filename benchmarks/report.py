@@ -69,7 +69,8 @@ def notes(result):
         ("rois", "d", " RoIs"), ("network_seconds", ".3g", " s network"), ("outside_share", ".1%", " outside of it"),
         ("first_load_seconds", ".2f", " s of the first to load"), ("load_seconds", ".2f", " s to load"),
         ("images_per_second", ".1f", " images/s"),
-        ("tensorflow_seconds", ".2f", " s tensorflow alone"), ("tensorflow_megabytes", ".0f", " MB of it"), ("modules", "d", " modules"))
+        ("tensorflow_seconds", ".2f", " s tensorflow alone"), ("tensorflow_megabytes", ".0f", " MB of it"),
+        ("modules", "d", " modules"))
         if key in result and (key, result[key]) != ("images", 1)]
     if "modules_with_tensorflow" in result:
         said.append("with TensorFlow or Keras: " + (", ".join(result["modules_with_tensorflow"]) or "none"))

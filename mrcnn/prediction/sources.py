@@ -1,6 +1,7 @@
 """Where images come from: files, folders, patterns, videos and cameras, one image at a time."""
 
 import glob
+import itertools
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -66,9 +67,8 @@ def find_sources(places, recursive=False, leave_out=None):
             files[os.path.abspath(text)] = None
         elif glob.has_magic(text):
             found = [os.path.abspath(path) for path in sorted(glob.glob(text, recursive=True)) if os.path.isfile(path)]
-            if leave_out is not None:
-                written = Path(os.path.abspath(leave_out))
-                found = [path for path in found if written not in Path(path).parents]
+            fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(os.path.abspath(text)).parts)
+            found = _without(found, Path(*fixed), leave_out)
             if not found:
                 raise FileNotFoundError(f"no file fits the pattern {text}")
             files.update(dict.fromkeys(found))
@@ -86,12 +86,17 @@ def _files_of(folder, recursive, leave_out):
     # a link to nothing too: it is told when it cannot be read
     files = sorted(path for path in (folder.rglob("*") if recursive else folder.glob("*"))
                    if path.is_file() or (path.is_symlink() and not path.exists()))
-    if leave_out is not None:
-        leave_out = Path(os.path.abspath(leave_out))
-        if folder in leave_out.parents:
-            files = [path for path in files if leave_out not in path.parents]
+    files = _without(files, folder, leave_out)
     known = [str(path) for path in files if path.suffix.lower() in IMAGE_TYPES + VIDEO_TYPES]
     return known, len(files) - len(known)
+
+
+def _without(files, folder, leave_out):
+    """The files but for those in ``leave_out``, where that lies within the folder in which they were looked for."""
+    leave_out = None if leave_out is None else Path(os.path.abspath(leave_out))
+    if leave_out is None or folder not in leave_out.parents:
+        return files
+    return [path for path in files if leave_out not in Path(path).parents]
 
 
 def _shared_folder(folders):

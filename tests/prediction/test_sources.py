@@ -37,6 +37,8 @@ def test_results_of_an_earlier_run_are_no_sources(folder):
     # unless one looks into them, or writes to a folder above
     assert len(names(find_sources(folder / "deep", leave_out=folder / "deep"))) == 2
     assert len(names(find_sources(folder, leave_out=folder.parent))) == 2
+    for leave_out in (folder, folder.parent, folder / "deep"):
+        assert names(find_sources(str(folder / "deep" / "*.tif"), leave_out=leave_out)) == ["c.tif"]
 
 
 def test_files_patterns_and_cameras_each_once(folder):
