@@ -53,7 +53,7 @@ def predictions(quick, extract_bboxes):
 
 def sample(quick, repeats, mini_masks):
     """load_image_gt: resize the image, resize its masks, find their boxes, shrink them."""
-    from mrcnn.data.samples import load_image_gt
+    from mrcnn.data.load import load_image_gt
 
     config, dataset = samples(quick, mini_masks)
     found = measure.repeat(lambda: load_image_gt(dataset, config, 0, use_mini_mask=mini_masks), repeats)
@@ -62,7 +62,7 @@ def sample(quick, repeats, mini_masks):
 
 def batch(quick, repeats, mini_masks):
     """TrainingBatches: `sample` and RPN targets for two images, stacked."""
-    from mrcnn.data.pipeline import TrainingBatches
+    from mrcnn.data.batches import TrainingBatches
 
     config, dataset = samples(quick, mini_masks, batch=2)
     batches = TrainingBatches(dataset, config, seed=0)
@@ -71,10 +71,10 @@ def batch(quick, repeats, mini_masks):
 
 def cached_batches(quick, repeats, encoding, workers):
     """Batches of two images by `records.pipeline`, from a cache of 16 images that `sample` would resize."""
-    from mrcnn.data.pipeline import TrainingBatches
-    from mrcnn.records.dataset import RecordDataset
-    from mrcnn.records.pipeline import record_pipeline
-    from mrcnn.records.write import write_records
+    from mrcnn.data.batches import TrainingBatches
+    from mrcnn.data.cache.dataset import RecordDataset
+    from mrcnn.data.cache.read import record_pipeline
+    from mrcnn.data.cache.write import write_records
 
     config, dataset = samples(quick, True, batch=2 if quick else 16)
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ def rpn_targets(quick, repeats):
 
 def mold(quick, repeats, side):
     """mold_inputs: one photo resized, padded and centred."""
-    from mrcnn.inference import mold_inputs
+    from mrcnn.inference.detect import mold_inputs
 
     config = measure.settings(side=128 if quick else side)
     images = [measure.photo(*PHOTO_SIZE)]
@@ -110,7 +110,7 @@ def mold(quick, repeats, side):
 
 def unmold(quick, repeats, detections):
     """unmold_detections: boxes and masks back to the pixels of the photo."""
-    from mrcnn.inference import unmold_detections
+    from mrcnn.inference.detect import unmold_detections
 
     arguments = network_outputs(detections)
     found = unmold_detections(*arguments)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import keras
 
-from mrcnn.layers.mask import MaskPrediction
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 
 # A layer belongs to the first stage whose prefix its name has; a nested backbone and the
 # ResNets' own layers have none of these.

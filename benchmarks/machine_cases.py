@@ -15,7 +15,7 @@ def rates(quick, repeats, onednn=None):
     """The rate at which TensorFlow does large pieces of work here, in GFLOP/s.
 
     A 3x3 convolution of 256 to 256 channels at 64 px and at 256 px, batch 2 (slower at 1: see
-    `mrcnn.ops.convolution`), and a product of two 4096 x 4096 matrices, float32. ``onednn`` "0" or "1"
+    `mrcnn.ops.cpu_convolution`), and a product of two 4096 x 4096 matrices, float32. ``onednn`` "0" or "1"
     switches oneDNN; None takes it as it is where this package runs.
     """
     if onednn is not None:

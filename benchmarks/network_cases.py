@@ -84,7 +84,8 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     import keras
 
     import flops
-    from mrcnn import training
+    from mrcnn.training.data import training_data
+    from mrcnn.training.stages import STAGES
 
     setting = quick, backbone, side, batch, fields
     # in a process of its own: what it takes is not a training's
@@ -97,10 +98,10 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     else:
         masks = [measure.ellipses(height, width, count=10, seed=number) for number in range(batch)]
     dataset = measure.scenes(images, masks, config.NUM_CLASSES - 1)
-    data = training.training_data(network, dataset, config, steps=1, shuffle=False, seed=0)
+    data = training_data(network, dataset, config, steps=1, shuffle=False, seed=0)
     inputs = list(data[0][0])
 
-    model.set_trainable(training.STAGES[layers], verbose=0)
+    model.set_trainable(STAGES[layers], verbose=0)
     # hardly any learning, so that the proposals stay and every step costs the same
     model.compile(1e-9, config.LEARNING_MOMENTUM)
     losses = []
@@ -146,8 +147,8 @@ def feed(quick, repeats, mini_masks, workers, batches):
     import keras
 
     import data_cases
-    from mrcnn.data.pipeline import TrainingBatches
-    from mrcnn.training import TrainingData
+    from mrcnn.data.batches import TrainingBatches
+    from mrcnn.training.data import TrainingData
 
     class Nothing(keras.Model):
         def train_step(self, data):
@@ -189,7 +190,7 @@ def build(quick, repeats, backbone, side):
 
 
 def _write_weights(path, backbone, side, quick):
-    from mrcnn.network.assemble import inference_model
+    from mrcnn.networks.mask_rcnn.build import inference_model
     from mrcnn.weights import save_h5
 
     save_h5(inference_model(measure.settings(bool(int(quick)), int(side), BACKBONE=backbone)), path)

@@ -11,35 +11,37 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn import training
-from mrcnn.data.detection_targets import build_detection_targets, generate_random_rois  # noqa: F401
+from mrcnn.data.random_rois import build_detection_targets, generate_random_rois  # noqa: F401
 from mrcnn.data.images import mold_image, unmold_image  # noqa: F401
-from mrcnn.data.meta import compose_image_meta, parse_image_meta  # noqa: F401
-from mrcnn.data.pipeline import data_generator  # noqa: F401
+from mrcnn.ops.image_meta import compose_image_meta, parse_image_meta  # noqa: F401
+from mrcnn.data.batches import data_generator  # noqa: F401
 from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
-from mrcnn.data.samples import load_image_gt  # noqa: F401
-from mrcnn.distribution import detection_strategy, scope, stop_together, training_strategy
-from mrcnn.download import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
-from mrcnn.evaluation.detector import evaluate_network
-from mrcnn.graph_functions import *  # noqa: F401, F403
-from mrcnn.inference import detect, mold_inputs, results, unmold_detections
-from mrcnn.inspection import LayerView, ancestor
-from mrcnn.inspection import run as run_model
-from mrcnn.layers.detection import DetectionLayer  # noqa: F401
-from mrcnn.layers.normalization import BatchNorm  # noqa: F401
-from mrcnn.layers.proposal import ProposalLayer  # noqa: F401
-from mrcnn.layers.roi_align import PyramidROIAlign  # noqa: F401
-from mrcnn.layers.targets import DetectionTargetLayer  # noqa: F401
-from mrcnn.network.applications import application_imagenet_weights
-from mrcnn.network.assemble import inference_model, training_model
-from mrcnn.network.backbone import conv_block, identity_block, resnet_graph  # noqa: F401
-from mrcnn.network.heads import build_fpn_mask_graph, fpn_classifier_graph  # noqa: F401
-from mrcnn.network.rpn import build_rpn_model, rpn_graph  # noqa: F401
+from mrcnn.data.load import load_image_gt  # noqa: F401
+from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
+from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
+from mrcnn.inference.evaluate import evaluate_network
+from mrcnn.matterport.graph_functions import *  # noqa: F401, F403
+from mrcnn.inference.detect import detect, mold_inputs, results, unmold_detections
+from mrcnn.inference.inspection import LayerView, ancestor
+from mrcnn.inference.inspection import run as run_model
+from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer  # noqa: F401
+from mrcnn.networks.layers.normalization import BatchNorm  # noqa: F401
+from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer  # noqa: F401
+from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign  # noqa: F401
+from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer  # noqa: F401
+from mrcnn.networks.backbones.applications import application_imagenet_weights
+from mrcnn.networks.mask_rcnn.build import inference_model, training_model
+from mrcnn.networks.backbones.resnet import conv_block, identity_block, resnet_graph  # noqa: F401
+from mrcnn.networks.mask_rcnn.heads import build_fpn_mask_graph, fpn_classifier_graph  # noqa: F401
+from mrcnn.networks.mask_rcnn.rpn import build_rpn_model, rpn_graph  # noqa: F401
 from mrcnn.ops.anchors import compute_backbone_shapes, pyramid_anchors  # noqa: F401
 from mrcnn.ops.boxes_np import norm_boxes
-from mrcnn.predictor import predict_function
-from mrcnn.run_folder import find_last_checkpoint, run_folder
-from mrcnn.weights import load_h5, save_h5
+from mrcnn.inference.graph import predict_function
+from mrcnn.training.loop import train
+from mrcnn.training.optimizer import keep_slots, make_optimizer
+from mrcnn.training.stages import set_trainable
+from mrcnn.training.run_folder import find_last_checkpoint, run_folder
+from mrcnn.weights.load import load_h5, save_h5
 
 
 # Image shapes whose anchors are kept; those of 1024 px take 12 MB.
@@ -63,8 +65,8 @@ class MaskRCNN:
         model_dir: folder of the training runs' folders.
 
     Attributes:
-        keras_model: the `keras.Model`; see `network.assemble`.
-        epoch, log_dir, checkpoint_path: of the current run; see `run_folder`.
+        keras_model: the `keras.Model`; see `networks.mask_rcnn.build`.
+        epoch, log_dir, checkpoint_path: of the current run; see `training.run_folder`.
         run: `training.checkpoint.Run` that `train` carries on, or None.
         anchors: float64 [anchors, 4] px, of the last `get_anchors`.
     """
@@ -86,7 +88,7 @@ class MaskRCNN:
         self.keras_model = self.build(mode=mode, config=config)
 
     def build(self, mode, config):
-        """A new Keras model for a mode and a config; see `network.assemble`."""
+        """A new Keras model for a mode and a config; see `networks.mask_rcnn.build`."""
         config.validate()
         strategy = training_strategy if mode == "training" else detection_strategy
         self._strategy = strategy(config.GPU_COUNT)
@@ -103,7 +105,7 @@ class MaskRCNN:
         self.log_dir, self.checkpoint_path, self.epoch = run_folder(self.model_dir, name, model_path)
 
     def find_last(self):
-        """Path of the last whole checkpoint of the newest run; see `run_folder.find_last_checkpoint`.
+        """Path of the last whole checkpoint of the newest run; see `training.run_folder.find_last_checkpoint`.
 
         In mode "training" it is that of the last whole epoch, from which `train` goes on as if it had never stopped.
         """
@@ -163,15 +165,15 @@ class MaskRCNN:
         """
         model = self.keras_model
         with scope(self._strategy):
-            optimizer = training.make_optimizer(self.config, learning_rate, momentum, model.dtype_policy.name)
+            optimizer = make_optimizer(self.config, learning_rate, momentum, model.dtype_policy.name)
             # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
             model.compile(optimizer, jit_compile=False)
-            training.keep_slots(self._optimizer, optimizer, model.trainable_variables)
+            keep_slots(self._optimizer, optimizer, model.trainable_variables)
         self._optimizer = optimizer
 
     def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
         """Train the layers whose names match, freeze the others and those of FREEZE_BACKBONE_STAGES."""
-        trained = training.set_trainable(keras_model or self.keras_model, layer_regex,
+        trained = set_trainable(keras_model or self.keras_model, layer_regex,
                                          self.config.FREEZE_BACKBONE_STAGES)
         if verbose > 0:
             for layer in trained:
@@ -200,7 +202,7 @@ class MaskRCNN:
             workers: threads that prepare batches.
             verbose: of ``fit``.
             evaluate_every: epochs between two measurements of COCO AP on ``val_dataset``, also after the last one,
-                logged as val_segm_AP and so on (`training.evaluation`), with pictures; 0: none.
+                logged as val_segm_AP and so on (`training.validation_ap`), with pictures; 0: none.
             monitor: logged metric by which mask_rcnn_<name>_best.h5 is kept; None: val_segm_AP where it is measured.
                 Its name tells whether less is better (loss) or more (AP, acc, precision, recall, F1, IoU).
 
@@ -215,7 +217,7 @@ class MaskRCNN:
             RuntimeError: of several machines that train together, another one stopped.
         """
         with stop_together(self._strategy):
-            return training.train(
+            return train(
                 self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=augmentation,
                 custom_callbacks=custom_callbacks, no_augmentation_sources=no_augmentation_sources, workers=workers,
                 verbose=verbose, evaluate_every=evaluate_every, monitor=monitor)
@@ -234,11 +236,11 @@ class MaskRCNN:
     # === Detection ===
 
     def mold_inputs(self, images):
-        """Images of one molded size as a batch; see `inference.mold_inputs`."""
+        """Images of one molded size as a batch; see `inference.detect.mold_inputs`."""
         return mold_inputs(images, self.config)
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
-        """See `inference.unmold_detections`."""
+        """See `inference.detect.unmold_detections`."""
         return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
 
     def detect(self, images, verbose=0, *, classes=None, min_confidence=None):
@@ -254,7 +256,7 @@ class MaskRCNN:
                 the network be traced anew, once for a single image and once for batches of several.
 
         Returns:
-            A `results.Result` per image, in order, which is a dict: rois int32 [n, 4] (y1, x1, y2, x2) px,
+            A `inference.result.Result` per image, in order, which is a dict: rois int32 [n, 4] (y1, x1, y2, x2) px,
             class_ids int32 [n], scores float32 [n], masks bool [h, w, n] (float64 where n is 0, as the
             original has it).
 
@@ -358,7 +360,7 @@ class MaskRCNN:
         return [LayerView(layer) for layer in self.keras_model.layers if layer.weights]
 
     def ancestor(self, tensor, name, checked=None):
-        """Find a tensor that another one is computed from; see `inspection.ancestor`."""
+        """Find a tensor that another one is computed from; see `inference.inspection.ancestor`."""
         del checked  # the original's own bookkeeping
         return ancestor(self.keras_model, tensor, name)
 

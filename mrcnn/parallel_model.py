@@ -5,7 +5,7 @@
 
 import keras
 
-from mrcnn.distribution import device_strategy
+from mrcnn.distributed.strategy import device_strategy
 
 
 class ParallelModel:

@@ -10,9 +10,9 @@ from mrcnn.data.masks import (  # noqa: F401
     resize_mask,
     unmold_mask,
 )
-from mrcnn.download import COCO_WEIGHTS, coco_weights
+from mrcnn.weights.published import COCO_WEIGHTS, coco_weights
 from mrcnn.evaluation import compute_ap, compute_ap_range, compute_matches, compute_recall  # noqa: F401
-from mrcnn.graph_functions import batch_slice, box_refinement_graph  # noqa: F401
+from mrcnn.matterport.graph_functions import batch_slice, box_refinement_graph  # noqa: F401
 from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors  # noqa: F401
 from mrcnn.ops.boxes_np import (  # noqa: F401
     apply_box_deltas,
@@ -34,5 +34,5 @@ def mold_mask(mask, config):
 
 
 def download_trained_weights(coco_model_path, verbose=1):
-    """Download COCO weights to a path; see `download.coco_weights`."""
+    """Download COCO weights to a path; see `weights.published.coco_weights`."""
     coco_weights(coco_model_path, verbose)

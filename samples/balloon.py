@@ -170,7 +170,7 @@ def make_model(args, mode):
     model = MaskRCNN(mode, make_config(args, detecting=mode == "inference"), args.logs)
     choice, exclude = args.weights.lower(), None
     if choice == "coco":
-        from mrcnn.download import coco_weights
+        from mrcnn.weights import coco_weights
         from mrcnn.weights import CLASS_LAYERS
 
         path, exclude = coco_weights(), CLASS_LAYERS  # COCO's 81 classes do not fit 2
@@ -190,7 +190,7 @@ def train(args):
     train_set, val_set = make_dataset(args.dataset, "train"), make_dataset(args.dataset, "val")
     augmentation = None
     if args.flip:
-        from mrcnn.data.augmentation import import_imgaug
+        from mrcnn.data.augment.user import import_imgaug
 
         augmentation = import_imgaug().augmenters.Fliplr(0.5)
     model = make_model(args, "training")

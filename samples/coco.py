@@ -104,8 +104,8 @@ class CocoDataset(CocoJson):
 
         Archives stay beside the folders that they are unpacked to; a call after one that broke off goes on.
         """
-        from mrcnn.archives import unpack
-        from mrcnn.download import download
+        from mrcnn.common.archives import unpack
+        from mrcnn.common.download import download
 
         path, image_dir = _places(dataDir, dataType, str(dataYear))
         folder = os.path.basename(image_dir)
@@ -200,7 +200,7 @@ def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
 
 def detect_coco(model, dataset, image_ids):
     """Results of all images, as `build_coco_results` gives them, and the seconds spent inside ``detect``."""
-    from mrcnn.progress import track
+    from mrcnn.common.progress import track
 
     results, seconds, size = [], 0.0, model.config.BATCH_SIZE
     batches = [image_ids[start:start + size] for start in range(0, len(image_ids), size)]
@@ -277,7 +277,7 @@ def make_model(args, mode):
     model = MaskRCNN(mode, make_config(args), args.logs)
     choice = args.model.lower()
     if choice == "coco":
-        from mrcnn.download import coco_weights
+        from mrcnn.weights import coco_weights
 
         path = coco_weights()
     elif choice == "last":

@@ -349,7 +349,7 @@ def write_scenes(dataset, folder):
     from PIL import Image
 
     from mrcnn.evaluation import coco_ground_truth
-    from mrcnn.progress import track
+    from mrcnn.common.progress import track
 
     os.makedirs(os.path.join(folder, "images"))
     annotations = coco_ground_truth(dataset).dataset
@@ -384,7 +384,7 @@ def classifier(config):
     """A Keras model: images uint8 [b, h, w, 3] through the detector's backbone to probabilities [b, 10]."""
     import keras
 
-    from mrcnn.network.backbone import backbone_graph
+    from mrcnn.networks.backbones.resnet import backbone_graph
 
     image = keras.Input((None, None, 3), dtype="uint8", name="input_image")
     x = keras.layers.Rescaling(1.0, (-config.MEAN_PIXEL).tolist(), name="subtract_mean")(image)

@@ -223,7 +223,7 @@ def detect(model, dataset_dir, subset):
     Returns:
         The folder that was written, RESULTS_DIR/submit_<time>.
     """
-    from mrcnn.progress import track
+    from mrcnn.common.progress import track
     from mrcnn.visualize import save_instances
 
     dataset = make_dataset(dataset_dir, subset)
@@ -256,7 +256,7 @@ def make_model(args, mode):
     model = MaskRCNN(mode, config, args.logs)
     choice, exclude = args.weights.lower(), None
     if choice == "coco":
-        from mrcnn.download import coco_weights
+        from mrcnn.weights import coco_weights
         from mrcnn.weights import CLASS_LAYERS
 
         path, exclude = coco_weights(), CLASS_LAYERS
@@ -272,7 +272,7 @@ def make_model(args, mode):
 
 def make_augmentation():
     """At random none, one or two of: mirrored, turned by quarters, darker or brighter, blurred (imgaug)."""
-    from mrcnn.data.augmentation import import_imgaug
+    from mrcnn.data.augment.user import import_imgaug
 
     iaa = import_imgaug().augmenters
     return iaa.SomeOf((0, 2), [

@@ -82,8 +82,8 @@ def download_penn_fudan(dataset_dir):
         ValueError: the folder has another name than that in the archive, or the counts are wrong.
         OSError: the download failed.
     """
-    from mrcnn.archives import unpack
-    from mrcnn.download import download
+    from mrcnn.common.archives import unpack
+    from mrcnn.common.download import download
 
     dataset_dir = os.path.abspath(dataset_dir)
     folders = [os.path.join(dataset_dir, name) for name in ("PNGImages", "PedMasks")]
@@ -133,7 +133,7 @@ def make_model(args, mode):
     model = MaskRCNN(mode, make_config(args), args.logs)
     choice, exclude = args.model.lower(), None
     if choice == "coco":
-        from mrcnn.download import coco_weights
+        from mrcnn.weights import coco_weights
         from mrcnn.weights import CLASS_LAYERS
 
         path, exclude = coco_weights(), CLASS_LAYERS  # COCO's 81 classes do not fit 2

@@ -30,7 +30,7 @@ def eagerly():
 @pytest.fixture
 def rectangles():
     """Six images of 64 px with rectangles of two classes."""
-    from tiny import Rectangles
+    from tests.tiny import Rectangles
 
     return Rectangles(6)
 
@@ -39,7 +39,7 @@ def rectangles():
 def detector(tmp_path_factory):
     """An inference model of `tiny.TinyConfig` whose random weights detect something; batch size 2."""
     from mrcnn.model import MaskRCNN
-    from tiny import randomize, tiny_config
+    from tests.tiny import randomize, tiny_config
 
     model = MaskRCNN("inference", tiny_config(), str(tmp_path_factory.mktemp("logs")))
     randomize(model.keras_model)

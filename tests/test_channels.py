@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_weights import toy_model
-from tiny import tiny_config
+from tests.weights.test_weights import toy_model
+from tests.tiny import tiny_config
 
-from mrcnn import weights
+from mrcnn.weights import load as weights
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.samples import load_image_gt
-from mrcnn.drawing import as_rgb
+from mrcnn.data.load import load_image_gt
+from mrcnn.data.drawing import as_rgb
 from mrcnn.model import MaskRCNN
 
 

@@ -3,11 +3,10 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mrcnn"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -32,8 +31,9 @@ def imported(path):
 
 def test_settings_and_data_import_no_tensorflow():
     """So that a script can check its data, and a worker process start, in a moment."""
-    modules = ["mrcnn.config"] + [module_name(path) for path in FILES if "data" in path.relative_to(PACKAGE).parts]
-    assert len(modules) > 8
+    modules = [module_name(path) for room in ("config", "data") for path in sorted((PACKAGE / room).rglob("*.py"))
+               if "cache" not in path.parts]
+    assert len(modules) > 40
     script = (f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nimport importlib\n"
               f"for name in {modules!r}:\n"
               "    importlib.import_module(name)\n"
@@ -41,19 +41,6 @@ def test_settings_and_data_import_no_tensorflow():
               "    assert not heavy, (name, heavy)\n")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("folder, forbidden", [
-    ("ops", ("keras", "mrcnn.layers", "mrcnn.network", "mrcnn.data", "mrcnn.training")),
-    ("layers", ("mrcnn.network", "mrcnn.data", "mrcnn.training")),
-    ("data", ("tensorflow", "keras", "mrcnn.layers", "mrcnn.network", "mrcnn.training")),
-    ("network", ("mrcnn.data", "mrcnn.training")),
-])
-def test_imports_run_one_way(folder, forbidden):
-    for path in (PACKAGE / folder).rglob("*.py"):
-        wrong = {name for name in imported(path) for start in forbidden
-                 if name == start or name.startswith(start + ".")}
-        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
 def test_nothing_imports_the_faces():

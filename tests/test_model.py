@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mrcnn.model import MaskRCNN, log
-from tiny import TinyConfig, image, randomize, same, tiny_config, values
+from tests.tiny import TinyConfig, image, randomize, same, tiny_config, values
 
 SIZES = [(50, 61), (64, 64), (100, 37), (33, 90), (7, 5)]
 IMAGES = [image(height, width, seed) for seed, (height, width) in enumerate(SIZES)]

@@ -4,8 +4,9 @@ import os
 import re
 
 import pytest
+from tests.paths import ROOT
 
-FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "notebooks")
+FOLDER = str(ROOT / "notebooks")
 NOTEBOOKS = sorted(name for name in os.listdir(FOLDER) if name.endswith(".ipynb"))
 # In place of the values of the cell that is tagged "parameters"; LOGS is set for all that have it.
 SMALL = {

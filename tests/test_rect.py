@@ -1,20 +1,21 @@
 """IMAGE_RESIZE_MODE "rect": what it finds is what "square" finds, in less area."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tests.tiny import tiny_config
 
 from mrcnn.config import Config
-from mrcnn.data.samples import load_image_gt
+from mrcnn.data.load import load_image_gt
 from mrcnn.model import MaskRCNN
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
 sys.path.append(str(ROOT / "samples"))
 
 import shapes  # noqa: E402
+from tests.paths import ROOT
 
 
 def detector(mode, folder):

@@ -5,7 +5,7 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
-from mrcnn.layers.normalization import BatchNorm
+from mrcnn.networks.layers.normalization import BatchNorm
 
 
 def backbone(input_image, stage5=True, train_bn=None):

@@ -5,7 +5,7 @@ cache to "train" in place of the data. It is of one --size; a writing that was s
 """
 
 from mrcnn.cli.options import add_dataset, make_config, open_data, positive
-from mrcnn.config_file import parse_settings
+from mrcnn.config.file import parse_settings
 
 
 def add_arguments(parser):
@@ -34,7 +34,7 @@ def run(args):
     dataset = open_data(args, args.classes)
     size = {} if args.size is None else {"IMAGE_MAX_DIM": args.size}
     config = make_config({"NUM_CLASSES": dataset.num_classes}, {**size, **parse_settings(args.set)})
-    from mrcnn.records.write import write_records
+    from mrcnn.data.cache.write import write_records
 
     print(write_records(dataset, config, args.output, shards=args.shards, encoding=args.encoding,
                         workers=args.workers, skip_bad=args.skip_bad))

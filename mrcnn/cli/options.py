@@ -4,8 +4,8 @@ import argparse
 import os
 
 from mrcnn.config import Config
-from mrcnn.config_file import config_beside, parse_settings, read_config
-from mrcnn.records.layout import is_cache
+from mrcnn.config.file import config_beside, parse_settings, read_config
+from mrcnn.data.cache.layout import is_cache
 
 WORDS = ("coco", "imagenet", "last", "none")
 
@@ -60,7 +60,7 @@ def open_data(args, classes=None, path=None, subset=None):
 
 
 def _open_cache(folder, classes):
-    from mrcnn.records.dataset import RecordDataset
+    from mrcnn.data.cache.dataset import RecordDataset
 
     dataset = RecordDataset(folder)
     if classes is not None and list(classes) != list(dataset.class_names[1:]):
@@ -88,7 +88,7 @@ def add_model(parser, weights_help):
                         "(default: that of the settings or the weights, else resnet101)")
     parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="FIELD=VALUE",
                         help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
-                             "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config.py explains each")
+                             "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each")
 
 
 def settings_of(args):
@@ -126,11 +126,11 @@ def weights_path(choice, logs, name, to_train=False):
     if word in ("imagenet", "none"):
         return None
     if word == "coco":
-        from mrcnn.download import coco_weights
+        from mrcnn.weights.published import coco_weights
 
         return coco_weights()
     if word == "last":
-        from mrcnn.run_folder import find_last_checkpoint
+        from mrcnn.training.run_folder import find_last_checkpoint
 
         if not name:
             raise ValueError("--weights last needs --name, the NAME of the run")
@@ -170,7 +170,7 @@ def told_by_weights(path):
     A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the weights.
     """
     from mrcnn.data.coco_classes import COCO_CLASSES
-    from mrcnn.h5_format import read_h5
+    from mrcnn.weights.h5_format import read_h5
 
     layers = read_h5(path)
     fields = {field: int(layers[name][0][1].shape[-1]) for field, name in _TOLD.items() if layers.get(name)}

@@ -5,8 +5,9 @@ is counted and told. Ctrl-C ends the work in order: what was done is written.
 """
 
 from mrcnn.cli.options import add_model, inference_model, positive
-from mrcnn.prediction import SAVE, find_sources, predict
-from mrcnn.prediction.writers import Videos
+from mrcnn.inference.predict import SAVE, predict
+from mrcnn.inference.sources import find_sources
+from mrcnn.inference.writers import Videos
 
 
 def add_arguments(parser):

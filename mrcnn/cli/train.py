@@ -18,8 +18,8 @@ from mrcnn.cli.options import (
     add_dataset, add_model, fields_of_weights, make_config, open_data, positive, settings_of, told_by_weights,
     weights_path)
 from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
-from mrcnn.records.layout import is_cache
-from mrcnn.results import resolve_classes
+from mrcnn.data.cache.layout import is_cache
+from mrcnn.inference.result import resolve_classes
 
 # Most validation batches of an epoch, if the user sets none.
 VALIDATION_STEPS = 50
@@ -74,7 +74,7 @@ def run(args):
     train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")))
     config = training_config(fields, given, train_set, val_set)
 
-    from mrcnn.distribution import is_chief
+    from mrcnn.distributed.strategy import is_chief
     from mrcnn.model import MaskRCNN
 
     model = MaskRCNN("training", config, args.logs)
@@ -196,7 +196,7 @@ def load_start(model, choice, path):
     if choice.lower() == "imagenet":
         path = model.get_imagenet_weights()
     elif path is not None:
-        from mrcnn.weights import CLASS_LAYERS
+        from mrcnn.weights.load import CLASS_LAYERS
 
         classes = told_by_weights(path).get("NUM_CLASSES")
         if classes not in (None, model.config.NUM_CLASSES):

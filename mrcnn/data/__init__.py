@@ -1,5 +1,20 @@
-"""From annotated images to training batches: NumPy only, no TensorFlow.
+"""From annotated images to training batches: NumPy only, no TensorFlow, except in `data.cache`.
 
-Import the modules of this package by name; the package itself imports
-nothing, so that reading one annotation file costs one import.
+``Dataset``, ``open_dataset`` and ``read_image`` are imported when they are first used, so that
+reading one annotation file costs one import.
 """
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset as Dataset
+    from mrcnn.data.formats import open_dataset as open_dataset
+    from mrcnn.data.images import read_image as read_image
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "dataset": ["Dataset"],
+    "formats": ["open_dataset"],
+    "images": ["read_image"],
+})

@@ -4,13 +4,13 @@ import numpy as np
 
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize
 from mrcnn.data.masks import extract_bboxes
-from mrcnn.data.pipeline import TrainingBatches
+from mrcnn.data.batches import TrainingBatches
 
 
 class ObjectCrops:
     """Batches by number of the objects of a Dataset, each cut out with some of what is around it.
 
-    As in `data.pipeline.TrainingBatches` batch i depends on the seed and i alone, and an image
+    As in `data.batches.TrainingBatches` batch i depends on the seed and i alone, and an image
     without objects is replaced by the next; of each image a random object is taken.
 
     Args:

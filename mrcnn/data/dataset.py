@@ -204,24 +204,24 @@ class Dataset:
         return masks.shape[:2], np.asarray(class_ids), np.array(areas, np.int64)
 
     def summary(self, image_ids=None, progress=True):
-        """Images, objects, classes, sizes and areas: a `data.summary.Summary`; print it.
+        """Images, objects, classes, sizes and areas: a `data.survey.summary.Summary`; print it.
 
         Args:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
         """
-        from mrcnn.data.summary import summarize
+        from mrcnn.data.survey.summary import summarize
 
         return summarize(self, self._chosen(image_ids), progress)
 
     def check(self, image_ids=None, progress=True):
-        """Open every image and draw every mask: a `data.check.CheckReport`; print it.
+        """Open every image and draw every mask: a `data.survey.check.CheckReport`; print it.
 
         Args:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
         """
-        from mrcnn.data.check import check_dataset
+        from mrcnn.data.survey.check import check_dataset
 
         return check_dataset(self, self._chosen(image_ids), progress)
 

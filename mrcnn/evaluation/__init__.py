@@ -7,7 +7,7 @@ of one image. pycocotools and matplotlib are imported when they are needed.
 """
 
 from mrcnn.evaluation.coco_ap import COCO_METRICS, coco_summary, format_summary  # noqa: F401
-from mrcnn.evaluation.coco_dicts import coco_detections, coco_ground_truth  # noqa: F401
+from mrcnn.data.coco_json import coco_detections, coco_ground_truth  # noqa: F401
 from mrcnn.evaluation.collect import evaluate_detections  # noqa: F401
 from mrcnn.evaluation.evaluator import evaluate  # noqa: F401
 from mrcnn.evaluation.result import Evaluation  # noqa: F401

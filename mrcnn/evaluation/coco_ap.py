@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from mrcnn.evaluation.coco_dicts import coco_index
+from mrcnn.data.coco_json import coco_index
 from mrcnn.evaluation.coco_matching import evaluate_image
 
 # The order of pycocotools' COCOeval.stats.

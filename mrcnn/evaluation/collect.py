@@ -7,11 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from mrcnn.evaluation.coco_ap import coco_summary
-from mrcnn.evaluation.coco_dicts import (
-    coco_categories, coco_detections, coco_index, image_name, image_objects, known_image_ids, number_annotations,
-    warn_of_empty)
-from mrcnn.progress import track
-from mrcnn.threads import map_ahead
+from mrcnn.data.coco_json import (
+    coco_categories,
+    coco_detections,
+    coco_index,
+    image_name,
+    image_objects,
+    known_image_ids,
+    number_annotations,
+    warn_of_empty,
+)
+from mrcnn.common.progress import track
+from mrcnn.common.threads import map_ahead
 
 
 @dataclasses.dataclass

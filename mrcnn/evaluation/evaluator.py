@@ -7,12 +7,12 @@ import numpy as np
 
 from mrcnn.evaluation.coco_ap import (
     COCO_MAX_DETECTIONS, COCO_METRICS, class_labels, precision_curves, run_coco_eval, summary_of)
-from mrcnn.evaluation.coco_dicts import coco_index
+from mrcnn.data.coco_json import coco_index
 from mrcnn.evaluation.collect import collect, warn_of_left_out
 from mrcnn.evaluation.matching import (
     FALSE_ALARM, best_f1, confusion_of, match, overlaps, precision_recall_f1, taken_for_another)
 from mrcnn.evaluation.result import Evaluation
-from mrcnn.progress import track
+from mrcnn.common.progress import track
 
 # IoU thresholds whose precision-recall curves are kept, and their place among COCO's ten.
 CURVES = {"0.50": 0, "0.75": 5}

@@ -7,7 +7,7 @@ import io
 import numpy as np
 
 from mrcnn.data.rle import decode_masks
-from mrcnn.drawing import as_rgb, draw_instances
+from mrcnn.data.drawing import as_rgb, draw_instances
 from mrcnn.evaluation import plots
 from mrcnn.evaluation.coco_ap import COCO_METRICS
 from mrcnn.evaluation.matching import FALSE_ALARM, confused_pairs, match, overlaps, taken_for_another

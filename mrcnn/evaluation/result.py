@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
-from mrcnn.files import whole_file
+from mrcnn.common.files import whole_file
 
 # Most images that cannot be read that the table names; the json has all.
 NAMED = 20

@@ -1,9 +1,19 @@
-"""Training: stages, the data that Keras reads, what happens around each epoch, and going on after a stop."""
+"""Training: stages, the data that Keras reads, what happens around each epoch, and resuming after a stop.
 
-from mrcnn.training.checkpoint import StateCheckpoint, WeightsCheckpoint  # noqa: F401
-from mrcnn.training.data import CountEpochs, TrainingData, own_errors, training_data  # noqa: F401
-from mrcnn.training.guards import StopOnBadLoss, TellWhatIsLeftOut  # noqa: F401
-from mrcnn.training.loop import train  # noqa: F401
-from mrcnn.training.optimizer import keep_slots, make_optimizer  # noqa: F401
-from mrcnn.training.pretraining import pretrain_backbone  # noqa: F401
-from mrcnn.training.stages import STAGES, Stage, alternating_stages, set_trainable, trainable_layers  # noqa: F401
+The public names are imported when they are first used: this package itself imports no TensorFlow.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from mrcnn.training.pretraining import pretrain_backbone as pretrain_backbone
+    from mrcnn.training.stages import STAGES as STAGES
+    from mrcnn.training.stages import Stage as Stage
+    from mrcnn.training.stages import alternating_stages as alternating_stages
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "pretraining": ["pretrain_backbone"],
+    "stages": ["STAGES", "Stage", "alternating_stages"],
+})

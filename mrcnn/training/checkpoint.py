@@ -10,12 +10,12 @@ import warnings
 import keras
 import numpy as np
 
-from mrcnn.files import whole_file
-from mrcnn.run_folder import BEST, checkpoints
-from mrcnn.run_state import RunState, file_facts, fingerprint, load_state, save_state, state_path
-from mrcnn.training.averaging import settle
+from mrcnn.common.files import whole_file
+from mrcnn.training.run_folder import BEST, checkpoints
+from mrcnn.training.run_state import RunState, file_facts, fingerprint, load_state, save_state, state_path
+from mrcnn.training.weight_average import settle
 from mrcnn.training.optimizer import current_rate, numbered, optimizer_state, restore_optimizer
-from mrcnn.weights import save_h5
+from mrcnn.weights.load import save_h5
 
 # Words in the names of metrics of which more is better; of a "loss" less is.
 MORE_IS_BETTER = ("AP", "acc", "precision", "recall", "F1", "IoU")

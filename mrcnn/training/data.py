@@ -8,18 +8,18 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters import get_data_adapter  # Keras has no public name for these
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from mrcnn.cluster import cluster
-from mrcnn.data.pipeline import TrainingBatches
-from mrcnn.distribution import over_machines
-from mrcnn.records.dataset import RecordDataset
-from mrcnn.records.pipeline import record_pipeline
+from mrcnn.distributed.cluster import cluster
+from mrcnn.data.batches import TrainingBatches
+from mrcnn.distributed.strategy import over_machines
+from mrcnn.data.cache.dataset import RecordDataset
+from mrcnn.data.cache.read import record_pipeline
 
 
 class TrainingData(keras.utils.PyDataset):
     """An epoch of batches for ``fit``.
 
     Args:
-        batches: `data.pipeline.TrainingBatches`.
+        batches: `data.batches.TrainingBatches`.
         steps: batches of an epoch.
         dtypes: of the model's inputs.
         epoch: epochs already trained: the data go on where they ended. `CountEpochs` keeps it up.

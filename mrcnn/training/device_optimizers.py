@@ -9,10 +9,10 @@ import functools
 import keras
 import tensorflow as tf
 
-from mrcnn.layers.base import PACKAGE
-from mrcnn.layers.regularization import with_decay
-from mrcnn.ops.devices import mean_over_devices, replica_context
-from mrcnn.optimizer_checks import OPTIMIZERS
+from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.layers.weight_decay import with_decay
+from mrcnn.distributed.reduce import mean_over_devices, replica_context
+from mrcnn.config.optimizer_rules import OPTIMIZERS
 
 
 class OverDevices:
@@ -22,7 +22,7 @@ class OverDevices:
 
     Attributes:
         adds_decay: that the gradient of the weight decay is added here where the losses leave it out; see
-            `layers.regularization.decay_apart`.
+            `networks.layers.weight_decay.decay_apart`.
     """
 
     adds_decay = True

@@ -8,7 +8,7 @@ import warnings
 import keras
 import numpy as np
 
-from mrcnn.files import whole_file
+from mrcnn.common.files import whole_file
 from mrcnn.training.optimizer import current_rate
 
 
@@ -122,7 +122,7 @@ class Pictures(keras.callbacks.Callback):
     def _picture(self, image_id):
         """uint8 [height, 2 * width, 3]: what is found, and beside it the truth."""
         from mrcnn.data.masks import extract_bboxes
-        from mrcnn.drawing import draw_instances
+        from mrcnn.data.drawing import draw_instances
 
         image, (masks, class_ids) = self.dataset.load_image(image_id), self.dataset.load_mask(image_id)
         found, names = self.detector().detect([image])[0], self.dataset.class_names

@@ -5,17 +5,17 @@ import os
 import keras
 import numpy as np
 
-from mrcnn.config_file import save_config
+from mrcnn.config.file import save_config
 from mrcnn.data.dataset import check_same_classes
-from mrcnn.distribution import check_workers_agree, is_chief, of_chief, over_machines
-from mrcnn.files import remove_temporary_files
-from mrcnn.run_folder import checkpoints
-from mrcnn.run_state import fingerprint
-from mrcnn.training.averaging import ShowAverage, averages
+from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
+from mrcnn.common.files import remove_temporary_files
+from mrcnn.training.run_folder import checkpoints
+from mrcnn.training.run_state import fingerprint
+from mrcnn.training.weight_average import ShowAverage, averages
 from mrcnn.training.checkpoint import StateCheckpoint, WeightsCheckpoint, begin_stage, find_run, stage_begun
 from mrcnn.training.data import CountEpochs, own_errors, training_data
-from mrcnn.training.evaluation import EvaluateAP
-from mrcnn.training.guards import StopOnBadLoss, TellWhatIsLeftOut
+from mrcnn.training.validation_ap import EvaluateAP
+from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
 from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
 from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
 from mrcnn.training.stages import STAGES, as_stages, set_losses, trainable_layers

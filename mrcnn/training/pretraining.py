@@ -8,11 +8,11 @@ import numpy as np
 
 from mrcnn.data.crops import ObjectCrops
 from mrcnn.data.dataset import check_same_classes
-from mrcnn.network.backbone import backbone_graph
-from mrcnn.network.precision import under_policy
+from mrcnn.networks.backbones.resnet import backbone_graph
+from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.training.data import CountEpochs, TrainingData, own_errors
 from mrcnn.training.optimizer import make_optimizer
-from mrcnn.weights import load_h5, save_h5
+from mrcnn.weights.load import load_h5, save_h5
 
 
 class Pretraining(NamedTuple):

@@ -8,7 +8,7 @@ count, not updates, so GRADIENT_ACCUMULATION_STEPS changes no schedule.
 import keras
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
 
-from mrcnn.layers.base import PACKAGE
+from mrcnn.networks.layers.base import PACKAGE
 
 # Callbacks of Keras that set the learning rate, which a schedule does not allow.
 SETTERS = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import keras
 
-from mrcnn.config_checks import LOSS_NAMES
+from mrcnn.config.rules import LOSS_NAMES
 
 # The stages people train in, as patterns of layer names.
 HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
@@ -163,7 +163,7 @@ def _stem(backbone):
     """
     layers = [layer for layer in backbone.layers if layer.weights]
     probe = keras.Model(backbone.inputs, [layer.output for layer in layers])
-    # the size that `network.applications` builds at: parts of some networks take no other one here
+    # the size that `networks.backbones.applications` builds at: parts of some networks take no other one here
     shapes = probe.compute_output_shape((1, 256, 256, backbone.inputs[0].shape[-1]))
     later = next(index for index, shape in enumerate(shapes) if len(shape) == 4 and shape[1] <= 64)
     return layers[:max(later, 1)]
@@ -192,7 +192,7 @@ def set_losses(model, weights, losses=None):
     """Set the factors of a training model's losses; they hold from the next ``compile`` on.
 
     Args:
-        model: see `network.assemble.training_model`.
+        model: see `networks.mask_rcnn.build.training_model`.
         weights: ``Config.LOSS_WEIGHTS``; a loss that is left out counts 1.
         losses: names of those that count, the others get 0; None: all.
     """

@@ -16,10 +16,10 @@ from mrcnn.cli import main, train
 from mrcnn.cli.options import told_by_weights
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
-from mrcnn.config_file import read_config
+from mrcnn.config.file import read_config
 from mrcnn.data.formats import open_dataset
-from mrcnn.download import DownloadError
-from tiny import Rectangles
+from mrcnn.common.download import DownloadError
+from tests.tiny import Rectangles
 
 SMALL = ["--size", "64", "--batch", "2", "--backbone", "resnet50", "--set", "BACKBONE_WIDTH=4",
          "TOP_DOWN_PYRAMID_SIZE=8", "RPN_CONV_CHANNELS=8", "FPN_CLASSIF_FC_LAYERS_SIZE=16", "MASK_HEAD_CHANNELS=8",
@@ -379,7 +379,7 @@ def test_coco_weights_are_asked_for(photos, monkeypatch, tmp_path):
     def fail(*args, **kwargs):
         raise DownloadError("no connection")
 
-    monkeypatch.setattr(mrcnn.download, "coco_weights", fail)
+    monkeypatch.setattr(mrcnn.weights.published, "coco_weights", fail)
     assert code_of("train", photos, "--weights", "coco") == "error: no connection"
 
 

@@ -9,7 +9,7 @@ import skimage.draw
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.samples import load_image_gt
+from mrcnn.data.load import load_image_gt
 
 HEIGHT, WIDTH = 40, 50
 

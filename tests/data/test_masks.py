@@ -1,6 +1,5 @@
 """Instance masks: the original's numbers, and slow twins."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +7,10 @@ from scipy import ndimage
 from skimage.transform import resize as skimage_resize
 
 from mrcnn.data import masks
+from tests.paths import PARITY as PARITY_FOLDER
 
-PARITY = np.load(Path(__file__).parent.parent / "parity" / "utils_masks.npz")
-RESIZED = np.load(Path(__file__).parent.parent / "parity" / "utils_resize.npz")
+PARITY = np.load(PARITY_FOLDER / "utils_masks.npz")
+RESIZED = np.load(PARITY_FOLDER / "utils_resize.npz")
 
 
 def unpacked(file, name, shape=None):

@@ -1,7 +1,6 @@
 """Resizing images: the original's numbers, scikit-image's, and the geometry by hand."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ from skimage.transform import resize as skimage_resize
 
 from mrcnn.data import images
 from mrcnn.data.bilinear import bilinear
+from tests.paths import PARITY as PARITY_FOLDER
 
-PARITY = np.load(Path(__file__).parent.parent / "parity" / "utils_resize.npz")
+PARITY = np.load(PARITY_FOLDER / "utils_resize.npz")
 CASES = {
     "none": dict(mode="none"),
     "square_down": dict(min_dim=200, max_dim=256, mode="square"),

@@ -1,7 +1,6 @@
 """RPN targets against the original's numbers and against a slow pure Python twin."""
 
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 
 from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.ops.anchors import generate_pyramid_anchors
+from tests.paths import PARITY as PARITY_FOLDER
 
-PARITY = Path(__file__).parent.parent / "parity" / "targets_rpn.npz"
+PARITY = PARITY_FOLDER / "targets_rpn.npz"
 STD = np.array([0.1, 0.1, 0.2, 0.2])
 EVERYTHING = 10**6  # more than there are anchors: nothing is left out
 

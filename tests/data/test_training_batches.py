@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from blocks import Blocks, SmallConfig, images_of
+from tests.data.blocks import Blocks, SmallConfig, images_of
 
-from mrcnn.data.augmentation import import_imgaug
-from mrcnn.data.pipeline import REMEMBERED_BATCHES, TrainingBatches, data_generator
+from mrcnn.data.augment.user import import_imgaug
+from mrcnn.data.batches import REMEMBERED_BATCHES, TrainingBatches, data_generator
 
 
 def assert_same(left, right):

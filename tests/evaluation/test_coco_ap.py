@@ -8,7 +8,15 @@ import pytest
 
 from mrcnn import evaluation
 from mrcnn.data.masks import extract_bboxes
-from scenes import IMAGES, Rectangles, coco_by_hand, noisy_images_and_results, perfect, rectangles, result
+from tests.evaluation.scenes import (
+    IMAGES,
+    Rectangles,
+    coco_by_hand,
+    noisy_images_and_results,
+    perfect,
+    rectangles,
+    result,
+)
 
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrcnn.evaluation import COCO_METRICS, Evaluation, coco_summary, evaluate
-from scenes import IMAGES, Rectangles, coco_by_hand, noisy_images_and_results, perfect, result
+from tests.evaluation.scenes import IMAGES, Rectangles, coco_by_hand, noisy_images_and_results, perfect, result
 
 
 def recorded(results):

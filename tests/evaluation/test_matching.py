@@ -6,12 +6,12 @@ import io
 import numpy as np
 import pytest
 
-from mrcnn.evaluation.coco_dicts import coco_categories, coco_detections, coco_index, image_objects, number_annotations
+from mrcnn.data.coco_json import coco_categories, coco_detections, coco_index, image_objects, number_annotations
 from mrcnn.evaluation.coco_matching import evaluate_image
 from mrcnn.evaluation.matching import (
     FALSE_ALARM, IN_CROWD, best_f1, confused_pairs, confusion_of, match, overlaps, precision_recall_f1,
     taken_for_another)
-from scenes import Rectangles, noisy_images_and_results, result
+from tests.evaluation.scenes import Rectangles, noisy_images_and_results, result
 
 
 def scene(objects, found):

@@ -9,8 +9,9 @@ import pytest
 
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.evaluation import coco_summary, evaluate
+from tests.paths import DATA
 
-REAL = Path(os.environ.get("MASKRCNN_COCO_MINI", Path(__file__).resolve().parents[3] / "shared" / "data" / "coco-mini"))
+REAL = Path(os.environ.get("MASKRCNN_COCO_MINI", DATA / "coco-mini"))
 
 
 @pytest.mark.slow

@@ -1,14 +1,14 @@
 """compute_matches, compute_ap, compute_recall: the original's numbers, loops, hand-made cases."""
 
-import os
 
 import numpy as np
 import pytest
 
 from mrcnn import evaluation
 from mrcnn.evaluation import voc
+from tests.paths import PARITY as PARITY_FOLDER
 
-PARITY = os.path.join(os.path.dirname(__file__), "..", "parity", "evaluation.npz")
+PARITY = PARITY_FOLDER / "evaluation.npz"
 
 
 def rectangles(boxes, height=60, width=80):

@@ -1,14 +1,14 @@
 """Boxes in NumPy: the original's numbers, and slow twins in plain Python."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mrcnn.ops import boxes_np
+from tests.paths import PARITY as PARITY_FOLDER
 
-PARITY = np.load(Path(__file__).parent.parent / "parity" / "utils_boxes.npz")
+PARITY = np.load(PARITY_FOLDER / "utils_boxes.npz")
 
 
 def random_boxes(seed, count, side=100, dtype=np.float64):

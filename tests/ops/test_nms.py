@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import twins
+from tests import twins
 
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops import nms

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import twins
+from tests import twins
 
 from mrcnn.ops.roi_align import crop_and_resize, pyramid_roi_align, roi_levels
 

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from network_weights import write_weights
+from tests.parity.network_weights import write_weights
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,9 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.model import MaskRCNN
+from tests.paths import CONFORMANCE
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDER = os.environ.get("MRCNN_CONFORMANCE", os.path.join(ROOT, "..", "shared", "conformance"))
+FOLDER = CONFORMANCE
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,13 +15,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mrcnn import training
+from mrcnn.training.stages import STAGES
 from mrcnn.config import Config
 from mrcnn.data.images import mold_image
-from mrcnn.layers.convolution import Conv2D
-from mrcnn.layers.mask import MaskPrediction
+from mrcnn.networks.layers.convolution import Conv2D
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from mrcnn.model import MaskRCNN
-from mrcnn.network import assemble
+from mrcnn.networks.mask_rcnn import build as assemble
 
 HERE = Path(__file__).parent
 REFERENCE = np.load(HERE / "network_training.npz")
@@ -106,7 +106,7 @@ def assert_norms(tape, loss, model, row):
 # Which RoIs are positive, and which proposals survive, hangs on the last digits, and the six steps on that: noise of
 # 1e-6 on the pixels moves the sixth loss by up to 15 %. So here the heads go the reference's ways: the box head is a
 # convolution, and the loss takes its masks out of those of all classes. What they do else is equal to 1e-5
-# (tests/layers: test_convolution.py, test_layer_mask.py), and moves the sixth loss by 9 %. Even so, where all layers
+# (tests/networks: layers/test_convolution.py, mask_rcnn/test_mask_head.py), and moves the sixth loss by 9 %. Even so, where all layers
 # train, the same code parted from the reference at the sixth step on one processor and at the fourth on another.
 
 def all_masks_first(layer, features, class_ids):
@@ -133,7 +133,7 @@ def take_six_steps(weights, stage, noise=None):
     model.load_weights(weights, by_name=True)
     network = model.keras_model
     network.get_layer("proposal_targets").shuffle = False
-    model.set_trainable(training.STAGES[stage], verbose=0)
+    model.set_trainable(STAGES[stage], verbose=0)
     model.compile(0.001, 0.9)
     images, *others = batch(network)
     if noise is not None:

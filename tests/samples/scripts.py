@@ -1,9 +1,8 @@
 """The samples are scripts in a folder, not a package: load them by their path."""
 
 import importlib.util
-from pathlib import Path
+from tests.paths import SAMPLES
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
 # what makes the samples' networks tiny
 TINY = {
@@ -23,7 +22,7 @@ def load(name):
 
 def make_tiny(monkeypatch, module, config, **fields):
     """Give a sample's config class a network that trains in seconds; its ``--backbone`` is then ignored."""
-    from tiny import backbone, backbone_shapes
+    from tests.tiny import backbone, backbone_shapes
 
     for field, value in {**TINY, "COMPUTE_BACKBONE_SHAPE": staticmethod(backbone_shapes), **fields}.items():
         monkeypatch.setattr(config, field, value)

@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import load, make_tiny
+from tests.samples.scripts import load, make_tiny
 
 from mrcnn.model import MaskRCNN
-from tiny import image, randomize
+from tests.tiny import image, randomize
 
 # the outlines of a.png, with corners left of, above and beyond its 80 x 60 px
 SQUARE = ([10, 39, 39, 10], [20, 20, 44, 44])
@@ -254,7 +254,7 @@ def test_coco_weights_leave_the_class_layers_out(prepared, monkeypatch, capsys):
 
     coco = MaskRCNN("inference", Coco(), "logs")
     coco.save_weights("coco.h5")
-    monkeypatch.setattr("mrcnn.download.coco_weights", lambda: "coco.h5")
+    monkeypatch.setattr("mrcnn.weights.published.coco_weights", lambda: "coco.h5")
     model = balloon.make_model(args, "inference")
     assert "excluded on request: 3 (mrcnn_class_logits, mrcnn_bbox_fc, mrcnn_mask)" in capsys.readouterr().out
     kernels = [one.keras_model.get_layer("fpn_p2").kernel.numpy() for one in (model, coco)]

@@ -11,16 +11,17 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from scripts import load, make_tiny
+from tests.samples.scripts import load, make_tiny
 
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.model import MaskRCNN
-from tiny import image, randomize
+from tests.tiny import image, randomize
+from tests.paths import DATA
 
 HEIGHT, WIDTH = 60, 80
 NAMES = {1: "person", 18: "dog", 44: "bottle"}  # COCO's ids have gaps
 COMMON = ["--size", "64"]
-REAL = Path(os.environ.get("MASKRCNN_COCO_MINI", Path(__file__).resolve().parents[3] / "shared" / "data" / "coco-mini"))
+REAL = Path(os.environ.get("MASKRCNN_COCO_MINI", DATA / "coco-mini"))
 
 
 def runs(mask):
@@ -169,7 +170,7 @@ def published(tmp_path, folder, monkeypatch):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         Path(path).write_bytes((archives / os.path.basename(path)).read_bytes())
 
-    monkeypatch.setattr("mrcnn.download.download", fetch)
+    monkeypatch.setattr("mrcnn.common.download.download", fetch)
     return coco, fetched
 
 

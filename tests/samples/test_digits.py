@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
-from scripts import TINY, load
+from tests.samples.scripts import TINY, load
 
 from mrcnn.data.formats.coco import CocoJson
 from mrcnn.data.masks import extract_bboxes
-from tiny import backbone, backbone_shapes
+from tests.tiny import backbone, backbone_shapes
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 

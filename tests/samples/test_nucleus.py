@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import TINY, load
+from tests.samples.scripts import TINY, load
 
 from mrcnn.model import MaskRCNN
-from tiny import backbone, backbone_shapes, image, randomize
+from tests.tiny import backbone, backbone_shapes, image, randomize
 
 IDS = [f"{number:02d}{'ab' * 31}" for number in range(4)]
 SHAPES = {IDS[0]: (48, 64), IDS[1]: (70, 52), IDS[2]: (64, 64), IDS[3]: (33, 40)}
@@ -194,7 +194,7 @@ def test_train_then_detect(nucleus, folder, tmp_path, eagerly, capsys):
 
 
 def test_augmentation_moves_masks_with_the_image(nucleus):
-    from mrcnn.data.augmentation import augment
+    from mrcnn.data.augment.user import augment
 
     try:
         augmentation = nucleus.make_augmentation()

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import load, make_tiny
+from tests.samples.scripts import load, make_tiny
 
 from mrcnn.model import MaskRCNN
-from tiny import image, randomize
+from tests.tiny import image, randomize
+from tests.paths import DATA
 
 COMMON = ["--size", "64", "--logs", "logs"]
 REAL = Path(os.environ.get("MASKRCNN_PENN_FUDAN",
-                           Path(__file__).resolve().parents[3] / "shared" / "data" / "PennFudanPed"))
+                           DATA / "PennFudanPed"))
 
 
 def write(folder, count=7):
@@ -89,7 +90,7 @@ def published(tmp_path, monkeypatch):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return shutil.copy(tmp_path / "published.zip", path)
 
-    monkeypatch.setattr("mrcnn.download.download", fetch)
+    monkeypatch.setattr("mrcnn.common.download.download", fetch)
     monkeypatch.setattr(module, "PHOTOS", 7)
     monkeypatch.setattr(module, "PEOPLE", 11)
     return module, fetched

@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import TINY, load
+from tests.samples.scripts import TINY, load
 
-from tiny import backbone, backbone_shapes
+from tests.tiny import backbone, backbone_shapes
 
 
 @pytest.fixture

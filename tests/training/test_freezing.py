@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.model import MaskRCNN
-from mrcnn.network.applications import application_graph
-from mrcnn.network.backbone import backbone_graph
-from mrcnn.training import STAGES, set_trainable, training_data
-from tiny import Rectangles, TinyConfig, tiny_config, values
+from mrcnn.networks.backbones.applications import application_graph
+from mrcnn.networks.backbones.resnet import backbone_graph
+from mrcnn.training import STAGES
+from mrcnn.training.stages import set_trainable
+from mrcnn.training.data import training_data
+from tests.tiny import Rectangles, TinyConfig, tiny_config, values
 
 
 def trained(model, pattern, frozen):
@@ -46,7 +48,7 @@ def test_the_original_resnet_counts():
 
 
 def _chosen(model, frozen):
-    from mrcnn.training import trainable_layers
+    from mrcnn.training.stages import trainable_layers
 
     return trainable_layers(model, ".*", frozen)
 

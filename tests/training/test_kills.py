@@ -5,12 +5,11 @@ import os
 import random
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.paths import ROOT
 
-TESTS = str(Path(__file__).resolve().parents[1])
 STAGES = [("heads", 3), ("all", 7)]
 KILLS = 20
 # where a run is killed: at any moment, or in the middle of writing
@@ -20,14 +19,14 @@ MOMENTS = ("any", "weights", "any", "between", "any", "state", "any", "table")
 def train(folder, moment, time_of_it, connection):
     """Train until done, in a process of its own; tell when it begins, when it is in the moment, when it is over."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    sys.path[:0] = [str(Path(TESTS).parent), TESTS]
+    sys.path.insert(0, str(ROOT))
     sys.stdout = sys.stderr = open(os.devnull, "w")
     import tensorflow as tf
 
     tf.config.threading.set_inter_op_parallelism_threads(2)
     tf.config.run_functions_eagerly(True)
     from mrcnn.model import MaskRCNN
-    from tiny import Rectangles, tiny_config, values
+    from tests.tiny import Rectangles, tiny_config, values
 
     # one checkpoint of an earlier epoch is all that going on needs
     model = MaskRCNN("training", tiny_config(SEED=5, STATES_KEPT=1), folder)
@@ -42,7 +41,8 @@ def train(folder, moment, time_of_it, connection):
 
 def pause_in(moment, time_of_it, pause):
     """Make the writer of one kind of file stop when half of it is written, the first time or a later one."""
-    from mrcnn import h5_format, run_state
+    from mrcnn.weights import h5_format
+    from mrcnn.training import run_state
     from mrcnn.training import checkpoint, logs
 
     calls = []

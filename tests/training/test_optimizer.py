@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.data.pipeline import TrainingBatches
+from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
-from mrcnn.optimizer_checks import OPTIMIZERS
-from mrcnn.training import keep_slots, make_optimizer
-from mrcnn.training.averaging import averages
+from mrcnn.config.optimizer_rules import OPTIMIZERS
+from mrcnn.training.optimizer import keep_slots, make_optimizer
+from mrcnn.training.weight_average import averages
 from mrcnn.training.optimizer import current_rate, optimizer_state, restore_optimizer
-from tiny import Rectangles, tiny_config, values
+from tests.tiny import Rectangles, tiny_config, values
 
 SHAPES = {"a/kernel": (3, 4), "a/bias": (4,), "bn/gamma": (4,), "bn/beta": (4,)}
 

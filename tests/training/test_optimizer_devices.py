@@ -2,14 +2,13 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from tests.paths import ROOT
 
-TESTS = pathlib.Path(__file__).parents[1]
 
 PROGRAM = textwrap.dedent('''
     import json
@@ -23,10 +22,10 @@ PROGRAM = textwrap.dedent('''
     tf.config.set_visible_devices([], "GPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-    from mrcnn.distribution import device_strategy
-    from mrcnn.training import make_optimizer
-    from mrcnn.training.averaging import averages
-    from tiny import tiny_config
+    from mrcnn.distributed.strategy import device_strategy
+    from mrcnn.training.optimizer import make_optimizer
+    from mrcnn.training.weight_average import averages
+    from tests.tiny import tiny_config
 
     STRATEGY = device_strategy(2)
 
@@ -81,7 +80,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
     program, path = folder / "program.py", folder / "report.json"
     program.write_text(PROGRAM)
-    search = os.pathsep.join([str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
+    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run([sys.executable, str(program), str(path)], capture_output=True, text=True, timeout=500,
                           env={**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"})
     assert done.returncode == 0, done.stderr[-4000:]

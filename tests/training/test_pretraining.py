@@ -6,7 +6,7 @@ import pytest
 from mrcnn.data.crops import ObjectCrops
 from mrcnn.model import MaskRCNN
 from mrcnn.training.pretraining import classifier, pretrain_backbone
-from tiny import Rectangles, tiny_config, values
+from tests.tiny import Rectangles, tiny_config, values
 
 
 def test_crops_hold_one_object_each():

@@ -12,7 +12,7 @@ from mrcnn.model import MaskRCNN
 from mrcnn.training import Stage
 from mrcnn.training.optimizer import current_rate, make_optimizer
 from mrcnn.training.schedules import FromFunction, WarmUp, in_words, stage_rate
-from tiny import Rectangles, tiny_config, values
+from tests.tiny import Rectangles, tiny_config, values
 
 S = 10  # steps of an epoch
 

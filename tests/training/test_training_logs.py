@@ -13,10 +13,10 @@ import tensorflow as tf
 from mrcnn.evaluation import evaluate_detections
 from mrcnn.model import MaskRCNN
 from mrcnn.training.checkpoint import Run, WeightsCheckpoint
-from mrcnn.training.evaluation import EvaluateAP
+from mrcnn.training.validation_ap import EvaluateAP
 from mrcnn.training.logs import ImagesPerSecond, LossTable
 from mrcnn.weights import load_h5
-from tiny import Rectangles, randomize, same, tiny_config, values
+from tests.tiny import Rectangles, randomize, same, tiny_config, values
 
 METRICS = ["val_bbox_AP", "val_bbox_AP50", "val_segm_AP", "val_segm_AP50"]
 

@@ -7,13 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.data.pipeline import TrainingBatches
+from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
-from mrcnn.run_state import load_state, save_state, state_path
-from mrcnn.training import StateCheckpoint, keep_slots
+from mrcnn.training.run_state import load_state, save_state, state_path
+from mrcnn.training.checkpoint import StateCheckpoint
+from mrcnn.training.optimizer import keep_slots
 from mrcnn.training.checkpoint import random_states
 from mrcnn.training.optimizer import optimizer_state, restore_optimizer
-from tiny import Rectangles, tiny_config, values
+from tests.tiny import Rectangles, tiny_config, values
 
 STAGES = [("heads", 2), ("all", 4, 0.005)]
 
@@ -420,7 +421,7 @@ def test_going_back_keeps_the_new_states_and_tells_of_the_old_files(tmp_path, ea
 def test_bfloat16_slots_are_stored(tmp_path):
     import ml_dtypes
 
-    from mrcnn.run_state import RunState
+    from mrcnn.training.run_state import RunState
 
     slot = np.arange(5).astype(ml_dtypes.bfloat16)
     empty = {field: None for field in RunState.__dataclass_fields__}

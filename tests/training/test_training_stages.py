@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from mrcnn.model import MaskRCNN
-from mrcnn.training import Stage, alternating_stages, set_trainable
+from mrcnn.training import Stage, alternating_stages
+from mrcnn.training.stages import set_trainable
 from mrcnn.training.stages import HEAD_LOSSES, RPN_LOSSES, as_stages, set_losses
-from tiny import Rectangles, tiny_config, values
+from tests.tiny import Rectangles, tiny_config, values
 
 
 def part(name):

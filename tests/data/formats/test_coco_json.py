@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mrcnn.data.formats.coco import CocoJson
-from tiny import image
+from tests.tiny import image
 
 TRIANGLE = [5.5, 4.0, 30.2, 6.1, 12.0, 25.7]
 SQUARE = [20, 20, 40, 20, 40, 35, 20, 35]

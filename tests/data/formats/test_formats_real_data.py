@@ -13,9 +13,8 @@ from pycocotools.coco import COCO
 from skimage.draw import polygon
 
 from mrcnn.data.formats import open_dataset
+from tests.paths import DATA
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-DATA = os.environ.get("MRCNN_DATA", os.path.join(ROOT, "..", "shared", "data"))
 
 pytestmark = pytest.mark.slow
 

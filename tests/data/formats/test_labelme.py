@@ -12,7 +12,7 @@ from PIL import Image
 
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.formats.labelme import Labelme
-from tiny import image
+from tests.tiny import image
 
 SQUARE = [[10.0, 20.0], [40.0, 20.0], [40.0, 45.0], [10.0, 45.0]]
 

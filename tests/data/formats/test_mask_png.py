@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mrcnn.data.formats.mask_png import MaskPng
-from tiny import image
+from tests.tiny import image
 
 IDS = np.zeros((20, 30), np.uint8)
 IDS[2:6, 3:9] = 1

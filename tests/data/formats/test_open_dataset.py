@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mrcnn.data.formats import open_dataset
-from tiny import image
+from tests.tiny import image
 
 SQUARE_X, SQUARE_Y = [2, 20, 20, 2], [3, 3, 15, 15]
 

@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import draw
 
 from mrcnn.data.formats.via import Via
-from tiny import image
+from tests.tiny import image
 
 POLYGON = {"name": "polygon", "all_points_x": [10, 39, 35, 12, 10], "all_points_y": [20, 22, 44, 40, 20]}  # closed
 SHAPES = [

@@ -1,0 +1,183 @@
+"""Downloads: fetched once, resumed when cut off, believed only when the hash is right."""
+import dataclasses
+import http.client
+import os
+import re
+import sys
+import urllib.error
+import urllib.request
+
+from mrcnn.common.files import file_hash
+
+_CHUNK = 1 << 20
+# Seconds without a byte after which a connection counts as dead.
+_TIMEOUT = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteFile:
+    """A published file; size in bytes, hashes in hex, None where not known."""
+    name: str
+    url: str
+    md5: str = None
+    sha256: str = None
+    size: int = None
+
+
+class DownloadError(OSError):
+    """A file could not be fetched, or is not the file that was published."""
+
+
+def download(url, path, sha256=None, md5=None, size=None, progress=True):
+    """Fetch a file, or keep the one that is there when it is the right one.
+
+    The bytes go to `path` + ".part", which a later call continues, and take
+    their name only when size and hashes are right.
+
+    Args:
+        url: http or https address.
+        path: file to write; its folder is made when missing.
+        sha256, md5: expected hashes in hex; None is not checked.
+        size: expected bytes; None is not checked.
+        progress: show it on stderr.
+
+    Returns:
+        `path` as str.
+
+    Raises:
+        ValueError: `url` is not http(s).
+        DownloadError: no connection, an HTTP error, or a wrong file. A wrong
+            download is removed; a wrong file that was there before is not.
+    """
+    return fetch(RemoteFile(os.path.basename(os.fspath(path)), url, md5, sha256, size), path,
+                  progress)
+
+
+def fetch(file, path, progress=True):
+    path = os.fspath(path)
+    if not file.url.lower().startswith(("http://", "https://")):
+        raise ValueError(f"{file.url} is not an http or https address")
+    if os.path.exists(path):
+        wrong = _what_is_wrong(path, file)
+        if wrong:
+            raise DownloadError(f"{path} exists but is not the file of {file.url}: {wrong}. "
+                                "Remove it, or give another path")
+        return path
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    part = path + ".part"
+    resumed = _transfer(file, path, part, progress)
+    wrong = _what_is_wrong(part, file)
+    if wrong and resumed:
+        # the older bytes may have been of another file
+        os.remove(part)
+        _transfer(file, path, part, progress)
+        wrong = _what_is_wrong(part, file)
+    if wrong:
+        os.remove(part)
+        raise DownloadError(f"{file.url} gave a wrong file, which was removed: {wrong}. "
+                            + _by_hand(file, path))
+    os.replace(part, path)
+    return path
+
+
+def _transfer(file, path, part, progress):
+    """Bring `part` up to the whole file; True when it continued an older part."""
+    start = os.path.getsize(part) if os.path.exists(part) else 0
+    request = urllib.request.Request(file.url, headers={"User-Agent": "mask-rcnn"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            resumed = start > 0 and _starts_at(answer, start)
+            done = start if resumed else 0
+            length = answer.headers.get("Content-Length")
+            total = done + int(length) if length else file.size
+            with open(part, "ab" if resumed else "wb") as out, \
+                    _Progress(file.name, done, total, progress) as bar:
+                while chunk := answer.read(_CHUNK):
+                    out.write(chunk)
+                    done += len(chunk)
+                    bar.update(done)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and start:
+            # Nothing lies behind what we have: it is whole, or it is of another file.
+            if _what_is_wrong(part, file) is None and (file.md5 or file.sha256):
+                return False
+            os.remove(part)
+            return _transfer(file, path, part, progress)
+        raise DownloadError(f"{file.url} answered {error.code} {error.reason}. "
+                            + _by_hand(file, path)) from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DownloadError(f"could not fetch {file.url}: {reason}. "
+                            + _by_hand(file, path)) from error
+    if length and done < total:
+        raise DownloadError(f"{file.url} broke off after {done:,} of {total:,} bytes; call again "
+                            "to continue. " + _by_hand(file, path))
+    return resumed
+
+
+def _starts_at(answer, start):
+    """True when the server sends the bytes from `start` on, False for the whole file."""
+    if answer.status != 206:
+        return False
+    given = answer.headers.get("Content-Range") or ""
+    found = re.match(r"bytes (\d+)-", given)
+    if not found or int(found[1]) != start:
+        raise http.client.HTTPException(f"asked for the bytes from {start} on, got {given!r}")
+    return True
+
+
+def _what_is_wrong(path, file):
+    """Words for the first wrong property of a file, or None."""
+    size = os.path.getsize(path)
+    if file.size is not None and size != file.size:
+        return f"it has {size:,} bytes, expected were {file.size:,}"
+    for kind in ("sha256", "md5"):
+        expected = getattr(file, kind)
+        if expected is None:
+            continue
+        found = file_hash(path, kind)
+        if found != expected.lower():
+            return f"its {kind} is {found}, expected was {expected.lower()}"
+    return None
+
+
+def _by_hand(file, path):
+    hashes = [f"{kind} {getattr(file, kind)}" for kind in ("sha256", "md5") if getattr(file, kind)]
+    known = f" ({', '.join(hashes)})" if hashes else ""
+    return f"You can also put the file{known} at {os.path.abspath(path)} by hand"
+
+
+class _Progress:
+    """A bar on stderr: rich's where it is installed, else a line per tenth."""
+
+    def __init__(self, name, done, total, shown):
+        self.name, self.total, self.shown = name, total, shown
+        self.tenth = int(10 * done / total) if total else 0
+        self.bar = None
+        if shown:
+            try:
+                from rich import console, progress
+            except ImportError:
+                return
+            self.bar = progress.Progress(
+                "{task.description}", progress.BarColumn(), progress.DownloadColumn(),
+                progress.TimeRemainingColumn(), console=console.Console(stderr=True))
+            self.task = self.bar.add_task(name, total=total, completed=done)
+
+    def __enter__(self):
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error):
+        if self.bar:
+            self.bar.stop()
+
+    def update(self, done):
+        if self.bar:
+            self.bar.update(self.task, completed=done)
+        elif self.shown and self.total and int(10 * done / self.total) > self.tenth:
+            self.tenth = int(10 * done / self.total)
+            print(f"{self.name}: {10 * self.tenth}% of {self.total:,} bytes", file=sys.stderr)

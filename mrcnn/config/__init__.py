@@ -1,0 +1,8 @@
+"""Which settings: ``Config`` with every field and its reason, the rules of the fields, and config.json.
+
+No module of this package imports TensorFlow.
+"""
+
+from mrcnn.config.fields import DERIVED_FIELDS, Config
+
+__all__ = ["DERIVED_FIELDS", "Config"]

@@ -1,0 +1,334 @@
+"""Every setting of the model, with its unit and its reason.
+
+A project subclasses `Config` and overrides the fields it wants to change. The
+defaults are those of matterport/Mask_RCNN, which reproduce the paper (He et
+al. 2017, "Mask R-CNN") unless a comment says otherwise; fields that the
+original had not are in the last block and default to its behaviour.
+"""
+import math
+
+import numpy as np
+
+from mrcnn.config import rules
+from mrcnn.distributed.cluster import worker_count
+
+# Computed by __init__ from other fields, so never read back from a dict.
+DERIVED_FIELDS = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
+# Fields that may be callables; a file of settings keeps their names.
+CALLABLES = ("BACKBONE", "COMPUTE_BACKBONE_SHAPE", "OPTIMIZER", "LEARNING_RATE_SCHEDULE", "IMAGE_SAMPLING")
+
+
+class Config:
+    """Settings of one experiment; subclass it and override class attributes.
+
+    Instances also have, computed from the fields:
+        BATCH_SIZE: int, images of one step over all devices, of all machines that TF_CONFIG names.
+        IMAGE_SHAPE: int array [height, width, channels] of a molded image.
+        IMAGE_META_SIZE: int, length of one row of image meta data.
+
+    Raises:
+        ValueError: on construction, listing every field with an impossible
+            value and what would be right.
+
+    Example:
+        class BalloonConfig(Config):
+            NAME = "balloon"
+            NUM_CLASSES = 1 + 1  # background and balloon
+    """
+
+    # === Experiment ===
+
+    # Name of the experiment; log folders start with it in lower case. Must be set to train.
+    NAME = None
+    # Devices to train and detect on: the first GPUs; 1 is a single GPU, or the CPU. Where several
+    # machines train together (see mrcnn/distributed/cluster.py) it is the number of each of them.
+    GPU_COUNT = 1
+    # Images per device and step. Two of 1024 px fit a 12 GB GPU.
+    IMAGES_PER_GPU = 2
+    # Steps (batches) between two checkpoints. Not tied to the size of the data set.
+    STEPS_PER_EPOCH = 1000
+    # Validation batches after each epoch: more is steadier and slower.
+    VALIDATION_STEPS = 50
+
+    # === Backbone and feature pyramid ===
+
+    # "resnet50", "resnet101" (the paper's), a class name of keras.applications,
+    # or a callable with the arguments of resnet_graph.
+    BACKBONE = "resnet101"
+    # callable(image_shape) -> int array [5, 2] of feature map sizes; only for a callable BACKBONE.
+    COMPUTE_BACKBONE_SHAPE = None
+    # Pixels of the image per cell of P2..P6, as a ResNet halves them.
+    BACKBONE_STRIDES = [4, 8, 16, 32, 64]
+    # Units of the two fully connected layers of the box head (FPN paper, section 5.2).
+    FPN_CLASSIF_FC_LAYERS_SIZE = 1024
+    # Channels of every pyramid level (FPN paper, section 3).
+    TOP_DOWN_PYRAMID_SIZE = 256
+    # Classes including the background, which is class 0.
+    NUM_CLASSES = 1
+
+    # === Region proposals ===
+
+    # Side of a square anchor in pixels, one per pyramid level; halve them for small objects.
+    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
+    # Width / height of the anchors of a cell.
+    RPN_ANCHOR_RATIOS = [0.5, 1, 2]
+    # Cells between two anchors: 1 puts anchors on every cell, 2 on every other.
+    RPN_ANCHOR_STRIDE = 1
+    # IoU above which the lower-scored of two proposals is dropped; higher keeps more.
+    RPN_NMS_THRESHOLD = 0.7
+    # Anchors per image that enter the RPN's class loss, at most half of them positive.
+    RPN_TRAIN_ANCHORS_PER_IMAGE = 256
+    # Best-scored anchors kept before non-maximum suppression, to bound its time.
+    PRE_NMS_LIMIT = 6000
+    # Proposals kept after it. Training wants more, so that positives are among them.
+    POST_NMS_ROIS_TRAINING = 2000
+    POST_NMS_ROIS_INFERENCE = 1000
+
+    # === Images and masks ===
+
+    # Keep each training mask as a small crop of its box: 100 masks of 1024 px take 100 MB whole.
+    USE_MINI_MASK = True
+    # Height and width of that crop in pixels; twice MASK_SHAPE loses little.
+    MINI_MASK_SHAPE = (56, 56)
+    # "square": scale and pad to IMAGE_MAX_DIM; "rect": the same scale with less padding, which
+    # saves a quarter of the time on a 3:2 photo (detection; training, whose batches have one
+    # shape, takes it for "square"); "pad64": scale, pad to multiples of 64;
+    # "crop": scale, then cut a random IMAGE_MIN_DIM square (training only);
+    # "none": leave as it is (both sides must then be multiples of 64).
+    IMAGE_RESIZE_MODE = "square"
+    # Pixels. The shorter side is scaled up to MIN unless the longer one would pass MAX.
+    # MAX is a multiple of 64, because the pyramid halves the image six times.
+    IMAGE_MIN_DIM = 800
+    IMAGE_MAX_DIM = 1024
+    # Lower bound of the scale factor; 2 doubles even large images. 0 sets no bound.
+    IMAGE_MIN_SCALE = 0
+    # Channels of an image: 3 for RGB, 1 for gray, 4 for RGB and depth.
+    IMAGE_CHANNEL_COUNT = 3
+    # Mean of each channel (RGB order, 0..255) over ImageNet, subtracted from every image.
+    MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
+
+    # === Heads ===
+
+    # RoIs per image that the heads train on. The paper takes 512; often the RPN
+    # does not find enough positives to keep ROI_POSITIVE_RATIO at that number.
+    TRAIN_ROIS_PER_IMAGE = 200
+    # Share of positives among them: 1 in 3.
+    ROI_POSITIVE_RATIO = 0.33
+    # Side of the pooled features of the box head, in bins.
+    POOL_SIZE = 7
+    # Side of the pooled features of the mask head, in bins.
+    MASK_POOL_SIZE = 14
+    # Height and width of a predicted mask: the head doubles MASK_POOL_SIZE once.
+    MASK_SHAPE = [28, 28]
+    # Most ground truth objects of a training image; of more, a random subset is taken.
+    MAX_GT_INSTANCES = 100
+    # Divisors of box deltas (dy, dx, log dh, log dw), so that targets have a spread near 1.
+    RPN_BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
+    BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
+
+    # === Detection ===
+
+    # Most objects returned per image; also the number of rows of the raw output.
+    DETECTION_MAX_INSTANCES = 100
+    # Least class probability of a returned object. 0 returns all, as COCO evaluation wants.
+    DETECTION_MIN_CONFIDENCE = 0.7
+    # IoU above which the lower-scored of two objects of one class is dropped.
+    DETECTION_NMS_THRESHOLD = 0.3
+
+    # === Optimiser ===
+
+    # Step size of SGD. The paper's 0.02 (16 images a step) makes two images a step explode.
+    LEARNING_RATE = 0.001
+    # Momentum of SGD.
+    LEARNING_MOMENTUM = 0.9
+    # L2 penalty; divided by the size of each weight, so it is weaker than the paper's.
+    WEIGHT_DECAY = 0.0001
+    # Factor of each loss in the total; a loss that is left out counts 1.
+    LOSS_WEIGHTS = {
+        "rpn_class_loss": 1.,
+        "rpn_bbox_loss": 1.,
+        "mrcnn_class_loss": 1.,
+        "mrcnn_bbox_loss": 1.,
+        "mrcnn_mask_loss": 1.,
+    }
+    # False feeds the heads with RoIs of the generator instead of the RPN's, to debug them.
+    USE_RPN_ROIS = True
+    # Batch norm statistics: False freezes them (right for small batches; gamma and beta
+    # still train), None trains as usual, True always uses those of the batch.
+    TRAIN_BN = False
+    # Largest L2 norm of all gradients together; None does not clip.
+    GRADIENT_CLIP_NORM = 5.0
+
+    # === Not in the original; the defaults keep its behaviour ===
+
+    # Filters of conv1; every ResNet stage scales with it. 64 is the paper's, 16 makes a toy.
+    BACKBONE_WIDTH = 64
+    # Channels of the RPN's shared convolution.
+    RPN_CONV_CHANNELS = 512
+    # Channels of the mask head's convolutions.
+    MASK_HEAD_CHANNELS = 256
+    # True stops the box loss from reaching the RPN through the training targets, which the
+    # paper's approximate joint training asks for and the original does not do.
+    STOP_PROPOSAL_GRADIENT = False
+    # Seed of weights, shuffling, augmentation and sampling; None draws a new one each time.
+    SEED = None
+    # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an optimizer.
+    # WEIGHT_DECAY stays a part of the loss: set it to 0 where the optimizer has a decay of its own.
+    OPTIMIZER = "SGD"
+    # Arguments of that class, such as {"weight_decay": 0.05}; those left out are Keras' defaults.
+    OPTIMIZER_OPTIONS = {}
+    # How the learning rate goes over a stage's steps (batches), from the number that `train` is given:
+    # None keeps it, as the original; "multistep"; "cosine"; or a Keras schedule or a callable(step),
+    # which gives the rate itself. Every stage begins anew; a run that is resumed goes on.
+    LEARNING_RATE_SCHEDULE = None
+    # Steps at a stage's beginning in which its rate rises on a line, from the factor times the rate;
+    # 0 for none. Layers that begin to train, and Adam's averages, need some hundreds.
+    LEARNING_RATE_WARMUP_STEPS = 0
+    LEARNING_RATE_WARMUP_FACTOR = 0.001
+    # "multistep": the epochs after which the rate is multiplied by the factor, counted from the
+    # beginning of the run; those before the stage's first epoch count no more.
+    LEARNING_RATE_DROP_EPOCHS = ()
+    LEARNING_RATE_DROP_FACTOR = 0.1
+    # "cosine": the rate at the stage's end, as a share of that at its beginning.
+    LEARNING_RATE_END_FACTOR = 0.0
+    # Share of the old value in the moving average of the weights, such as 0.999; None keeps no average.
+    # Checkpoints and validation take the average; each stage ends with it as its weights.
+    EMA_MOMENTUM = None
+    # Batches whose mean gradient makes one update, where memory is too small for a larger batch. Each batch averages
+    # its losses over its own RoIs, a larger batch over those of all its images: the same where they have as many.
+    GRADIENT_ACCUMULATION_STEPS = 1
+    # "mixed_bfloat16" or "mixed_float16" halve a GPU's memory and time; weights, boxes and losses stay
+    # float32. "float32", the original's, leaves a policy that keras.config sets in force.
+    DTYPE_POLICY = "float32"
+    # True computes the feature maps of ResNet blocks and of the mask head once more in the backward pass
+    # instead of keeping them: less memory, for a step about a third longer. It needs TRAIN_BN = False.
+    REMATERIALIZE = False
+    # Stages of the backbone that no stage of training trains: 1 is conv1, 2 res2 too, up to 5, all.
+    FREEZE_BACKBONE_STAGES = 0
+    # Class id, or name by CLASS_NAMES -> factor of the regions of that class in the heads' class loss; those left out
+    # count 1. As Keras' class_weight it multiplies, and does not change what the loss is divided by. None: all 1.
+    CLASS_WEIGHTS = None
+    # Which images a pass over the data takes: None each once; "balanced" those of rare classes more often
+    # (repeat factors of Gupta et al. 2019, "LVIS"); a callable(dataset) gives a weight for each image.
+    IMAGE_SAMPLING = None
+    # "balanced": classes on a smaller share of the images than this are rare. LVIS takes 0.001, which
+    # is for a thousand classes; None takes the share of the most common class, so that it suits any data.
+    REPEAT_THRESHOLD = None
+    # True trains on images without objects too: all of their anchors are background, and so are the
+    # regions of the heads. The original leaves such images out, so it never learns from them.
+    KEEP_EMPTY_IMAGES = False
+    # (low, high): training scales each image by a factor drawn between them, on top of IMAGE_RESIZE_MODE, and cuts
+    # or pads it to IMAGE_SHAPE at random. (0.1, 2) is large-scale jitter (Ghiasi et al. 2021), (0.8, 1.25) the usual
+    # one; (0.8, 1) is training with shorter sides of 640 to 800 px where IMAGE_MIN_DIM is 800. None: no jitter.
+    SCALE_JITTER = None
+    # Probability that objects of another random image, varied likewise, are pasted onto a training image
+    # (Ghiasi et al. 2021). 0: never.
+    COPY_PASTE = 0.0
+    # State files of a run that are kept: the newest, each as large as the optimizer's memory.
+    STATES_KEPT = 2
+    # Name of each class, the background ("BG") first; results carry them. None: not known.
+    CLASS_NAMES = None
+
+    def __init__(self):
+        # The original ran a fractional number of steps to the next whole one.
+        for field in ("STEPS_PER_EPOCH", "VALIDATION_STEPS"):
+            value = getattr(self, field)
+            if isinstance(value, (float, np.floating)) and math.isfinite(value):
+                setattr(self, field, math.ceil(value))
+        for field in DERIVED_FIELDS:  # of an earlier call
+            vars(self).pop(field, None)
+        self.validate()
+
+        if self.TRAIN_BN is not None:
+            self.TRAIN_BN = bool(self.TRAIN_BN)  # 0 and 1 too
+        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT * worker_count()
+        self._batch = self.IMAGES_PER_GPU, self.GPU_COUNT, self.BATCH_SIZE
+        side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
+        self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
+        # image id, original shape (3), shape (3), window (4), scale, then a flag per class
+        self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
+
+    def validate(self):
+        """Check all fields; call it again after changing fields of an instance.
+
+        Warns of upper-case fields that look misspelt and of fields of the
+        original's first version that do nothing.
+
+        Raises:
+            ValueError: one message with a line per wrong field.
+        """
+        rules.warn_unknown_fields(self, Config, DERIVED_FIELDS)
+        problems = rules.find_problems(self)
+        if problems:
+            raise ValueError("{} has {} wrong field{}:\n{}".format(
+                type(self).__name__, len(problems), "s" if len(problems) > 1 else "",
+                "\n".join("  - " + problem for problem in problems)))
+
+    def display(self):
+        """Print every field and its value."""
+        print("\nConfigurations:")
+        for name in dir(self):
+            if not name.startswith("_") and not callable(getattr(self, name)):
+                print("{:30} {}".format(name, getattr(self, name)))
+        print("\n")
+
+    def to_dict(self):
+        """The fields as a dict that `json.dump` takes.
+
+        Arrays and tuples become lists, a field of `CALLABLES` that is one
+        becomes "module:qualname", and a field of the user's own that JSON
+        has no type for becomes its `repr`.
+        """
+        fields = {}
+        for name in dir(self):
+            value = getattr(self, name)
+            if name.startswith("_"):
+                continue
+            if not callable(value):
+                fields[name] = _plain(value)
+            elif name in CALLABLES:
+                kind = value if hasattr(value, "__qualname__") else type(value)
+                fields[name] = f"{kind.__module__}:{kind.__qualname__}"
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields):
+        """A validated instance with the values of `fields`, as `to_dict` returns them.
+
+        Unknown keys become fields too; BATCH_SIZE, IMAGE_SHAPE,
+        IMAGE_META_SIZE and properties are computed anew. Nothing is imported:
+        where the dict names a callable BACKBONE, replace the name by the
+        callable first.
+
+        Raises:
+            ValueError: wrong values, as on construction.
+            TypeError: `fields` is not a dict with str keys.
+        """
+        if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
+            raise TypeError(f"Config.from_dict wants a dict of field names and values, "
+                            f"got {type(fields).__name__}")
+        config = cls.__new__(cls)
+        for name, value in fields.items():
+            default = getattr(cls, name, None)
+            if name in DERIVED_FIELDS or isinstance(default, property):
+                continue
+            if isinstance(value, list) and isinstance(default, (np.ndarray, tuple)):
+                value = tuple(value) if isinstance(default, tuple) else np.array(value)
+            setattr(config, name, value)
+        config.__init__()
+        return config
+
+
+def _plain(value):
+    """`value` with types that JSON knows, containers included."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return repr(value)

@@ -1,0 +1,154 @@
+"""A run's settings as ``config.json`` beside its weights, and settings written as text.
+
+The file holds every field of the `Config`, when and by which command and versions it was used.
+Nothing in it is executed: a BACKBONE that is a function of yours is kept by its name only, and
+whoever reads the file has to give the function again.
+"""
+
+import datetime
+import difflib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+
+import numpy as np
+
+from mrcnn import __version__
+from mrcnn.config import DERIVED_FIELDS, Config
+from mrcnn.common.files import whole_file
+
+FILE_NAME = "config.json"
+_PACKAGES = ("tensorflow", "keras", "numpy")
+
+
+def save_config(folder, config, class_names=None):
+    """Write ``config.json`` into a run's folder, whole or not at all.
+
+    Args:
+        folder: of the run; it must exist. Of a file that is there the list of uses is continued.
+        config: a ``Config``.
+        class_names: of the data, background first, for a config whose CLASS_NAMES is None.
+
+    Returns:
+        Path of the file.
+    """
+    path = os.path.join(folder, FILE_NAME)
+    fields = config.to_dict()
+    if fields.get("CLASS_NAMES") is None and class_names is not None and len(class_names) == config.NUM_CLASSES:
+        fields["CLASS_NAMES"] = [str(name) for name in class_names]
+    uses = _read(path)["uses"] if os.path.exists(path) else []
+    uses.append({"time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                 "command": list(sys.argv), "versions": _versions()})
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump({"config": fields, "uses": uses}, file, ensure_ascii=False, indent=2)
+    return path
+
+
+def read_config(path):
+    """The fields in a ``config.json``, as `Config.from_dict` takes them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of `save_config`.
+    """
+    return _read(path)["config"]
+
+
+def config_beside(weights):
+    """Path of the settings of a weights file: ``<its name>.json`` or ``config.json`` in its folder; None without."""
+    weights = os.fspath(weights)
+    for path in (os.path.splitext(weights)[0] + ".json", os.path.join(os.path.dirname(weights), FILE_NAME)):
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if (not isinstance(content, dict) or not isinstance(content.get("config"), dict)
+            or not isinstance(content.get("uses"), list)):
+        raise ValueError(f"{path} is not a file of settings: expected an object with 'config' and 'uses'")
+    return content
+
+
+def _versions():
+    versions = {"python": platform.python_version(), "mrcnn": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # such as tensorflow-cpu
+            versions[package] = None
+    return versions
+
+
+# === Settings as text ===
+
+def parse_settings(texts):
+    """Settings written as FIELD=VALUE, for a command line.
+
+    A value is a number, ``true``, ``false``, ``none``, a word, several of these with commas between, or JSON.
+
+    Args:
+        texts: list of str.
+
+    Returns:
+        dict of field -> value, each of the kind of `Config`'s default; whether it is a good value
+        is left to `Config.validate`.
+
+    Raises:
+        ValueError: no "=", an unknown field or one that is computed, or wrong JSON.
+    """
+    settings = {}
+    known = [name for name in vars(Config) if name.isupper() and name != "COMPUTE_BACKBONE_SHAPE"]
+    for text in texts:
+        field, equals, value = text.partition("=")
+        field = field.strip()
+        if not equals:
+            raise ValueError(f"{text!r} is no setting: write FIELD=VALUE, such as IMAGE_MAX_DIM=512")
+        if field in DERIVED_FIELDS:
+            raise ValueError(f"{field} is computed from other fields and cannot be set")
+        if field not in known:
+            near = difflib.get_close_matches(field.upper(), known)
+            raise ValueError(f"there is no field {field!r}" + (f"; did you mean {' or '.join(near)}?" if near else
+                                                              "; mrcnn/config/fields.py has all of them"))
+        settings[field] = _value(field, value.strip())
+    return settings
+
+
+def _value(field, text):
+    default = getattr(Config, field)
+    if isinstance(default, str) or field == "NAME":
+        return None if text.lower() == "none" else text
+    if field == "CLASS_NAMES" and text[:1] != "[" and text.lower() != "none":
+        return [name.strip() for name in text.split(",")]
+    if text[:1] in ("[", "{"):
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{field}={text} is not JSON: {error}") from None
+    elif "," in text or (isinstance(default, (list, tuple)) and text.lower() != "none"):
+        value = [_scalar(part.strip()) for part in text.split(",") if part.strip()]
+    else:
+        value = _scalar(text)
+    if isinstance(value, list) and isinstance(default, np.ndarray) and all(
+            isinstance(item, (int, float)) for item in value):
+        return np.array(value, float)
+    return tuple(value) if isinstance(value, list) and isinstance(default, tuple) else value
+
+
+def _scalar(text):
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text

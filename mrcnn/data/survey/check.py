@@ -1,0 +1,151 @@
+"""Look a data set over before training on it: every image is opened and every mask drawn."""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from mrcnn.data.images import as_uint8_range
+from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.load import checked_class_ids, checked_mask, describe_image
+from mrcnn.common.progress import track
+from mrcnn.common.tables import format_table
+
+ERROR, WARNING = "error", "warning"
+# A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were saved as 16-bit.
+NEARLY_BLACK = 16
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong."""
+
+    severity: str  # "error": training would stop or skip the image; "warning": it would go on
+    kind: str
+    place: str     # which image, class or file
+    message: str   # what exactly, "" where the kind says it
+
+
+class CheckReport(NamedTuple):
+    """What `Dataset.check` found; ``str()`` of it is a table, `exit_code` for a command line."""
+
+    images: int
+    objects: int
+    findings: list  # of `Finding`
+
+    @property
+    def errors(self):
+        """The findings that training would stop at."""
+        return [finding for finding in self.findings if finding.severity == ERROR]
+
+    @property
+    def ok(self):
+        """True where nothing is wrong that training would stop at; there may be warnings."""
+        return not self.errors
+
+    @property
+    def exit_code(self):
+        """0 or, with errors, 1."""
+        return 0 if self.ok else 1
+
+    def __str__(self):
+        count = len(self.errors)
+        verdict = "fit for training" if self.ok else f"{count} error{'s' if count > 1 else ''}"
+        total = f"Checked {self.images} images with {self.objects} objects: {verdict}"
+        if not self.findings:
+            return f"{total}, nothing found"
+        kinds = {}
+        for finding in self.findings:
+            kinds.setdefault((finding.severity, finding.kind), []).append(finding)
+        rows = [["", "what", "count", "first"]]
+        rows += [[severity, kind, len(found), ": ".join(part for part in found[0][2:] if part)]
+                 for (severity, kind), found in sorted(kinds.items())]
+        return f"{format_table(rows)}\n{total}"
+
+
+def check_dataset(dataset, image_ids, progress=True):
+    """The `CheckReport` of a prepared Dataset.
+
+    Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
+    be drawn, are NaN or of another size than the image; class ids that are not the dataset's; an
+    image id that a source has twice. Warnings: images nearly black, images without objects, objects without a pixel,
+    objects and images that are there twice, classes without objects, and what a reader left out.
+
+    Args and more as `Dataset.check`.
+    """
+    findings = _repeated_ids(dataset, image_ids)
+    pixels, met, objects = {}, set(), 0
+    for image_id in track(image_ids, "Checking", progress):
+        place = describe_image(dataset, image_id)
+        image = _attempt(findings, "image cannot be read", place, dataset.load_image, image_id)
+        masks = _attempt(findings, "masks cannot be drawn", place, dataset.load_mask, image_id)
+        if image is not None:
+            image = np.asarray(image)
+            values = _attempt(findings, "pixels out of range", place, as_uint8_range, image)
+            if values is not None and values.size and values.max() <= NEARLY_BLACK:
+                findings.append(Finding(WARNING, "image nearly black", place, f"its largest value is {values.max():g} "
+                                        "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit"))
+            digest = hashlib.blake2b(np.ascontiguousarray(image)).digest(), image.shape
+            if digest in pixels:
+                findings.append(Finding(WARNING, "image there twice", place, f"the same pixels as {pixels[digest]}"))
+            pixels.setdefault(digest, place)
+        if masks is not None:
+            class_ids = _attempt(findings, "masks or class ids wrong", place, _checked, dataset, masks,
+                                 image, place, findings)
+            if class_ids is not None:
+                met.update(np.abs(class_ids).tolist())
+                objects += len(class_ids)
+    for class_id, name in enumerate(dataset.class_names):
+        if class_id and class_id not in met:
+            findings.append(Finding(WARNING, "class without objects", f"class {class_id} ({name!r})", ""))
+    left_out = getattr(dataset, "left_out", None)
+    for reason, places in (left_out.places if left_out is not None else {}).items():
+        findings += [Finding(WARNING, f"left out: {reason}", place, "") for place in places]
+    return CheckReport(len(image_ids), objects, findings)
+
+
+def _attempt(findings, kind, place, function, *args):
+    """What the function returns; an exception becomes a finding and None."""
+    try:
+        return function(*args)
+    except Exception as error:  # a user's load_mask can raise any
+        name = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        findings.append(Finding(ERROR, kind, place, f"{name}{error}"))
+        return None
+
+
+def _checked(dataset, loaded, image, place, findings):
+    """The class ids of one image, once its masks have been looked at."""
+    masks, class_ids = (np.asarray(array) for array in loaded)
+    size = masks.shape[:2] if image is None or image.ndim < 2 else image.shape[:2]
+    masks = checked_mask(masks, class_ids, size)
+    class_ids = checked_class_ids(class_ids, len(dataset.class_info))
+    if not len(class_ids):
+        findings.append(Finding(WARNING, "image without objects", place, ""))
+        return class_ids
+    boxes, areas = extract_bboxes(masks), np.count_nonzero(masks, axis=(0, 1))
+    alike = {}
+    for index, (box, area, class_id) in enumerate(zip(boxes.tolist(), areas.tolist(), class_ids.tolist())):
+        if not area:
+            findings.append(Finding(WARNING, "object without a pixel", place, f"object {index}"))
+            continue
+        y1, x1, y2, x2 = box
+        part = masks[y1:y2, x1:x2, index]
+        others = alike.setdefault((*box, area, class_id), [])
+        twin = next((other for other in others if (masks[y1:y2, x1:x2, other] == part).all()), None)
+        if twin is not None:
+            findings.append(Finding(WARNING, "object there twice", place, f"objects {twin} and {index} are the same"))
+        others.append(index)
+    return class_ids
+
+
+def _repeated_ids(dataset, image_ids):
+    """Findings of images whose source has two of their id: only one of them can be looked up."""
+    seen, findings = {}, []
+    for image_id in image_ids:
+        info = dataset.image_info[image_id]
+        key = info["source"], info["id"]
+        if key in seen:
+            findings.append(Finding(ERROR, "image id there twice", describe_image(dataset, image_id),
+                                    f"image {seen[key]} has the same source and id"))
+        seen.setdefault(key, image_id)
+    return findings

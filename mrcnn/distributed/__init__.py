@@ -1,0 +1,1 @@
+"""Several devices and several machines: which there are, and sums over them."""

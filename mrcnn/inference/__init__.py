@@ -1,0 +1,13 @@
+"""What a trained network finds in images, image files, folders, videos and cameras.
+
+``Result`` is imported when it is first used: this package itself imports no TensorFlow.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from mrcnn.inference.result import Result as Result
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"result": ["Result"]})

@@ -1,0 +1,209 @@
+"""From images to the network's inputs, and from its outputs to results in the images' pixels."""
+
+from functools import partial
+
+import numpy as np
+
+from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
+from mrcnn.data.masks import unmold_masks
+from mrcnn.ops.image_meta import compose_image_meta
+from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
+from mrcnn.inference.result import Result, resolve_classes
+
+
+def mold(image, config, dtype=np.float64):
+    """Resize, pad and centre one image.
+
+    Args:
+        image: [h, w] or [h, w, c], any number type: see `data.images.as_uint8_range`.
+        config: a ``Config``.
+        dtype: of the molded image; the network takes float32.
+
+    Returns:
+        (molded [H, W, c], image_meta [12 + classes], window (y1, x1, y2, x2) px).
+
+    Raises:
+        ValueError: the image is not an image, its molded sides are not multiples of 64, or
+            IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
+    """
+    if config.IMAGE_RESIZE_MODE == "crop":
+        raise ValueError("IMAGE_RESIZE_MODE 'crop' cuts a random part out of an image, which is for training: "
+                         "detect with 'square' or 'pad64'")
+    image = fit_channels(as_uint8_range(image), config.IMAGE_CHANNEL_COUNT)
+    molded, window, scale, _, _ = resize_image(
+        image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM, min_scale=config.IMAGE_MIN_SCALE,
+        mode=config.IMAGE_RESIZE_MODE)
+    if molded.shape[0] % 64 or molded.shape[1] % 64:
+        raise ValueError(f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} px, "
+                         "whose sides are not multiples of 64: use 'square' or 'pad64'")
+    meta = compose_image_meta(0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32))
+    return mold_image(molded, config, dtype), meta, window
+
+
+def mold_inputs(images, config):
+    """`mold` a list of images that come out at one size.
+
+    Returns:
+        (molded float64 [b, H, W, c], image_metas [b, 12 + classes], windows [b, 4]).
+
+    Raises:
+        ValueError: no image, or images of different molded sizes.
+    """
+    molded, metas, windows = zip(*(mold(image, config) for image in images)) if len(images) else ((), (), ())
+    shapes = {image.shape for image in molded}
+    if len(shapes) != 1:
+        raise ValueError(f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives images of {sorted(shapes)}: "
+                         "a batch needs images of one size" if shapes else "no image was given")
+    return np.stack(molded), np.stack(metas), np.stack(windows)
+
+
+def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window):
+    """Detections of one image in the pixels of the image as it was before molding.
+
+    Args:
+        detections: [n, 6] of (y1, x1, y2, x2, class id, score), normalised; a class id of 0
+            ends the list.
+        mrcnn_mask: [n, mask h, mask w, classes] probabilities.
+        original_image_shape: (h, w, ...) px.
+        image_shape: (H, W, ...) px of the molded image.
+        window: (y1, x1, y2, x2) px, the part of the molded image that is not padding.
+
+    Returns:
+        boxes int32 [m, 4] px, class ids int32 [m], scores float32 [m],
+        masks bool [h, w, m] (float64 where m is 0, as the original has it).
+    """
+    detections = _real(detections)
+    own_masks = mrcnn_mask[np.arange(len(detections)), :, :, detections[:, 4].astype(np.int32)]
+    return unmold_own_masks(detections, own_masks, original_image_shape, image_shape, window)
+
+
+def unmold_own_masks(detections, masks, original_image_shape, image_shape, window):
+    """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
+    detections = _real(detections)
+    boxes, class_ids, scores = detections[:, :4], detections[:, 4].astype(np.int32), detections[:, 5]
+    masks = masks[:len(detections)]
+
+    window = norm_boxes(window, image_shape[:2])
+    origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
+    size[size == 0] = 1  # of one pixel
+    boxes = denorm_boxes((boxes - origin) / size, original_image_shape[:2])
+    real = has_area(boxes)
+    boxes, class_ids, scores, masks = (rows[real] for rows in (boxes, class_ids, scores, masks))
+    if not len(boxes):
+        return boxes, class_ids, scores, np.empty((*original_image_shape[:2], 0))
+    return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)
+
+
+def _real(detections):
+    """What comes before the first row of class 0."""
+    padding = np.flatnonzero(detections[:, 4] == 0)
+    return detections[:padding[0]] if len(padding) else detections
+
+
+def results(detections, masks, originals, molded_shape, windows, class_names=None):
+    """`unmold_own_masks` for a batch.
+
+    Args:
+        detections: [b, n, 6].
+        masks: [b, n, mask h, mask w].
+        originals: shape of each image as given.
+        molded_shape: (H, W, ...) of the batch.
+        windows: [b, 4] px.
+        class_names: list of names by class id, or None.
+
+    Returns:
+        A `Result` per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
+        masks as `unmold_detections` gives them.
+    """
+    return [Result(*unmold_own_masks(*image, molded_shape, window), class_names=class_names)
+            for *image, window in zip(detections, masks, originals, windows)]
+
+
+def detect(predict, images, config, classes=None, min_confidence=None, log=None):
+    """Find the objects in images, BATCH_SIZE of them at a time.
+
+    Args:
+        predict: callable (molded [b, H, W, c], image_metas [b, 12 + classes], min_confidence=None) ->
+            detections [b, n, 6] and masks [b, n, mask h, mask w], as `unmold_own_masks` takes them;
+            ``min_confidence`` is given where it is below DETECTION_MIN_CONFIDENCE.
+        images: sequence of [h, w] or [h, w, c], of any sizes and number types.
+        config: a ``Config``.
+        classes, min_confidence: which objects to return; see `MaskRCNN.detect`.
+        log: callable (text, array=None) for the shapes of what goes in, or None.
+
+    Returns:
+        A `Result` per image, in order.
+
+    Raises:
+        ValueError: an unknown class, a ``min_confidence`` that is no probability, or what is wrong with
+            an image, by its place in the list.
+    """
+    if isinstance(images, np.ndarray) and images.ndim < 4:
+        raise ValueError(f"detect takes a list of images, got one array of shape {images.shape}: "
+                         "write detect([image])")
+    wanted = _wanted(config, classes, min_confidence)
+    if min_confidence is not None and min_confidence < (config.DETECTION_MIN_CONFIDENCE or 0):
+        predict = partial(predict, min_confidence=min_confidence)
+    if log:
+        log(f"Processing {len(images)} images")
+    found = [None] * len(images)
+    # molded one batch at a time, so that memory does not grow with the number of images
+    for start in range(0, len(images), config.BATCH_SIZE):
+        group = images[start:start + config.BATCH_SIZE]
+        molded, metas, windows = zip(*_mold_each(group, config, start, len(images)))
+        for indices in batches_of_one_shape(molded, config.BATCH_SIZE):
+            batch = np.stack([molded[index] for index in indices])
+            batch_metas = np.stack([metas[index] for index in indices])
+            if log:
+                log("molded_images", batch)
+                log("image_metas", batch_metas)
+            detections, masks = predict(batch, batch_metas)
+            # chosen before their masks are pasted, which takes time
+            rows = [wanted(each) for each in detections]
+            for index, result in zip(indices, results(
+                    [each[keep] for each, keep in zip(detections, rows)],
+                    [each[keep] for each, keep in zip(masks, rows)],
+                    [np.shape(group[index]) for index in indices], batch.shape[1:],
+                    [windows[index] for index in indices], config.CLASS_NAMES)):
+                result.image = group[index]
+                found[start + index] = result
+    return found
+
+
+def _mold_each(images, config, start, count):
+    """`mold` of every image, float32; an error says which of the ``count`` images given it is."""
+    for number, image in enumerate(images, start + 1):
+        try:
+            yield mold(image, config, np.float32)
+        except ValueError as error:
+            raise ValueError(f"image {number} of {count}: {error}") from error
+
+
+def _wanted(config, classes, min_confidence):
+    """A function from detections [n, 6] to an index of the rows asked for (padding may be among them)."""
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence is {min_confidence!r}; it must be a number from 0 to 1")
+    class_ids = None if classes is None else resolve_classes(classes, config.CLASS_NAMES)
+    if class_ids and max(class_ids) >= config.NUM_CLASSES:
+        raise ValueError(f"there is no class {max(class_ids)}: NUM_CLASSES is {config.NUM_CLASSES}, so that "
+                         f"class ids go from 1 to {config.NUM_CLASSES - 1}")
+
+    def wanted(detections):
+        keep = np.ones(len(detections), bool)
+        if class_ids is not None:
+            keep &= np.isin(detections[:, 4], class_ids)
+        if min_confidence is not None:
+            keep &= detections[:, 5] >= min_confidence
+        return keep
+
+    return wanted
+
+
+def batches_of_one_shape(molded, batch_size):
+    """Indices of images of equal shape, at most ``batch_size`` together, in the order given."""
+    by_shape = {}
+    for index, image in enumerate(molded):
+        by_shape.setdefault(image.shape, []).append(index)
+    for indices in by_shape.values():
+        for start in range(0, len(indices), batch_size):
+            yield indices[start:start + batch_size]

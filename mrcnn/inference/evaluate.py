@@ -1,0 +1,46 @@
+"""The network as a detector to be measured."""
+
+import copy
+from functools import partial
+
+from mrcnn.data.dataset import check_classes
+from mrcnn.evaluation.evaluator import evaluate
+from mrcnn.inference.detect import detect
+
+# AP counts detections of low score too. Those below this one change it by some tenths of a
+# percent, and would make the mask head run for the most that DETECTION_MAX_INSTANCES allows.
+MIN_CONFIDENCE = 0.05
+# Least score for precision and recall where the config's DETECTION_MIN_CONFIDENCE is made for AP.
+MIN_SCORE = 0.5
+
+
+def evaluate_network(predict, config, dataset, image_ids=None, *, min_confidence=None, min_score=None, batch_size=None,
+                     **options):
+    """`evaluate` a network; see `MaskRCNN.evaluate`.
+
+    Args:
+        predict: callable (molded_images, image_metas, min_confidence) -> detections, masks, as `MaskRCNN.predict`.
+        config: the network's ``Config``.
+        dataset, image_ids, min_confidence, min_score, batch_size, options: see `MaskRCNN.evaluate`.
+
+    Returns:
+        `Evaluation`.
+
+    Raises:
+        ValueError: the classes of dataset and network differ, a min_confidence outside 0..1, or what
+            `evaluate` refuses.
+    """
+    check_classes(dataset, config)
+    built_with = config.DETECTION_MIN_CONFIDENCE or 0
+    if min_confidence is None:
+        min_confidence = min(MIN_CONFIDENCE, built_with)
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence is {min_confidence}; it must lie in 0..1")
+    if min_score is None:
+        min_score = built_with if built_with > min_confidence else MIN_SCORE
+    if batch_size is not None:
+        config = copy.copy(config)
+        config.BATCH_SIZE = batch_size
+    return evaluate(dataset, partial(detect, partial(predict, min_confidence=min_confidence), config=config), image_ids,
+                    batch_size=config.BATCH_SIZE, min_score=min_score,
+                    settings={"network": config.NAME, "min_confidence": min_confidence}, **options)

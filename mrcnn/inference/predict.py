@@ -1,0 +1,198 @@
+"""Read, detect, write: one image after the other."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import time
+from collections import Counter
+
+from mrcnn.inference.sources import count_frames, find_sources, read_frames
+from mrcnn.inference.writers import Coco, Crops, Labelme, Pictures, Videos, Window, output_path
+from mrcnn.common.progress import track
+from mrcnn.inference.result import resolve_classes
+
+# What `predict` can write.
+SAVE = {
+    "pictures": "each image with its objects drawn in",
+    "video": "each video with its objects drawn in",
+    "frames": "frames/, each frame of a video as a picture of its own",
+    "coco": "predictions.json, all images and objects as COCO json",
+    "labelme": "labelme/, a .json per image to be corrected in labelme",
+    "crops": "crops/, a .png per object, cut out by its mask",
+}
+
+
+@dataclasses.dataclass
+class Summary:
+    """What `predict` did; `str()` of it is a few lines.
+
+    Attributes:
+        output: folder of the results.
+        images: images and frames that were searched.
+        counts: {class name: objects found}.
+        unreadable: list of (name, what is wrong).
+        others: files of folders that are neither images nor videos.
+        seconds: of the whole work, reading and writing included.
+        interrupted: whether it was cut off by Ctrl-C; what was done till then is written.
+    """
+
+    output: str
+    images: int = 0
+    counts: Counter = dataclasses.field(default_factory=Counter)
+    unreadable: list = dataclasses.field(default_factory=list)
+    others: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def __str__(self):
+        objects = ", ".join(f"{count} {name}" for name, count in self.counts.most_common()) or "none"
+        rate = self.images / self.seconds if self.seconds else 0
+        lines = [f"{self.images} images in {self.seconds:.1f} s ({rate:.2f} images/s), "
+                 f"{self.counts.total()} objects: {objects}"]
+        if self.interrupted:
+            lines.append("interrupted: what was done till then is written")
+        if self.unreadable:
+            lines.append(f"{len(self.unreadable)} could not be read, or not to the end:")
+            lines += [f"  {name}: {wrong}" for name, wrong in self.unreadable]
+        if self.others:
+            lines.append(f"{self.others} files that are no images or videos by their names were passed over")
+        lines.append(f"written to {self.output}")
+        return "\n".join(lines)
+
+
+def predictions(model, frames, classes=None, min_confidence=None):
+    """Detect in frames as they come, BATCH_SIZE at a time.
+
+    Args:
+        model: a `MaskRCNN` of mode "inference".
+        frames: iterable of `sources.Frame`, or of anything with an ``image``.
+        classes, min_confidence: see `MaskRCNN.detect`.
+
+    Yields:
+        (frame, `inference.result.Result`), in order.
+    """
+    frames = iter(frames)
+    while batch := list(itertools.islice(frames, model.config.BATCH_SIZE)):
+        yield from zip(batch, model.detect([frame.image for frame in batch], classes=classes,
+                                           min_confidence=min_confidence))
+
+
+def predict(model, places, output, *, save=("pictures", "video", "coco"), recursive=False, every=1, limit=None,
+            classes=None, min_confidence=None, polygons=False, video_type=".mp4", show=False, progress=True):
+    """Detect in image files, folders, patterns, videos and cameras, and write what is found.
+
+    Images are read, and results written, one after the other: memory does not grow with their number.
+    A file that cannot be read is counted and told, and the work goes on. Ctrl-C ends it in order.
+
+    Args:
+        model: a `MaskRCNN` of mode "inference".
+        places: one or a list of files, folders, patterns and numbers of cameras; see `sources.find_sources`.
+        output: folder for the results, made where it is missing. Earlier results of the same names are replaced.
+        save: what to write, words of `SAVE`.
+        recursive: look into the folders of folders.
+        every: of videos take every n-th frame.
+        limit: end after this many images; None for no end.
+        classes, min_confidence: which objects; see `MaskRCNN.detect`.
+        polygons: polygons in place of run lengths in the COCO json.
+        video_type: ".mp4" or ".avi".
+        show: also show each picture in a window; q ends the work.
+        progress: show a bar on stderr.
+
+    Returns:
+        `Summary`.
+
+    Raises:
+        FileNotFoundError: a place does not exist, or has no image and no video.
+        ValueError: an unknown word in ``save``, an unknown class, ``every`` or ``limit`` below 1, or a file
+            written would replace an image or another of its kind.
+        OSError: the results cannot be written; what was written before is closed, so that it can be read.
+        ImportError: there is a video and no OpenCV.
+    """
+    unknown = set(save) - set(SAVE)
+    if unknown:
+        raise ValueError(f"save has {', '.join(map(repr, sorted(unknown)))}; known are {', '.join(SAVE)}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be at least 1, or None for no end")
+    if classes is not None:
+        resolve_classes(classes, model.config.CLASS_NAMES)  # an unknown one is told before anything is written
+    sources, others = find_sources(places, recursive, leave_out=output)
+    if not sources:
+        raise FileNotFoundError(f"{places} has no image and no video" + (
+            "" if recursive else "; images in folders within it are found with recursive"))
+    _check_outputs(sources, output, save, video_type)
+    summary = Summary(str(output), others=others)
+    frames = read_frames(sources, model.config.IMAGE_CHANNEL_COUNT, every, summary.unreadable)
+    total = count_frames(sources, every) if progress else None
+    if limit is not None:
+        frames, total = itertools.islice(frames, limit), min(limit, total or limit)
+    start, complete = time.perf_counter(), False
+    with _naming(output), contextlib.ExitStack() as closing:  # which closes all, also after one that fails
+        writers = []
+        for writer in _writers(model.config, output, save, polygons, video_type, show):
+            closing.callback(lambda writer=writer: writer.close(complete))
+            writers.append(writer)
+        try:
+            found = predictions(model, frames, classes, min_confidence)
+            for frame, result in track(found, "Detecting", progress, total):
+                summary.images += 1
+                summary.counts.update(result.names)
+                if any([writer.write(frame, result) for writer in writers]):
+                    break
+            complete = True
+        except KeyboardInterrupt:
+            summary.interrupted = True
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+@contextlib.contextmanager
+def _naming(output):
+    """Give the errors of a full disk, which name no file, the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(output)) from error
+
+
+def _writers(config, output, save, polygons, video_type, show):
+    """Open them one after the other, as they are asked for."""
+    names = config.CLASS_NAMES or ["BG"] + [f"class {number}" for number in range(1, config.NUM_CLASSES)]
+    make = {
+        "pictures": lambda: Pictures(output, frames=False),
+        "video": lambda: Videos(output, video_type),
+        "frames": lambda: Pictures(os.path.join(output, "frames"), frames=True),
+        "coco": lambda: Coco(output, names, polygons),
+        "labelme": lambda: Labelme(os.path.join(output, "labelme")),
+        "crops": lambda: Crops(os.path.join(output, "crops")),
+    }
+    for word in dict.fromkeys(save):
+        yield make[word]()
+    if show:
+        yield Window()
+
+
+def _check_outputs(sources, output, save, video_type):
+    """Refuse to replace an image by its picture, or the picture or labelme file of one image by another's."""
+    types = {"image": Pictures.types if "pictures" in save else None,
+             "video": (video_type,) if "video" in save else None}
+    written = {}
+    for source in sources:
+        if not types.get(source.kind):
+            continue
+        path = os.path.abspath(output_path(output, source.name, types[source.kind]))
+        if path == source.path:
+            raise ValueError(f"{source.path} would be replaced by its own picture: write to another folder")
+        other = written.setdefault(path, source)
+        if other != source:  # such as a.tif and a.tif.png
+            raise ValueError(f"{other.name} and {source.name} would share the picture {path}: "
+                             "search them in two runs")
+    if "labelme" in save:
+        stems = {}
+        for source in sources:
+            other = stems.setdefault(os.path.splitext(source.name)[0], source)
+            if source.kind == other.kind == "image" and other != source:
+                raise ValueError(f"{other.name} and {source.name} would share one labelme file: "
+                                 "search them in two runs")

@@ -1,0 +1,306 @@
+"""What `detect` returns: the dict that matterport's returns, with methods.
+
+``result["rois"]`` and the other keys are as they were, and so is whatever else a dict does:
+``len(result)`` is the number of keys, ``result.count`` that of objects.
+"""
+
+import difflib
+import json
+import numbers
+import os
+
+import numpy as np
+
+from mrcnn.data.contours import mask_polygons
+from mrcnn.data.drawing import as_rgb, class_colors, draw_instances, save_instances
+
+# Version of the file format, which labelme compares with its own.
+_LABELME_VERSION = "5.5.0"
+
+
+class Result(dict):
+    """The objects found in one image, best score first.
+
+    Keys:
+        rois: int32 [n, 4] of (y1, x1, y2, x2) px, y2 and x2 exclusive.
+        class_ids: int32 [n].
+        scores: float32 [n].
+        masks: bool [h, w, n] (float64 where n is 0, as the original has it).
+
+    Attributes:
+        image: the image given to `detect`, [h, w] or [h, w, c], or None.
+        class_names: list of names by class id, the first of them for the background, or None.
+
+    The methods that draw take ``image`` in place of an image that the result has not got. To keep
+    many results and not their images, set ``result.image = None``.
+
+    Example:
+        >>> result = model.detect([image])[0].filter(classes=["dog"], min_confidence=0.9)
+        >>> result.save("dogs.png")
+    """
+
+    image = None
+    class_names = None
+
+    def __init__(self, rois, class_ids, scores, masks, image=None, class_names=None):
+        super().__init__(rois=rois, class_ids=class_ids, scores=scores, masks=masks)
+        self.image, self.class_names = image, class_names
+
+    def copy(self):
+        """A `Result` of the same arrays."""
+        return type(self)(**self, image=self.image, class_names=self.class_names)
+
+    # === What was found ===
+
+    @property
+    def count(self):
+        """Number of objects."""
+        return len(self["scores"])
+
+    @property
+    def names(self):
+        """Name of the class of each object; "class 7" where there are no names."""
+        known = self._known_names()
+        return [known[class_id] for class_id in self["class_ids"]]
+
+    @property
+    def counts(self):
+        """{name of the class: number of objects}, the most frequent first."""
+        names = self.names
+        return {name: names.count(name) for name in sorted(set(names), key=lambda name: (-names.count(name), name))}
+
+    @property
+    def area(self):
+        """int64 [n], pixels of each mask."""
+        return np.count_nonzero(self["masks"], axis=(0, 1)).astype(np.int64)
+
+    def select(self, index):
+        """Some of the objects.
+
+        Args:
+            index: int, slice, list of int or bool [n], as NumPy takes them.
+
+        Returns:
+            `Result` of the objects, with the same image.
+
+        Raises:
+            IndexError: there is no such object.
+        """
+        chosen = np.atleast_1d(np.arange(self.count)[index])
+        # by rows, so that each mask stays in one piece in memory
+        masks = np.moveaxis(np.moveaxis(self["masks"], -1, 0)[chosen], 0, -1)
+        return type(self)(self["rois"][chosen], self["class_ids"][chosen], self["scores"][chosen], masks,
+                          self.image, self.class_names)
+
+    def filter(self, classes=None, min_confidence=None):
+        """The objects of some classes and of at least some score.
+
+        Args:
+            classes: class id or name, or a list of them; None for all.
+            min_confidence: least score; None for all.
+
+        Raises:
+            ValueError: an unknown class.
+        """
+        keep = np.ones(self.count, bool)
+        if classes is not None:
+            keep &= np.isin(self["class_ids"], resolve_classes(classes, self.class_names))
+        if min_confidence is not None:
+            keep &= self["scores"] >= min_confidence
+        return self.select(keep)
+
+    # === Pictures; every class has its own colour, the same in all of them ===
+
+    def plot(self, image=None, title="", figsize=(16, 16), ax=None, show_mask=True, show_bbox=True, captions=None):
+        """Show the objects with matplotlib, in a notebook or a window; see `visualize.display_instances`."""
+        from mrcnn.visualize import display_instances
+
+        names = self._known_names()
+        palette = class_colors(len(names))
+        display_instances(self._image(image), self["rois"], self["masks"], self["class_ids"], names, self["scores"],
+                          title=title, figsize=figsize, ax=ax, show_mask=show_mask, show_bbox=show_bbox,
+                          colors=[palette[class_id] for class_id in self["class_ids"]], captions=captions)
+
+    def draw(self, image=None, alpha=0.5):
+        """The picture as pixels, uint8 [h, w, 3]; see `data.drawing.draw_instances`."""
+        return draw_instances(self._image(image), *self._drawn(), alpha=alpha)
+
+    def save(self, path, image=None, alpha=0.5):
+        """Write the picture to a .png, .jpg or .jpeg file; see `data.drawing.save_instances`.
+
+        Returns:
+            the path, as str.
+        """
+        return save_instances(path, self._image(image), *self._drawn(), alpha=alpha)
+
+    def crop(self, mask=False, padding=0, image=None):
+        """The part of the image in the box of each object.
+
+        Args:
+            mask: True adds the mask as alpha: 255 on the object, 0 around it.
+            padding: px around the box, as far as the image goes.
+            image: see the class.
+
+        Returns:
+            list of n arrays, copies: [h, w] or [h, w, c] of the image's own type, or with ``mask`` uint8
+            [h, w, 4] (red, green, blue, alpha).
+        """
+        image = self._image(image)
+        pixels = as_rgb(image) if mask else np.asarray(image)
+        crops = []
+        for index, (y1, x1, y2, x2) in enumerate(self["rois"].tolist()):
+            part = slice(max(y1 - padding, 0), y2 + padding), slice(max(x1 - padding, 0), x2 + padding)
+            crop = pixels[part]
+            if mask:
+                alpha = (self["masks"][..., index][part] > 0) * np.uint8(255)
+                crop = np.dstack([crop, alpha])
+            crops.append(np.array(crop))
+        return crops
+
+    # === Other forms ===
+
+    def polygons(self, tolerance=0.0, holes="bridge"):
+        """The outlines of each mask.
+
+        Args:
+            tolerance: px by which a polygon may be simplified; 0 follows every pixel.
+            holes: "bridge" or "fill"; see `data.contours.mask_polygons`.
+
+        Returns:
+            list of n lists of float64 [points, 2] of (x, y) px, one for each part of a mask.
+        """
+        return [mask_polygons(self["masks"][..., index], tolerance, holes) for index in range(self.count)]
+
+    def to_coco(self, image_id, category_ids=None, polygons=False, tolerance=0.0):
+        """The objects in the form of COCO's results.
+
+        Args:
+            image_id: int, the id that the image has in its annotations.
+            category_ids: {class id: category id}; None takes the class ids.
+            polygons: True gives polygons (see `polygons`) in place of run lengths, but for an object without
+                a pixel, which has none.
+            tolerance: of the polygons.
+
+        Returns:
+            list of n dicts of image_id, category_id, bbox [x, y, width, height] px, score, area (px of
+            the mask) and segmentation, ready for `json.dump`.
+
+        Raises:
+            ValueError: ``category_ids`` lacks a class that was found.
+        """
+        from mrcnn.evaluation import coco_detections
+
+        found = coco_detections(image_id, self)
+        for entry, area in zip(found, self.area.tolist()):
+            if category_ids is not None:
+                if entry["category_id"] not in category_ids:
+                    raise ValueError(f"category_ids has no entry for class id {entry['category_id']}; "
+                                     f"it has those of {sorted(category_ids)}")
+                entry["category_id"] = int(category_ids[entry["category_id"]])
+            entry["area"] = float(area)
+        if polygons:
+            for entry, parts in zip(found, self.polygons(tolerance)):
+                if parts:
+                    entry["segmentation"] = [part.ravel().tolist() for part in parts]
+        return found
+
+    def to_labelme(self, image_path, path=None, tolerance=1.0):
+        """The objects as labelme has them, to be looked at and corrected there.
+
+        Polygons of one object with several parts have the same group_id; the score is in the description.
+
+        Args:
+            image_path: path of the image, which labelme opens; the pixels are not put into the file.
+            path: .json file to write too, by custom beside the image and of its name.
+            tolerance: px by which polygons are simplified; 0 gives a point for every step of a slanted edge.
+
+        Returns:
+            dict, what is in the file.
+        """
+        shapes = []
+        for number, (parts, name, score) in enumerate(zip(self.polygons(tolerance), self.names, self["scores"])):
+            shapes += [{"label": name, "points": part.tolist(), "group_id": number if len(parts) > 1 else None,
+                        "description": f"score {score:.3f}", "shape_type": "polygon", "flags": {}, "mask": None}
+                       for part in parts]
+        if path is not None:
+            image_path = os.path.relpath(image_path, os.path.dirname(os.path.abspath(path)))
+        height, width = self["masks"].shape[:2]
+        content = {"version": _LABELME_VERSION, "flags": {}, "shapes": shapes, "imagePath": os.fspath(image_path),
+                   "imageData": None, "imageHeight": int(height), "imageWidth": int(width)}
+        if path is not None:
+            # a file name that is no text comes out as JSON's \udcff
+            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+                json.dump(content, file, ensure_ascii=False, indent=2)
+        return content
+
+    def to_supervision(self):
+        """The objects as `supervision.Detections`, for its trackers, zones and annotators.
+
+        Raises:
+            ImportError: the package ``supervision`` is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise ImportError("to_supervision needs the package supervision: pip install supervision") from error
+        y1, x1, y2, x2 = self["rois"].T
+        return supervision.Detections(
+            xyxy=np.stack([x1, y1, x2, y2], axis=1).astype(np.float32),
+            mask=np.moveaxis(self["masks"], -1, 0).astype(bool), confidence=self["scores"],
+            class_id=self["class_ids"].astype(int), data={"class_name": np.array(self.names, dtype=str)})
+
+    # === Inside ===
+
+    def _known_names(self):
+        if self.class_names is not None:
+            return self.class_names
+        return ["BG"] + [f"class {number}" for number in range(1, int(self["class_ids"].max(initial=0)) + 1)]
+
+    def _drawn(self):
+        return self["rois"], self["masks"], self["class_ids"], self._known_names(), self["scores"]
+
+    def _image(self, image):
+        image = self.image if image is None else image
+        if image is None:
+            raise ValueError("the result has no image: give the one it was found in, as image=...")
+        own, given = self["masks"].shape[:2], np.shape(image)[:2]
+        if own != given:
+            raise ValueError(f"the result is of an image of {own[1]} x {own[0]} px (width x height), the image given "
+                             f"has {' x '.join(map(str, reversed(given)))} px")
+        return image
+
+
+def resolve_classes(classes, class_names=None):
+    """Class ids of classes given by id or by name.
+
+    Args:
+        classes: int or str, or several of them.
+        class_names: list of names by class id, background first; None: only ids are known.
+
+    Returns:
+        list of int.
+
+    Raises:
+        ValueError: an unknown class, with the names that come near it, or a name where none are known.
+    """
+    classes = [classes] if isinstance(classes, (str, numbers.Integral)) else list(classes)
+    return [_resolve_class(choice, class_names) for choice in classes]
+
+
+def _resolve_class(choice, class_names):
+    if isinstance(choice, str):
+        if class_names is None:
+            raise ValueError(f"class {choice!r}: the names of the classes are not known; give class ids, or set "
+                             "CLASS_NAMES in the config")
+        names = list(class_names[1:])
+        if choice in names:
+            return names.index(choice) + 1
+        near = difflib.get_close_matches(choice, names)
+        raise ValueError(f"there is no class {choice!r}; " + (
+            f"did you mean {' or '.join(map(repr, near))}?" if near else f"the classes are {', '.join(names)}"))
+    if not isinstance(choice, numbers.Integral) or isinstance(choice, bool):
+        raise ValueError(f"a class is an id or a name, got {choice!r}")
+    if choice < 1 or (class_names is not None and choice >= len(class_names)):
+        last = "" if class_names is None else f" to {len(class_names) - 1}"
+        raise ValueError(f"there is no class {choice}: class ids go from 1{last}, 0 is the background")
+    return int(choice)

@@ -1,0 +1,206 @@
+"""Where results go: pictures, videos, COCO json, labelme json, crops, a window.
+
+A writer has ``write(frame, result)``, which returns True to stop, and ``close(complete)``, where
+``complete`` is False if the work was cut off. None keeps more than what it is writing.
+"""
+
+import json
+import os
+import shutil
+
+from mrcnn.common.files import whole_file
+from mrcnn.inference.sources import opencv, stated_frames
+
+
+def output_path(folder, name, types):
+    """Path of a file in the folder: the name itself where its type is among ``types``, else with the first added."""
+    path = os.path.join(folder, *name.split("/"))
+    return path if path.lower().endswith(types) else path + types[0]
+
+
+class Writer:
+    """What the writers share; this one writes nothing."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def write(self, frame, result):
+        """Take one result; True ends the work."""
+
+    def close(self, complete):
+        """Finish what was begun."""
+
+    def path(self, name, *types):
+        """`output_path`, with its folder made."""
+        path = output_path(self.folder, name, types)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+
+class Pictures(Writer):
+    """Each image with its objects drawn in, under its own name; .png unless it is a .jpg or .png.
+
+    Args:
+        folder: to write to.
+        frames: True writes the frames of videos, False the images that are files.
+    """
+
+    types = (".png", ".jpg", ".jpeg")
+
+    def __init__(self, folder, frames):
+        super().__init__(folder)
+        self.frames = frames
+
+    def write(self, frame, result):
+        if self.frames == (frame.number is not None):
+            result.save(self.path(frame.name, *self.types), image=frame.image)
+
+
+class Videos(Writer):
+    """Each video with the objects drawn in.
+
+    Args:
+        folder: to write to.
+        video_type: ".mp4" (MPEG-4) or ".avi" (Motion JPEG, larger).
+    """
+
+    codecs = {".mp4": "mp4v", ".avi": "MJPG"}
+
+    def __init__(self, folder, video_type=".mp4"):
+        super().__init__(folder)
+        if video_type not in self.codecs:
+            raise ValueError(f"video_type is {video_type!r}; it must be one of {', '.join(self.codecs)}")
+        self.video_type, self.source, self.size, self.file = video_type, None, None, None
+        self.file_path, self.count = None, 0
+
+    def write(self, frame, result):
+        if frame.number is None:
+            return
+        picture = result.draw(frame.image)
+        size = picture.shape[1::-1]
+        if frame.source != self.source:
+            self.close(True)
+            cv2, path = opencv(), self.path(frame.source.name, self.video_type)
+            file = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*self.codecs[self.video_type]), frame.rate, size)
+            if not file.isOpened():
+                raise OSError(f"{path}: OpenCV cannot write a video of {size[0]} x {size[1]} pixels with the codec "
+                              f"{self.codecs[self.video_type]}")
+            self.source, self.size, self.file = frame.source, size, file
+            self.file_path, self.count = path, 0
+        if size != self.size:  # OpenCV would drop it in silence
+            raise ValueError(f"{frame.name} has {size[0]} x {size[1]} pixels, the frames before it had "
+                             f"{self.size[0]} x {self.size[1]}: write 'frames' in place of 'video'")
+        self.file.write(picture[..., ::-1].copy())
+        self.count += 1
+
+    def close(self, complete):
+        if self.file is None:
+            return
+        self.file.release()
+        self.source = self.file = None
+        # OpenCV says nothing of a full disk
+        if stated_frames(self.file_path) < self.count:
+            raise OSError(f"{self.file_path}: not all of its {self.count} frames could be written; is the disk full?")
+
+
+class Labelme(Writer):
+    """A .json for labelme for each image; frames of a video are written beside theirs, as labelme shows images."""
+
+    def write(self, frame, result):
+        stem = os.path.splitext(frame.name)[0] if frame.number is None else frame.name
+        path, image_path = self.path(stem, ".json"), frame.source.path
+        if frame.number is not None:
+            from PIL import Image
+
+            from mrcnn.data.drawing import as_rgb
+
+            image_path = path[:-len(".json")] + ".png"
+            Image.fromarray(as_rgb(frame.image)).save(image_path)
+        result.to_labelme(image_path, path)
+
+
+class Crops(Writer):
+    """A .png for each object, cut out by its mask, in a folder for each class."""
+
+    def write(self, frame, result):
+        from PIL import Image
+
+        for number, (crop, name) in enumerate(zip(result.crop(mask=True, image=frame.image), result.names)):
+            # a name from a file of annotations, such as "..", leads to no other folder
+            folder = "".join(letter if letter.isalnum() or letter in " -_" else "_" for letter in name)
+            Image.fromarray(crop).save(self.path(f"{folder}/{frame.name}_{number:03d}", ".png"))
+
+
+class Coco(Writer):
+    """One COCO json of all images and objects.
+
+    The file is there, whole and valid, once the writer is closed, also if the work was cut off; until then
+    ``<path>.images.part`` and ``<path>.annotations.part`` hold a line for each image and object.
+
+    Args:
+        folder: to write to; the file is ``predictions.json``.
+        class_names: list of names by class id; the class ids are the category ids.
+        polygons: polygons in place of run lengths.
+    """
+
+    def __init__(self, folder, class_names, polygons=False):
+        super().__init__(folder)
+        self.class_names, self.polygons = class_names, polygons
+        self.file = self.path("predictions", ".json")
+        # a file name that is no text comes out as JSON's \udcff
+        self.parts = {key: open(f"{self.file}.{key}.part", "w+", encoding="utf-8", errors="backslashreplace")
+                      for key in ("images", "annotations")}
+        self.counts = dict.fromkeys(self.parts, 0)
+
+    def write(self, frame, result):
+        height, width = frame.image.shape[:2]
+        image = {"id": self.counts["images"] + 1, "file_name": frame.name, "width": width, "height": height}
+        if frame.number is not None:
+            image.update(video=frame.source.name, frame=frame.number)
+        self._add("images", image)
+        for entry in result.to_coco(image["id"], polygons=self.polygons):
+            self._add("annotations", {"id": self.counts["annotations"] + 1, **entry, "iscrowd": 0})
+
+    def _add(self, key, entry):
+        line = json.dumps(entry, ensure_ascii=False)
+        self.parts[key].write(f",\n{line}" if self.counts[key] else line)
+        self.counts[key] += 1
+
+    def close(self, complete):
+        categories = [{"id": class_id, "name": name} for class_id, name in enumerate(self.class_names) if class_id]
+        with whole_file(self.file) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            info = {"description": "Objects found by Mask R-CNN", "complete": complete}
+            file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories, ensure_ascii=False)}')
+            for key, lines in self.parts.items():
+                file.write(f',\n"{key}": [\n')
+                lines.seek(0)
+                shutil.copyfileobj(lines, file)
+                file.write("\n]")
+            file.write("}\n")
+        for lines in self.parts.values():
+            lines.close()
+            os.remove(lines.name)
+
+
+class Window(Writer):
+    """Shows what is found on the screen; the keys q and Esc end the work."""
+
+    title = "Mask R-CNN: q ends"
+
+    def __init__(self):
+        super().__init__(None)
+
+    def write(self, frame, result):
+        cv2 = opencv()
+        try:
+            cv2.imshow(self.title, result.draw(frame.image)[..., ::-1].copy())
+            return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
+        except cv2.error as error:
+            raise OSError(f"OpenCV has no window here ({error}): leave out show") from error
+
+    def close(self, complete):
+        cv2 = opencv()
+        try:
+            cv2.destroyAllWindows()
+        except cv2.error:  # none was opened
+            pass

@@ -1,1 +1,0 @@
-"""The graph in Keras' functional API: a file per stage of the paper."""

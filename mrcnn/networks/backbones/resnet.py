@@ -1,0 +1,112 @@
+"""ResNet-50 and ResNet-101 (He et al. 2015) under the layer names of the published weights."""
+
+import keras
+
+from mrcnn.networks.layers.convolution import Conv2D, convolve_and_normalize
+from mrcnn.networks.layers.normalization import BatchNorm
+
+BLOCKS_OF_STAGE_4 = {"resnet50": 5, "resnet101": 22}
+
+
+def backbone_graph(input_image, config):
+    """Build the backbone that ``config.BACKBONE`` names.
+
+    Args:
+        input_image: KerasTensor [b, h, w, c], RGB minus MEAN_PIXEL; h and w divisible by 64.
+        config: a ``Config``.
+
+    Returns:
+        [C2, C3, C4, C5], of strides 4, 8, 16 and 32.
+    """
+    if callable(config.BACKBONE):
+        return list(config.BACKBONE(input_image, stage5=True, train_bn=config.TRAIN_BN))[1:]
+    if config.BACKBONE in BLOCKS_OF_STAGE_4:
+        return resnet_graph(input_image, config.BACKBONE, stage5=True, train_bn=config.TRAIN_BN,
+                            width=config.BACKBONE_WIDTH)[1:]
+    from mrcnn.networks.backbones.applications import application_graph
+
+    return application_graph(input_image, config)
+
+
+def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=64):
+    """ResNet v1 with the stride of a stage on its first 1x1 convolution.
+
+    Args:
+        input_image: KerasTensor [b, h, w, c].
+        architecture: "resnet50" or "resnet101".
+        stage5: whether to build the last stage.
+        train_bn: see `networks.layers.normalization.BatchNorm`.
+        width: filters of the first convolution, 64 in the paper; all stages follow it.
+
+    Returns:
+        [C1, C2, C3, C4, C5] of strides 2 (after pooling 4), 4, 8, 16 and 32; C5 is None without stage5.
+
+    Raises:
+        ValueError: for an unknown architecture.
+    """
+    if architecture not in BLOCKS_OF_STAGE_4:
+        raise ValueError(f"architecture {architecture!r} is unknown; use one of {sorted(BLOCKS_OF_STAGE_4)}")
+    x = keras.layers.ZeroPadding2D((3, 3))(input_image)
+    x = _normalized(x, Conv2D(width, (7, 7), strides=(2, 2), name="conv1"), BatchNorm(train_bn, name="bn_conv1"), 1)
+    x = keras.layers.Activation("relu")(x)
+    c1 = x = keras.layers.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
+    c2 = _stage(x, 2, "abc", width, (1, 1), train_bn)
+    c3 = _stage(c2, 3, "abcd", 2 * width, (2, 2), train_bn)
+    letters = [chr(ord("a") + block) for block in range(BLOCKS_OF_STAGE_4[architecture] + 1)]
+    c4 = _stage(c3, 4, letters, 4 * width, (2, 2), train_bn)
+    c5 = _stage(c4, 5, "abc", 8 * width, (2, 2), train_bn) if stage5 else None
+    return [c1, c2, c3, c4, c5]
+
+
+def _stage(x, stage, blocks, width, strides, train_bn):
+    filters = [width, width, 4 * width]
+    x = conv_block(x, 3, filters, stage, blocks[0], strides=strides, train_bn=train_bn)
+    for block in blocks[1:]:
+        x = identity_block(x, 3, filters, stage, block, train_bn=train_bn)
+    return x
+
+
+def identity_block(input_tensor, kernel_size, filters, stage, block, use_bias=True, train_bn=True):
+    """A bottleneck whose shortcut is the identity.
+
+    Args:
+        input_tensor: KerasTensor [b, h, w, filters[2]].
+        kernel_size: of the middle convolution.
+        filters: three counts, of the 1x1, the middle and the last 1x1 convolution.
+        stage, block: 2..5 and "a".., for the names "res2b_branch2a", "bn2b_branch2a", "res2b_out".
+        use_bias: whether the convolutions have a bias.
+        train_bn: see `networks.layers.normalization.BatchNorm`.
+    """
+    x = _branch2(input_tensor, kernel_size, filters, stage, block, (1, 1), use_bias, train_bn)
+    return _sum(x, input_tensor, stage, block)
+
+
+def conv_block(input_tensor, kernel_size, filters, stage, block, strides=(2, 2), use_bias=True, train_bn=True):
+    """A bottleneck whose shortcut is a 1x1 convolution; arguments as in `identity_block`."""
+    x = _branch2(input_tensor, kernel_size, filters, stage, block, strides, use_bias, train_bn)
+    shortcut = _normalized(input_tensor, Conv2D(filters[2], (1, 1), strides=strides, use_bias=use_bias,
+                                                name=f"res{stage}{block}_branch1"),
+                           BatchNorm(train_bn, name=f"bn{stage}{block}_branch1"), stage)
+    return _sum(x, shortcut, stage, block)
+
+
+def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn):
+    def convolved(x, part, *args, **kwargs):
+        name = f"{stage}{block}_branch2{part}"
+        return _normalized(x, Conv2D(*args, use_bias=use_bias, name="res" + name, **kwargs),
+                           BatchNorm(train_bn, name="bn" + name), stage)
+
+    x = keras.layers.Activation("relu")(convolved(x, "a", filters[0], (1, 1), strides=strides))
+    x = keras.layers.Activation("relu")(convolved(x, "b", filters[1], kernel_size, padding="same"))
+    return convolved(x, "c", filters[2], (1, 1))
+
+
+def _normalized(x, convolution, norm, stage):
+    # stage 5 has the most weights and the fewest cells: to multiply those moves five times the memory at 512 px, and
+    # in training, which keeps them, they take more than the feature maps that they save
+    return convolve_and_normalize(x, convolution, norm) if stage < 5 else norm(convolution(x))
+
+
+def _sum(x, shortcut, stage, block):
+    x = keras.layers.Add()([x, shortcut])
+    return keras.layers.Activation("relu", name=f"res{stage}{block}_out")(x)

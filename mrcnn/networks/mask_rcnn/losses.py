@@ -1,0 +1,119 @@
+"""The five losses (Faster R-CNN equation 1; Mask R-CNN section 3), each a scalar.
+
+Every mean is over the whole batch, also where several devices share it, and is 0, with gradient 0,
+where there is nothing to average: the original gives NaN for some of these.
+"""
+
+import tensorflow as tf
+
+from mrcnn.distributed.reduce import mean_over_devices
+
+EPSILON = 1e-7  # keeps log finite; Keras' own value, so that losses equal the original's
+
+
+def smooth_l1(y_true, y_pred):
+    """Huber's loss with its knee at 1 (Fast R-CNN, equation 3), element by element."""
+    difference = tf.abs(y_true - y_pred)
+    return tf.where(difference < 1.0, 0.5 * difference ** 2, difference - 0.5)
+
+
+def _mean(values, weights=None):
+    if weights is None:
+        return tf.math.divide_no_nan(tf.reduce_sum(values), _of_a_device(tf.cast(tf.size(values), tf.float32)))
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weights), _of_a_device(tf.reduce_sum(weights)))
+
+
+def _of_a_device(count):
+    """What a mean is divided by: on several devices the mean of their counts.
+
+    The mean of the devices' losses, and of their gradients, then is that of the whole batch, however unevenly the
+    terms are spread. The count is a constant, so nothing is differentiated through the exchange.
+    """
+    return mean_over_devices(tf.stop_gradient(count))
+
+
+def rpn_class_loss(rpn_match, rpn_class_logits):
+    """Cross-entropy of object against background, over the anchors that have a label.
+
+    Args:
+        rpn_match: int [b, anchors, 1]: 1 object, -1 background, 0 not used.
+        rpn_class_logits: float32 [b, anchors, 2].
+    """
+    rpn_match = rpn_match[..., 0]
+    labels = tf.cast(tf.equal(rpn_match, 1), tf.int32)
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=rpn_class_logits)
+    return _mean(entropy, tf.cast(tf.not_equal(rpn_match, 0), tf.float32))
+
+
+def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
+    """Smooth L1 of the anchors' refinements, over the positive anchors.
+
+    Args:
+        target_bbox: float32 [b, max positives, 4]; row i is for the i-th positive anchor of its image.
+        rpn_match: int [b, anchors, 1] as in `rpn_class_loss`.
+        rpn_bbox: float32 [b, anchors, 4].
+    """
+    positive = tf.equal(rpn_match[..., 0], 1)
+    anchors = tf.where(positive)
+    rank = tf.cumsum(tf.cast(positive, tf.int64), axis=1) - 1
+    targets = tf.stack([anchors[:, 0], tf.gather_nd(rank, anchors)], axis=1)
+    return _mean(smooth_l1(tf.gather_nd(target_bbox, targets), tf.gather_nd(rpn_bbox, anchors)))
+
+
+def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_weights=None):
+    """Cross-entropy of the RoIs' classes.
+
+    An RoI counts only where its predicted class is one that the image's data set
+    labels. As in the original the first image's data set speaks for the batch.
+
+    Args:
+        target_class_ids: int [b, rois], 0 for background and padding.
+        class_logits: float32 [b, rois, classes].
+        active_class_ids: [b, classes], 1 for the classes of the image's data set.
+        class_weights: [classes], the factor of the RoIs whose target is that class; None: all 1. The mean is still
+            taken over the number of RoIs, as with Keras' class_weight: so a factor means the same whatever else is
+            in the batch. Divided by the sum of the factors it would cancel out in a batch of one class.
+    """
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=tf.cast(target_class_ids, tf.int32), logits=class_logits)
+    if class_weights is not None:
+        entropy *= tf.gather(tf.constant(class_weights, tf.float32), target_class_ids)
+    predicted = tf.argmax(class_logits, axis=-1)
+    return _mean(entropy, tf.gather(tf.cast(active_class_ids[0], tf.float32), predicted))
+
+
+def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox):
+    """Smooth L1 of the box refinements of each positive RoI's own class.
+
+    Args:
+        target_bbox: float32 [b, rois, 4].
+        target_class_ids: int [b, rois].
+        pred_bbox: float32 [b, rois, classes, 4].
+    """
+    rows, classes = _positives(target_class_ids)
+    predicted = tf.gather_nd(pred_bbox, tf.concat([rows, classes[:, tf.newaxis]], axis=1))
+    return _mean(smooth_l1(tf.gather_nd(target_bbox, rows), predicted))
+
+
+def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
+    """Binary cross-entropy of the mask of each positive RoI's own class (section 3).
+
+    Args:
+        target_masks: float32 [b, rois, h, w] of 0 and 1.
+        target_class_ids: int [b, rois].
+        pred_masks: float32 probabilities, [b, rois, h, w, classes], or only the positive
+            RoIs' masks of their own class, [m, h, w], the rows of `rows.head_rows`.
+    """
+    rows, classes = _positives(target_class_ids)
+    if len(pred_masks.shape) == 5:
+        predicted = tf.gather(tf.transpose(tf.gather_nd(pred_masks, rows), [0, 3, 1, 2]), classes, batch_dims=1)
+    else:
+        predicted = pred_masks[:tf.shape(rows)[0]]
+    truth = tf.gather_nd(target_masks, rows)
+    predicted = tf.clip_by_value(predicted, EPSILON, 1.0 - EPSILON)
+    return _mean(-(truth * tf.math.log(predicted) + (1.0 - truth) * tf.math.log(1.0 - predicted)))
+
+
+def _positives(target_class_ids):
+    rows = tf.where(target_class_ids > 0)
+    return rows, tf.cast(tf.gather_nd(target_class_ids, rows), tf.int64)

@@ -1,0 +1,115 @@
+"""Which proposals train the heads, and on what (Fast R-CNN section 2.3, Mask R-CNN section 3)."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from mrcnn.ops import boxes as box_ops
+from mrcnn.ops.packed_rows import real_rows, scatter_rows
+
+POSITIVE_IOU = 0.5
+CROWD_IOU = 0.001  # a proposal that touches a crowd any more than this is no negative
+
+
+class DetectionTargets(NamedTuple):
+    """t rows an image: positives first, then negatives, then zero padding."""
+
+    rois: tf.Tensor       # float32 [b, t, 4] normalised
+    class_ids: tf.Tensor  # int32 [b, t], 0 for negatives and padding
+    deltas: tf.Tensor     # float32 [b, t, 4] in units of bbox_std_dev
+    masks: tf.Tensor      # float32 [b, t, height, width] of 0 and 1
+
+
+def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, bbox_std_dev,
+                      mask_shape, mini_masks, negatives_alone=False, shuffle=True, seed=None):
+    """Sample proposals and give each its class, box refinement and mask.
+
+    Args:
+        proposals: float32 [b, p, 4] normalised, zero padded.
+        gt_class_ids: int [b, g], zero padded; negative for crowds.
+        gt_boxes: float32 [b, g, 4] normalised, zero padded.
+        gt_masks: [b, h, w, g]: mini masks, or masks of the whole image.
+        count: t, RoIs per image.
+        positive_ratio: share of positives. There are never more negatives than keep that
+            share, so an image without positives has no negatives, but for ``negatives_alone``.
+        bbox_std_dev: [4].
+        mask_shape: (height, width) of the target masks.
+        mini_masks: whether ``gt_masks`` are relative to their boxes.
+        negatives_alone: whether an image without objects has as many negatives as one with all positives.
+        shuffle: False takes the first candidates instead of random ones (for comparisons).
+        seed: int32 [2], all that the choice depends on; None leaves it to TensorFlow's global generator.
+
+    Returns:
+        `DetectionTargets`.
+    """
+    missing = tf.maximum(count - tf.shape(proposals)[1], 0)
+    proposals = tf.pad(proposals, [[0, 0], [0, missing], [0, 0]])
+    is_gt = box_ops.is_box(gt_boxes)
+    is_object = is_gt & (gt_class_ids > 0)
+    iou = box_ops.pairwise_iou(proposals, gt_boxes)  # [b, p, g]
+    object_iou = tf.where(is_object[:, tf.newaxis, :], iou, -1.0)
+    crowd_iou = tf.where((is_gt & (gt_class_ids < 0))[:, tf.newaxis, :], iou, -1.0)
+    best_iou = tf.reduce_max(object_iou, axis=2)
+    is_proposal = box_ops.is_box(proposals)
+    positive = is_proposal & (best_iou >= POSITIVE_IOU)
+    negative = is_proposal & (best_iou < POSITIVE_IOU) & (tf.reduce_max(crowd_iou, axis=2) < CROWD_IOU)
+
+    max_positives = int(count * positive_ratio)
+    keys = _random_keys(tf.shape(positive), seed) if shuffle else [_falling_keys(tf.shape(positive))] * 2
+    positives, positive_count = _sample(positive, max_positives, keys[0])
+    # float32 and truncation as in the original: 66 positives have 134 negatives, 65 have 131
+    wanted = tf.cast(tf.cast(positive_count, tf.float32) * (1.0 / positive_ratio), tf.int32) - positive_count
+    if negatives_alone:
+        wanted = tf.where(tf.reduce_any(is_object, axis=1, keepdims=True), wanted, count - max_positives)
+    negatives, negative_count = _sample(negative, count, keys[1])
+    negative_count = tf.minimum(negative_count, wanted)
+
+    slot = tf.range(count)[tf.newaxis, :]
+    is_positive = slot < positive_count
+    is_sampled = slot < tf.minimum(positive_count + negative_count, count)
+    column = tf.where(is_positive, slot, max_positives + slot - positive_count)
+    index = tf.gather(tf.concat([positives, negatives], axis=1), column, batch_dims=1)
+    rois = tf.gather(proposals, index, batch_dims=1)
+    rois = tf.where(is_sampled[..., tf.newaxis], rois, tf.zeros_like(rois))
+    matched = tf.argmax(tf.gather(object_iou, index, batch_dims=1), axis=2, output_type=tf.int32)
+    class_ids = tf.where(is_positive, tf.gather(tf.cast(gt_class_ids, tf.int32), matched, batch_dims=1), 0)
+
+    # from here on only the positive rows are worked on: [m, ...]
+    rows = real_rows(class_ids)
+    objects = tf.stack([rows[:, 0], tf.gather_nd(matched, rows)], axis=1)
+    positive_rois, positive_boxes = tf.gather_nd(rois, rows), tf.gather_nd(gt_boxes, objects)
+    deltas = box_ops.box_refinement(positive_rois, positive_boxes) / tf.constant(bbox_std_dev, tf.float32)
+    masks = _crop_masks(gt_masks, objects, positive_rois, positive_boxes, mask_shape, mini_masks)
+    return DetectionTargets(rois, class_ids, scatter_rows(deltas, rows, class_ids),
+                            scatter_rows(masks, rows, class_ids))
+
+
+def _random_keys(shape, seed):
+    """Two tensors of random numbers in 0..1."""
+    if seed is None:
+        return tf.random.uniform(shape), tf.random.uniform(shape)
+    return [tf.random.stateless_uniform(shape, part) for part in tf.unstack(tf.random.split(seed, 2))]
+
+
+def _falling_keys(shape):
+    return tf.broadcast_to(1.0 - tf.cast(tf.range(shape[1]), tf.float32) / tf.cast(shape[1], tf.float32), shape)
+
+
+def _sample(candidates, limit, keys):
+    """Up to ``limit`` indices [b, limit] of the True columns of [b, n], largest key first, and their number [b, 1]."""
+    _, index = tf.math.top_k(tf.where(candidates, keys, -1.0), limit)
+    found = tf.reduce_sum(tf.cast(candidates, tf.int32), axis=1, keepdims=True)
+    return index, tf.minimum(found, limit)
+
+
+def _crop_masks(gt_masks, objects, rois, gt_boxes, mask_shape, mini_masks):
+    """Each positive RoI's part of its object's mask, float32 [m, height, width] of 0 and 1."""
+    masks = tf.gather_nd(tf.transpose(gt_masks, [0, 3, 1, 2]), objects)
+    masks = tf.cast(masks, tf.float32)[..., tf.newaxis]
+    windows = rois
+    if mini_masks:
+        origin = tf.tile(gt_boxes[:, :2], [1, 2])
+        size = tf.tile(gt_boxes[:, 2:] - gt_boxes[:, :2], [1, 2])
+        windows = (rois - origin) / size
+    cropped = tf.image.crop_and_resize(masks, tf.stop_gradient(windows), tf.range(tf.shape(objects)[0]), mask_shape)
+    return tf.round(cropped[..., 0])

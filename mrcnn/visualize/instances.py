@@ -1,0 +1,301 @@
+"""Pictures of images and their instances, with matterport's names and signatures."""
+
+import numpy as np
+
+from mrcnn.data.drawing import apply_mask, as_rgb, check_instances, instance_label, random_colors
+from mrcnn.data.masks import unmold_mask
+from mrcnn.evaluation import compute_matches, score_order
+from mrcnn.ops.boxes_np import trim_zeros
+from mrcnn.visualize.figures import contours, frame_image, join_corners, keep_inside, label, new_figure, rectangle, show
+
+
+# === Images ===
+
+def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolation=None):
+    """Show images side by side.
+
+    Args:
+        images: list of [H, W] or [H, W, C]; values are cast to uint8.
+        titles: list of str, or None.
+        cols: images per row.
+        cmap, norm, interpolation: passed to ``imshow``.
+    """
+    titles = titles if titles is not None else [""] * len(images)
+    rows = max(1, -(-len(images) // cols))
+    plt, figure = new_figure((14, max(1, 14 * rows // cols)))
+    for position, (image, title) in enumerate(zip(images, titles), start=1):
+        ax = figure.add_subplot(rows, cols, position)
+        ax.set_title(title, fontsize=9)
+        ax.axis("off")
+        ax.imshow(np.asarray(image).astype(np.uint8), cmap=cmap, norm=norm,
+                  interpolation=interpolation)
+    show(plt)
+
+
+def display_top_masks(image, mask, class_ids, class_names, limit=4):
+    """Show an image and the masks of the ``limit`` classes that cover most of it.
+
+    Args:
+        image: [H, W, 3].
+        mask: [H, W, N].
+        class_ids: [N].
+        class_names: list of names by class id.
+    """
+    mask, class_ids = np.asarray(mask), np.asarray(class_ids)
+    areas = {class_id: np.sum(mask[:, :, class_ids == class_id])
+             for class_id in np.unique(class_ids).tolist()}
+    top = sorted((c for c in areas if areas[c] > 0), key=lambda c: areas[c], reverse=True)[:limit]
+    pictures, titles = [image], [f"H x W={image.shape[0]}x{image.shape[1]}"]
+    for class_id in top:
+        own = mask[:, :, class_ids == class_id]
+        pictures.append(np.sum(own * np.arange(1, own.shape[-1] + 1), axis=-1))
+        titles.append(instance_label(class_id, class_names))
+    for _ in range(limit - len(top)):
+        pictures.append(np.zeros(image.shape[:2]))
+        titles.append("-")
+    display_images(pictures, titles=titles, cols=limit + 1, cmap="Blues_r")
+
+
+# === Instances ===
+
+def display_instances(image, boxes, masks, class_ids, class_names, scores=None, title="",
+                      figsize=(16, 16), ax=None, show_mask=True, show_bbox=True, colors=None,
+                      captions=None):
+    """Show the instances of an image: masks, outlines, boxes, names and scores.
+
+    Args:
+        image: [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
+        boxes: [N, (y1, x1, y2, x2)] px; rows of zeros are padding and not shown.
+        masks: [H, W, N] bool, or None.
+        class_ids: [N]; class_names: list of names by class id.
+        scores: [N], or None.
+        title: str over the picture; figsize: inches, for a figure of its own.
+        ax: axes to draw into; None makes a figure and shows it.
+        show_mask: fill the masks (outlines are always drawn); show_bbox: draw the boxes.
+        colors: one matplotlib colour per instance as (r, g, b[, a]) in 0..1; None: random.
+        captions: one str per instance instead of name and score.
+
+    Raises:
+        ValueError: the arrays disagree on N or on the image's size, or a class has no name.
+    """
+    if not len(boxes):
+        print("\n*** No instances to display *** \n")
+    if colors is not None and len(colors) == 0:
+        colors = None
+    image = as_rgb(image)
+    check_instances(image, boxes, masks, class_ids, scores, colors)
+    colors = random_colors(len(boxes)) if colors is None else colors
+    plt = None
+    if ax is None:
+        plt, figure = new_figure(figsize)
+        ax = figure.add_subplot()
+    frame_image(ax, image, 10, 10, title)
+    painted, texts = image.astype(np.uint32), []
+    for i, box in enumerate(boxes):
+        if not np.any(box):
+            continue
+        color = colors[i]
+        if show_bbox:
+            rectangle(ax, box, alpha=0.7, linestyle="dashed", edgecolor=color)
+        if captions:
+            caption = captions[i]
+        else:
+            caption = instance_label(class_ids[i], class_names,
+                                     None if scores is None else scores[i])
+        if caption:
+            texts.append(label(ax, box[1] + 2, box[0] + 2, caption, color))
+        if masks is not None:
+            if show_mask:
+                apply_mask(painted, masks[:, :, i], color)
+            contours(ax, masks[:, :, i], color)
+    ax.imshow(painted.astype(np.uint8))
+    keep_inside(ax, texts, image)
+    if plt is not None:
+        show(plt)
+
+
+def display_differences(image, gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score,
+                        pred_mask, class_names, title="", ax=None, show_mask=True, show_box=True,
+                        iou_threshold=0.5, score_threshold=0.5):
+    """Show objects (green) and predictions (red) with "score / IoU" at each prediction.
+
+    The IoU is that with the matched object, or the best one where none was matched.
+    Arguments are those of ``compute_matches`` and ``display_instances``.
+    """
+    _, pred_match, overlaps = compute_matches(
+        gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask,
+        iou_threshold=iou_threshold, score_threshold=score_threshold)
+    gt_count, pred_count = len(trim_zeros(np.asarray(gt_box))), len(pred_match)
+    captions = [""] * (gt_count + pred_count)
+    for row, index in enumerate(score_order(pred_box, pred_score)):
+        best = overlaps[row].max(initial=0)
+        iou = overlaps[row, int(pred_match[row])] if pred_match[row] > -1 else best
+        captions[gt_count + index] = f"{pred_score[index]:.2f} / {iou:.2f}"
+
+    def joined(of_objects, of_predictions, axis=0):
+        parts = [np.asarray(of_objects), np.asarray(of_predictions)]
+        counts = (gt_count, pred_count)
+        parts = [part.take(range(count), axis=axis) for part, count in zip(parts, counts) if count]
+        return np.concatenate(parts, axis=axis) if parts else np.asarray(of_objects)
+
+    display_instances(
+        image, joined(gt_box, pred_box), joined(gt_mask, pred_mask, axis=-1),
+        joined(gt_class_id, pred_class_id), class_names, ax=ax, show_bbox=show_box,
+        show_mask=show_mask, captions=captions,
+        colors=[(0, 1, 0, 0.8)] * gt_count + [(1, 0, 0, 1)] * pred_count,
+        title=title or "Ground Truth and Detections\n GT=green, pred=red, captions: score/IoU")
+
+
+# === Boxes ===
+
+def draw_rois(image, rois, refined_rois, mask, class_ids, class_names, limit=10):
+    """Show RoIs (dashed), their refined boxes (solid) and masks; prints how many are positive.
+
+    Args:
+        image: [H, W, 3] uint8.
+        rois, refined_rois: [N, (y1, x1, y2, x2)] px.
+        mask: [N, h, w] in 0..1, the small mask of each RoI's class.
+        class_ids: [N], 0 for negative RoIs (grey).
+        class_names: list of names by class id.
+        limit: at most this many, drawn by lot with ``np.random``.
+    """
+    count, class_ids = len(rois), np.asarray(class_ids)
+    shown = np.arange(count)
+    title = f"{count} ROIs"
+    if count > limit:
+        shown = np.random.choice(shown, limit, replace=False)
+        title = f"Showing {limit} random ROIs out of {count}"
+    image = as_rgb(image)
+    _, figure = new_figure((12, 12))
+    ax = figure.add_subplot()
+    frame_image(ax, image, 20, 50, title)
+    texts = []
+    for i in shown:
+        color, positive = np.random.rand(3), class_ids[i] != 0
+        rectangle(ax, rois[i], edgecolor=color if positive else "gray", linestyle="dashed")
+        if not positive:
+            continue
+        rectangle(ax, refined_rois[i], edgecolor=color)
+        join_corners(ax, rois[i], refined_rois[i], color)
+        name = instance_label(class_ids[i], class_names)
+        texts.append(label(ax, refined_rois[i][1], refined_rois[i][0], name, color))
+        apply_mask(image, _place_mask(mask[i], rois[i], image.shape), color)
+    ax.imshow(image)
+    keep_inside(ax, texts, image)
+    positive = int(np.sum(class_ids > 0))
+    print("Positive ROIs: ", positive)
+    print("Negative ROIs: ", int(np.sum(class_ids == 0)))
+    print(f"Positive Ratio: {positive / max(count, 1):.2f}")
+
+
+def _place_mask(mask, roi, image_shape):
+    """The small mask of a RoI at its place; the part outside the image is cut off."""
+    y1, x1, y2, x2 = (int(value) for value in roi[:4])
+    height, width = image_shape[:2]
+    if y2 <= y1 or x2 <= x1:
+        return np.zeros((height, width), bool)
+    before = max(0, -y1, -x1)
+    size = max(height, width, y2, x2) + before
+    placed = unmold_mask(mask, (y1 + before, x1 + before, y2 + before, x2 + before), (size, size))
+    return placed[before:before + height, before:before + width]
+
+
+def draw_boxes(image, boxes=None, refined_boxes=None, masks=None, captions=None,
+               visibilities=None, title="", ax=None):
+    """Draw boxes, and what they were refined to, over an image.
+
+    Args:
+        image: [H, W, 3].
+        boxes: [N, (y1, x1, y2, x2)] px, dotted; rows of zeros and their instance are left out.
+        refined_boxes: [N, 4], solid, joined to ``boxes`` at the corner.
+        masks: [H, W, N].
+        captions: N str.
+        visibilities: N of 0 (grey, dotted), 1 (coloured, dotted) or 2 (coloured, solid).
+        title: str; ax: axes to draw into, None makes a figure.
+
+    Raises:
+        ValueError: neither ``boxes`` nor ``refined_boxes``.
+    """
+    if boxes is None and refined_boxes is None:
+        raise ValueError("draw_boxes needs boxes or refined_boxes")
+    count = len(boxes) if boxes is not None else len(refined_boxes)
+    image = as_rgb(image)
+    if ax is None:
+        _, figure = new_figure((12, 12))
+        ax = figure.add_subplot()
+    margin = image.shape[0] // 10
+    frame_image(ax, image, margin, margin, title)
+    painted, texts = image.astype(np.uint32), []
+    for i, color in enumerate(random_colors(count)):
+        visibility = 1 if visibilities is None else visibilities[i]
+        style = {"edgecolor": color, "linestyle": "solid" if visibility == 2 else "dotted"}
+        if visibility == 0:
+            style.update(edgecolor="gray", alpha=0.5)
+        corner = None
+        if boxes is not None:
+            if not np.any(boxes[i]):
+                continue
+            rectangle(ax, boxes[i], **style)
+            corner = boxes[i]
+        if refined_boxes is not None and visibility > 0:
+            refined = np.asarray(refined_boxes[i]).astype(np.int32)
+            rectangle(ax, refined, edgecolor=style["edgecolor"])
+            if boxes is not None:
+                join_corners(ax, boxes[i], refined, style["edgecolor"])
+            corner = refined
+        if captions is not None and corner is not None:
+            texts.append(label(ax, corner[1], corner[0], captions[i], style["edgecolor"]))
+        if masks is not None:
+            # A grey box has a mask in its own colour, as there is no RGB for it in the style.
+            apply_mask(painted, masks[:, :, i], color)
+            contours(ax, masks[:, :, i], color)
+    ax.imshow(painted.astype(np.uint8))
+    keep_inside(ax, texts, image)
+
+
+# === Plots ===
+
+def plot_precision_recall(AP, precisions, recalls):
+    """Plot the curve of ``compute_ap``. AP: float; precisions, recalls: [M]."""
+    _, figure = new_figure()
+    ax = figure.add_subplot()
+    ax.set_title(f"Precision-Recall Curve. AP@50 = {AP:.3f}")
+    ax.set_xlabel("Recall")
+    ax.set_ylabel("Precision")
+    ax.set_ylim(0, 1.1)
+    ax.set_xlim(0, 1.1)
+    ax.plot(recalls, precisions)
+
+
+def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_names,
+                  threshold=0.5):
+    """Plot the IoU of each prediction (row) with each object (column).
+
+    Args:
+        gt_class_ids: [G]; pred_class_ids: [P], zeros are padding; pred_scores: [P].
+        overlaps: [P, G], as ``compute_matches`` returns it.
+        class_names: list of names by class id.
+        threshold: pairs above it are marked "match" or "wrong" by their classes.
+    """
+    gt_class_ids, pred_class_ids = np.asarray(gt_class_ids), np.asarray(pred_class_ids)
+    gt_class_ids = gt_class_ids[gt_class_ids != 0]
+    pred_class_ids = pred_class_ids[pred_class_ids != 0]
+    plt, figure = new_figure((12, 10))
+    ax = figure.add_subplot()
+    ax.imshow(overlaps, interpolation="nearest", cmap=plt.cm.Blues)
+    ax.set_yticks(np.arange(len(pred_class_ids)),
+                  [f"{class_names[int(class_id)]} ({pred_scores[i]:.2f})"
+                   for i, class_id in enumerate(pred_class_ids)])
+    ax.set_xticks(np.arange(len(gt_class_ids)),
+                  [class_names[int(class_id)] for class_id in gt_class_ids], rotation=90)
+    dark = overlaps.max(initial=0) / 2
+    for (i, j), overlap in np.ndenumerate(overlaps):
+        verdict = ""
+        if overlap > threshold:
+            verdict = "match" if gt_class_ids[j] == pred_class_ids[i] else "wrong"
+        color = "white" if overlap > dark else "black" if overlap > 0 else "grey"
+        ax.text(j, i, f"{overlap:.3f}\n{verdict}", horizontalalignment="center",
+                verticalalignment="center", fontsize=9, color=color)
+    ax.set_xlabel("Ground truth")
+    ax.set_ylabel("Predictions")
+    figure.tight_layout()

@@ -1,0 +1,9 @@
+"""Files of weights: the original's .h5 layout, published files, statistics. No TensorFlow.
+
+    python -m mrcnn.weights file.h5      # what is in it
+"""
+
+from mrcnn.weights.load import CLASS_LAYERS, LoadReport, load_h5, save_h5
+from mrcnn.weights.published import coco_weights, imagenet_weights
+
+__all__ = ["CLASS_LAYERS", "LoadReport", "coco_weights", "imagenet_weights", "load_h5", "save_h5"]

@@ -1,0 +1,72 @@
+"""Published weights: the original's for COCO and Keras' for ImageNet, with their hashes."""
+import os
+
+from mrcnn.common.download import RemoteFile, fetch
+
+# Hashes: md5 by NVIDIA's TensorRT sample, sha256 by guildai/packages.
+COCO_WEIGHTS = RemoteFile(
+    "mask_rcnn_coco.h5",
+    "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5",
+    md5="e98aaff6f99e307b5e2a8a3ff741a518",
+    sha256="ab8f779d74d790abe4fcf3f60ab368129df5ee866262c439c6bae5af13afaf56")
+
+# Names and hashes as in keras/src/applications/resnet.py.
+_KERAS_RESNET = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+RESNET50_IMAGENET = RemoteFile(
+    "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    _KERAS_RESNET + "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    md5="4d473c1dd8becc155b73f8504c6f6626", size=94765736)
+RESNET101_IMAGENET = RemoteFile(
+    "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    _KERAS_RESNET + "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    md5="88cf7a10940856eca736dc7b7e228a21")
+IMAGENET_WEIGHTS = {"resnet50": RESNET50_IMAGENET, "resnet101": RESNET101_IMAGENET}
+
+
+def coco_weights(path=None, verbose=1):
+    """The original's Mask R-CNN weights for COCO (ResNet-101, 81 classes).
+
+    Args:
+        path: where the file is or shall be; None for Keras' cache folder.
+        verbose: 0 shows no progress.
+
+    Returns:
+        the path, str.
+
+    Raises:
+        DownloadError: as `weights.published`.
+    """
+    if path is None:
+        path = os.path.join(cache_folder(), COCO_WEIGHTS.name)
+    return fetch(COCO_WEIGHTS, path, progress=verbose > 0)
+
+
+def imagenet_weights(architecture, cache_dir=None):
+    """ImageNet weights of a ResNet without its classifier, in Keras' layer names.
+
+    The original gave ResNet-50's to both; here each architecture gets its own.
+    `weights.load_h5` translates the names. They were trained on BGR images
+    minus the mean, while this project feeds RGB as the original does.
+
+    Args:
+        architecture: "resnet50" or "resnet101".
+        cache_dir: folder of the file; None for Keras' cache folder.
+
+    Returns:
+        the path, str.
+
+    Raises:
+        ValueError: another architecture. DownloadError: as `weights.published`.
+    """
+    if architecture not in IMAGENET_WEIGHTS:
+        raise ValueError(f"no ImageNet weights are known here for {architecture!r}, only for "
+                         f"{' and '.join(IMAGENET_WEIGHTS)}; a keras.applications model takes "
+                         'its own with weights="imagenet"')
+    file = IMAGENET_WEIGHTS[architecture]
+    return fetch(file, os.path.join(cache_dir or cache_folder(), file.name))
+
+
+def cache_folder():
+    """Keras' folder for weights."""
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return os.path.join(home, "models")

@@ -1,0 +1,311 @@
+"""Detection over files and videos: what is written, and that nothing piles up."""
+
+import importlib
+import json
+import os
+import types
+import weakref
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from mrcnn.model import MaskRCNN
+from mrcnn.inference.predict import predict, predictions
+from mrcnn.inference.sources import find_sources, read_frames
+from mrcnn.inference.writers import Videos, Writer
+from tests.tiny import image, tiny_config
+from tests.inference.videos import write_video
+
+
+@pytest.fixture(scope="module")
+def model(detector, tmp_path_factory):
+    """The detector with names for its classes."""
+    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "red", "blue/sky"]), str(tmp_path_factory.mktemp("l")))
+    model.keras_model.set_weights(detector.keras_model.get_weights())
+    return model
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """a.jpg, b.png, deep/c.tif (of another size)."""
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for seed, name in enumerate(("a.jpg", "b.png", "deep/c.tif")):
+        Image.fromarray(image(64 - 10 * seed, 64, seed)).save(folder / name)
+    return folder
+
+
+# the module, whose name in the package is that of the function
+PREDICT = importlib.import_module("mrcnn.inference.predict")
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def read_coco(folder):
+    content = json.loads((folder / "predictions.json").read_text())
+    coco = COCO()
+    coco.dataset = content
+    coco.createIndex()
+    return content, coco
+
+
+def test_a_folder_becomes_pictures_and_one_json(model, photos, tmp_path, capsys):
+    output = tmp_path / "found"
+    summary = predict(model, photos, output, recursive=True)
+    assert files(output) == ["a.jpg", "b.png", "deep/c.tif.png", "predictions.json"]
+    content, coco = read_coco(output)
+    assert content["info"]["complete"] is True
+    assert [entry["file_name"] for entry in content["images"]] == ["a.jpg", "b.png", "deep/c.tif"]
+    assert [(entry["width"], entry["height"]) for entry in content["images"]] == [(64, 64), (64, 54), (64, 44)]
+    assert content["categories"] == [{"id": 1, "name": "red"}, {"id": 2, "name": "blue/sky"}]
+    assert [entry["id"] for entry in content["annotations"]] == list(range(1, len(content["annotations"]) + 1))
+    # equal to detecting one by one
+    for entry, frame in zip(content["images"], read_frames(find_sources(photos, True)[0]), strict=True):
+        result, = model.detect([frame.image])
+        assert result.count
+        found = coco.loadAnns(coco.getAnnIds(imgIds=entry["id"]))
+        assert [each["category_id"] for each in found] == result["class_ids"].tolist()
+        np.testing.assert_allclose([each["score"] for each in found], result["scores"], atol=1e-5)
+        for index, each in enumerate(found):
+            assert (coco.annToMask(each) != result["masks"][..., index]).mean() < 0.01 and each["iscrowd"] == 0
+    shown = np.array(Image.open(output / "b.png"))
+    assert shown.shape == (54, 64, 3) and (shown != image(54, 64, 1)).any()
+    assert summary.images == 3 and summary.counts.total() == len(content["annotations"])
+    assert "3 images in" in str(summary) and str(output) in str(summary) and not summary.interrupted
+
+
+def test_polygons_labelme_and_crops(model, photos, tmp_path):
+    predict(model, photos, tmp_path / "found", save=["coco", "labelme", "crops"], polygons=True, progress=False)
+    content, coco = read_coco(tmp_path / "found")
+    assert [type(entry["segmentation"]) for entry in content["annotations"] if entry["area"]].count(dict) == 0
+    for entry in content["annotations"]:
+        assert coco.annToMask(entry).sum() == entry["area"]
+    labels = json.loads((tmp_path / "found" / "labelme" / "a.json").read_text())
+    first = coco.loadAnns(coco.getAnnIds(imgIds=1))
+    assert os.path.normpath(tmp_path / "found" / "labelme" / labels["imagePath"]) == str(photos / "a.jpg")
+    assert {shape["label"] for shape in labels["shapes"]} == {
+        coco.cats[entry["category_id"]]["name"] for entry in first if entry["area"]}
+    crops = [name for name in files(tmp_path / "found") if name.startswith("crops/")]
+    assert len(crops) == len(content["annotations"])
+    assert {name.split("/")[1] for name in crops} <= {"red", "blue_sky"}
+    crop = Image.open(tmp_path / "found" / crops[0])
+    assert crop.mode == "RGBA"
+
+
+def test_a_video_becomes_a_video(model, tmp_path):
+    import cv2
+
+    write_video(tmp_path / "clip.avi", 5)
+    summary = predict(model, tmp_path / "clip.avi", tmp_path / "found", every=2)
+    assert files(tmp_path / "found") == ["clip.avi.mp4", "predictions.json"] and summary.images == 3
+    frames = list(read_frames(find_sources(tmp_path / "found" / "clip.avi.mp4")[0]))
+    assert len(frames) == 3 and frames[0].image.shape == (48, 64, 3)
+    assert cv2.VideoCapture(str(tmp_path / "found" / "clip.avi.mp4")).get(cv2.CAP_PROP_FPS) == 5
+    content, _ = read_coco(tmp_path / "found")
+    assert [(entry["file_name"], entry["video"], entry["frame"]) for entry in content["images"]] == [
+        (f"clip.avi/{number:06d}", "clip.avi", number) for number in (0, 2, 4)]
+
+
+def test_videos_and_images_together_with_every_output(model, photos, tmp_path):
+    write_video(photos / "one.avi", 2)
+    write_video(photos / "two.avi", 3, size=(32, 96))
+    predict(model, photos, tmp_path / "found", save=["pictures", "video", "frames", "labelme"], video_type=".avi",
+            progress=False)
+    frames = [f"{name}.avi/00000{number}" for name, count in (("one", 2), ("two", 3)) for number in range(count)]
+    assert set(files(tmp_path / "found")) == {
+        "a.jpg", "b.png", "one.avi", "two.avi", *(f"frames/{name}.png" for name in frames), "labelme/a.json",
+        "labelme/b.json", *(f"labelme/{name}{kind}" for name in frames for kind in (".json", ".png"))}
+    labels = json.loads((tmp_path / "found" / "labelme" / "two.avi" / "000002.json").read_text())
+    assert labels["imagePath"] == "000002.png" and (labels["imageHeight"], labels["imageWidth"]) == (96, 32)
+
+
+def test_classes_confidence_and_limit(model, photos, tmp_path):
+    predict(model, photos, tmp_path / "found", classes="red", min_confidence=0.6, limit=1, save=["coco"])
+    content, _ = read_coco(tmp_path / "found")
+    assert len(content["images"]) == 1
+    expected, = model.detect([next(read_frames(find_sources(photos)[0])).image], classes="red", min_confidence=0.6)
+    assert len(content["annotations"]) == expected.count > 0
+    assert {entry["category_id"] for entry in content["annotations"]} == {1}
+
+
+def test_what_cannot_be_read_is_counted(model, photos, tmp_path, capsys):
+    (photos / "aa.png").write_bytes(b"broken")
+    (photos / "list.txt").write_text("x")
+    summary = predict(model, photos, tmp_path / "found")
+    assert summary.images == 2 and [name for name, _ in summary.unreadable] == ["aa.png"] and summary.others == 1
+    assert "1 could not be read" in str(summary) and "aa.png" in str(summary) and "1 files that are no" in str(summary)
+    assert len(read_coco(tmp_path / "found")[0]["images"]) == 2
+
+
+@pytest.mark.parametrize("stop, complete", [(KeyboardInterrupt, False), (OSError("disk full"), False)])
+def test_what_was_done_before_an_interruption_is_valid(model, photos, tmp_path, monkeypatch, stop, complete):
+    detect, calls = model.detect, []
+
+    def detect_some(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise stop
+        return detect(*args, **kwargs)
+
+    monkeypatch.setattr(model, "detect", detect_some)
+    monkeypatch.setattr(model.config, "BATCH_SIZE", 1)
+    if stop is KeyboardInterrupt:
+        summary = predict(model, photos, tmp_path / "found")
+        assert summary.interrupted and "interrupted" in str(summary)
+    else:
+        with pytest.raises(OSError, match="disk full"):
+            predict(model, photos, tmp_path / "found")
+    content, _ = read_coco(tmp_path / "found")
+    assert content["info"]["complete"] is complete
+    assert [entry["file_name"] for entry in content["images"]] == ["a.jpg"] and content["annotations"]
+    assert files(tmp_path / "found") == ["a.jpg", "predictions.json"]  # no .part is left
+
+
+def test_an_image_is_let_go_before_many_more_are_read(model, tmp_path):
+    """Memory is bounded: at no time do more than a few images live."""
+    alive, most = [], 0
+
+    def frames():
+        for number in range(12):
+            picture = image(64, 64, number)
+            alive.append(weakref.ref(picture))
+            yield types.SimpleNamespace(image=picture)
+            del picture
+
+    for _ in predictions(model, frames()):
+        most = max(most, sum(reference() is not None for reference in alive))
+    assert len(alive) == 12 and most <= 2 * model.config.BATCH_SIZE + 1
+
+
+def test_a_camera_is_read_until_the_key_q(model, tmp_path, monkeypatch):
+    import cv2
+
+    write_video(tmp_path / "clip.avi", 9)
+    capture, shown = cv2.VideoCapture, []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda place: capture(str(tmp_path / "clip.avi") if place == 0 else place))
+    monkeypatch.setattr(cv2, "imshow", lambda title, picture: shown.append(picture), raising=False)
+    monkeypatch.setattr(cv2, "waitKey", lambda delay: ord("q") if len(shown) == 3 else -1, raising=False)
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None, raising=False)
+    summary = predict(model, 0, tmp_path / "found", show=True)
+    assert summary.images == 3 == len(shown) and shown[0].shape == (48, 64, 3) and not summary.interrupted
+    assert files(tmp_path / "found") == ["camera0.mp4", "predictions.json"]
+
+
+def test_nothing_to_do_is_an_error(model, tmp_path, photos):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no image and no video.*recursive"):
+        predict(model, tmp_path / "empty", tmp_path / "found")
+    with pytest.raises(ValueError, match="save has 'picture'; known are pictures"):
+        predict(model, photos, tmp_path / "found", save=["picture"])
+    with pytest.raises(ValueError, match="a.jpg would be replaced"):
+        predict(model, photos, photos)
+    Image.fromarray(image(9, 9)).save(photos / "a.png")
+    with pytest.raises(ValueError, match="a.jpg and a.png would share"):
+        predict(model, photos, tmp_path / "found", save=["labelme"])
+    with pytest.raises(ValueError, match="limit is 0; it must be at least 1"):
+        predict(model, photos, tmp_path / "found", limit=0)
+    with pytest.raises(ValueError, match="no class 'green'"):
+        predict(model, photos, tmp_path / "found", classes="green")
+    assert not (tmp_path / "found").exists()
+    write_video(photos / "clip.avi", 2)
+    with pytest.raises(ValueError, match="every is 0; it must be at least 1"):
+        predict(model, photos, tmp_path / "found", every=0)
+    with pytest.raises(ValueError, match="video_type is '.mov'"):
+        predict(model, photos, tmp_path / "found", video_type=".mov")
+    assert not (tmp_path / "found").exists() or not list((tmp_path / "found").glob("*.part"))
+
+
+def test_pictures_of_two_images_must_differ(model, tmp_path):
+    for name in ("a.tif", "a.tif.png"):
+        Image.fromarray(image(64, 64)).save(tmp_path / name)
+    with pytest.raises(ValueError, match="a.tif and a.tif.png would share the picture .*a.tif.png"):
+        predict(model, tmp_path, tmp_path / "found")
+    assert predict(model, tmp_path, tmp_path / "found", save=["coco"]).images == 2
+
+
+class Failing(Writer):
+    """A writer that fails, and says what it was asked to do."""
+
+    def __init__(self, calls, error):
+        super().__init__(None)
+        self.calls, self.error = calls, error
+
+    def close(self, complete):
+        self.calls.append(complete)
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize("errors", [(OSError(28, "No space left"), None), (None, OSError(28, "No space left")),
+                                    (OSError(28, "No space left"), OSError(28, "No space left"))])
+def test_all_writers_are_closed_where_one_fails(model, photos, tmp_path, monkeypatch, errors):
+    calls = []
+    writers = [Failing(calls, error) for error in errors]
+    monkeypatch.setattr(PREDICT, "_writers", lambda *args: iter(writers))
+    with pytest.raises(OSError, match="No space left: '.*found'"):  # and the folder is named
+        predict(model, photos, tmp_path / "found")
+    assert calls == [True, True]
+
+
+def test_writers_opened_before_one_fails_are_closed(model, photos, tmp_path, monkeypatch):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "predictions.json.annotations.part").mkdir()
+    calls = []
+    monkeypatch.setattr(PREDICT, "Crops", lambda folder: Failing(calls, None))
+    with pytest.raises(OSError, match="annotations.part"):
+        predict(model, photos, tmp_path / "found", save=["crops", "coco"])
+    assert calls == [False]
+
+
+def test_a_video_cut_off_by_a_full_disk_is_an_error(model, tmp_path, monkeypatch):
+    """OpenCV writes no further and says nothing."""
+    write_video(tmp_path / "clip.avi", 5)
+    write = Videos.write
+
+    def write_some(self, frame, result):
+        if frame.number < 3:
+            write(self, frame, result)
+        else:
+            self.count += 1
+
+    monkeypatch.setattr(Videos, "write", write_some)
+    with pytest.raises(OSError, match="clip.avi.mp4: not all of its 5 frames could be written; is the disk full"):
+        predict(model, tmp_path / "clip.avi", tmp_path / "found")
+    assert len(read_coco(tmp_path / "found")[0]["images"]) == 5
+
+
+def test_a_class_name_leads_to_no_other_folder(detector, photos, tmp_path):
+    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "..", "/"]), str(tmp_path / "logs"))
+    model.keras_model.set_weights(detector.keras_model.get_weights())
+    summary = predict(model, photos, tmp_path / "found", save=["crops"])
+    found = files(tmp_path / "found")
+    assert len(found) == summary.counts.total() > 0 and {name.split("/")[0] for name in found} == {"crops"}
+    assert {name.split("/")[1] for name in found} <= {"__", "_"}
+
+
+def test_a_file_name_that_is_no_text(model, tmp_path):
+    """As an old Latin-1 one under Linux."""
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "photos").mkdir()
+    try:
+        Image.fromarray(image(64, 64)).save(tmp_path / "photos" / name)
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    predict(model, tmp_path / "photos", tmp_path / "found", save=["pictures", "coco", "labelme"])
+    assert read_coco(tmp_path / "found")[0]["images"][0]["file_name"] == name
+    labels = json.loads((tmp_path / "found" / "labelme" / name.replace(".png", ".json")).read_text())
+    assert os.path.basename(labels["imagePath"]) == name
+
+
+def test_images_of_five_channels(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    config = tiny_config(IMAGE_CHANNEL_COUNT=5, MEAN_PIXEL=np.zeros(5))
+    model = MaskRCNN("inference", config, str(tmp_path / "logs"))
+    tifffile.imwrite(tmp_path / "a.tif", np.concatenate([image(64, 64), image(64, 64, 1)], axis=-1)[..., :5],
+                     photometric="minisblack", planarconfig="contig")
+    summary = predict(model, tmp_path / "a.tif", tmp_path / "found", save=["pictures", "crops"])
+    assert summary.images == 1 and Image.open(tmp_path / "found" / "a.tif.png").size == (64, 64)

@@ -1,0 +1,115 @@
+"""ResNet: names, strides and one bottleneck in NumPy; a backbone of the user's own."""
+
+import keras
+import numpy as np
+import pytest
+
+from mrcnn.networks.backbones.resnet import backbone_graph, conv_block, identity_block, resnet_graph
+from tests.tiny import backbone, randomize, tiny_config
+
+
+def convolve(x, kernel, bias, stride=1, pad=0):
+    """[h, w, c] by kernel [k, k, c, d]; pad zeros on each side."""
+    x = np.pad(x, ((pad, pad), (pad, pad), (0, 0)))
+    size = kernel.shape[0]
+    height, width = ((side - size) // stride + 1 for side in x.shape[:2])
+    out = np.zeros((height, width, kernel.shape[3]))
+    for row in range(height):
+        for column in range(width):
+            patch = x[row * stride:row * stride + size, column * stride:column * stride + size]
+            out[row, column] = np.tensordot(patch, kernel, 3) + bias
+    return out
+
+
+def normalize(x, gamma, beta, mean, variance):
+    return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
+
+
+def bottleneck(model, x, stride, shortcut):
+    """Block "a" of stage 3 from a model's weights, the stride on the first 1x1 convolution."""
+    def conv(branch, x, **options):
+        return convolve(x, *(weight.numpy() for weight in model.get_layer(f"res3a_{branch}").weights), **options)
+
+    def bn(branch, x):
+        layer = model.get_layer(f"bn3a_{branch}")
+        return normalize(x, *(weight.numpy() for weight in layer.weights))
+
+    y = np.maximum(bn("branch2a", conv("branch2a", x, stride=stride)), 0)
+    y = np.maximum(bn("branch2b", conv("branch2b", y, pad=1)), 0)
+    y = bn("branch2c", conv("branch2c", y))
+    return np.maximum(y + (bn("branch1", conv("branch1", x, stride=stride)) if shortcut else x), 0)
+
+
+@pytest.mark.parametrize("kind", ["conv stride 2", "conv stride 1", "identity"])
+def test_bottleneck_in_numpy(kind):
+    image = keras.Input((None, None, 6))
+    stride = 2 if kind == "conv stride 2" else 1
+    if kind == "identity":
+        out = identity_block(image, 3, [4, 5, 6], 3, "a", train_bn=False)
+    else:
+        out = conv_block(image, 3, [4, 5, 7], 3, "a", strides=(stride, stride), train_bn=False)
+    model = keras.Model(image, out)
+    randomize(model)
+    x = np.random.RandomState(0).randn(2, 8, 10, 6)
+    found = np.array(model(x.astype(np.float32), training=True))
+    expected = np.stack([bottleneck(model, one, stride, kind != "identity") for one in x])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert (expected == 0).any() and (expected > 0.5).any()
+
+
+@pytest.mark.parametrize("architecture, blocks", [("resnet50", 6), ("resnet101", 23)])
+def test_stages_strides_and_names(architecture, blocks):
+    image = keras.Input((128, 192, 3))
+    stages = resnet_graph(image, architecture, stage5=True, train_bn=False, width=8)
+    assert [stage.shape for stage in stages] == [
+        (None, 32, 48, 8), (None, 32, 48, 32), (None, 16, 24, 64), (None, 8, 12, 128), (None, 4, 6, 256)]
+    model = keras.Model(image, stages)
+    assert [stage._keras_history.operation.name for stage in stages[1:]] == [
+        "res2c_out", "res3d_out", f"res4{chr(ord('a') + blocks - 1)}_out", "res5c_out"]
+
+    strided = {layer.name for layer in model.layers
+               if isinstance(layer, keras.layers.Conv2D) and layer.strides == (2, 2)}
+    assert strided == {"conv1"} | {f"res{stage}a_{branch}" for stage in (3, 4, 5) for branch in ("branch1", "branch2a")}
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert all(layer.use_bias for layer in convolutions)
+    assert len(convolutions) == 1 + 4 + 3 * (3 + 4 + blocks + 3)
+    assert model.get_layer("conv1").padding == "valid" and model.get_layer("conv1").kernel_size == (7, 7)
+    pool = next(layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D))
+    assert (pool.pool_size, pool.strides, pool.padding) == ((3, 3), (2, 2), "same")
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == len(convolutions)
+    assert {(layer.epsilon, layer.momentum, layer.train_bn) for layer in norms} == {(1e-3, 0.99, False)}
+
+
+def test_width_scales_every_stage():
+    image = keras.Input((64, 64, 3))
+    assert [stage.shape[-1] for stage in resnet_graph(image, "resnet50", stage5=True, width=16)] == [
+        16, 64, 128, 256, 512]
+
+
+def test_stage5_is_left_out_on_request():
+    assert resnet_graph(keras.Input((64, 64, 3)), "resnet50", width=8)[4] is None
+
+
+def test_unknown_architecture():
+    with pytest.raises(ValueError, match="resnet34.*resnet101.*resnet50"):
+        resnet_graph(keras.Input((64, 64, 3)), "resnet34")
+
+
+def test_callable_backbone_gets_the_original_arguments():
+    calls = []
+
+    def spy(*args, **options):
+        calls.append((args, options))
+        return backbone(*args, **options)
+
+    image = keras.Input((64, 128, 3))
+    stages = backbone_graph(image, tiny_config(BACKBONE=staticmethod(spy), TRAIN_BN=None))
+    assert calls == [((image,), {"stage5": True, "train_bn": None})]
+    assert [stage.shape[1:3] for stage in stages] == [(16, 32), (8, 16), (4, 8), (2, 4)]
+
+
+def test_grey_and_many_channels():
+    config = tiny_config(BACKBONE="resnet50", IMAGE_CHANNEL_COUNT=5, MEAN_PIXEL=np.zeros(5))
+    stages = backbone_graph(keras.Input((64, 64, 5)), config)
+    assert stages[-1].shape == (None, 2, 2, 256)

@@ -1,0 +1,153 @@
+"""One small working example of every layer: how to make it, and inputs for any batch size."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+from tests import twins
+
+from mrcnn.config import Config
+from mrcnn.ops.image_meta import compose_image_meta
+from mrcnn.networks.layers.convolution import Conv2DTranspose
+from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
+from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
+from mrcnn.networks.mask_rcnn.loss_layers import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
+from mrcnn.networks.layers.normalization import BatchNorm
+from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
+from mrcnn.networks.mask_rcnn.roi_features import DistinctROIAlign, PyramidROIAlign, SelectedROIAlign
+from mrcnn.networks.mask_rcnn.gather_rows import GatherRows
+from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer
+
+CLASSES = 4
+IMAGE_SHAPE = (100, 84, 3)  # no level divides evenly
+LEVELS = [(25, 21), (13, 11), (7, 6), (4, 3)]
+CELLS = (2, 2, 3, 2)  # rows and columns of a mask's cells, and of each cell's pixels
+
+
+class TinyConfig(Config):
+    """64 px, and few of everything."""
+
+    NAME = "tiny"
+    NUM_CLASSES = CLASSES
+    IMAGE_MIN_DIM = IMAGE_MAX_DIM = 64
+    RPN_ANCHOR_SCALES = (8, 16, 32, 48, 64)
+    PRE_NMS_LIMIT = 20
+    TRAIN_ROIS_PER_IMAGE = 12
+    DETECTION_MAX_INSTANCES = 8
+    DETECTION_MIN_CONFIDENCE = 0.3
+    MASK_SHAPE = [28, 28]
+
+
+CONFIG = TinyConfig()
+
+
+def meta(batch, image_shape=IMAGE_SHAPE, classes=CLASSES):
+    """float32 [batch, 12 + classes], with a window that leaves out the first and last rows."""
+    window = (10, 0, image_shape[0] - 10, image_shape[1])
+    row = compose_image_meta(7, (60, 84, 3), image_shape, window, 1.0, [1] * classes)
+    return np.tile(row.astype(np.float32), (batch, 1))
+
+
+def pyramid(random, batch, channels=2):
+    return [random.normal(size=(batch, *shape, channels)).astype(np.float32) for shape in LEVELS]
+
+
+def proposal_inputs(random, batch, rois):
+    boxes = twins.random_boxes(random, batch, rois)
+    return [twins.softmax(random.normal(size=(batch, rois, 2))),
+            random.normal(size=(batch, rois, 4)).astype(np.float32), boxes]
+
+
+def align_inputs(random, batch, rois):
+    return [twins.random_boxes(random, batch, rois), meta(batch), *pyramid(random, batch)]
+
+
+def selected_inputs(random, batch, rois):
+    boxes, *rest = align_inputs(random, batch, rois)
+    return [boxes, class_ids(random, batch, rois), *rest]
+
+
+def class_ids(random, batch, rois):
+    """int32 [batch, rois], half of them background; the first is an object."""
+    ids = random.randint(0, CLASSES, (batch, rois)) * random.randint(0, 2, (batch, rois))
+    ids[:, 0] = 1
+    return ids.astype(np.int32)
+
+
+def target_inputs(random, batch, rois):
+    gt_boxes = twins.random_boxes(random, batch, 3, smallest=0.2)
+    gt_boxes[:, 2] = 0
+    proposals = twins.random_boxes(random, batch, rois)
+    proposals[:, ::2] = gt_boxes[:, np.arange(len(proposals[0, ::2])) % 2] + np.float32(0.01)
+    ids = np.tile(np.int32([1, 2, 0]), (batch, 1))
+    return [proposals, ids, gt_boxes, random.uniform(size=(batch, 14, 14, 3)) < 0.6]
+
+
+def detection_inputs(random, batch, rois):
+    return [twins.random_boxes(random, batch, rois), twins.softmax(random.normal(0, 2, (batch, rois, CLASSES))),
+            random.normal(size=(batch, rois, CLASSES, 4)).astype(np.float32), meta(batch)]
+
+
+def rpn_match(random, batch, rois):
+    match = random.choice([-1, 0, 1], (batch, rois, 1)).astype(np.int32)
+    match[:, :2, 0] = 1, -1
+    return match
+
+
+def normal(random, *shape):
+    return random.normal(size=shape).astype(np.float32)
+
+
+def mask_loss_inputs(random, batch, rois):
+    return [(random.uniform(size=(batch, rois, 4, 4)) < 0.5).astype(np.float32), class_ids(random, batch, rois),
+            random.uniform(0.1, 0.9, (batch, rois, 4, 4, CLASSES)).astype(np.float32)]
+
+
+def mask_inputs(random, batch, rois):
+    ids = class_ids(random, batch, rois)
+    return [normal(random, np.count_nonzero(ids), *CELLS, 3), ids]
+
+
+def case(make, inputs):
+    return SimpleNamespace(make=make, inputs=lambda batch, rois=10: inputs(np.random.RandomState(0), batch, rois))
+
+
+# layers around kernels that XLA lacks, which always compute in float32
+GRAPH_LAYERS = {
+    "ProposalLayer": case(lambda: ProposalLayer(6, 0.7, CONFIG), proposal_inputs),
+    "PyramidROIAlign": case(lambda: PyramidROIAlign([3, 2]), align_inputs),
+    "DistinctROIAlign": case(lambda: DistinctROIAlign([3, 2]), align_inputs),
+    "SelectedROIAlign": case(lambda: SelectedROIAlign([3, 2]), selected_inputs),
+    "DetectionTargetLayer": case(lambda: DetectionTargetLayer(CONFIG, shuffle=False), target_inputs),
+    "DetectionLayer": case(lambda: DetectionLayer(CONFIG), detection_inputs),
+    "NormalizeBoxes": case(lambda: NormalizeBoxes(), lambda random, batch, rois: [
+        random.randint(0, 80, (batch, rois, 4)).astype(np.float32), np.zeros((batch, *IMAGE_SHAPE), np.float32)]),
+    "Anchors": case(lambda: Anchors(CONFIG), lambda random, batch, rois: np.zeros((batch, 64, 64, 3), np.float32)),
+    "RPNClassLoss": case(lambda: RPNClassLoss(0.5), lambda random, batch, rois: [
+        rpn_match(random, batch, rois), normal(random, batch, rois, 2)]),
+    "RPNBoxLoss": case(lambda: RPNBoxLoss(0.5), lambda random, batch, rois: [
+        normal(random, batch, rois, 4), rpn_match(random, batch, rois), normal(random, batch, rois, 4)]),
+    "ClassLoss": case(lambda: ClassLoss(0.5), lambda random, batch, rois: [
+        class_ids(random, batch, rois), normal(random, batch, rois, CLASSES), meta(batch)[:, 12:]]),
+    "BoxLoss": case(lambda: BoxLoss(0.5), lambda random, batch, rois: [
+        normal(random, batch, rois, 4), class_ids(random, batch, rois), normal(random, batch, rois, CLASSES, 4)]),
+    "MaskLoss": case(lambda: MaskLoss(0.5), mask_loss_inputs),
+}
+OTHER_LAYERS = {
+    "MaskPrediction": case(lambda: MaskPrediction(CLASSES), mask_inputs),
+    "MaskPrediction, compact": case(lambda: MaskPrediction(CLASSES, compact=True), mask_inputs),
+    "Conv2DTranspose": case(lambda: Conv2DTranspose(4, (2, 3), strides=(2, 3)),
+                            lambda random, batch, rois: normal(random, batch, 3, rois, 5)),
+    "GatherRows": case(lambda: GatherRows(), lambda random, batch, rois: [
+        normal(random, batch + 3, 1, 1, 4), random.randint(0, batch + 3, (batch, rois)).astype(np.int32)]),
+    "BatchNorm": case(lambda: BatchNorm(beta_initializer="random_normal"),
+                      lambda random, batch, rois: normal(random, batch, 5, rois, 3)),
+}
+ALL_LAYERS = {**GRAPH_LAYERS, **OTHER_LAYERS}
+
+
+def symbolic(inputs):
+    """keras.Input for each array; the first axis is free."""
+    tensors = [keras.Input(part.shape[1:], dtype=str(part.dtype)) for part in keras.tree.flatten(inputs)]
+    return keras.tree.pack_sequence_as(inputs, tensors)

@@ -1,0 +1,94 @@
+"""Detections, against a loop over RoIs."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tests import twins
+
+from mrcnn.ops.boxes_np import apply_box_deltas
+from mrcnn.networks.mask_rcnn.detections import detection_steps, refine_detections
+
+STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
+WINDOWS = np.array([[0, 0, 1, 1], [0.1, 0, 0.9, 1], [0, 0.25, 1, 0.75]], np.float32)
+
+
+def material(seed, batch, rois, classes=4):
+    random = np.random.RandomState(seed)
+    return (twins.random_boxes(random, batch, rois, smallest=0.2),
+            twins.softmax(random.normal(0, 2, (batch, rois, classes))),
+            random.normal(0, 1, (batch, rois, classes, 4)).astype(np.float32), WINDOWS[:batch])
+
+
+@pytest.mark.parametrize("batch, rois, max_instances, confidence, threshold", [
+    (1, 60, 100, 0.5, 0.3), (2, 60, 100, 0.0, 0.5), (3, 60, 8, 0.7, 0.3), (2, 60, 1, 0.0, 0.3), (2, 1, 5, 0.0, 0.3)])
+def test_against_loops(batch, rois, max_instances, confidence, threshold):
+    inputs = material(batch, batch, rois)
+    actual = refine_detections(*inputs, max_instances, confidence, threshold, STD_DEV)
+    assert actual.dtype == tf.float32 and actual.shape == (batch, max_instances, 6)
+    for image in range(batch):
+        expected = twins.detections(*(part[image] for part in inputs), max_instances, confidence, threshold, STD_DEV)
+        np.testing.assert_allclose(actual[image], expected, atol=1e-6)
+
+
+def test_boxes_end_at_the_window():
+    rois, probs, deltas, window = material(4, 3, 60)
+    boxes = refine_detections(rois, probs, deltas, window, 60, 0, 0.9, STD_DEV).numpy()
+    for image, (top, left, bottom, right) in enumerate(WINDOWS):
+        found = boxes[image][boxes[image, :, 4] > 0]
+        assert len(found)
+        assert (found[:, 0] >= top).all() and (found[:, 1] >= left).all()
+        assert (found[:, 2] <= bottom).all() and (found[:, 3] <= right).all()
+
+
+def single(score, class_id=1):
+    probs = np.zeros((1, 1, 3), np.float32)
+    probs[0, 0, class_id], probs[0, 0, 0 if class_id else 1] = score, 0.1
+    return tf.constant([[[0.2, 0.2, 0.6, 0.6]]]), probs, tf.zeros([1, 1, 3, 4]), WINDOWS[:1]
+
+
+@pytest.mark.parametrize("confidence, expected", [(0.5, 1), (0.51, 0), (0, 1)])
+def test_a_score_at_the_least_confidence_counts(confidence, expected):
+    found = refine_detections(*single(0.5), 3, confidence, 0.3, STD_DEV)
+    assert np.count_nonzero(found.numpy()[0, :, 5]) == expected
+
+
+def test_background_is_no_detection_at_any_confidence():
+    np.testing.assert_array_equal(refine_detections(*single(0.9, class_id=0), 3, 0, 0.3, STD_DEV), np.zeros((1, 3, 6)))
+
+
+def test_no_rois():
+    found = refine_detections(tf.zeros([2, 0, 4]), tf.zeros([2, 0, 3]), tf.zeros([2, 0, 3, 4]), WINDOWS[:2],
+                              5, 0.5, 0.3, STD_DEV)
+    np.testing.assert_array_equal(found, np.zeros((2, 5, 6)))
+
+
+def test_every_slot_can_be_filled():
+    corners = np.stack(np.meshgrid(np.arange(5), np.arange(4)), axis=-1).reshape(-1, 2) / 10
+    rois = np.concatenate([corners, corners + 0.05], axis=1).astype(np.float32)[np.newaxis]
+    probs = np.tile(np.float32([0.1, 0.2, 0.7]), (1, 20, 1)) - np.linspace(0, 0.1, 20, dtype=np.float32)[:, np.newaxis]
+    found = refine_detections(rois, probs, tf.zeros([1, 20, 3, 4]), WINDOWS[:1], 12, 0.3, 0.3, STD_DEV).numpy()[0]
+    np.testing.assert_allclose(found[:, :4], rois[0, :12], atol=1e-7)
+    np.testing.assert_array_equal(found[:, 4], 2)
+    np.testing.assert_array_equal(found[:, 5], probs[0, :12, 2])
+
+
+def test_steps_lead_to_the_detections():
+    rois, probs, deltas, windows = material(2, 3, 60)
+    steps = detection_steps(rois, probs, deltas, windows, 20, 0.6, 0.3, STD_DEV)
+    np.testing.assert_array_equal(steps.class_ids, probs.argmax(-1))
+    np.testing.assert_array_equal(steps.scores, probs.max(-1))
+    np.testing.assert_array_equal(steps.confident, (probs.argmax(-1) > 0) & (probs.max(-1) >= 0.6))
+    for image, window in enumerate(windows):
+        best = np.take_along_axis(deltas[image], probs[image].argmax(-1)[:, None, None], 1)[:, 0]
+        refined = apply_box_deltas(rois[image], best * STD_DEV)
+        np.testing.assert_allclose(steps.refined_rois[image], refined, atol=1e-5)
+        np.testing.assert_allclose(
+            steps.clipped_rois[image], np.clip(refined, np.tile(window[:2], 2), np.tile(window[2:], 2)), atol=1e-5)
+        kept = steps.nms_indices[image].numpy()
+        kept = kept[kept >= 0]
+        assert len(kept) and steps.confident[image].numpy()[kept].all()
+        found = steps.detections[image].numpy()[:len(kept)]
+        np.testing.assert_array_equal(found[:, :4], steps.clipped_rois[image].numpy()[kept])
+        np.testing.assert_array_equal(found[:, 4], steps.class_ids[image].numpy()[kept])
+        np.testing.assert_array_equal(found[:, 5], steps.scores[image].numpy()[kept])
+        assert not steps.detections[image, len(kept):].numpy().any()

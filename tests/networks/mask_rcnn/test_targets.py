@@ -1,0 +1,254 @@
+"""Targets of the heads, against a loop over proposals."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tests import twins
+
+from mrcnn.networks.mask_rcnn.targets import DetectionTargets, detection_targets
+
+STD_DEV = [0.1, 0.1, 0.2, 0.2]
+SETTINGS = dict(count=24, positive_ratio=0.33, bbox_std_dev=STD_DEV, mask_shape=(6, 5), mini_masks=True, shuffle=False)
+
+
+def material(seed, batch, class_ids=(2, 1, 3, 0, 0), near=6, far=30, mask_shape=(14, 14)):
+    """Proposals near and far from objects of the given classes, among rows of zeros."""
+    random = np.random.RandomState(seed)
+    class_ids = np.tile(np.array(class_ids, np.int32), (batch, 1))
+    gt_boxes = twins.random_boxes(random, *class_ids.shape, smallest=0.15, largest=0.25)
+    gt_boxes[class_ids == 0] = 0
+    masks = random.uniform(size=(batch, *mask_shape, class_ids.shape[1])) < 0.6
+    proposals = []
+    for image in range(batch):
+        close = [box + random.uniform(-0.03, 0.03, 4) for box in gt_boxes[image] if box.any() for _ in range(near)]
+        rows = np.concatenate([np.reshape(close, (-1, 4)), twins.random_boxes(random, far)])
+        proposals.append(random.permutation(rows))
+    proposals = np.concatenate([proposals, np.zeros((batch, 4, 4))], axis=1).astype(np.float32)
+    proposals[:, 3] = 0
+    return proposals, class_ids, gt_boxes, masks
+
+
+def expected_targets(inputs, settings):
+    settings = {**settings, "std_dev": np.array(settings["bbox_std_dev"])}
+    del settings["bbox_std_dev"], settings["shuffle"]
+    images = [twins.targets(*(part[image] for part in inputs), **settings) for image in range(len(inputs[0]))]
+    return DetectionTargets(*(np.stack(parts) for parts in zip(*images)))
+
+
+def check(inputs, **changes):
+    """Compare with the loop; returns the targets as arrays."""
+    settings = {**SETTINGS, **changes}
+    actual = detection_targets(*map(tf.constant, inputs), **settings)
+    expected = expected_targets(inputs, settings)
+    assert [part.dtype for part in actual] == [tf.float32, tf.int32, tf.float32, tf.float32]
+    np.testing.assert_array_equal(actual.rois, expected.rois)
+    np.testing.assert_array_equal(actual.class_ids, expected.class_ids)
+    np.testing.assert_allclose(actual.deltas, expected.deltas, atol=3e-5)
+    np.testing.assert_array_equal(actual.masks, expected.masks)
+    return DetectionTargets(*(part.numpy() for part in actual))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_against_loops(batch):
+    targets = check(material(batch, batch))
+    assert ((targets.class_ids > 0).sum(axis=1) == 7).all()  # int(24 * 0.33)
+    assert (targets.rois.any(axis=2).sum(axis=1) == 21).all()  # 7 / 0.33 in all
+    assert 0 < targets.masks.sum() < targets.masks[targets.class_ids > 0].size
+
+
+def test_masks_of_the_whole_image():
+    targets = check(material(4, 2, mask_shape=(40, 36)), mini_masks=False)
+    assert targets.masks.any()
+
+
+@pytest.mark.parametrize("count, ratio", [
+    (1, 0.33), (2, 0.33), (4, 0.33), (10, 0.5), (10, 1.0), (200, 0.33), (7, 0.25)])
+def test_any_number_of_rois(count, ratio):
+    check(material(5, 2), count=count, positive_ratio=ratio)
+
+
+@pytest.mark.parametrize("positives, negatives", [(1, 2), (3, 6), (33, 67), (65, 131), (66, 134)])
+def test_negatives_per_positive_are_the_originals(positives, negatives):
+    """Observed on the original: truncation in float32, so the ratio is not kept exactly."""
+    box = np.float32([0.1, 0.1, 0.4, 0.4])
+    far = np.float32([0.6, 0.6, 0.9, 0.9])
+    proposals = np.array([[box] * positives + [far] * 200])
+    inputs = proposals, np.array([[1]], np.int32), box[np.newaxis, np.newaxis], np.ones((1, 4, 4, 1), bool)
+    targets = detection_targets(*map(tf.constant, inputs), **{**SETTINGS, "count": 200})
+    assert np.count_nonzero(targets.class_ids) == positives
+    assert np.count_nonzero(targets.rois.numpy().any(axis=2)) == positives + negatives
+
+
+def test_one_object_and_one_proposal():
+    proposals, class_ids, boxes, masks = material(6, 1, class_ids=(3,), near=1, far=0)
+    targets = check((proposals[:, :1], class_ids, boxes, masks))
+    assert targets.class_ids[0].tolist() == [3] + [0] * 23
+
+
+def test_without_objects_nothing_is_sampled():
+    """No positives means no negatives, as in the original."""
+    for part in check(material(7, 2, class_ids=(0, 0))):
+        assert not part.any()
+
+
+def test_without_positives_nothing_is_sampled():
+    for part in check(material(8, 2, near=0, far=5)):
+        assert not part.any()
+
+
+def test_an_image_without_objects_beside_one_with():
+    inputs = material(9, 2)
+    inputs[1][1], inputs[2][1] = 0, 0
+    targets = check(inputs)
+    assert targets.class_ids[0].any() and not targets.rois[1].any()
+
+
+def test_negatives_alone():
+    """An image without objects has as many as one with all positives; one whose proposals miss has none, as before."""
+    inputs = material(9, 3, far=60)
+    inputs[1][1], inputs[2][1] = 0, 0
+    inputs[0][2, :] = np.tile(np.float32([0.9, 0.9, 0.91, 0.91]), (inputs[0].shape[1], 1))
+    before = check(inputs)
+    targets = detection_targets(*map(tf.constant, inputs), **SETTINGS, negatives_alone=True)
+    for part, plain in zip(targets, before):
+        np.testing.assert_array_equal(part[0], plain[0])
+        np.testing.assert_array_equal(part[2], plain[2])
+    assert before.class_ids[0].any() and not before.rois[2].any()
+    rois = targets.rois[1].numpy()
+    assert np.count_nonzero(rois.any(axis=1)) == 24 - int(24 * 0.33)
+    candidates = [row for row in inputs[0][1] if row.any()]
+    np.testing.assert_array_equal(rois[:17], candidates[:17])
+    assert not any(part[1].numpy().any() for part in targets[1:])
+
+
+def test_negatives_alone_touch_no_crowd():
+    inputs = material(13, 1, class_ids=(-1, -2), far=60)
+    targets = detection_targets(*map(tf.constant, inputs), **SETTINGS, negatives_alone=True)
+    rois = targets.rois[0].numpy()
+    rois = rois[rois.any(axis=1)]
+    assert len(rois) and not any(twins.iou(roi, crowd) >= 0.001 for roi in rois for crowd in inputs[2][0])
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 4), (2, 5, 4)])
+def test_without_proposals_nothing_is_sampled(shape):
+    for part in check((np.zeros(shape, np.float32), *material(10, 2)[1:])):
+        assert not part.any()
+
+
+def test_all_proposals_positive():
+    targets = check(material(11, 1, class_ids=(1, 2), near=10, far=0))
+    assert np.count_nonzero(targets.class_ids) == 7 and np.count_nonzero(targets.rois.any(axis=2)) == 7
+
+
+def test_crowds_are_neither_objects_nor_negatives():
+    inputs = material(12, 2, class_ids=(1, -2, -1, 2, 0))
+    targets = check(inputs, count=60)
+    without = check((inputs[0], np.maximum(inputs[1], 0), np.where(inputs[1][..., None] > 0, inputs[2], 0), inputs[3]),
+                    count=60)
+    assert targets.class_ids.min() == 0
+    crowd = inputs[2][0, 1]
+    assert not any(twins.iou(roi, crowd) >= 0.001 for roi in targets.rois[0][targets.class_ids[0] == 0])
+    assert any(twins.iou(roi, crowd) >= 0.001 for roi in without.rois[0][without.class_ids[0] == 0])
+
+
+def test_only_crowds():
+    for part in check(material(13, 1, class_ids=(-1, -2))):
+        assert not part.any()
+
+
+def test_boxes_without_area():
+    proposals, class_ids, boxes, masks = material(14, 2)
+    boxes[:, 1, 2:] = boxes[:, 1, :2]  # an object
+    proposals[:, 5] = boxes[:, 1]  # and a proposal at the same point
+    proposals[:, 6, 2] = proposals[:, 6, 0]
+    targets = check((proposals, class_ids, boxes, masks))
+    assert 1 not in targets.class_ids
+    assert np.isfinite(targets.deltas).all()
+
+
+def test_an_overlap_of_exactly_one_half_is_positive():
+    gt_box = np.float32([[[0, 0, 0.25, 0.5]]])
+    proposals = np.float32([[[0, 0, 0.5, 0.5], [0, 0, 0.51, 0.5]]])
+    targets = check((proposals, np.int32([[2]]), gt_box, np.ones((1, 4, 4, 1), bool)))
+    assert targets.class_ids[0, :3].tolist() == [2, 0, 0]
+    np.testing.assert_array_equal(targets.rois[0, :2], proposals[0])
+
+
+def test_half_a_mask_value_rounds_to_nothing():
+    mask = np.array([[[[0], [1]]]], np.float32)  # 1 x 2 px
+    box = np.float32([[[0.1, 0.1, 0.5, 0.5]]])
+    targets = detection_targets(*map(tf.constant, (box, np.int32([[1]]), box, mask)),
+                                **{**SETTINGS, "mask_shape": (1, 3)})
+    np.testing.assert_array_equal(targets.masks[0, 0], [[0, 0, 1]])
+
+
+# === The random choice ===
+
+def random_targets(inputs, **changes):
+    return detection_targets(*map(tf.constant, inputs), **{**SETTINGS, "shuffle": True, **changes})
+
+
+def test_the_random_choice_is_one_of_the_valid_ones():
+    inputs = material(15, 2)
+    everything = expected_targets(inputs, {**SETTINGS, "count": 600})
+    fixed = expected_targets(inputs, SETTINGS)
+    for _ in range(5):
+        actual = random_targets(inputs)
+        for image in range(2):
+            ids = actual.class_ids[image].numpy()
+            assert (ids > 0).sum() == (fixed.class_ids[image] > 0).sum()
+            seen = set()
+            for slot in np.flatnonzero(actual.rois[image].numpy().any(axis=1)):
+                roi = actual.rois[image, slot].numpy()
+                same = (np.abs(everything.rois[image] - roi).max(axis=1) == 0).nonzero()[0]
+                assert len(same) == 1 and same[0] not in seen  # a proposal is drawn once
+                seen.add(same[0])
+                assert everything.class_ids[image, same[0]] == ids[slot]
+                np.testing.assert_allclose(actual.deltas[image, slot], everything.deltas[image, same[0]], atol=3e-5)
+                np.testing.assert_array_equal(actual.masks[image, slot], everything.masks[image, same[0]])
+            assert len(seen) == 21
+
+
+def test_every_candidate_is_drawn_some_time():
+    inputs = material(16, 1, near=4, far=20)
+    everything = expected_targets(inputs, {**SETTINGS, "count": 600})
+    wanted = {row.tobytes() for row in everything.rois[0].astype(np.float32) if row.any()}
+    drawn = set()
+    tf.random.set_seed(1)
+    for _ in range(60):
+        drawn |= {row.tobytes() for row in random_targets(inputs, count=12).rois[0].numpy() if row.any()}
+    assert drawn == wanted
+
+
+def test_a_seed_repeats_the_choice():
+    inputs = material(17, 2)
+    rois = []
+    for seed in (3, 3, 4):
+        tf.random.set_seed(seed)
+        rois.append(random_targets(inputs).rois.numpy())
+    np.testing.assert_array_equal(rois[0], rois[1])
+    assert (rois[0] != rois[2]).any()
+
+
+# === Gradients ===
+
+def test_gradients_of_the_proposals_by_finite_differences():
+    """As in the original, the box loss flows through the deltas; masks are rounded and pass nothing."""
+    inputs = material(18, 1, class_ids=(1, 2), near=2, far=4)
+    random = np.random.RandomState(0)
+    weights = random.normal(size=(1, 24, 4)), random.normal(size=(1, 24, 4))
+    proposals = tf.Variable(inputs[0])
+    with tf.GradientTape() as tape:
+        targets = detection_targets(proposals, *map(tf.constant, inputs[1:]), **SETTINGS)
+        total = sum(tf.reduce_sum(part * weight.astype(np.float32))
+                    for part, weight in zip((targets.rois, targets.deltas), weights)) + tf.reduce_sum(targets.masks)
+    actual = tf.convert_to_tensor(tape.gradient(total, proposals)).numpy()
+
+    def loss(moved):
+        parts = expected_targets((moved, inputs[1], inputs[2].astype(np.float64), inputs[3]), SETTINGS)
+        return sum(np.sum(part * weight) for part, weight in zip((parts.rois, parts.deltas), weights))
+
+    real = inputs[0].any(axis=2)  # a row of zeros would cease to be padding
+    expected = twins.numeric_gradient(loss, inputs[0])
+    assert np.count_nonzero(expected[real]) >= 16
+    np.testing.assert_allclose(actual[real], expected[real], rtol=1e-3, atol=1e-3)

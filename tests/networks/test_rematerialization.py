@@ -1,0 +1,97 @@
+"""Feature maps that are computed anew in the backward pass: the same losses, the same gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mrcnn.training.data import training_data
+from mrcnn.networks.mask_rcnn.build import training_model
+from mrcnn.networks.rematerialization import blocks
+from tests.tiny import Rectangles, TinyConfig, tiny_config
+
+RESNET = dict(BACKBONE="resnet50", COMPUTE_BACKBONE_SHAPE=None, BACKBONE_WIDTH=4)
+
+
+def make(**fields):
+    """A training model without chance in its targets, and a batch for it."""
+    # regions of the generator, of which some are positive: those of an untrained RPN are not
+    config = tiny_config(**{**RESNET, "USE_RPN_ROIS": False, **fields})
+    keras.utils.set_random_seed(0)
+    model = training_model(config)
+    model.get_layer("proposal_targets").shuffle = False
+    data = training_data(model, Rectangles(), config, steps=1, shuffle=False, seed=0)
+    return model, list(data[0][0])
+
+
+def gradients(model, inputs):
+    """The losses and the gradient of each weight, of one traced step, and the number of its convolutions."""
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            outputs = model(inputs, training=True)
+            total = tf.add_n(model.losses)
+        return outputs[-5:], tape.gradient(total, model.trainable_weights)
+
+    losses, found = step()
+    operations = step.get_concrete_function().graph.get_operations()
+    return np.array(losses), [np.asarray(gradient) for gradient in found], \
+        sum(operation.type == "Conv2D" for operation in operations)
+
+
+# bfloat16 rounds sums of gradients to 3 digits, and not in the same order
+@pytest.mark.parametrize("policy, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
+def test_same_losses_and_gradients(policy, tolerance):
+    model, inputs = make(IMAGES_PER_GPU=2, DTYPE_POLICY=policy)
+    losses, expected, convolutions = gradients(model, inputs)
+    model.rematerialize = True
+    again, found, more = gradients(model, inputs)
+    assert more > convolutions + 50  # those of the residual blocks, computed twice
+    assert losses.all()
+    np.testing.assert_allclose(again, losses, rtol=1e-5)
+    assert len(found) == len(expected) and any(np.abs(gradient).max() > 0 for gradient in found)
+    for weight, one, other in zip(model.trainable_weights, found, expected):
+        assert np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-3), weight.path
+
+
+def test_blocks_of_a_resnet():
+    model, _ = make()
+    parts = blocks(model)
+    chosen = [[node.operation.name for node in nodes] for nodes, rematerialize in parts if rematerialize]
+    assert len(chosen) == 3 + 4 + 6 + 3 + 1
+    assert "conv1" in chosen[0] and chosen[0][-1] == "res2a_out"
+    assert chosen[-1][0] == "mrcnn_mask_conv1" and chosen[-1][-1] == "mrcnn_mask_deconv"
+    together = [node for nodes, _ in parts for node in nodes]
+    assert len(together) == len(set(map(id, together))) == len(
+        [node for nodes in model._nodes_by_depth.values() for node in nodes if not node.is_input])
+
+
+def test_a_backbone_without_known_blocks():
+    """Only the mask head is rematerialised."""
+    config = tiny_config(REMATERIALIZE=True)
+    model = training_model(config)
+    assert [len(nodes) for nodes, rematerialize in blocks(model) if rematerialize] == [13]
+
+
+def test_field_reaches_the_model_and_trains():
+    model, inputs = make(REMATERIALIZE=True)
+    assert model.rematerialize and not make()[0].rematerialize
+    model.compile("sgd")
+    before = model.get_layer("res2a_branch2a").kernel.numpy()
+    assert np.isfinite(model.train_on_batch(inputs)).all()
+    assert (model.get_layer("res2a_branch2a").kernel.numpy() != before).any()
+
+
+def test_outputs_without_training_are_the_same():
+    model, inputs = make()
+    expected = model(inputs, training=False)
+    model.rematerialize = True
+    for one, other in zip(model(inputs, training=False), expected):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("train_bn", [None, True])
+def test_statistics_of_the_batch_are_refused(train_bn):
+    with pytest.raises(ValueError, match="REMATERIALIZE is True.*TRAIN_BN"):
+        tiny_config(REMATERIALIZE=True, TRAIN_BN=train_bn)
+    assert TinyConfig.REMATERIALIZE is False
