@@ -29,33 +29,60 @@ def _cases():
         "import-light": (machine_cases.imports_light, 5),
         "build-r101-1024": (partial(network_cases.build, backbone="resnet101", side=1024), 3),
     }
-    for short, backbone, side, repeats in (("r50", "resnet50", 512, 7), ("r50", "resnet50", 1024, 5),
-                                           ("r101", "resnet101", 1024, 5)):
+    for short, backbone, side, repeats in (
+        ("r50", "resnet50", 512, 7),
+        ("r50", "resnet50", 1024, 5),
+        ("r101", "resnet101", 1024, 5),
+    ):
         detect = partial(network_cases.detect, backbone=backbone, side=side)
         for detections in (10, 50, 100):
-            cases[f"detect-{short}-{side}-{detections}"] = partial(detect, detections=detections), repeats
-        cases[f"detect-{short}-{side}-50-rect"] = partial(detect, detections=50, IMAGE_RESIZE_MODE="rect"), repeats
+            cases[f"detect-{short}-{side}-{detections}"] = (
+                partial(detect, detections=detections),
+                repeats,
+            )
+        cases[f"detect-{short}-{side}-50-rect"] = (
+            partial(detect, detections=50, IMAGE_RESIZE_MODE="rect"),
+            repeats,
+        )
         if short == "r50":
-            cases[f"detect-{short}-{side}-100-filled"] = partial(detect, detections=100, filled=True), repeats
+            cases[f"detect-{short}-{side}-100-filled"] = (
+                partial(detect, detections=100, filled=True),
+                repeats,
+            )
         if (short, side) != ("r50", 1024):
             for batch in (2, 4):
-                cases[f"detect-{short}-{side}-50-batch{batch}"] = partial(detect, detections=50, batch=batch), 3
-    cases["evaluate-512"] = partial(evaluation_cases.evaluate, backbone="resnet50", side=512, detections=50), 2
+                cases[f"detect-{short}-{side}-50-batch{batch}"] = (
+                    partial(detect, detections=50, batch=batch),
+                    3,
+                )
+    cases["evaluate-512"] = (
+        partial(evaluation_cases.evaluate, backbone="resnet50", side=512, detections=50),
+        2,
+    )
     for side, batch in ((256, 2), (512, 1)):
         for layers in ("heads", "all"):
-            step = partial(network_cases.train_step, backbone="resnet50", side=side, batch=batch, layers=layers)
+            step = partial(
+                network_cases.train_step, backbone="resnet50", side=side, batch=batch, layers=layers
+            )
             cases[f"train-r50-{side}-batch{batch}-{layers}"] = step, 5
-            cases[f"train-r50-{side}-batch{batch}-{layers}-few"] = partial(step, many_positives=False), 5
+            cases[f"train-r50-{side}-batch{batch}-{layers}-few"] = (
+                partial(step, many_positives=False),
+                5,
+            )
     for name, mini_masks in (("mini", True), ("full", False)):
         cases[f"sample-1024-{name}-masks"] = partial(data_cases.sample, mini_masks=mini_masks), 7
         cases[f"batch-1024-{name}-masks"] = partial(data_cases.batch, mini_masks=mini_masks), 7
     for encoding in ("raw", "png"):
         for workers in (1, 2):
-            cases[f"cache-1024-{encoding}-workers{workers}"] = partial(
-                data_cases.cached_batches, encoding=encoding, workers=workers), 3
+            cases[f"cache-1024-{encoding}-workers{workers}"] = (
+                partial(data_cases.cached_batches, encoding=encoding, workers=workers),
+                3,
+            )
     for workers in (1, 2):
-        cases[f"feed-1024-workers{workers}"] = partial(
-            network_cases.feed, mini_masks=True, workers=workers, batches=32), 3
+        cases[f"feed-1024-workers{workers}"] = (
+            partial(network_cases.feed, mini_masks=True, workers=workers, batches=32),
+            3,
+        )
     cases["rpn-targets-1024"] = data_cases.rpn_targets, 7
     for side in (512, 1024):
         cases[f"mold-{side}"] = partial(data_cases.mold, side=side), 15

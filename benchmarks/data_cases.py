@@ -1,10 +1,11 @@
-"""Cases without a network: what NumPy does before and after it. Only that of the cache imports TensorFlow."""
+"""Cases without a network: what NumPy does before and after it. Only that of the cache imports
+TensorFlow.
+"""
 
 import tempfile
 
-import numpy as np
-
 import measure
+import numpy as np
 
 # an ordinary COCO photo, and the photo of issue 5's reference figures
 SAMPLE_SIZE = (480, 640)
@@ -13,8 +14,11 @@ PHOTO_SIZE = (410, 615)
 
 # === What the cases work on; the peers' cases too ===
 
+
 def samples(quick, mini_masks, batch=1, dataset_class=None):
-    """A config and a dataset of photos with 20 objects each; ``dataset_class`` as of `measure.scenes`."""
+    """A config and a dataset of photos with 20 objects each; ``dataset_class`` as of
+    `measure.scenes`.
+    """
     config = measure.settings(side=128 if quick else 1024, batch=batch, USE_MINI_MASK=mini_masks)
     images = [measure.photo(*SAMPLE_SIZE, seed=number) for number in range(batch)]
     masks = [measure.ellipses(*SAMPLE_SIZE, count=20, seed=number) for number in range(batch)]
@@ -31,32 +35,52 @@ def network_outputs(detections):
     window = (top, 0, top + height, side)
     size = draw.uniform(0.1, 0.5, (detections, 2)) * (height, side)
     corner = (top, 0) + draw.uniform(0, 1, (detections, 2)) * ((height, side) - size)
-    rows = np.concatenate([np.concatenate([corner, corner + size], axis=1) / (side - 1),
-                           draw.randint(1, 81, (detections, 1)), draw.uniform(0, 1, (detections, 1))], axis=1)
+    rows = np.concatenate(
+        [
+            np.concatenate([corner, corner + size], axis=1) / (side - 1),
+            draw.randint(1, 81, (detections, 1)),
+            draw.uniform(0, 1, (detections, 1)),
+        ],
+        axis=1,
+    )
     masks = draw.uniform(0, 1, (detections, 28, 28, 81)).astype(np.float32)
     return rows, masks, (*PHOTO_SIZE, 3), (side, side, 3), window
 
 
 def predictions(quick, extract_bboxes):
-    """The arguments of compute_ap: 20 objects, 100 predictions of which 20 are the objects, moved a little."""
+    """The arguments of compute_ap: 20 objects, 100 predictions of which 20 are the objects, moved a
+    little.
+    """
     side = 128 if quick else 1024
     gt_masks = measure.ellipses(side, side, 20)
-    masks = np.concatenate([np.roll(gt_masks, side // 100, axis=0), measure.ellipses(side, side, 80, seed=1)], axis=2)
+    masks = np.concatenate(
+        [np.roll(gt_masks, side // 100, axis=0), measure.ellipses(side, side, 80, seed=1)], axis=2
+    )
     # `detect` returns masks that each lie in one piece
     masks = np.moveaxis(np.ascontiguousarray(np.moveaxis(masks, -1, 0)), 0, -1)
     scores = np.random.RandomState(0).uniform(0, 1, 100).astype(np.float32)
-    return (extract_bboxes(gt_masks), np.ones(20, np.int32), gt_masks,
-            extract_bboxes(masks), np.ones(100, np.int32), scores, masks)
+    return (
+        extract_bboxes(gt_masks),
+        np.ones(20, np.int32),
+        gt_masks,
+        extract_bboxes(masks),
+        np.ones(100, np.int32),
+        scores,
+        masks,
+    )
 
 
 # === Cases ===
+
 
 def sample(quick, repeats, mini_masks):
     """load_image_gt: resize the image, resize its masks, find their boxes, shrink them."""
     from mrcnn.data.load import load_image_gt
 
     config, dataset = samples(quick, mini_masks)
-    found = measure.repeat(lambda: load_image_gt(dataset, config, 0, use_mini_mask=mini_masks), repeats)
+    found = measure.repeat(
+        lambda: load_image_gt(dataset, config, 0, use_mini_mask=mini_masks), repeats
+    )
     return {**found, "images": 1}
 
 
@@ -70,7 +94,9 @@ def batch(quick, repeats, mini_masks):
 
 
 def cached_batches(quick, repeats, encoding, workers):
-    """Batches of two images by `records.pipeline`, from a cache of 16 images that `sample` would resize."""
+    """Batches of two images by `records.pipeline`, from a cache of 16 images that `sample` would
+    resize.
+    """
     from mrcnn.data.batches import TrainingBatches
     from mrcnn.data.cache.dataset import RecordDataset
     from mrcnn.data.cache.read import record_pipeline
@@ -96,7 +122,9 @@ def rpn_targets(quick, repeats):
     anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
     boxes = extract_bboxes(measure.ellipses(*config.IMAGE_SHAPE[:2], count=20))
     ids = np.ones(len(boxes), np.int32)
-    return measure.repeat(lambda: build_rpn_targets(config.IMAGE_SHAPE, anchors, ids, boxes, config), repeats)
+    return measure.repeat(
+        lambda: build_rpn_targets(config.IMAGE_SHAPE, anchors, ids, boxes, config), repeats
+    )
 
 
 def mold(quick, repeats, side):
@@ -115,7 +143,9 @@ def unmold(quick, repeats, detections):
     arguments = network_outputs(detections)
     found = unmold_detections(*arguments)
     if len(found[0]) != detections:
-        raise ValueError(f"{len(found[0])} of {detections} detections came back: the case measures another thing")
+        raise ValueError(
+            f"{len(found[0])} of {detections} detections came back: the case measures another thing"
+        )
     return measure.repeat(lambda: unmold_detections(*arguments), repeats)
 
 

@@ -5,24 +5,30 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 import measure
+import numpy as np
 
 # an ordinary COCO photo, and as many objects as one has on average
 SIZE, OBJECTS = (480, 640), 7
 
 
 def evaluate(quick, repeats, backbone, side, detections, images=32):
-    """MaskRCNN.evaluate of JPEG files, with random weights; see `network_cases.detect` for ``detections``.
+    """MaskRCNN.evaluate of JPEG files, with random weights; see `network_cases.detect` for
+    ``detections``.
 
-    Outside of the network: reading images and objects, molding, pasting masks, run lengths, matching and scoring.
+    Outside of the network: reading images and objects, molding, pasting masks, run lengths,
+        matching and scoring.
     """
     from mrcnn.model import MaskRCNN
 
     images = 4 if quick else images
-    config = measure.settings(quick, 128 if quick else side, BACKBONE=backbone, DETECTION_MAX_INSTANCES=detections,
-                              DETECTION_MIN_CONFIDENCE=0)
+    config = measure.settings(
+        quick,
+        128 if quick else side,
+        BACKBONE=backbone,
+        DETECTION_MAX_INSTANCES=detections,
+        DETECTION_MIN_CONFIDENCE=0,
+    )
     inside, found = [], []
     with tempfile.TemporaryDirectory() as folder:
         model = MaskRCNN("inference", config, folder)
@@ -45,13 +51,22 @@ def evaluate(quick, repeats, backbone, side, detections, images=32):
 
         result = measure.repeat(run, repeats)
     outside = [total - network for total, network in zip(result["times"], inside[1:])]
-    return {**result, "images": images, "detections": found[-1], "network_seconds": statistics.median(inside[1:]),
-            "outside_seconds": statistics.median(outside),
-            "outside_share": statistics.median(part / total for part, total in zip(outside, result["times"]))}
+    return {
+        **result,
+        "images": images,
+        "detections": found[-1],
+        "network_seconds": statistics.median(inside[1:]),
+        "outside_seconds": statistics.median(outside),
+        "outside_share": statistics.median(
+            part / total for part, total in zip(outside, result["times"])
+        ),
+    }
 
 
 def _jpegs(folder, count):
-    """A dataset of JPEG files whose objects are run lengths in memory, as those of COCO's json come to be."""
+    """A dataset of JPEG files whose objects are run lengths in memory, as those of COCO's json come
+    to be.
+    """
     from PIL import Image
 
     from mrcnn.data.dataset import Dataset
@@ -60,8 +75,10 @@ def _jpegs(folder, count):
     class Photos(Dataset):
         def load_mask(self, image_id):
             draw = np.random.RandomState(image_id)
-            return (decode_masks(self.image_info[image_id]["objects"], SIZE),
-                    draw.randint(1, self.num_classes, OBJECTS).astype(np.int32))
+            return (
+                decode_masks(self.image_info[image_id]["objects"], SIZE),
+                draw.randint(1, self.num_classes, OBJECTS).astype(np.int32),
+            )
 
     dataset = Photos()
     for number in range(1, 81):
@@ -69,7 +86,11 @@ def _jpegs(folder, count):
     for number in range(count):
         path = folder / f"{number}.jpg"
         Image.fromarray(measure.photo(*SIZE, seed=number)).save(path, quality=90)
-        dataset.add_image("made up", number, str(path),
-                          objects=encode_masks(measure.ellipses(*SIZE, count=OBJECTS, seed=number)))
+        dataset.add_image(
+            "made up",
+            number,
+            str(path),
+            objects=encode_masks(measure.ellipses(*SIZE, count=OBJECTS, seed=number)),
+        )
     dataset.prepare()
     return dataset

@@ -38,7 +38,8 @@ def count(model, input_shapes, box_rois=0, mask_rois=0):
             for the kernel's gradient, and once more for its input's gradient if anything
             before it trains.
         input_shapes: the shape of every input, batch first, without None.
-        box_rois, mask_rois: RoIs of the whole batch that the box head and the mask head run on; see `head_rois`.
+        box_rois, mask_rois: RoIs of the whole batch that the box head and the mask head run on; see
+            `head_rois`.
 
     Returns:
         `Work`.
@@ -47,8 +48,10 @@ def count(model, input_shapes, box_rois=0, mask_rois=0):
         ValueError: a layer has a kernel that this module cannot count.
     """
     work = Work(Counter(), Counter())
-    tensors = [keras.KerasTensor(tuple(map(int, shape)), tensor.dtype)
-               for shape, tensor in zip(input_shapes, model.inputs, strict=True)]
+    tensors = [
+        keras.KerasTensor(tuple(map(int, shape)), tensor.dtype)
+        for shape, tensor in zip(input_shapes, model.inputs, strict=True)
+    ]
     # layers whose batch axis is a number of RoIs, which no shape tells
     rows = {"DistinctROIAlign": box_rois, "SelectedROIAlign": mask_rois}
     _walk(model, tensors, rows, work)
@@ -56,7 +59,8 @@ def count(model, input_shapes, box_rois=0, mask_rois=0):
 
 
 def head_rois(model, inputs):
-    """RoIs of a batch that the box head runs on: all but repeated padding; 0 where it runs on every row.
+    """RoIs of a batch that the box head runs on: all but repeated padding; 0 where it runs on every
+    row.
 
     Args:
         model: the training or inference model.
@@ -72,7 +76,9 @@ def stages(flop):
     """Sum a Counter of layers into {"backbone", "FPN", "RPN", "box head", "mask head"}."""
     sums = Counter({"backbone": 0})
     for name, value in flop.items():
-        stage = next((stage for stage, prefixes in STAGES.items() if name.startswith(prefixes)), "backbone")
+        stage = next(
+            (stage for stage, prefixes in STAGES.items() if name.startswith(prefixes)), "backbone"
+        )
         sums[stage] += value
     return dict(sums)
 
@@ -82,25 +88,35 @@ def _walk(model, tensors, rows, work):
 
     A tensor carries ``needs_gradient`` when a trained weight comes before it.
     """
+
     def traced(operation):
         def run(*args, **kwargs):
-            inputs = [tensor for tensor in keras.tree.flatten((args, kwargs)) if isinstance(tensor, keras.KerasTensor)]
+            inputs = [
+                tensor
+                for tensor in keras.tree.flatten((args, kwargs))
+                if isinstance(tensor, keras.KerasTensor)
+            ]
             if isinstance(operation, keras.Model):
                 return _walk(operation, inputs, rows, work)
             outputs = operation.compute_output_spec(*args, **kwargs)
             if type(operation).__name__ in rows:
                 first, *others = keras.tree.flatten(outputs)
-                first = keras.KerasTensor((rows[type(operation).__name__], *first.shape[1:]), first.dtype)
+                first = keras.KerasTensor(
+                    (rows[type(operation).__name__], *first.shape[1:]), first.dtype
+                )
                 outputs = (first, *others) if others else first
             needs_gradient = any(getattr(tensor, "needs_gradient", False) for tensor in inputs)
             flop = layer_flop(operation, inputs, keras.tree.flatten(outputs)[0])
             if flop:
                 work.forward[operation.name] += flop
-                work.backward[operation.name] += flop * (needs_gradient + operation.kernel.trainable)
+                work.backward[operation.name] += flop * (
+                    needs_gradient + operation.kernel.trainable
+                )
             needs_gradient |= bool(getattr(operation, "trainable_variables", ()))
             for output in keras.tree.flatten(outputs):
                 output.needs_gradient = needs_gradient
             return outputs
+
         return run
 
     return model._run_through_graph(tensors, operation_fn=traced)
@@ -117,7 +133,8 @@ def layer_flop(layer, inputs, output):
     if not isinstance(layer, keras.layers.Layer):
         return 0
     if isinstance(layer, MaskPrediction):
-        # training and detection compute the own class of each row; the output has padding, the input none
+        # training and detection compute the own class of each row; the output has padding, the
+        # input none
         return 2 * math.prod(inputs[0].shape)
     if isinstance(layer, TRANSPOSED):
         # every input cell meets every tap of the kernel
@@ -127,7 +144,9 @@ def layer_flop(layer, inputs, output):
     if isinstance(layer, keras.layers.Dense):
         return 2 * math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
     if any(len(weight.shape) > 1 for weight in layer.trainable_weights):
-        raise ValueError(f"layer {layer.name!r} is a {type(layer).__name__}, whose FLOP are not known here")
+        raise ValueError(
+            f"layer {layer.name!r} is a {type(layer).__name__}, whose FLOP are not known here"
+        )
     return 0
 
 

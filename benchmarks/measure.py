@@ -12,9 +12,15 @@ import numpy as np
 
 # What --quick makes of a network: every part, at a size that takes no time.
 SMALL_NETWORK = {
-    "BACKBONE_WIDTH": 8, "TOP_DOWN_PYRAMID_SIZE": 16, "MASK_HEAD_CHANNELS": 16, "RPN_CONV_CHANNELS": 32,
-    "FPN_CLASSIF_FC_LAYERS_SIZE": 32, "POST_NMS_ROIS_INFERENCE": 200, "POST_NMS_ROIS_TRAINING": 200,
-    "TRAIN_ROIS_PER_IMAGE": 20}
+    "BACKBONE_WIDTH": 8,
+    "TOP_DOWN_PYRAMID_SIZE": 16,
+    "MASK_HEAD_CHANNELS": 16,
+    "RPN_CONV_CHANNELS": 32,
+    "FPN_CLASSIF_FC_LAYERS_SIZE": 32,
+    "POST_NMS_ROIS_INFERENCE": 200,
+    "POST_NMS_ROIS_TRAINING": 200,
+    "TRAIN_ROIS_PER_IMAGE": 20,
+}
 
 # A RoI of at least this IoU is a positive (0.5) also after its object's box was rounded to pixels.
 SURE_IOU = 0.6
@@ -50,7 +56,9 @@ def confidence_for(scores, images, detections):
 
 
 def in_own_process(function, *arguments):
-    """What a function of an importable module returns, run by a process of its own, so that its memory is not ours."""
+    """What a function of an importable module returns, run by a process of its own, so that its
+    memory is not ours.
+    """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -70,8 +78,14 @@ def settings(quick=False, side=None, batch=1, **fields):
     """A ``Config`` of 81 classes; ``side`` px square images, ``batch`` of them a step."""
     from mrcnn.config import Config
 
-    fields = {"NAME": "benchmark", "NUM_CLASSES": 81, "IMAGES_PER_GPU": batch, "SEED": 0,
-              **(SMALL_NETWORK if quick else {}), **fields}
+    fields = {
+        "NAME": "benchmark",
+        "NUM_CLASSES": 81,
+        "IMAGES_PER_GPU": batch,
+        "SEED": 0,
+        **(SMALL_NETWORK if quick else {}),
+        **fields,
+    }
     if side is not None:
         fields.update(IMAGE_MIN_DIM=side, IMAGE_MAX_DIM=side)
     return type("Settings", (Config,), fields)()
@@ -106,7 +120,8 @@ def rectangles(boxes, height, width):
 
 
 def boxes_that_match_most(boxes, overlaps, count=10):
-    """Those of a detector's proposals that many others overlap: objects there give a training step its most positives.
+    """Those of a detector's proposals that many others overlap: objects there give a training step
+    its most positives.
 
     Args:
         boxes: [n, 4] (y1, x1, y2, x2) px.
@@ -143,7 +158,9 @@ def scenes(images, masks, classes=80, dataset_class=None):
 
         def load_mask(self, image_id):
             count = masks[image_id].shape[2]
-            return masks[image_id], np.random.RandomState(image_id).randint(1, classes + 1, count).astype(np.int32)
+            return masks[image_id], np.random.RandomState(image_id).randint(
+                1, classes + 1, count
+            ).astype(np.int32)
 
     dataset = Scenes()
     for number in range(1, classes + 1):

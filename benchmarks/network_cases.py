@@ -1,4 +1,6 @@
-"""Cases that run the network, or feed it: detection, training steps, the input pipeline, building and loading."""
+"""Cases that run the network, or feed it: detection, training steps, the input pipeline, building
+and loading.
+"""
 
 import statistics
 import subprocess
@@ -7,17 +9,17 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 import measure
+import numpy as np
 
 
 def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **fields):
     """MaskRCNN.detect of ``batch`` photos, with random weights.
 
     Those find more objects than are wanted, so DETECTION_MIN_CONFIDENCE is set to what leaves
-    ``detections`` of each photo, of the 100 that there are slots for; the number really found is reported.
-    ``filled`` takes photos of ``side`` px squared, others are of PHOTO_SIZE; ``fields`` are of the config.
+    ``detections`` of each photo, of the 100 that there are slots for; the number really found is
+    reported. ``filled`` takes photos of ``side`` px squared, others are of PHOTO_SIZE; ``fields``
+    are of the config.
     """
     import flops
 
@@ -39,27 +41,41 @@ def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **
     peak = measure.peak_bytes()
     inside = inside[1:]  # without the first call
     if len(inside) != repeats:
-        raise ValueError(f"{repeats} calls of detect ran the network {len(inside)} times: the images did not "
-                         "make one batch")
+        raise ValueError(
+            f"{repeats} calls of detect ran the network {len(inside)} times: the images did not "
+            "make one batch"
+        )
     molded = batches[0].shape
     inputs = [*map(np.asarray, batches), np.stack([model.get_anchors(molded[1:])] * batch)]
     box_rois = flops.head_rois(model.keras_model, inputs)
-    work = flops.count(model.keras_model, [np.shape(array) for array in inputs], box_rois, max(found[-1], 1))
+    work = flops.count(
+        model.keras_model, [np.shape(array) for array in inputs], box_rois, max(found[-1], 1)
+    )
     outside = [total - network for total, network in zip(result["times"], inside)]
-    return {**result, "images": batch, "molded": molded, "peak_bytes": peak, "detections": found[-1],
-            "rois": box_rois, "network_seconds": statistics.median(inside),
-            "outside_seconds": statistics.median(outside),
-            "outside_share": statistics.median(outside) / result["seconds"],
-            **_gflop(work.forward, statistics.median(inside))}
+    return {
+        **result,
+        "images": batch,
+        "molded": molded,
+        "peak_bytes": peak,
+        "detections": found[-1],
+        "rois": box_rois,
+        "network_seconds": statistics.median(inside),
+        "outside_seconds": statistics.median(outside),
+        "outside_share": statistics.median(outside) / result["seconds"],
+        **_gflop(work.forward, statistics.median(inside)),
+    }
 
 
 def _detector(quick, backbone, side, batch, filled, fields, confidence):
     """The model of `detect` and its photos."""
     import data_cases
+
     from mrcnn.model import MaskRCNN
 
     side = 384 if quick else side  # at which "rect" leaves something out
-    config = measure.settings(quick, side, batch, BACKBONE=backbone, DETECTION_MIN_CONFIDENCE=confidence, **fields)
+    config = measure.settings(
+        quick, side, batch, BACKBONE=backbone, DETECTION_MIN_CONFIDENCE=confidence, **fields
+    )
     with tempfile.TemporaryDirectory() as folder:
         model = MaskRCNN("inference", config, folder)
     size = (side, side) if filled else data_cases.PHOTO_SIZE
@@ -81,9 +97,9 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     step. Otherwise the objects lie anywhere. The number is reported as mask_rois.
     ``fields`` are of the config.
     """
+    import flops
     import keras
 
-    import flops
     from mrcnn.training.data import training_data
     from mrcnn.training.stages import STAGES
 
@@ -105,7 +121,9 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     # hardly any learning, so that the proposals stay and every step costs the same
     model.compile(1e-9, config.LEARNING_MOMENTUM)
     losses = []
-    result = measure.repeat(lambda: losses.append(network.train_on_batch(inputs, return_dict=True)["loss"]), repeats)
+    result = measure.repeat(
+        lambda: losses.append(network.train_on_batch(inputs, return_dict=True)["loss"]), repeats
+    )
     peak = measure.peak_bytes()
     if not np.isfinite(losses).all():
         raise FloatingPointError(f"the losses are {losses}")
@@ -114,8 +132,14 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     positives = int(np.count_nonzero(targets.predict_on_batch(inputs) > 0))
     box_rois = flops.head_rois(network, inputs)
     work = flops.count(network, [np.shape(array) for array in inputs], box_rois, max(positives, 1))
-    return {**result, "images": batch, "peak_bytes": peak, "mask_rois": positives, "rois": box_rois,
-            **_gflop(work.forward + work.backward, result["seconds"])}
+    return {
+        **result,
+        "images": batch,
+        "peak_bytes": peak,
+        "mask_rois": positives,
+        "rois": box_rois,
+        **_gflop(work.forward + work.backward, result["seconds"]),
+    }
 
 
 def _trainer(quick, backbone, side, batch, fields):
@@ -138,15 +162,21 @@ def _boxes_that_match_most(*setting):
     model, images = _trainer(*setting)
     network, config = model.keras_model, model.config
     proposals = keras.Model(network.inputs[0], network.get_layer("ROI").output)
-    return [measure.boxes_that_match_most(denorm_boxes(rois, config.IMAGE_SHAPE[:2]), compute_overlaps)
-            for rois in proposals.predict_on_batch(mold_image(np.stack(images), config).astype(np.float32))]
+    return [
+        measure.boxes_that_match_most(denorm_boxes(rois, config.IMAGE_SHAPE[:2]), compute_overlaps)
+        for rois in proposals.predict_on_batch(
+            mold_image(np.stack(images), config).astype(np.float32)
+        )
+    ]
 
 
 def feed(quick, repeats, mini_masks, workers, batches):
-    """``batches`` batches of one image through ``fit`` of a model that does nothing: the input pipeline alone."""
+    """``batches`` batches of one image through ``fit`` of a model that does nothing: the input
+    pipeline alone.
+    """
+    import data_cases
     import keras
 
-    import data_cases
     from mrcnn.data.batches import TrainingBatches
     from mrcnn.training.data import TrainingData
 
@@ -160,7 +190,11 @@ def feed(quick, repeats, mini_masks, workers, batches):
     model = Nothing()
     model.compile(jit_compile=False)
     result = measure.repeat(
-        lambda: model.fit(TrainingData(source, batches, dtypes, workers=workers), shuffle=False, verbose=0), repeats)
+        lambda: model.fit(
+            TrainingData(source, batches, dtypes, workers=workers), shuffle=False, verbose=0
+        ),
+        repeats,
+    )
     return {**result, "images": batches, "images_per_second": batches / result["seconds"]}
 
 
@@ -169,7 +203,9 @@ def build(quick, repeats, backbone, side):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.h5"
         # written elsewhere: in this process the model is built for the first time
-        subprocess.run([sys.executable, __file__, str(path), backbone, str(side), str(int(quick))], check=True)
+        subprocess.run(
+            [sys.executable, __file__, str(path), backbone, str(side), str(int(quick))], check=True
+        )
         size = path.stat().st_size
         from mrcnn.model import MaskRCNN
 
@@ -184,9 +220,15 @@ def build(quick, repeats, backbone, side):
             seconds.append(time.perf_counter() - start)
             peaks.append(measure.peak_bytes())
     # what a user meets is the first time
-    return {"peak_bytes": peaks[0], "first_call": seconds[0], "seconds": statistics.median(seconds[1:]),
-            "times": seconds[1:], "first_load_seconds": loading[0], "load_seconds": statistics.median(loading[1:]),
-            "file_bytes": size}
+    return {
+        "peak_bytes": peaks[0],
+        "first_call": seconds[0],
+        "seconds": statistics.median(seconds[1:]),
+        "times": seconds[1:],
+        "first_load_seconds": loading[0],
+        "load_seconds": statistics.median(loading[1:]),
+        "file_bytes": size,
+    }
 
 
 def _write_weights(path, backbone, side, quick):
@@ -200,8 +242,11 @@ def _gflop(flop, seconds):
     import flops
 
     total = sum(flop.values()) / 1e9
-    return {"gflop": total, "gflop_per_second": total / seconds,
-            "gflop_of_stages": {stage: value / 1e9 for stage, value in flops.stages(flop).items()}}
+    return {
+        "gflop": total,
+        "gflop_per_second": total / seconds,
+        "gflop_of_stages": {stage: value / 1e9 for stage, value in flops.stages(flop).items()},
+    }
 
 
 if __name__ == "__main__":

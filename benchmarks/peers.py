@@ -1,7 +1,9 @@
-"""Measure other implementations of Mask R-CNN side by side with this one, on this machine: a table, and JSON.
+"""Measure other implementations of Mask R-CNN side by side with this one, on this machine: a table,
+and JSON.
 
-    python benchmarks/peers.py --torchvision PYTHON                   an interpreter that has torch and torchvision
-    python benchmarks/peers.py --original FOLDER PYTHON               matterport's code or a port, and what runs it
+    python benchmarks/peers.py --torchvision PYTHON                   an interpreter that has torch
+    and torchvision python benchmarks/peers.py --original FOLDER PYTHON               matterport's
+    code or a port, and what runs it
 
 What each row is, and how to get the peers: benchmarks/README.md.
 """
@@ -23,7 +25,9 @@ QUICK_REPEATS = 1
 
 
 class Variant(NamedTuple):
-    """One way to run a peer: its program, interpreter, ``mrcnn`` folder, settings; {case: (function, repeats)}."""
+    """One way to run a peer: its program, interpreter, ``mrcnn`` folder, settings; {case:
+    (function, repeats)}.
+    """
 
     program: Path
     python: str
@@ -34,9 +38,16 @@ class Variant(NamedTuple):
 
 # === Cases: by the name of ours, the peer's function, its arguments and repeats ===
 
+
 def torchvision_detection(channels_last):
-    return {f"detect-r50-{side}-100-filled": (
-        "detect", {"side": side, "detections": 100, "channels_last": channels_last}, 5) for side in (512, 1024)}
+    return {
+        f"detect-r50-{side}-100-filled": (
+            "detect",
+            {"side": side, "detections": 100, "channels_last": channels_last},
+            5,
+        )
+        for side in (512, 1024)
+    }
 
 
 def torchvision_training():
@@ -45,7 +56,11 @@ def torchvision_training():
         for layers in ("heads", "all"):
             step = {"side": side, "batch": batch, "layers": layers}
             found[f"train-r50-{side}-batch{batch}-{layers}"] = "train_step", step, 4
-            found[f"train-r50-{side}-batch{batch}-{layers}-few"] = "train_step", {**step, "many_positives": False}, 4
+            found[f"train-r50-{side}-batch{batch}-{layers}-few"] = (
+                "train_step",
+                {**step, "many_positives": False},
+                4,
+            )
     return found
 
 
@@ -55,7 +70,12 @@ def original_network_cases():
         for detections in (10, 50, 100):
             options = {"backbone": backbone, "side": side, "detections": detections}
             found[f"detect-{short}-{side}-{detections}"] = "detect", options, 4
-    for side, batch, layers in ((256, 2, "heads"), (256, 2, "all"), (512, 1, "heads"), (512, 1, "all")):
+    for side, batch, layers in (
+        (256, 2, "heads"),
+        (256, 2, "all"),
+        (512, 1, "heads"),
+        (512, 1, "all"),
+    ):
         step = {"backbone": "resnet50", "side": side, "batch": batch, "layers": layers}
         found[f"train-r50-{side}-batch{batch}-{layers}"] = "train_step", step, 2
     return found
@@ -82,36 +102,56 @@ def variants(options):
     found = {}
     if options.torchvision:
         # channels_last is the faster in detection alone
-        for name, chosen in (("torchvision", {**torchvision_detection(False), **torchvision_training()}),
-                             ("torchvision, channels_last", torchvision_detection(True))):
-            found[name] = Variant(FOLDER / "torchvision_peer.py", options.torchvision, None, {}, chosen)
+        for name, chosen in (
+            ("torchvision", {**torchvision_detection(False), **torchvision_training()}),
+            ("torchvision, channels_last", torchvision_detection(True)),
+        ):
+            found[name] = Variant(
+                FOLDER / "torchvision_peer.py", options.torchvision, None, {}, chosen
+            )
     if options.original:
         folder, python = options.original
-        # the network is measured with oneDNN on and off: TensorFlow's default is not always the faster
+        # the network is measured with oneDNN on and off: TensorFlow's default is not always the
+        # faster
         for name, onednn, chosen in (
-                ("original", {}, {**original_network_cases(), **original_data_cases()}),
-                ("original without oneDNN", {"TF_ENABLE_ONEDNN_OPTS": "0"}, original_network_cases())):
-            found[name] = Variant(FOLDER / "matterport_peer.py", python, Path(folder), onednn, chosen)
+            ("original", {}, {**original_network_cases(), **original_data_cases()}),
+            ("original without oneDNN", {"TF_ENABLE_ONEDNN_OPTS": "0"}, original_network_cases()),
+        ):
+            found[name] = Variant(
+                FOLDER / "matterport_peer.py", python, Path(folder), onednn, chosen
+            )
     return found
 
 
 # === Measuring ===
 
+
 def main(arguments=None):
     options = parse(arguments)
     peers = variants(options)
-    found = {"machine": machine(), "quick": options.quick, "this": version(ROOT), "rounds": options.rounds,
-             "results": {}}
+    found = {
+        "machine": machine(),
+        "quick": options.quick,
+        "this": version(ROOT),
+        "rounds": options.rounds,
+        "results": {},
+    }
     if not options.quick:
         warn_if_busy(found["machine"])
     failed = False
     for name in chosen(peers, options.only):
-        measured = {"this": [], **{peer: [] for peer, variant in peers.items() if name in variant.cases}}
+        measured = {
+            "this": [],
+            **{peer: [] for peer, variant in peers.items() if name in variant.cases},
+        }
         for _ in range(options.rounds):
             # in turn: the machine drifts by more than two versions differ
             for peer, results in measured.items():
-                result = (measure_ours(name, options.quick) if peer == "this"
-                          else measure_peer(peers[peer], name, options.quick))
+                result = (
+                    measure_ours(name, options.quick)
+                    if peer == "this"
+                    else measure_peer(peers[peer], name, options.quick)
+                )
                 failed |= "error" in result
                 results.append(result)
                 said = result.get("error") or f"{result['seconds']:.4g} s"
@@ -124,16 +164,39 @@ def main(arguments=None):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description="Measure other implementations side by side with this one; see "
-                                                 "benchmarks/README.md.")
-    parser.add_argument("--torchvision", metavar="PYTHON", help="interpreter that has torch and torchvision")
-    parser.add_argument("--original", nargs=2, metavar=("FOLDER", "PYTHON"), help="checkout in matterport's layout, "
-                        "and an interpreter that has the TensorFlow on which it runs")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="cases to run, also as patterns such as 'train-*'")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="times that each case is run in turn "
-                        "(default 2)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: only shows that every case runs")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON, after each case anew")
+    parser = argparse.ArgumentParser(
+        description="Measure other implementations side by side with this one; see "
+        "benchmarks/README.md."
+    )
+    parser.add_argument(
+        "--torchvision", metavar="PYTHON", help="interpreter that has torch and torchvision"
+    )
+    parser.add_argument(
+        "--original",
+        nargs=2,
+        metavar=("FOLDER", "PYTHON"),
+        help="checkout in matterport's layout, "
+        "and an interpreter that has the TensorFlow on which it runs",
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="cases to run, also as patterns such as 'train-*'"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=2,
+        metavar="N",
+        help="times that each case is run in turn (default 2)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: only shows that every case runs"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write all figures as JSON, after each case anew",
+    )
     options = parser.parse_args(arguments)
     if not (options.torchvision or options.original):
         parser.error("name a peer: --torchvision PYTHON or --original FOLDER PYTHON")
@@ -144,15 +207,21 @@ def parse(arguments):
     names = [name for variant in variants(options).values() for name in variant.cases]
     for pattern in options.only or ():
         if not any(fnmatch(name, pattern) for name in names):
-            parser.error(f"no case of these peers is called {pattern!r}; they are {', '.join(dict.fromkeys(names))}")
+            parser.error(
+                f"no case of these peers is called {pattern!r}; they are "
+                f"{', '.join(dict.fromkeys(names))}"
+            )
     return options
 
 
 def chosen(peers, patterns):
     """Names of the cases that a peer has and that were asked for, each once."""
     names = dict.fromkeys(name for variant in peers.values() for name in variant.cases)
-    return [name for name in names
-            if patterns is None or any(fnmatch(name, pattern) for pattern in patterns)]
+    return [
+        name
+        for name in names
+        if patterns is None or any(fnmatch(name, pattern) for pattern in patterns)
+    ]
 
 
 def measure_ours(name, quick):
@@ -162,12 +231,18 @@ def measure_ours(name, quick):
 def measure_peer(variant, name, quick):
     function, arguments, repeats = variant.cases[name]
     arguments = {**arguments, "repeats": QUICK_REPEATS if quick else repeats}
-    return processes.run(variant.program, [function, json.dumps(arguments), *(["--quick"] if quick else [])],
-                         variant.tree, variant.python, variant.environment)
+    return processes.run(
+        variant.program,
+        [function, json.dumps(arguments), *(["--quick"] if quick else [])],
+        variant.tree,
+        variant.python,
+        variant.environment,
+    )
 
 
 def pooled(rounds):
-    """The rounds of a case as one result: median over all times, the highest peak; a round that failed is the result.
+    """The rounds of a case as one result: median over all times, the highest peak; a round that
+    failed is the result.
 
     Args:
         rounds: results as of `processes.run`.
@@ -177,9 +252,14 @@ def pooled(rounds):
             return result
     times = [seconds for result in rounds for seconds in result["times"]]
     peaks = [result["peak_bytes"] for result in rounds if result.get("peak_bytes")]
-    return {**rounds[-1], "times": times, "seconds": statistics.median(times),
-            "first_call": statistics.median(result["first_call"] for result in rounds),
-            "peak_bytes": max(peaks, default=None), "seconds_of_rounds": [result["seconds"] for result in rounds]}
+    return {
+        **rounds[-1],
+        "times": times,
+        "seconds": statistics.median(times),
+        "first_call": statistics.median(result["first_call"] for result in rounds),
+        "peak_bytes": max(peaks, default=None),
+        "seconds_of_rounds": [result["seconds"] for result in rounds],
+    }
 
 
 # === The table ===
@@ -188,7 +268,9 @@ COLUMNS = ("case", "first s", "median s", "peak MB", "time / ours", "memory / ou
 
 
 def table(found):
-    """The results as aligned text: ours, each peer, and the peer's figures over ours (above 1 ours is better)."""
+    """The results as aligned text: ours, each peer, and the peer's figures over ours (above 1 ours
+    is better).
+    """
     rows = [COLUMNS]
     for name, measured in found["results"].items():
         ours = measured["this"]
@@ -197,14 +279,34 @@ def table(found):
             if "error" in result:
                 rows.append((label, "", "failed", *[""] * 3, result["error"]))
                 continue
-            ratios = ["" if peer == "this" else _ratio(result, ours, key) for key in ("seconds", "peak_bytes")]
-            rows.append((label, cell(result, "first_call", ".3g"), cell(result, "seconds", ".3g"),
-                         cell(result, "peak_bytes", ".0f", 1e-6), *ratios, notes(result)))
-    versions = {f"{name} {number}" for measured in found["results"].values() for result in measured.values()
-                for name, number in result.get("versions", {}).items()}
-    lines = [*([QUICK] if found["quick"] else []), *aligned(rows), "",
-             f"{found['machine']['cpu']}, {found['machine']['cores']} cores; this: {found['this']}, tensorflow "
-             f"{found['machine']['tensorflow']}; peers: {', '.join(sorted(versions)) or 'none ran'}"]
+            ratios = [
+                "" if peer == "this" else _ratio(result, ours, key)
+                for key in ("seconds", "peak_bytes")
+            ]
+            rows.append(
+                (
+                    label,
+                    cell(result, "first_call", ".3g"),
+                    cell(result, "seconds", ".3g"),
+                    cell(result, "peak_bytes", ".0f", 1e-6),
+                    *ratios,
+                    notes(result),
+                )
+            )
+    versions = {
+        f"{name} {number}"
+        for measured in found["results"].values()
+        for result in measured.values()
+        for name, number in result.get("versions", {}).items()
+    }
+    lines = [
+        *([QUICK] if found["quick"] else []),
+        *aligned(rows),
+        "",
+        f"{found['machine']['cpu']}, {found['machine']['cores']} cores; this: {found['this']}, "
+        "tensorflow "
+        f"{found['machine']['tensorflow']}; peers: {', '.join(sorted(versions)) or 'none ran'}",
+    ]
     return "\n".join(lines)
 
 

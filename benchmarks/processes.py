@@ -1,4 +1,6 @@
-"""One measurement in a process of its own, so that its peak memory is its own and nothing is warm."""
+"""One measurement in a process of its own, so that its peak memory is its own and nothing is
+warm.
+"""
 
 import json
 import os
@@ -29,10 +31,18 @@ def run(program, arguments, tree, python=sys.executable, environment=None):
     variables["PYTHONPATH"] = os.pathsep.join(folders)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
-        done = subprocess.run([str(python), str(program), *map(str, arguments), str(path)], env=variables,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            [str(python), str(program), *map(str, arguments), str(path)],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         if done.returncode:
             said = done.stdout.strip().splitlines()
-            return {"error": f"failed with exit status {done.returncode}: {said[-1] if said else 'no message'}",
-                    "output": done.stdout[-4000:]}
+            return {
+                "error": f"failed with exit status {done.returncode}: "
+                + (said[-1] if said else "no message"),
+                "output": done.stdout[-4000:],
+            }
         return json.loads(path.read_text())

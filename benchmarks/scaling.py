@@ -1,4 +1,5 @@
-"""Measure how the cost grows with batch, detections, image size and classes, and what workers add: JSON and a plot.
+"""Measure how the cost grows with batch, detections, image size and classes, and what workers add:
+JSON and a plot.
 
     python benchmarks/scaling.py --output scaling.json --plot scaling.png
     python benchmarks/scaling.py --draw scaling.json --plot scaling.png         an earlier run
@@ -9,9 +10,10 @@ What is measured: benchmarks/README.md.
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import network_cases
 import processes
@@ -38,31 +40,78 @@ def _axes():
     sizes, classes = (512, 1024, 1536, 2048), (2, 21, 41, 81)
 
     def megapixels(side):
-        return side ** 2 / 1e6
+        return side**2 / 1e6
 
     return {
-        "batch": Axis("Images per batch", "images per batch", float, float, {
-            "detect 512 px, 50 detections each": {
-                n: (partial(detect, side=512, detections=50, batch=n), 5) for n in (1, 2, 3, 4)},
-            "train step 256 px, all layers": {n: (partial(step, side=256, batch=n), 3) for n in (1, 2, 3, 4)}}),
-        "detections": Axis("Detections", "detections in the image", float, float, {
-            "detect 512 px": {n: (partial(detect, side=512, detections=n), 7) for n in (10, 25, 50, 75, 100)}}),
-        "size": Axis("Image size", "megapixels of the molded image (512 to 2048 px squared)",
-                     megapixels, megapixels, {
-                         "detect, 50 detections": {
-                             side: (partial(detect, side=side, detections=50), 3) for side in sizes},
-                         "train step, heads": {
-                             side: (partial(step, side=side, batch=1, layers="heads", many_positives=False), 2)
-                             for side in sizes}}),
-        "classes": Axis("Classes", "NUM_CLASSES, with the background", float, float, {
-            "detect 512 px, 50 detections": {
-                n: (partial(detect, side=512, detections=50, NUM_CLASSES=n), 5) for n in classes},
-            "train step 256 px, all layers": {n: (partial(step, side=256, batch=1, NUM_CLASSES=n), 3)
-                                              for n in classes}}),
-        "workers": Axis("Workers of the input pipeline", "workers", float, lambda n: 1 / n, {
-            f"32 images of 1024 px, 20 objects, {name} masks": {n: (partial(feed, mini_masks=mini, workers=n), 3)
-                                                                for n in (1, 2, 4)}
-            for name, mini in (("mini", True), ("full", False))}),
+        "batch": Axis(
+            "Images per batch",
+            "images per batch",
+            float,
+            float,
+            {
+                "detect 512 px, 50 detections each": {
+                    n: (partial(detect, side=512, detections=50, batch=n), 5) for n in (1, 2, 3, 4)
+                },
+                "train step 256 px, all layers": {
+                    n: (partial(step, side=256, batch=n), 3) for n in (1, 2, 3, 4)
+                },
+            },
+        ),
+        "detections": Axis(
+            "Detections",
+            "detections in the image",
+            float,
+            float,
+            {
+                "detect 512 px": {
+                    n: (partial(detect, side=512, detections=n), 7) for n in (10, 25, 50, 75, 100)
+                }
+            },
+        ),
+        "size": Axis(
+            "Image size",
+            "megapixels of the molded image (512 to 2048 px squared)",
+            megapixels,
+            megapixels,
+            {
+                "detect, 50 detections": {
+                    side: (partial(detect, side=side, detections=50), 3) for side in sizes
+                },
+                "train step, heads": {
+                    side: (
+                        partial(step, side=side, batch=1, layers="heads", many_positives=False),
+                        2,
+                    )
+                    for side in sizes
+                },
+            },
+        ),
+        "classes": Axis(
+            "Classes",
+            "NUM_CLASSES, with the background",
+            float,
+            float,
+            {
+                "detect 512 px, 50 detections": {
+                    n: (partial(detect, side=512, detections=50, NUM_CLASSES=n), 5) for n in classes
+                },
+                "train step 256 px, all layers": {
+                    n: (partial(step, side=256, batch=1, NUM_CLASSES=n), 3) for n in classes
+                },
+            },
+        ),
+        "workers": Axis(
+            "Workers of the input pipeline",
+            "workers",
+            float,
+            lambda n: 1 / n,
+            {
+                f"32 images of 1024 px, 20 objects, {name} masks": {
+                    n: (partial(feed, mini_masks=mini, workers=n), 3) for n in (1, 2, 4)
+                }
+                for name, mini in (("mini", True), ("full", False))
+            },
+        ),
     }
 
 
@@ -85,11 +134,17 @@ def main(arguments=None):
         for curve, points in AXES[axis].curves.items():
             measured = report["results"][axis][curve] = {}
             for value in points:
-                result = processes.run(__file__, ["--point", axis, curve, value, int(options.quick)], ROOT)
+                result = processes.run(
+                    __file__, ["--point", axis, curve, value, int(options.quick)], ROOT
+                )
                 failed |= "error" in result
                 measured[str(value)] = result
-                print(f"{axis} {value}, {curve}: {result.get('error') or format(result['seconds'], '.4g') + ' s'}",
-                      file=sys.stderr, flush=True)
+                print(
+                    f"{axis} {value}, {curve}: "
+                    f"{result.get('error') or format(result['seconds'], '.4g') + ' s'}",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 if options.output:
                     options.output.write_text(json.dumps(report, indent=1))
     print(table(report))
@@ -99,12 +154,28 @@ def main(arguments=None):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description="Measure how cost grows; see benchmarks/README.md.")
-    parser.add_argument("--only", nargs="+", choices=list(AXES), metavar="AXIS", help=f"of {', '.join(AXES)}")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: only shows that every case runs")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write all figures as JSON, after each point anew")
+    parser = argparse.ArgumentParser(
+        description="Measure how cost grows; see benchmarks/README.md."
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=list(AXES), metavar="AXIS", help=f"of {', '.join(AXES)}"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: only shows that every case runs"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write all figures as JSON, after each point anew",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves")
-    parser.add_argument("--draw", type=Path, metavar="JSON", help="measure nothing: print and plot an earlier --output")
+    parser.add_argument(
+        "--draw",
+        type=Path,
+        metavar="JSON",
+        help="measure nothing: print and plot an earlier --output",
+    )
     options = parser.parse_args(arguments)
     if options.draw and not options.plot:
         parser.error("--draw needs --plot FILE")
@@ -123,8 +194,10 @@ def run_point(axis, curve, value, quick):
 
 # === What came out ===
 
+
 def growth(axis, measured, key="seconds"):
-    """A cost over the cost that proportional growth from the curve's first point would give, by value.
+    """A cost over the cost that proportional growth from the curve's first point would give, by
+    value.
 
     Args:
         axis: name of the axis.
@@ -136,7 +209,10 @@ def growth(axis, measured, key="seconds"):
     costs = {value: result[key] for value, result in measured.items() if result.get(key)}
     work = AXES[axis].work
     first = next(iter(costs), None)
-    return {value: cost / costs[first] / (work(float(value)) / work(float(first))) for value, cost in costs.items()}
+    return {
+        value: cost / costs[first] / (work(float(value)) / work(float(first)))
+        for value, cost in costs.items()
+    }
 
 
 def table(report):
@@ -149,16 +225,30 @@ def table(report):
             memory = growth(axis, measured, "peak_bytes") if axis != "workers" else {}
             for value, result in measured.items():
                 seconds = "failed" if "error" in result else cell(result, "seconds", ".3g")
-                rows.append((f"{axis}: {curve}", value, seconds, cell(result, "peak_bytes", ".0f", 1e-6),
-                             cell(over, value, ".2f"), cell(memory, value, ".2f"),
-                             result.get("error") or notes(result)))
-    lines = [*([QUICK] if report["quick"] else []), *aligned(rows), "",
-             f"{report['machine']['cpu']}, {report['machine']['cores']} cores; this: {report['this']}"]
+                rows.append(
+                    (
+                        f"{axis}: {curve}",
+                        value,
+                        seconds,
+                        cell(result, "peak_bytes", ".0f", 1e-6),
+                        cell(over, value, ".2f"),
+                        cell(memory, value, ".2f"),
+                        result.get("error") or notes(result),
+                    )
+                )
+    lines = [
+        *([QUICK] if report["quick"] else []),
+        *aligned(rows),
+        "",
+        f"{report['machine']['cpu']}, {report['machine']['cores']} cores; this: {report['this']}",
+    ]
     return "\n".join(lines)
 
 
 def plot(report, path):
-    """Draw seconds over each axis, and as dashes what linear growth from the first point would be; memory below."""
+    """Draw seconds over each axis, and as dashes what linear growth from the first point would be;
+    memory below.
+    """
     from matplotlib.figure import Figure
 
     results = report["results"]
@@ -167,18 +257,30 @@ def plot(report, path):
     for column, (axis, curves) in enumerate(results.items()):
         shown = AXES[axis]
         # of more workers one wants to see what they gain
-        upper = (("images_per_second", 1, "images per second") if axis == "workers" else ("seconds", 1, "seconds"))
-        for row, (key, factor, label) in enumerate((upper, ("peak_bytes", 1e-9, "peak memory, GB"))):
+        upper = (
+            ("images_per_second", 1, "images per second")
+            if axis == "workers"
+            else ("seconds", 1, "seconds")
+        )
+        for row, (key, factor, label) in enumerate(
+            (upper, ("peak_bytes", 1e-9, "peak memory, GB"))
+        ):
             axes, top = rows[row][column], 0
             for number, (curve, measured) in enumerate(curves.items()):
-                points = {float(value): result[key] * factor for value, result in measured.items() if result.get(key)}
+                points = {
+                    float(value): result[key] * factor
+                    for value, result in measured.items()
+                    if result.get(key)
+                }
                 x = [shown.x(value) for value in points]
                 axes.plot(x, points.values(), "o-", color=f"C{number}", label=curve)
                 line = []
                 if row == 0 and points:
                     (first, cost), *_ = points.items()
                     growth_of_work = [shown.work(value) / shown.work(first) for value in points]
-                    line = [cost / more if axis == "workers" else cost * more for more in growth_of_work]
+                    line = [
+                        cost / more if axis == "workers" else cost * more for more in growth_of_work
+                    ]
                     axes.plot(x, line, "--", color=f"C{number}", alpha=0.6, linewidth=1)
                 highest = max(points.values(), default=0)
                 # where cost hardly grows, all of the line would press it down
@@ -188,11 +290,21 @@ def plot(report, path):
                 axes.set_title(shown.title)
                 axes.legend(fontsize=8, loc="upper left")
             # room for the legend, which would hide points
-            axes.set(xlabel=shown.label, ylabel=label, xlim=(0, None), ylim=(0, (top or 1) * (1.1 if row else 1.4)))
+            axes.set(
+                xlabel=shown.label,
+                ylabel=label,
+                xlim=(0, None),
+                ylim=(0, (top or 1) * (1.1 if row else 1.4)),
+            )
             axes.grid(alpha=0.3)
     found = report["machine"]
-    figure.suptitle(f"{QUICK}\n" * report["quick"] + f"{found['cpu']}, {found['cores']} cores; ResNet-50, 81 classes "
-                    f"where not said otherwise; version {report['this']}", fontsize=10)
+    figure.suptitle(
+        f"{QUICK}\n"
+        * report["quick"]
+        + f"{found['cpu']}, {found['cores']} cores; ResNet-50, 81 classes "
+        f"where not said otherwise; version {report['this']}",
+        fontsize=10,
+    )
     figure.savefig(path, dpi=110)
 
 

@@ -1,16 +1,18 @@
-"""torchvision's Mask R-CNN, measured like `network_cases`; `peers.py` runs this with an interpreter that has it.
+"""torchvision's Mask R-CNN, measured like `network_cases`; `peers.py` runs this with an interpreter
+that has it.
 
     python torchvision_peer.py CASE OPTIONS [--quick] RESULT.json
 
-OPTIONS are the case's arguments as JSON. The network is the one of ``maskrcnn_resnet50_fpn`` with weights, random
-ones here: ResNet-50 with frozen batch normalisation (without any weights that function takes batch normalisation
-that trains). Images are not resized.
+OPTIONS are the case's arguments as JSON. The network is the one of ``maskrcnn_resnet50_fpn`` with
+weights, random ones here: ResNet-50 with frozen batch normalisation (without any weights that
+function takes batch normalisation that trains). Images are not resized.
 """
 
 import json
 import sys
 from pathlib import Path
 
+import measure
 import numpy as np
 import torch
 import torchvision
@@ -18,13 +20,13 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import box_iou
 
-import measure
-
 CLASSES = 81
 
 
 def detect(quick, repeats, side, detections, channels_last=False):
-    """From an image as a tensor to boxes and masks of its size; every detection counts, however low its score."""
+    """From an image as a tensor to boxes and masks of its size; every detection counts, however low
+    its score.
+    """
     side = 128 if quick else side
     model = _model(side, box_score_thresh=0.0, box_detections_per_img=detections).eval()
     if channels_last:
@@ -37,17 +39,27 @@ def detect(quick, repeats, side, detections, channels_last=False):
 
 
 def train_step(quick, repeats, side, batch, layers, many_positives=True):
-    """One optimizer step on one batch that stays the same; arguments as of `network_cases.train_step`."""
+    """One optimizer step on one batch that stays the same; arguments as of
+    `network_cases.train_step`.
+    """
     side = 128 if quick else side
     model = _model(side, trainable_layers={"heads": 0, "all": 5}[layers]).train()
     photos = [measure.photo(side, side, seed=number) for number in range(batch)]
     images = [_tensor(photo) for photo in photos]
-    targets = [_target(measure.ellipses(side, side, count=10, seed=number)) for number in range(batch)]
+    targets = [
+        _target(measure.ellipses(side, side, count=10, seed=number)) for number in range(batch)
+    ]
     if many_positives:
-        targets = [_target(measure.rectangles(measure.boxes_that_match_most(boxes, _overlaps), side, side))
-                   for boxes in _proposals(model, images, targets)]
-    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad],
-                                lr=1e-9, momentum=0.9, weight_decay=1e-4)
+        targets = [
+            _target(measure.rectangles(measure.boxes_that_match_most(boxes, _overlaps), side, side))
+            for boxes in _proposals(model, images, targets)
+        ]
+    optimizer = torch.optim.SGD(
+        [weight for weight in model.parameters() if weight.requires_grad],
+        lr=1e-9,
+        momentum=0.9,
+        weight_decay=1e-4,
+    )
     positives, rois, losses = [], [], []
     sample = model.roi_heads.select_training_samples
 
@@ -74,7 +86,9 @@ def train_step(quick, repeats, side, batch, layers, many_positives=True):
 
 def _model(side, trainable_layers=0, **settings):
     torch.manual_seed(0)
-    backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=trainable_layers)
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet50", weights=None, trainable_layers=trainable_layers
+    )
     return MaskRCNN(backbone, CLASSES, min_size=side, max_size=side, **settings)
 
 
@@ -84,11 +98,16 @@ def _tensor(photo):
 
 def _target(masks):
     """What torchvision wants to know of the objects of masks bool [h, w, n]."""
-    boxes = [(x.min(), y.min(), x.max() + 1, y.max() + 1)
-             for y, x in (np.nonzero(mask) for mask in np.moveaxis(masks, -1, 0))]
+    boxes = [
+        (x.min(), y.min(), x.max() + 1, y.max() + 1)
+        for y, x in (np.nonzero(mask) for mask in np.moveaxis(masks, -1, 0))
+    ]
     labels = np.random.RandomState(0).randint(1, CLASSES, len(boxes))
-    return {"boxes": torch.tensor(np.array(boxes), dtype=torch.float32), "labels": torch.from_numpy(labels).long(),
-            "masks": torch.from_numpy(np.moveaxis(masks, -1, 0).astype(np.uint8))}
+    return {
+        "boxes": torch.tensor(np.array(boxes), dtype=torch.float32),
+        "labels": torch.from_numpy(labels).long(),
+        "masks": torch.from_numpy(np.moveaxis(masks, -1, 0).astype(np.uint8)),
+    }
 
 
 def _proposals(model, images, targets):
@@ -107,7 +126,16 @@ def _overlaps(boxes, others):
 
 if __name__ == "__main__":
     _, case, options, *quick, path = sys.argv
-    found = {"detect": detect, "train_step": train_step}[case](quick=bool(quick), **json.loads(options))
-    Path(path).write_text(json.dumps({
-        "peak_bytes": measure.peak_bytes(), "threads": torch.get_num_threads(),
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__}, **found}))
+    found = {"detect": detect, "train_step": train_step}[case](
+        quick=bool(quick), **json.loads(options)
+    )
+    Path(path).write_text(
+        json.dumps(
+            {
+                "peak_bytes": measure.peak_bytes(),
+                "threads": torch.get_num_threads(),
+                "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
+                **found,
+            }
+        )
+    )

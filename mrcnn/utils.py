@@ -10,7 +10,6 @@ from mrcnn.data.masks import (  # noqa: F401
     resize_mask,
     unmold_mask,
 )
-from mrcnn.weights.published import COCO_WEIGHTS, coco_weights
 from mrcnn.evaluation import compute_ap, compute_ap_range, compute_matches, compute_recall  # noqa: F401
 from mrcnn.matterport.graph_functions import batch_slice, box_refinement_graph  # noqa: F401
 from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors  # noqa: F401
@@ -24,6 +23,7 @@ from mrcnn.ops.boxes_np import (  # noqa: F401
     norm_boxes,
     trim_zeros,
 )
+from mrcnn.weights.published import COCO_WEIGHTS, coco_weights
 
 COCO_MODEL_URL = COCO_WEIGHTS.url
 

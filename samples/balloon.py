@@ -21,8 +21,8 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.formats.via import Via  # noqa: E402
+from mrcnn.config import Config
+from mrcnn.data.formats.via import Via
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 
@@ -40,7 +40,9 @@ class BalloonConfig(Config):
 
 
 class BalloonDataset(Via):
-    """Balloons outlined in the VGG Image Annotator (version 1 or 2), by polygons or any other shape with an area."""
+    """Balloons outlined in the VGG Image Annotator (version 1 or 2), by polygons or any other shape
+    with an area.
+    """
 
     def load_balloon(self, dataset_dir, subset):
         """Add the images of ``dataset_dir``/``subset``, "train" or "val".
@@ -51,9 +53,12 @@ class BalloonDataset(Via):
         """
         path = os.path.join(dataset_dir, subset, "via_region_data.json")
         if not os.path.isfile(path):
-            raise FileNotFoundError(f"{path} is missing: --dataset must be a folder with train/ and val/, each with "
-                                    "photos and VIA's via_region_data.json")
-        # without an attribute all regions are of one class; for several, name the one that holds the class
+            raise FileNotFoundError(
+                f"{path} is missing: --dataset must be a folder with train/ and val/, each with "
+                "photos and VIA's via_region_data.json"
+            )
+        # without an attribute all regions are of one class; for several, name the one that holds
+        # the class
         self.load_via(path, class_attribute="", classes=["balloon"], source="balloon")
 
 
@@ -120,9 +125,14 @@ def splash_video(model, video_path, output):
     if not video.isOpened() or not all(size):
         raise ValueError(f"{video_path} is not a video that OpenCV can read")
     total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    writer = cv2.VideoWriter(output, cv2.VideoWriter_fourcc(*"MJPG"), video.get(cv2.CAP_PROP_FPS) or 25, size)
+    writer = cv2.VideoWriter(
+        output, cv2.VideoWriter_fourcc(*"MJPG"), video.get(cv2.CAP_PROP_FPS) or 25, size
+    )
     if not writer.isOpened():
-        raise OSError(f"{output} cannot be written: is its folder there and may be written to, and has OpenCV MJPG?")
+        raise OSError(
+            f"{output} cannot be written: is its folder there and may be written to, and has "
+            "OpenCV MJPG?"
+        )
     count = 0
     while True:
         success, frame = video.read()
@@ -141,6 +151,7 @@ def splash_video(model, video_path, output):
 
 # === Commands ===
 
+
 def make_config(args, detecting):
     """The config of the command line's ``--backbone``, ``--size`` and so on."""
 
@@ -151,8 +162,10 @@ def make_config(args, detecting):
         IMAGE_MAX_DIM = args.size
         IMAGE_MIN_DIM = min(BalloonConfig.IMAGE_MIN_DIM, args.size)
         # objects shrink with the images, so anchors must too
-        RPN_ANCHOR_SCALES = tuple(scale * trained_at // BalloonConfig.IMAGE_MAX_DIM
-                                  for scale in BalloonConfig.RPN_ANCHOR_SCALES)
+        RPN_ANCHOR_SCALES = tuple(
+            scale * trained_at // BalloonConfig.IMAGE_MAX_DIM
+            for scale in BalloonConfig.RPN_ANCHOR_SCALES
+        )
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", BalloonConfig.STEPS_PER_EPOCH)
         if detecting:
@@ -170,8 +183,7 @@ def make_model(args, mode):
     model = MaskRCNN(mode, make_config(args, detecting=mode == "inference"), args.logs)
     choice, exclude = args.weights.lower(), None
     if choice == "coco":
-        from mrcnn.weights import coco_weights
-        from mrcnn.weights import CLASS_LAYERS
+        from mrcnn.weights import CLASS_LAYERS, coco_weights
 
         path, exclude = coco_weights(), CLASS_LAYERS  # COCO's 81 classes do not fit 2
     elif choice == "last":
@@ -194,8 +206,16 @@ def train(args):
 
         augmentation = import_imgaug().augmenters.Fliplr(0.5)
     model = make_model(args, "training")
-    model.train(train_set, val_set, args.learning_rate or model.config.LEARNING_RATE, args.epochs, args.layers,
-                augmentation=augmentation, workers=args.workers, verbose=args.verbose)
+    model.train(
+        train_set,
+        val_set,
+        args.learning_rate or model.config.LEARNING_RATE,
+        args.epochs,
+        args.layers,
+        augmentation=augmentation,
+        workers=args.workers,
+        verbose=args.verbose,
+    )
     print(f"Last weights: {model.find_last()}")
 
 
@@ -220,36 +240,83 @@ def evaluate(args):
 
 def parse_args(argv=None):
     """The command line; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(function):
-        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        sub.add_argument("--weights", "--model", required=True, metavar="FILE",
-                         help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under --logs) "
-                              "or the path of a .h5 file")
-        sub.add_argument("--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs")
-        sub.add_argument("--backbone", default=BalloonConfig.BACKBONE, metavar="NAME",
-                         help="resnet50, resnet101 or a class of keras.applications")
-        sub.add_argument("--size", type=int, default=BalloonConfig.IMAGE_MAX_DIM, metavar="PX",
-                         help="side that images are scaled and padded to; a multiple of 64")
+        sub = commands.add_parser(
+            function.__name__,
+            help=function.__doc__,
+            description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.add_argument(
+            "--weights",
+            "--model",
+            required=True,
+            metavar="FILE",
+            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
+            "--logs) "
+            "or the path of a .h5 file",
+        )
+        sub.add_argument(
+            "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
+        )
+        sub.add_argument(
+            "--backbone",
+            default=BalloonConfig.BACKBONE,
+            metavar="NAME",
+            help="resnet50, resnet101 or a class of keras.applications",
+        )
+        sub.add_argument(
+            "--size",
+            type=int,
+            default=BalloonConfig.IMAGE_MAX_DIM,
+            metavar="PX",
+            help="side that images are scaled and padded to; a multiple of 64",
+        )
         sub.set_defaults(run=function)
         return sub
 
     sub = command(train)
-    sub.add_argument("--dataset", required=True, metavar="FOLDER", help="folder with train/ and val/")
+    sub.add_argument(
+        "--dataset", required=True, metavar="FOLDER", help="folder with train/ and val/"
+    )
     sub.add_argument("--epochs", type=int, default=30, metavar="N", help="epoch to end with")
-    sub.add_argument("--steps", type=int, default=BalloonConfig.STEPS_PER_EPOCH, metavar="N", help="steps of an epoch")
-    sub.add_argument("--layers", default="heads", help="heads, 3+, 4+, 5+, all or a regular expression of layer names")
+    sub.add_argument(
+        "--steps",
+        type=int,
+        default=BalloonConfig.STEPS_PER_EPOCH,
+        metavar="N",
+        help="steps of an epoch",
+    )
+    sub.add_argument(
+        "--layers",
+        default="heads",
+        help="heads, 3+, 4+, 5+, all or a regular expression of layer names",
+    )
     sub.add_argument("--learning-rate", type=float, metavar="RATE", help="in place of the config's")
-    sub.add_argument("--flip", action="store_true", help="mirror half of the images at random (imgaug)")
+    sub.add_argument(
+        "--flip", action="store_true", help="mirror half of the images at random (imgaug)"
+    )
     sub.add_argument("--seed", type=int, metavar="N", help="makes two runs alike")
-    sub.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images")
-    sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
-                     type=lambda text: text if text == "auto" else int(text))
-    trained_at = dict(type=int, metavar="PX", help="--size of the training, where it was another: weights trained on "
-                      "small images find small balloons in large ones")
+    sub.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="threads that prepare images"
+    )
+    sub.add_argument(
+        "--verbose",
+        default="auto",
+        help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
+        type=lambda text: text if text == "auto" else int(text),
+    )
+    trained_at = dict(
+        type=int,
+        metavar="PX",
+        help="--size of the training, where it was another: weights trained on "
+        "small images find small balloons in large ones",
+    )
     sub = command(splash)
     sub.add_argument("--trained-at", **trained_at)
     sub.add_argument("--image", metavar="FILE", help="photo to splash")

@@ -5,12 +5,13 @@
     python samples/coco.py evaluate --dataset=/path/to/coco --model=coco --year=2017 --download
     python samples/coco.py evaluate --dataset=/path/to/coco --model=last --limit=0
 
-The data set is a folder with annotations/instances_<subset><year>.json and the images in train<year> and
-val<year>. --download fetches what is missing: 1 GB for evaluate --year=2017, 20 GB for training. Of 2014, training
-takes the train images and those of val that are not in minival, 5000 images that evaluate measures on; of 2017,
-whose division is the same, train and val.
+The data set is a folder with annotations/instances_<subset><year>.json and the images in
+train<year> and val<year>. --download fetches what is missing: 1 GB for evaluate --year=2017, 20 GB
+for training. Of 2014, training takes the train images and those of val that are not in minival,
+5000 images that evaluate measures on; of 2017, whose division is the same, train and val.
 
-Made to be copied: a Config, a Dataset and a small command line. For your own COCO json, `CocoJson` reads it as it is.
+Made to be copied: a Config, a Dataset and a small command line. For your own COCO json, `CocoJson`
+reads it as it is.
 """
 
 import argparse
@@ -23,17 +24,19 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.formats.coco import CocoJson  # noqa: E402
+from mrcnn.config import Config
+from mrcnn.data.formats.coco import CocoJson
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 DEFAULT_LOGS_DIR = DEFAULT_LOGS  # the original's name
 DEFAULT_DATASET_YEAR = "2014"
 
-# Layers, the share of --epochs to end with, and the factor of the learning rate: to 40, 120 and 160 in the original.
+# Layers, the share of --epochs to end with, and the factor of the learning rate: to 40, 120 and 160
+# in the original.
 STAGES = (("heads", 1 / 4, 1), ("4+", 3 / 4, 1), ("all", 1, 1 / 10))
 
-# Subsets of 2014's val, whose images are in val2014: 5000 to evaluate on, the other 35504 to train on.
+# Subsets of 2014's val, whose images are in val2014: 5000 to evaluate on, the other 35504 to train
+# on.
 PARTS_OF_VAL = ("minival", "valminusminival")
 
 # The number of images in each folder.
@@ -41,19 +44,38 @@ IMAGE_COUNTS = {"train2014": 82783, "val2014": 40504, "train2017": 118287, "val2
 
 # Addresses and md5 of the archives, as published by PaddleDetection and many others.
 ARCHIVES = {
-    "train2014": ("http://images.cocodataset.org/zips/train2014.zip", "0da8c0bd3d6becc4dcb32757491aca88"),
-    "val2014": ("http://images.cocodataset.org/zips/val2014.zip", "a3d79f5ed8d289b7a7554ce06a5782b3"),
-    "train2017": ("http://images.cocodataset.org/zips/train2017.zip", "cced6f7f71b7629ddf16f17bbcfab6b2"),
-    "val2017": ("http://images.cocodataset.org/zips/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80"),
-    "annotations2014": ("http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
-                        "0a379cfc70b0e71301e0f377548639bd"),
-    "annotations2017": ("http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
-                        "f4bbac642086de4f52a3fdda2de5fa2c"),
-    "minival2014": ("https://dl.dropboxusercontent.com/s/o43o90bna78omob/instances_minival2014.json.zip?dl=0",
-                    "395a089042d356d97017bf416e4e99fb"),
+    "train2014": (
+        "http://images.cocodataset.org/zips/train2014.zip",
+        "0da8c0bd3d6becc4dcb32757491aca88",
+    ),
+    "val2014": (
+        "http://images.cocodataset.org/zips/val2014.zip",
+        "a3d79f5ed8d289b7a7554ce06a5782b3",
+    ),
+    "train2017": (
+        "http://images.cocodataset.org/zips/train2017.zip",
+        "cced6f7f71b7629ddf16f17bbcfab6b2",
+    ),
+    "val2017": (
+        "http://images.cocodataset.org/zips/val2017.zip",
+        "442b8da7639aecaf257c1dceb8ba8c80",
+    ),
+    "annotations2014": (
+        "http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
+        "0a379cfc70b0e71301e0f377548639bd",
+    ),
+    "annotations2017": (
+        "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+        "f4bbac642086de4f52a3fdda2de5fa2c",
+    ),
+    "minival2014": (
+        "https://dl.dropboxusercontent.com/s/o43o90bna78omob/instances_minival2014.json.zip?dl=0",
+        "395a089042d356d97017bf416e4e99fb",
+    ),
     "valminusminival2014": (
         "https://dl.dropboxusercontent.com/s/s3tw5zcg7395368/instances_valminusminival2014.json.zip?dl=0",
-        "f72ed643338e184978e8228948972e84"),
+        "f72ed643338e184978e8228948972e84",
+    ),
 }
 
 
@@ -68,16 +90,26 @@ class CocoConfig(Config):
 class CocoDataset(CocoJson):
     """COCO as published: the folders of a year, and the subsets of 2014 that papers use."""
 
-    def load_coco(self, dataset_dir, subset, year=DEFAULT_DATASET_YEAR, class_ids=None, class_map=None,
-                  return_coco=False, auto_download=False):
+    def load_coco(
+        self,
+        dataset_dir,
+        subset,
+        year=DEFAULT_DATASET_YEAR,
+        class_ids=None,
+        class_map=None,
+        return_coco=False,
+        auto_download=False,
+    ):
         """Add the images of a subset.
 
         Args:
             dataset_dir: folder with annotations/ and the folders of images.
             subset: "train", "val", or in 2014 "minival" or "valminusminival".
             year: "2014" or "2017".
-            class_ids: ids or names of the categories to load, and only images with one of them; None for all.
-            class_map: {id or name of a category: class name}, which makes one class of several categories.
+            class_ids: ids or names of the categories to load, and only images with one of them;
+                None for all.
+            class_map: {id or name of a category: class name}, which makes one class of several
+                categories.
             return_coco: also return pycocotools' ``COCO`` of the annotations.
             auto_download: fetch what is missing first.
 
@@ -94,15 +126,19 @@ class CocoDataset(CocoJson):
             self.auto_download(dataset_dir, subset, year)
         path, image_dir = _places(dataset_dir, subset, year)
         if not os.path.isfile(path):
-            raise FileNotFoundError(f"{path} is missing: --dataset is a folder with annotations/, train{year}/ and "
-                                    f"val{year}/, and --download fetches what is missing")
+            raise FileNotFoundError(
+                f"{path} is missing: --dataset is a folder with annotations/, train{year}/ and "
+                f"val{year}/, and --download fetches what is missing"
+            )
         self.load_coco_json(path, image_dir, class_ids, class_map)
         return _quietly_indexed(path) if return_coco else None
 
     def auto_download(self, dataDir, dataType, dataYear):
-        """Fetch the images and annotations of a subset where they are missing; the names are the original's.
+        """Fetch the images and annotations of a subset where they are missing; the names are the
+        original's.
 
-        Archives stay beside the folders that they are unpacked to; a call after one that broke off goes on.
+        Archives stay beside the folders that they are unpacked to; a call after one that broke off
+        goes on.
         """
         from mrcnn.common.archives import unpack
         from mrcnn.common.download import download
@@ -132,7 +168,9 @@ class CocoDataset(CocoJson):
         return super().image_reference(image_id)
 
     def annToRLE(self, ann, height, width):
-        """The run lengths of an annotation, as pycocotools has them: {"size": [height, width], "counts": bytes}."""
+        """The run lengths of an annotation, as pycocotools has them: {"size": [height, width],
+        "counts": bytes}.
+        """
         from pycocotools import mask as coco_mask
 
         segmentation = ann["segmentation"]
@@ -153,11 +191,16 @@ def _places(dataset_dir, subset, year):
     """Paths of a subset's annotations and of its folder of images."""
     subsets = ("train", "val", *PARTS_OF_VAL) if year == "2014" else ("train", "val")
     if f"train{year}" not in IMAGE_COUNTS or subset not in subsets:
-        raise ValueError(f"COCO has no subset {subset!r} of {year}: there are train and val of 2014 and 2017, and "
-                         f"{' and '.join(PARTS_OF_VAL)} of 2014")
+        raise ValueError(
+            f"COCO has no subset {subset!r} of {year}: there are train and val of 2014 and 2017, "
+            "and "
+            f"{' and '.join(PARTS_OF_VAL)} of 2014"
+        )
     images = "val" if subset in PARTS_OF_VAL else subset
-    return (os.path.join(dataset_dir, "annotations", f"instances_{subset}{year}.json"),
-            os.path.join(dataset_dir, f"{images}{year}"))
+    return (
+        os.path.join(dataset_dir, "annotations", f"instances_{subset}{year}.json"),
+        os.path.join(dataset_dir, f"{images}{year}"),
+    )
 
 
 def _quietly_indexed(path):
@@ -172,6 +215,7 @@ def _quietly_indexed(path):
 
 
 # === Evaluation ===
+
 
 def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
     """What was found in one image, as COCO's result files have it.
@@ -191,27 +235,41 @@ def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
     if rois is None or not len(rois):
         return []
     runs = encode_masks(np.asarray(masks))
-    return [{"image_id": int(image_id), "category_id": dataset.get_source_class_id(class_id, "coco"),
-             "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)], "score": float(score),
-             "segmentation": segmentation}
-            for image_id in image_ids
-            for (y1, x1, y2, x2), class_id, score, segmentation in zip(rois, class_ids, scores, runs)]
+    return [
+        {
+            "image_id": int(image_id),
+            "category_id": dataset.get_source_class_id(class_id, "coco"),
+            "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+            "score": float(score),
+            "segmentation": segmentation,
+        }
+        for image_id in image_ids
+        for (y1, x1, y2, x2), class_id, score, segmentation in zip(rois, class_ids, scores, runs)
+    ]
 
 
 def detect_coco(model, dataset, image_ids):
-    """Results of all images, as `build_coco_results` gives them, and the seconds spent inside ``detect``."""
+    """Results of all images, as `build_coco_results` gives them, and the seconds spent inside
+    ``detect``.
+    """
     from mrcnn.common.progress import track
 
     results, seconds, size = [], 0.0, model.config.BATCH_SIZE
-    batches = [image_ids[start:start + size] for start in range(0, len(image_ids), size)]
+    batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
     for batch in track(batches, "Detecting"):
         images = [dataset.load_image(image_id) for image_id in batch]
         start = time.perf_counter()
         found = model.detect(images)
         seconds += time.perf_counter() - start
         for image_id, result in zip(batch, found):
-            results += build_coco_results(dataset, [dataset.image_info[image_id]["id"]], result["rois"],
-                                          result["class_ids"], result["scores"], result["masks"])
+            results += build_coco_results(
+                dataset,
+                [dataset.image_info[image_id]["id"]],
+                result["rois"],
+                result["class_ids"],
+                result["scores"],
+                result["masks"],
+            )
     return results, seconds
 
 
@@ -244,12 +302,15 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
     coco_image_ids = [dataset.image_info[image_id]["id"] for image_id in image_ids]
     types = [eval_type] if isinstance(eval_type, str) else list(eval_type)
     evaluations = [print_coco_ap(coco, results, one, coco_image_ids) for one in types]
-    print(f"\nPrediction time: {seconds:.1f} s, {seconds / max(len(image_ids), 1):.3f} s an image, "
-          f"{len(image_ids)} images")
+    print(
+        f"\nPrediction time: {seconds:.1f} s, {seconds / max(len(image_ids), 1):.3f} s an image, "
+        f"{len(image_ids)} images"
+    )
     return evaluations[0] if isinstance(eval_type, str) else evaluations
 
 
 # === Commands ===
+
 
 def make_config(args):
     """The config of the command line's ``--backbone``, ``--size`` and so on."""
@@ -259,8 +320,9 @@ def make_config(args):
         IMAGE_MAX_DIM = args.size
         IMAGE_MIN_DIM = min(CocoConfig.IMAGE_MIN_DIM, args.size)
         # objects shrink with the images, so anchors must too
-        RPN_ANCHOR_SCALES = tuple(scale * args.size // CocoConfig.IMAGE_MAX_DIM
-                                  for scale in CocoConfig.RPN_ANCHOR_SCALES)
+        RPN_ANCHOR_SCALES = tuple(
+            scale * args.size // CocoConfig.IMAGE_MAX_DIM for scale in CocoConfig.RPN_ANCHOR_SCALES
+        )
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", CocoConfig.STEPS_PER_EPOCH)
         if args.command == "evaluate":
@@ -291,11 +353,14 @@ def make_model(args, mode):
 
 
 def make_dataset(args, *subsets, return_coco=False):
-    """A prepared `CocoDataset` of one or more subsets; with ``return_coco`` also the ``COCO`` of the last."""
+    """A prepared `CocoDataset` of one or more subsets; with ``return_coco`` also the ``COCO`` of
+    the last.
+    """
     dataset, coco = CocoDataset(), None
     for subset in subsets:
-        coco = dataset.load_coco(args.dataset, subset, args.year, return_coco=return_coco,
-                                 auto_download=args.download)
+        coco = dataset.load_coco(
+            args.dataset, subset, args.year, return_coco=return_coco, auto_download=args.download
+        )
     dataset.prepare()
     return (dataset, coco) if return_coco else dataset
 
@@ -315,8 +380,16 @@ def train(args):
     for layers, share, factor in STAGES:
         epochs = round(args.epochs * share)
         if epochs > model.epoch:
-            model.train(train_set, val_set, factor * (args.learning_rate or model.config.LEARNING_RATE), epochs, layers,
-                        augmentation=flip_half, workers=args.workers, verbose=args.verbose)
+            model.train(
+                train_set,
+                val_set,
+                factor * (args.learning_rate or model.config.LEARNING_RATE),
+                epochs,
+                layers,
+                augmentation=flip_half,
+                workers=args.workers,
+                verbose=args.verbose,
+            )
     print(f"Last weights: {model.find_last()}")
 
 
@@ -332,38 +405,90 @@ def evaluate(args):
 
 def parse_args(argv=None):
     """The command line; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(function):
-        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub = commands.add_parser(
+            function.__name__,
+            help=function.__doc__,
+            description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
         sub.add_argument("--dataset", required=True, metavar="FOLDER", help="folder of COCO")
-        sub.add_argument("--model", "--weights", required=True, metavar="FILE",
-                         help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under --logs) "
-                              "or the path of a .h5 file")
-        sub.add_argument("--year", default=DEFAULT_DATASET_YEAR, choices=["2014", "2017"], help="of the data set")
-        sub.add_argument("--download", type=_yes_or_no, nargs="?", const=True, default=False, metavar="BOOL",
-                         help="fetch the images and annotations that are missing")
-        sub.add_argument("--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs")
-        sub.add_argument("--backbone", default=CocoConfig.BACKBONE, metavar="NAME",
-                         help="resnet50, resnet101 or a class of keras.applications")
-        sub.add_argument("--size", type=int, default=CocoConfig.IMAGE_MAX_DIM, metavar="PX",
-                         help="side that images are scaled and padded to; a multiple of 64")
+        sub.add_argument(
+            "--model",
+            "--weights",
+            required=True,
+            metavar="FILE",
+            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
+            "--logs) "
+            "or the path of a .h5 file",
+        )
+        sub.add_argument(
+            "--year", default=DEFAULT_DATASET_YEAR, choices=["2014", "2017"], help="of the data set"
+        )
+        sub.add_argument(
+            "--download",
+            type=_yes_or_no,
+            nargs="?",
+            const=True,
+            default=False,
+            metavar="BOOL",
+            help="fetch the images and annotations that are missing",
+        )
+        sub.add_argument(
+            "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
+        )
+        sub.add_argument(
+            "--backbone",
+            default=CocoConfig.BACKBONE,
+            metavar="NAME",
+            help="resnet50, resnet101 or a class of keras.applications",
+        )
+        sub.add_argument(
+            "--size",
+            type=int,
+            default=CocoConfig.IMAGE_MAX_DIM,
+            metavar="PX",
+            help="side that images are scaled and padded to; a multiple of 64",
+        )
         sub.set_defaults(run=function)
         return sub
 
     sub = command(train)
-    sub.add_argument("--epochs", type=int, default=160, metavar="N",
-                     help="epoch to end with: the heads take a quarter of them, stage 4 and up two, all layers one")
-    sub.add_argument("--steps", type=int, default=CocoConfig.STEPS_PER_EPOCH, metavar="N", help="steps of an epoch")
+    sub.add_argument(
+        "--epochs",
+        type=int,
+        default=160,
+        metavar="N",
+        help="epoch to end with: the heads take a quarter of them, stage 4 and up two, all layers "
+        "one",
+    )
+    sub.add_argument(
+        "--steps",
+        type=int,
+        default=CocoConfig.STEPS_PER_EPOCH,
+        metavar="N",
+        help="steps of an epoch",
+    )
     sub.add_argument("--learning-rate", type=float, metavar="RATE", help="in place of the config's")
     sub.add_argument("--seed", type=int, metavar="N", help="makes two runs alike")
-    sub.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images")
-    sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
-                     type=lambda text: text if text == "auto" else int(text))
+    sub.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="threads that prepare images"
+    )
+    sub.add_argument(
+        "--verbose",
+        default="auto",
+        help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
+        type=lambda text: text if text == "auto" else int(text),
+    )
     sub = command(evaluate)
-    sub.add_argument("--limit", type=int, default=500, metavar="N", help="number of images; 0 for all")
+    sub.add_argument(
+        "--limit", type=int, default=500, metavar="N", help="number of images; 0 for all"
+    )
     return parser.parse_args(argv)
 
 

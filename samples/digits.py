@@ -1,16 +1,18 @@
-"""Mask R-CNN on generated scenes of handwritten digits: which digit is where, and which pixels are its ink.
+"""Mask R-CNN on generated scenes of handwritten digits: which digit is where, and which pixels are
+its ink.
 
     python samples/digits.py detect      # find digits in held-out scenes, with the kept weights
     python samples/digits.py evaluate    # COCO AP on 200 held-out scenes
     python samples/digits.py train       # train on a CPU, from random weights
-    python samples/digits.py generate --dataset digits_data --images 2000    # write scenes as images and COCO json
-    python samples/digits.py pretrain    # teach the backbone single digits first ...
-    python samples/digits.py train --weights logs/digits_backbone.h5         # ... and the detector from there
+    python samples/digits.py generate --dataset digits_data --images 2000    # write scenes as
+    images and COCO json python samples/digits.py pretrain    # teach the backbone single digits
+    first ... python samples/digits.py train --weights logs/digits_backbone.h5         # ... and the
+    detector from there
 
-The digits are the 1797 that come with scikit-learn (pip install scikit-learn), or MNIST: --mnist FILE for an
-mnist.npz that you have, --mnist alone to let Keras download it. Scenes are drawn when they are loaded and follow from
-their seed alone; digits of held-out scenes were never in a training scene. With --dataset, train, evaluate and
-detect read the scenes that generate wrote.
+The digits are the 1797 that come with scikit-learn (pip install scikit-learn), or MNIST: --mnist
+FILE for an mnist.npz that you have, --mnist alone to let Keras download it. Scenes are drawn when
+they are loaded and follow from their seed alone; digits of held-out scenes were never in a training
+scene. With --dataset, train, evaluate and detect read the scenes that generate wrote.
 
 Made to be copied: a Config, a Dataset and a small command line.
 """
@@ -27,8 +29,8 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.dataset import Dataset  # noqa: E402
+from mrcnn.config import Config
+from mrcnn.data.dataset import Dataset
 
 DEFAULT_WEIGHTS = os.path.join(ROOT_DIR, "weights", "mask_rcnn_digits.h5")
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -76,6 +78,7 @@ class DigitsDetectConfig(DigitsConfig):
 
 # === Scenes ===
 
+
 def setting(default, text):
     """A field of `SceneSettings`; the text is also the help of ``generate``'s option."""
     return dataclasses.field(default=default, metadata={"help": text})
@@ -98,13 +101,24 @@ class SceneSettings:
     noise: float = setting(6.0, "standard deviation of the noise of each pixel, of 255")
 
     def __post_init__(self):
-        for least, most, limit in (("least_digits", "most_digits", np.inf),
-                                   ("least_size", "most_size", 0.75 * min(self.height, self.width))):
+        for least, most, limit in (
+            ("least_digits", "most_digits", np.inf),
+            ("least_size", "most_size", 0.75 * min(self.height, self.width)),
+        ):
             if not 1 <= getattr(self, least) <= getattr(self, most) <= limit:
                 size = f", and at most {limit:g} px" if limit < np.inf else ""
-                raise ValueError(f"{least} is {getattr(self, least)} and {most} is {getattr(self, most)}: they must be "
-                                 f"at least 1, in this order{size}")
-        for field, limit in (("stretch", 0.5), ("turn", 45), ("max_overlap", 0.5), ("contrast", 110), ("noise", 60)):
+                raise ValueError(
+                    f"{least} is {getattr(self, least)} and {most} is {getattr(self, most)}: they "
+                    "must be "
+                    f"at least 1, in this order{size}"
+                )
+        for field, limit in (
+            ("stretch", 0.5),
+            ("turn", 45),
+            ("max_overlap", 0.5),
+            ("contrast", 110),
+            ("noise", 60),
+        ):
             if not 0 <= getattr(self, field) <= limit:
                 raise ValueError(f"{field} is {getattr(self, field)}; it must be 0 to {limit}")
 
@@ -114,12 +128,12 @@ def load_glyphs(mnist=None):
     """Handwritten digits to make scenes of.
 
     Args:
-        mnist: None for scikit-learn's digits, "keras" for MNIST as Keras downloads it, or the path of an mnist.npz
-            with x_train, y_train, x_test and y_test.
+        mnist: None for scikit-learn's digits, "keras" for MNIST as Keras downloads it, or the path
+            of an mnist.npz with x_train, y_train, x_test and y_test.
 
     Returns:
-        {"train": (glyphs, labels), "val": (glyphs, labels)}; glyphs uint8 [n, side, side] with ink of 255 on 0,
-        labels int [n]. "val" is MNIST's test set, or the last fifth of scikit-learn's.
+        {"train": (glyphs, labels), "val": (glyphs, labels)}; glyphs uint8 [n, side, side] with ink
+        of 255 on 0, labels int [n]. "val" is MNIST's test set, or the last fifth of scikit-learn's.
 
     Raises:
         ValueError: scikit-learn is missing, or the file is not MNIST.
@@ -129,8 +143,10 @@ def load_glyphs(mnist=None):
         try:
             from sklearn.datasets import load_digits
         except ImportError as error:
-            raise ValueError(f"the digits come with scikit-learn ({error}): pip install scikit-learn, "
-                             "or pass --mnist") from error
+            raise ValueError(
+                f"the digits come with scikit-learn ({error}): pip install scikit-learn, "
+                "or pass --mnist"
+            ) from error
         data = load_digits()
         glyphs, labels = np.round(data.images * (255 / 16)).astype(np.uint8), data.target
         # its rows are sorted by writer, so that the last ones are by other hands
@@ -145,16 +161,30 @@ def load_glyphs(mnist=None):
         raise FileNotFoundError(f"{mnist} is missing: --mnist takes the path of an mnist.npz")
     try:
         with np.load(mnist, allow_pickle=False) as data:
-            sets = {subset: (data[f"x_{key}"], data[f"y_{key}"]) for subset, key in (("train", "train"),
-                                                                                     ("val", "test"))}
+            sets = {
+                subset: (data[f"x_{key}"], data[f"y_{key}"])
+                for subset, key in (("train", "train"), ("val", "test"))
+            }
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{mnist} is not an mnist.npz with x_train, y_train, x_test and y_test: {error}") from None
+        raise ValueError(
+            f"{mnist} is not an mnist.npz with x_train, y_train, x_test and y_test: {error}"
+        ) from None
     for glyphs, labels in sets.values():
-        if glyphs.ndim != 3 or glyphs.dtype != np.uint8 or len(glyphs) != len(labels) or not len(labels):
-            raise ValueError(f"{mnist}: expected uint8 images [n, height, width] and n labels, got "
-                             f"{glyphs.dtype} {glyphs.shape} and {labels.shape}")
+        if (
+            glyphs.ndim != 3
+            or glyphs.dtype != np.uint8
+            or len(glyphs) != len(labels)
+            or not len(labels)
+        ):
+            raise ValueError(
+                f"{mnist}: expected uint8 images [n, height, width] and n labels, got "
+                f"{glyphs.dtype} {glyphs.shape} and {labels.shape}"
+            )
         if not (glyphs >= 128).any(axis=(1, 2)).all() or not np.isin(labels, range(10)).all():
-            raise ValueError(f"{mnist} has images without ink (a value of 128 or more) or labels other than 0 to 9")
+            raise ValueError(
+                f"{mnist} has images without ink (a value of 128 or more) or labels other than 0 "
+                "to 9"
+            )
     return sets
 
 
@@ -168,14 +198,17 @@ def draw_digit(glyph, height, stretch, turn):
         turn: degrees, counter-clockwise.
 
     Returns:
-        float32 [h, w] in 0..1, how much ink covers each pixel; cut to the pixels that are half covered or more.
+        float32 [h, w] in 0..1, how much ink covers each pixel; cut to the pixels that are half
+        covered or more.
     """
     from PIL import Image
 
     ink = _cut(glyph, glyph >= 128)
     scale = height / ink.shape[0]
     ink = np.pad(ink, 2)  # so that strokes fade out at the edge too
-    size = [max(round(side * scale * factor), 1) for side, factor in zip(ink.shape[::-1], (stretch, 1))]
+    size = [
+        max(round(side * scale * factor), 1) for side, factor in zip(ink.shape[::-1], (stretch, 1))
+    ]
     picture = Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC)
     picture = picture.rotate(turn, Image.Resampling.BICUBIC, expand=True)
     # enlarged strokes are blurred: make their edges a pixel or two wide again
@@ -186,11 +219,13 @@ def draw_digit(glyph, height, stretch, turn):
 
 def _cut(image, inside):
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    return image[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def random_paper(settings, rng):
-    """A light background: plain, shaded from one side to the other, or clouded; float32 [height, width, 3]."""
+    """A light background: plain, shaded from one side to the other, or clouded; float32 [height,
+    width, 3].
+    """
     from PIL import Image
 
     first = rng.uniform(130, 255, 3)
@@ -199,18 +234,22 @@ def random_paper(settings, rng):
     if kind == 0:
         share = np.zeros((settings.height, settings.width))
     elif kind == 1:
-        y, x = np.mgrid[-0.5:0.5:settings.height * 1j, -0.5:0.5:settings.width * 1j]
+        y, x = np.mgrid[-0.5 : 0.5 : settings.height * 1j, -0.5 : 0.5 : settings.width * 1j]
         angle = rng.uniform(0, 2 * np.pi)
         share = y * np.sin(angle) + x * np.cos(angle) + 0.5
     else:
         clouds = Image.fromarray(rng.uniform(0, 1, (8, 8)).astype(np.float32))
-        share = np.asarray(clouds.resize((settings.width, settings.height), Image.Resampling.BILINEAR))
+        share = np.asarray(
+            clouds.resize((settings.width, settings.height), Image.Resampling.BILINEAR)
+        )
     share = np.clip(share, 0, 1)[..., np.newaxis]
     return (first + share * (second - first)).astype(np.float32)
 
 
 def random_ink(paper, contrast, rng):
-    """A color that is darker than the paper by at least ``contrast`` of 255; black where there is none."""
+    """A color that is darker than the paper by at least ``contrast`` of 255; black where there is
+    none.
+    """
     limit = brightness(paper).min() - contrast
     colors = rng.uniform(0, 160, (50, 3))
     dark = colors[brightness(colors) <= limit]
@@ -226,21 +265,25 @@ def random_scene(glyphs, labels, settings, rng):
     """Draw a scene.
 
     Returns:
-        image uint8 [height, width, 3]; masks bool [height, width, n], the visible ink of each digit; digits int [n].
+        image uint8 [height, width, 3]; masks bool [height, width, n], the visible ink of each
+        digit; digits int [n].
     """
     paper = random_paper(settings, rng)
     canvas = paper.copy()
     boxes, masks, digits = [], [], []
     for _ in range(rng.integers(settings.least_digits, settings.most_digits + 1)):
         index = rng.integers(len(labels))
-        cover = draw_digit(glyphs[index], rng.uniform(settings.least_size, settings.most_size),
-                           1 + rng.uniform(-settings.stretch, settings.stretch),
-                           rng.uniform(-settings.turn, settings.turn))[..., np.newaxis]
+        cover = draw_digit(
+            glyphs[index],
+            rng.uniform(settings.least_size, settings.most_size),
+            1 + rng.uniform(-settings.stretch, settings.stretch),
+            rng.uniform(-settings.turn, settings.turn),
+        )[..., np.newaxis]
         color, (height, width) = random_ink(paper, settings.contrast, rng), cover.shape[:2]
         box = free_place(boxes, height, width, settings, rng)
         if box is None:
             continue
-        part = np.s_[box[0]:box[2], box[1]:box[3]]
+        part = np.s_[box[0] : box[2], box[1] : box[3]]
         canvas[part] += cover * (color - canvas[part])
         mask = np.zeros((settings.height, settings.width), bool)
         mask[part] = cover[..., 0] >= 0.5
@@ -255,7 +298,9 @@ def random_scene(glyphs, labels, settings, rng):
 
 
 def free_place(boxes, height, width, settings, rng):
-    """A random (y1, x1, y2, x2) in the scene that overlaps no box by more than is allowed; None after 50 tries."""
+    """A random (y1, x1, y2, x2) in the scene that overlaps no box by more than is allowed; None
+    after 50 tries.
+    """
     if height > settings.height or width > settings.width:
         return None
     for _ in range(50):
@@ -275,7 +320,9 @@ def covered_share(first, second):
 
 
 class DigitsDataset(Dataset):
-    """Scenes that are drawn when they are loaded; what is on one follows from the seed and its number alone."""
+    """Scenes that are drawn when they are loaded; what is on one follows from the seed and its
+    number alone.
+    """
 
     def load_digits(self, count, subset="train", seed=None, mnist=None, settings=SceneSettings()):
         """Add ``count`` scenes of the digits of ``subset``, "train" or "val"; see `load_glyphs`."""
@@ -284,8 +331,14 @@ class DigitsDataset(Dataset):
         self.glyphs, self.labels = load_glyphs(mnist)[subset]
         self.settings = settings
         for number in range(count):
-            self.add_image("digits", image_id=number, path=None, width=settings.width, height=settings.height,
-                           seed=(SEEDS[subset] if seed is None else seed, number))
+            self.add_image(
+                "digits",
+                image_id=number,
+                path=None,
+                width=settings.width,
+                height=settings.height,
+                seed=(SEEDS[subset] if seed is None else seed, number),
+            )
 
     def draw(self, image_id):
         """See `random_scene`."""
@@ -297,7 +350,9 @@ class DigitsDataset(Dataset):
         return self.draw(image_id)[0]
 
     def load_mask(self, image_id):
-        """The visible ink of each digit: bool [height, width, n] and class ids int32 [n], the digit plus 1."""
+        """The visible ink of each digit: bool [height, width, n] and class ids int32 [n], the digit
+        plus 1.
+        """
         _, masks, digits = self.draw(image_id)
         return masks, (digits + 1).astype(np.int32)
 
@@ -308,15 +363,21 @@ class DigitsDataset(Dataset):
 
 # === Commands ===
 
+
 def make_dataset(args, subset, count):
-    """A prepared data set: the scenes in ``--dataset``, or ``count`` scenes that are drawn when they are loaded."""
+    """A prepared data set: the scenes in ``--dataset``, or ``count`` scenes that are drawn when
+    they are loaded.
+    """
     if getattr(args, "dataset", None):
         from mrcnn.data.formats.coco import CocoJson
 
         folder = os.path.join(args.dataset, subset)
         dataset = CocoJson()
-        dataset.load_coco_json(os.path.join(folder, "annotations.json"), os.path.join(folder, "images"),
-                               source="digits")
+        dataset.load_coco_json(
+            os.path.join(folder, "annotations.json"),
+            os.path.join(folder, "images"),
+            source="digits",
+        )
     else:
         dataset = DigitsDataset()
         dataset.load_digits(count, subset, mnist=args.mnist)
@@ -338,24 +399,32 @@ def generate(args):
         dataset.prepare()
         write_scenes(dataset, os.path.join(args.dataset, subset))
         print(f"{count} scenes in {os.path.join(args.dataset, subset)}")
-    made_with = {"digits": args.mnist or "scikit-learn", "images": counts, "seeds": seeds,
-                 "scenes": dataclasses.asdict(settings)}
+    made_with = {
+        "digits": args.mnist or "scikit-learn",
+        "images": counts,
+        "seeds": seeds,
+        "scenes": dataclasses.asdict(settings),
+    }
     with open(os.path.join(args.dataset, "settings.json"), "w", encoding="utf-8") as file:
         json.dump(made_with, file, indent=2)
 
 
 def write_scenes(dataset, folder):
-    """``images/<number>.png`` and ``annotations.json`` with boxes, run-length masks and classes, in a new folder."""
+    """``images/<number>.png`` and ``annotations.json`` with boxes, run-length masks and classes, in
+    a new folder.
+    """
     from PIL import Image
 
-    from mrcnn.evaluation import coco_ground_truth
     from mrcnn.common.progress import track
+    from mrcnn.evaluation import coco_ground_truth
 
     os.makedirs(os.path.join(folder, "images"))
     annotations = coco_ground_truth(dataset).dataset
     for info in track(annotations["images"], "Writing scenes"):
         info["file_name"] = f"{info['id']:06d}.png"
-        Image.fromarray(dataset.load_image(info["id"])).save(os.path.join(folder, "images", info["file_name"]))
+        Image.fromarray(dataset.load_image(info["id"])).save(
+            os.path.join(folder, "images", info["file_name"])
+        )
     with open(os.path.join(folder, "annotations.json"), "w", encoding="utf-8") as file:
         json.dump(annotations, file)
 
@@ -368,20 +437,38 @@ def pretrain(args):
 
     config = DigitsConfig()
     keras.utils.set_random_seed(config.SEED)
-    (images, labels), validation = (single_digits(args, subset, count) for subset, count in (
-        ("train", args.images), ("val", args.images // 8)))
+    (images, labels), validation = (
+        single_digits(args, subset, count)
+        for subset, count in (("train", args.images), ("val", args.images // 8))
+    )
     model = classifier(config)
-    model.compile(keras.optimizers.SGD(args.learning_rate, 0.9), "sparse_categorical_crossentropy",
-                  metrics=["accuracy"], jit_compile=False)
-    model.fit(images, labels, batch_size=32, epochs=args.epochs, validation_data=validation, verbose=args.verbose)
+    model.compile(
+        keras.optimizers.SGD(args.learning_rate, 0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    model.fit(
+        images,
+        labels,
+        batch_size=32,
+        epochs=args.epochs,
+        validation_data=validation,
+        verbose=args.verbose,
+    )
     _, accuracy = model.evaluate(*validation, verbose=0)
     os.makedirs(os.path.dirname(os.path.abspath(args.output)), exist_ok=True)
     save_h5(model, args.output)
-    print(f"{accuracy:.1%} of {len(validation[1])} held-out digits are named rightly. Backbone: {args.output}")
+    print(
+        f"{accuracy:.1%} of {len(validation[1])} held-out digits are named rightly. Backbone: "
+        f"{args.output}"
+    )
 
 
 def classifier(config):
-    """A Keras model: images uint8 [b, h, w, 3] through the detector's backbone to probabilities [b, 10]."""
+    """A Keras model: images uint8 [b, h, w, 3] through the detector's backbone to probabilities [b,
+    10].
+    """
     import keras
 
     from mrcnn.networks.backbones.resnet import backbone_graph
@@ -389,13 +476,17 @@ def classifier(config):
     image = keras.Input((None, None, 3), dtype="uint8", name="input_image")
     x = keras.layers.Rescaling(1.0, (-config.MEAN_PIXEL).tolist(), name="subtract_mean")(image)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(backbone_graph(x, config)[-1])
-    return keras.Model(image, keras.layers.Dense(10, "softmax", name="digit_class")(x), name="classifier")
+    return keras.Model(
+        image, keras.layers.Dense(10, "softmax", name="digit_class")(x), name="classifier"
+    )
 
 
 def single_digits(args, subset, count):
     """Images uint8 [count, 64, 64, 3] with a digit each, and the digits int [count]."""
     dataset = DigitsDataset()
-    dataset.load_digits(count, subset, mnist=args.mnist, settings=SceneSettings(64, 64, 1, 1, least_size=24))
+    dataset.load_digits(
+        count, subset, mnist=args.mnist, settings=SceneSettings(64, 64, 1, 1, least_size=24)
+    )
     images, _, digits = zip(*(dataset.draw(number) for number in range(count)))
     return np.stack(images), np.concatenate(digits)
 
@@ -412,8 +503,14 @@ def train(args):
     val_set = make_dataset(args, "val", config.VALIDATION_STEPS * config.BATCH_SIZE)
     model = MaskRCNN("training", config, args.logs)
     if args.weights:
-        model.load_weights(model.find_last() if args.weights.lower() == "last" else args.weights, by_name=True)
-    for share, rate in ((0.7, config.LEARNING_RATE), (0.9, config.LEARNING_RATE / 5), (1, config.LEARNING_RATE / 25)):
+        model.load_weights(
+            model.find_last() if args.weights.lower() == "last" else args.weights, by_name=True
+        )
+    for share, rate in (
+        (0.7, config.LEARNING_RATE),
+        (0.9, config.LEARNING_RATE / 5),
+        (1, config.LEARNING_RATE / 25),
+    ):
         epochs = round(args.epochs * share)
         if epochs > model.epoch:
             model.train(train_set, val_set, rate, epochs, "all", workers=1, verbose=args.verbose)
@@ -425,7 +522,9 @@ def load_model(args):
     from mrcnn.model import MaskRCNN
 
     model = MaskRCNN("inference", DigitsDetectConfig(), args.logs)
-    model.load_weights(model.find_last() if args.weights.lower() == "last" else args.weights, by_name=True)
+    model.load_weights(
+        model.find_last() if args.weights.lower() == "last" else args.weights, by_name=True
+    )
     return model
 
 
@@ -435,12 +534,18 @@ def evaluate(args):
 
     dataset = make_dataset(args, "val", args.images)
     model = load_model(args)
-    print(format_summary(evaluate_detections(dataset, model.detect, batch_size=model.config.BATCH_SIZE)))
+    print(
+        format_summary(
+            evaluate_detections(dataset, model.detect, batch_size=model.config.BATCH_SIZE)
+        )
+    )
     return model, dataset
 
 
 def detect(args):
-    """Find digits: in held-out scenes, whose COCO AP is printed and the first twelve drawn, or in --image."""
+    """Find digits: in held-out scenes, whose COCO AP is printed and the first twelve drawn, or in
+    --image.
+    """
     from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 
     if args.image:
@@ -453,7 +558,9 @@ def detect(args):
 
 
 def save_picture(path, images, results):
-    """Write images of one size, doubled and with what was found in them, to one file in rows of four."""
+    """Write images of one size, doubled and with what was found in them, to one file in rows of
+    four.
+    """
     from PIL import Image
 
     from mrcnn.visualize import draw_instances
@@ -462,52 +569,104 @@ def save_picture(path, images, results):
     tiles = []
     for image, result in zip(images, results):
         sure = result["scores"] >= 0.5
-        image, masks = (array.repeat(2, axis=0).repeat(2, axis=1) for array in (image, result["masks"][..., sure]))
-        tiles.append(draw_instances(image, result["rois"][sure] * 2, masks, result["class_ids"][sure], names,
-                                    result["scores"][sure]))
+        image, masks = (
+            array.repeat(2, axis=0).repeat(2, axis=1)
+            for array in (image, result["masks"][..., sure])
+        )
+        tiles.append(
+            draw_instances(
+                image,
+                result["rois"][sure] * 2,
+                masks,
+                result["class_ids"][sure],
+                names,
+                result["scores"][sure],
+            )
+        )
     columns = min(len(tiles), 4)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[start:start + columns], axis=1) for start in range(0, len(tiles), columns)]
+    rows = [
+        np.concatenate(tiles[start : start + columns], axis=1)
+        for start in range(0, len(tiles), columns)
+    ]
     Image.fromarray(np.concatenate(rows, axis=0)).save(path)
 
 
 def parse_args(argv=None):
     """The command line; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(function, images, weights=False):
-        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        sub.add_argument("--images", type=int, default=images, metavar="N", help="number of scenes to draw")
-        sub.add_argument("--mnist", nargs="?", const="keras", metavar="FILE",
-                         help="digits of an mnist.npz, or of Keras' download where no file is named")
+        sub = commands.add_parser(
+            function.__name__,
+            help=function.__doc__,
+            description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.add_argument(
+            "--images", type=int, default=images, metavar="N", help="number of scenes to draw"
+        )
+        sub.add_argument(
+            "--mnist",
+            nargs="?",
+            const="keras",
+            metavar="FILE",
+            help="digits of an mnist.npz, or of Keras' download where no file is named",
+        )
         if weights is not False:
-            sub.add_argument("--weights", "--model", default=weights, metavar="FILE",
-                             help="a .h5 file, or 'last' for the newest checkpoint under --logs")
-            sub.add_argument("--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs")
+            sub.add_argument(
+                "--weights",
+                "--model",
+                default=weights,
+                metavar="FILE",
+                help="a .h5 file, or 'last' for the newest checkpoint under --logs",
+            )
+            sub.add_argument(
+                "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
+            )
             sub.add_argument("--dataset", metavar="FOLDER", help="scenes that generate wrote")
         sub.set_defaults(run=function)
         return sub
 
-    verbose = dict(default="auto", type=lambda text: text if text == "auto" else int(text),
-                   help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch")
+    verbose = dict(
+        default="auto",
+        type=lambda text: text if text == "auto" else int(text),
+        help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
+    )
     sub = command(generate, 2000)
     sub.add_argument("--dataset", required=True, metavar="FOLDER", help="new folder to write")
-    sub.add_argument("--val-images", type=int, default=200, metavar="N", help="number of held-out scenes")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="other seeds give other scenes")
+    sub.add_argument(
+        "--val-images", type=int, default=200, metavar="N", help="number of held-out scenes"
+    )
+    sub.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="other seeds give other scenes"
+    )
     for field in dataclasses.fields(SceneSettings):
-        sub.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, default=field.default, metavar="N",
-                         help=field.metadata["help"])
+        sub.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=field.type,
+            default=field.default,
+            metavar="N",
+            help=field.metadata["help"],
+        )
     sub = command(pretrain, 8000)
     sub.add_argument("--epochs", type=int, default=10, metavar="N", help="number of epochs")
     sub.add_argument("--learning-rate", type=float, default=0.01, metavar="RATE", help="of SGD")
-    sub.add_argument("--output", default=os.path.join(DEFAULT_LOGS, "digits_backbone.h5"), metavar="FILE",
-                     help="weights to write")
+    sub.add_argument(
+        "--output",
+        default=os.path.join(DEFAULT_LOGS, "digits_backbone.h5"),
+        metavar="FILE",
+        help="weights to write",
+    )
     sub.add_argument("--verbose", **verbose)
     sub = command(train, 20000, None)
     sub.add_argument("--epochs", type=int, default=24, metavar="N", help="epoch to end with")
-    sub.add_argument("--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's")
+    sub.add_argument(
+        "--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's"
+    )
     sub.add_argument("--verbose", **verbose)
     command(evaluate, 200, DEFAULT_WEIGHTS)
     sub = command(detect, 50, DEFAULT_WEIGHTS)

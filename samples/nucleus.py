@@ -1,4 +1,5 @@
-"""Mask R-CNN on cell nuclei in microscope images: the Data Science Bowl 2018, with its submission file.
+"""Mask R-CNN on cell nuclei in microscope images: the Data Science Bowl 2018, with its submission
+file.
 
     python samples/nucleus.py train  --dataset=/path/to/dsb2018 --subset=train --weights=imagenet
     python samples/nucleus.py train  --dataset=/path/to/dsb2018 --subset=stage1_train --weights=last
@@ -6,8 +7,8 @@
 
 The data set is a folder with stage1_train and other subsets, each with a folder for every image:
 <id>/images/<id>.png and <id>/masks/*.png, a file for each nucleus. It is published as BBBC038
-(https://bbbc.broadinstitute.org/BBBC038) and at https://www.kaggle.com/c/data-science-bowl-2018. "train" is
-stage1_train without the 25 validation images, "val" is these.
+(https://bbbc.broadinstitute.org/BBBC038) and at https://www.kaggle.com/c/data-science-bowl-2018.
+"train" is stage1_train without the 25 validation images, "val" is these.
 
 `detect` writes a picture of each image and submit.csv to results/nucleus/submit_<time>/.
 
@@ -24,13 +25,14 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.formats.mask_png import MaskPng  # noqa: E402
+from mrcnn.config import Config
+from mrcnn.data.formats.mask_png import MaskPng
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 RESULTS_DIR = os.path.join(ROOT_DIR, "results", "nucleus")
 
-# Images of stage1_train to validate on; the same as the original's, so that figures can be compared.
+# Images of stage1_train to validate on; the same as the original's, so that figures can be
+# compared.
 VAL_IMAGE_IDS = [
     "0c2550a23b8a0f29a7575de8c61690d3c31bc897dd5ba66caec201d201a278c2",
     "92f31f591929a30e4309ab75185c96ff4314ce0a7ead2ed2c2171897ad1da0c7",
@@ -105,7 +107,8 @@ class NucleusDataset(MaskPng):
 
         Args:
             dataset_dir: folder of the subsets.
-            subset: name of a folder, such as "stage1_test"; or "train" or "val", the two parts of stage1_train.
+            subset: name of a folder, such as "stage1_test"; or "train" or "val", the two parts of
+                stage1_train.
 
         Raises:
             FileNotFoundError: there is no such folder, or an image is missing.
@@ -113,14 +116,19 @@ class NucleusDataset(MaskPng):
         """
         folder = os.path.join(dataset_dir, "stage1_train" if subset in ("train", "val") else subset)
         if not os.path.isdir(folder):
-            raise FileNotFoundError(f"{folder} is missing: --dataset is the folder of the subsets, and --subset one of "
-                                    "them, or 'train' or 'val' for the two parts of stage1_train")
+            raise FileNotFoundError(
+                f"{folder} is missing: --dataset is the folder of the subsets, and --subset one of "
+                "them, or 'train' or 'val' for the two parts of stage1_train"
+            )
         image_ids = None
         if subset == "val":
             image_ids = VAL_IMAGE_IDS
         elif subset == "train":
-            image_ids = [name for name in sorted(set(os.listdir(folder)) - set(VAL_IMAGE_IDS))
-                         if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")]
+            image_ids = [
+                name
+                for name in sorted(set(os.listdir(folder)) - set(VAL_IMAGE_IDS))
+                if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")
+            ]
             if not image_ids:
                 raise ValueError(f"{folder} has no images besides those of VAL_IMAGE_IDS")
         self.load_object_masks(folder, "nucleus", source="nucleus", image_ids=image_ids)
@@ -140,6 +148,7 @@ def make_dataset(dataset_dir, subset):
 
 
 # === Run lengths of the submission file ===
+
 
 def rle_encode(mask):
     """The run lengths of one mask, as Kaggle wants them.
@@ -175,21 +184,27 @@ def rle_decode(rle, shape):
     """
     numbers = np.array(rle.split(), dtype=np.int64)
     if len(numbers) % 2:
-        raise ValueError(f"run lengths are pairs of start and length, these are {len(numbers)} numbers")
+        raise ValueError(
+            f"run lengths are pairs of start and length, these are {len(numbers)} numbers"
+        )
     height, width = shape[:2]
     mask = np.zeros(height * width, bool)
     for start, length in numbers.reshape(-1, 2).tolist():
         if start < 1 or length < 1 or start - 1 + length > len(mask):
-            raise ValueError(f"the run of {length} px from pixel {start} on leaves an image of {height} x {width} px "
-                             f"(height x width), whose pixels are 1 to {len(mask)}")
-        mask[start - 1:start - 1 + length] = True
+            raise ValueError(
+                f"the run of {length} px from pixel {start} on leaves an image of {height} x "
+                f"{width} px "
+                f"(height x width), whose pixels are 1 to {len(mask)}"
+            )
+        mask[start - 1 : start - 1 + length] = True
     return mask.reshape(height, width, order="F")
 
 
 def mask_to_rle(image_id, mask, scores):
     """The lines of one image in the submission file.
 
-    A pixel may belong to one nucleus only: where masks overlap, it goes to the one of the higher score.
+    A pixel may belong to one nucleus only: where masks overlap, it goes to the one of the higher
+        score.
 
     Args:
         image_id: id in the data set.
@@ -197,12 +212,16 @@ def mask_to_rle(image_id, mask, scores):
         scores: [n].
 
     Returns:
-        str, a line "id,run lengths" for each nucleus that keeps a pixel, best score first; "id," where none does.
+        str, a line "id,run lengths" for each nucleus that keeps a pixel, best score first; "id,"
+        where none does.
     """
     mask = np.asarray(mask)
     if mask.ndim != 3 or mask.shape[2] != len(scores):
-        raise ValueError(f"masks are [height, width, n] with n scores; these have the shape {mask.shape} and there are "
-                         f"{len(scores)} scores")
+        raise ValueError(
+            f"masks are [height, width, n] with n scores; these have the shape {mask.shape} and "
+            "there are "
+            f"{len(scores)} scores"
+        )
     taken = np.zeros(mask.shape[:2], bool)
     lines = []
     for index in np.argsort(-np.asarray(scores), kind="stable"):
@@ -236,14 +255,21 @@ def detect(model, dataset_dir, subset):
             source_id, image = dataset.image_info[image_id]["id"], dataset.load_image(image_id)
             found = model.detect([image])[0]
             file.write(mask_to_rle(source_id, found["masks"], found["scores"]) + "\n")
-            save_instances(os.path.join(folder, f"{source_id}.png"), image, found["rois"], found["masks"],
-                           found["class_ids"], dataset.class_names)
+            save_instances(
+                os.path.join(folder, f"{source_id}.png"),
+                image,
+                found["rois"],
+                found["masks"],
+                found["class_ids"],
+                dataset.class_names,
+            )
             count += len(found["scores"])
     print(f"{count} nuclei in {dataset.num_images} images. Saved to {folder}")
     return folder
 
 
 # === Commands ===
+
 
 def make_model(args, mode):
     """The model with the weights of ``--weights``."""
@@ -252,12 +278,13 @@ def make_model(args, mode):
     config = NucleusConfig() if mode == "training" else NucleusInferenceConfig()
     for field in ("seed", "steps"):
         if getattr(args, field, None) is not None:
-            setattr(config, {"seed": "SEED", "steps": "STEPS_PER_EPOCH"}[field], getattr(args, field))
+            setattr(
+                config, {"seed": "SEED", "steps": "STEPS_PER_EPOCH"}[field], getattr(args, field)
+            )
     model = MaskRCNN(mode, config, args.logs)
     choice, exclude = args.weights.lower(), None
     if choice == "coco":
-        from mrcnn.weights import coco_weights
-        from mrcnn.weights import CLASS_LAYERS
+        from mrcnn.weights import CLASS_LAYERS, coco_weights
 
         path, exclude = coco_weights(), CLASS_LAYERS
     elif choice == "last":
@@ -271,13 +298,22 @@ def make_model(args, mode):
 
 
 def make_augmentation():
-    """At random none, one or two of: mirrored, turned by quarters, darker or brighter, blurred (imgaug)."""
+    """At random none, one or two of: mirrored, turned by quarters, darker or brighter, blurred
+    (imgaug).
+    """
     from mrcnn.data.augment.user import import_imgaug
 
     iaa = import_imgaug().augmenters
-    return iaa.SomeOf((0, 2), [
-        iaa.Fliplr(0.5), iaa.Flipud(0.5), iaa.OneOf([iaa.Affine(rotate=angle) for angle in (90, 180, 270)]),
-        iaa.Multiply((0.8, 1.5)), iaa.GaussianBlur((0.0, 5.0))])
+    return iaa.SomeOf(
+        (0, 2),
+        [
+            iaa.Fliplr(0.5),
+            iaa.Flipud(0.5),
+            iaa.OneOf([iaa.Affine(rotate=angle) for angle in (90, 180, 270)]),
+            iaa.Multiply((0.8, 1.5)),
+            iaa.GaussianBlur((0.0, 5.0)),
+        ],
+    )
 
 
 def train_command(args):
@@ -289,8 +325,16 @@ def train_command(args):
     rate = args.learning_rate or model.config.LEARNING_RATE
     for layers, epochs in (("heads", args.epochs // 2), ("all", args.epochs)):
         if epochs > model.epoch:
-            model.train(train_set, val_set, rate, epochs, layers, augmentation=augmentation, workers=args.workers,
-                        verbose=args.verbose)
+            model.train(
+                train_set,
+                val_set,
+                rate,
+                epochs,
+                layers,
+                augmentation=augmentation,
+                workers=args.workers,
+                verbose=args.verbose,
+            )
     print(f"Last weights: {model.find_last()}")
 
 
@@ -302,31 +346,57 @@ def detect_command(args):
 
 def parse_args(argv=None):
     """The command line; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name, function, subset):
-        sub = commands.add_parser(name, help=function.__doc__, description=function.__doc__,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub = commands.add_parser(
+            name,
+            help=function.__doc__,
+            description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
         sub.add_argument("--dataset", required=True, metavar="FOLDER", help="folder of the subsets")
-        sub.add_argument("--subset", metavar="NAME", **subset,
-                         help="train, val, or the name of a folder such as stage1_test")
-        sub.add_argument("--weights", "--model", required=True, metavar="FILE",
-                         help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under --logs) "
-                              "or the path of a .h5 file")
-        sub.add_argument("--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs")
+        sub.add_argument(
+            "--subset",
+            metavar="NAME",
+            **subset,
+            help="train, val, or the name of a folder such as stage1_test",
+        )
+        sub.add_argument(
+            "--weights",
+            "--model",
+            required=True,
+            metavar="FILE",
+            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
+            "--logs) "
+            "or the path of a .h5 file",
+        )
+        sub.add_argument(
+            "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
+        )
         sub.set_defaults(run=function)
         return sub
 
     sub = command("train", train_command, dict(default="train"))
     sub.add_argument("--epochs", type=int, default=40, metavar="N", help="epoch to end with")
-    sub.add_argument("--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's")
+    sub.add_argument(
+        "--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's"
+    )
     sub.add_argument("--learning-rate", type=float, metavar="RATE", help="in place of the config's")
     sub.add_argument("--no-augmentation", action="store_true", help="leave the images as they are")
     sub.add_argument("--seed", type=int, metavar="N", help="makes two runs alike")
-    sub.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images")
-    sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
-                     type=lambda text: text if text == "auto" else int(text))
+    sub.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="threads that prepare images"
+    )
+    sub.add_argument(
+        "--verbose",
+        default="auto",
+        help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
+        type=lambda text: text if text == "auto" else int(text),
+    )
     command("detect", detect_command, dict(required=True))
     return parser.parse_args(argv)
 

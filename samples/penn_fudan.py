@@ -1,15 +1,16 @@
-"""Mask R-CNN on the pedestrians of Penn-Fudan: 170 photos of streets with 423 people, masks as PNG files.
+"""Mask R-CNN on the pedestrians of Penn-Fudan: 170 photos of streets with 423 people, masks as PNG
+files.
 
     python samples/penn_fudan.py train    --dataset=/path/to/PennFudanPed --model=coco --download
-    python samples/penn_fudan.py train    --dataset=/path/to/PennFudanPed --model=last --layers=4+ --flip --epochs=40
-    python samples/penn_fudan.py evaluate --dataset=/path/to/PennFudanPed --model=last
-    python samples/penn_fudan.py detect   --dataset=/path/to/PennFudanPed --model=last
+    python samples/penn_fudan.py train    --dataset=/path/to/PennFudanPed --model=last --layers=4+
+    --flip --epochs=40 python samples/penn_fudan.py evaluate --dataset=/path/to/PennFudanPed
+    --model=last python samples/penn_fudan.py detect   --dataset=/path/to/PennFudanPed --model=last
     python samples/penn_fudan.py detect   --model=last --image street1.jpg street2.jpg
 
-The data set is the folder with PNGImages/ and PedMasks/, in which a pixel's value is the number of its person; the
-same layout serves for masks of your own. Every fifth photo in the order of their names, from the first on, is for
-validation (34), the others for training (136), so that figures of different runs can be compared.
-Its authors ask not to repost it; --download fetches it from them.
+The data set is the folder with PNGImages/ and PedMasks/, in which a pixel's value is the number of
+its person; the same layout serves for masks of your own. Every fifth photo in the order of their
+names, from the first on, is for validation (34), the others for training (136), so that figures of
+different runs can be compared. Its authors ask not to repost it; --download fetches it from them.
 
 Made to be copied: a Config, a Dataset and a small command line.
 """
@@ -23,8 +24,8 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.formats.mask_png import MaskPng  # noqa: E402
+from mrcnn.config import Config
+from mrcnn.data.formats.mask_png import MaskPng
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 URL = "https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip"
@@ -56,13 +57,20 @@ class PennFudanDataset(MaskPng):
             raise ValueError(f"subset is {subset!r}; it must be 'train', 'val' or 'all'")
         image_dir = os.path.join(dataset_dir, "PNGImages")
         if not os.path.isdir(image_dir):
-            raise FileNotFoundError(f"{image_dir} is missing: --dataset is the folder with PNGImages/ and PedMasks/, "
-                                    "which --download fetches")
-        self.load_id_masks(image_dir, os.path.join(dataset_dir, "PedMasks"), "person", source="penn_fudan")
+            raise FileNotFoundError(
+                f"{image_dir} is missing: --dataset is the folder with PNGImages/ and PedMasks/, "
+                "which --download fetches"
+            )
+        self.load_id_masks(
+            image_dir, os.path.join(dataset_dir, "PedMasks"), "person", source="penn_fudan"
+        )
         if subset != "all":
             # they are sorted by name
-            self.image_info = [info for number, info in enumerate(self.image_info)
-                               if (number % VAL_EVERY == 0) == (subset == "val")]
+            self.image_info = [
+                info
+                for number, info in enumerate(self.image_info)
+                if (number % VAL_EVERY == 0) == (subset == "val")
+            ]
 
 
 def make_dataset(dataset_dir, subset):
@@ -91,19 +99,27 @@ def download_penn_fudan(dataset_dir):
         return
     parent, name = os.path.split(dataset_dir)
     if name != "PennFudanPed":
-        raise ValueError("the archive unpacks to a folder of its own: pass --dataset="
-                         f"{os.path.join(dataset_dir, 'PennFudanPed')}")
+        raise ValueError(
+            "the archive unpacks to a folder of its own: pass --dataset="
+            f"{os.path.join(dataset_dir, 'PennFudanPed')}"
+        )
     archive = download(URL, os.path.join(parent, "PennFudanPed.zip"))
     unpack(archive, parent)
     dataset = make_dataset(dataset_dir, "all")
     people = sum(dataset.load_mask(image_id)[0].shape[-1] for image_id in dataset.image_ids)
     if (dataset.num_images, people) != (PHOTOS, PEOPLE):
-        raise ValueError(f"{dataset_dir} has {dataset.num_images} photos and {people} people, not {PHOTOS} and "
-                         f"{PEOPLE}: {archive} is not the whole data set")
-    print(f"{URL}: no hash is published; its {PHOTOS} photos open and have {PEOPLE} people. {archive} may be deleted")
+        raise ValueError(
+            f"{dataset_dir} has {dataset.num_images} photos and {people} people, not {PHOTOS} and "
+            f"{PEOPLE}: {archive} is not the whole data set"
+        )
+    print(
+        f"{URL}: no hash is published; its {PHOTOS} photos open and have {PEOPLE} people. "
+        f"{archive} may be deleted"
+    )
 
 
 # === Commands ===
+
 
 def make_config(args):
     """The config of the command line's ``--backbone``, ``--size`` and so on."""
@@ -114,8 +130,10 @@ def make_config(args):
         IMAGE_MAX_DIM = args.size
         IMAGE_MIN_DIM = min(PennFudanConfig.IMAGE_MIN_DIM, args.size)
         # people shrink with the images, so anchors must too
-        RPN_ANCHOR_SCALES = tuple(scale * trained_at // PennFudanConfig.IMAGE_MAX_DIM
-                                  for scale in PennFudanConfig.RPN_ANCHOR_SCALES)
+        RPN_ANCHOR_SCALES = tuple(
+            scale * trained_at // PennFudanConfig.IMAGE_MAX_DIM
+            for scale in PennFudanConfig.RPN_ANCHOR_SCALES
+        )
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", PennFudanConfig.STEPS_PER_EPOCH)
         if args.command != "train":
@@ -133,8 +151,7 @@ def make_model(args, mode):
     model = MaskRCNN(mode, make_config(args), args.logs)
     choice, exclude = args.model.lower(), None
     if choice == "coco":
-        from mrcnn.weights import coco_weights
-        from mrcnn.weights import CLASS_LAYERS
+        from mrcnn.weights import CLASS_LAYERS, coco_weights
 
         path, exclude = coco_weights(), CLASS_LAYERS  # COCO's 81 classes do not fit 2
     elif choice == "last":
@@ -159,8 +176,16 @@ def train(args):
     # before the model, which takes longer: a wrong path should show at once
     train_set, val_set = make_dataset(args.dataset, "train"), make_dataset(args.dataset, "val")
     model = make_model(args, "training")
-    model.train(train_set, val_set, args.learning_rate or model.config.LEARNING_RATE, args.epochs, args.layers,
-                augmentation=flip_half if args.flip else None, workers=args.workers, verbose=args.verbose)
+    model.train(
+        train_set,
+        val_set,
+        args.learning_rate or model.config.LEARNING_RATE,
+        args.epochs,
+        args.layers,
+        augmentation=flip_half if args.flip else None,
+        workers=args.workers,
+        verbose=args.verbose,
+    )
     print(f"Last weights: {model.find_last()}")
 
 
@@ -181,43 +206,88 @@ def detect(args):
     from mrcnn.visualize import save_instances
 
     if not (args.image or args.dataset):
-        raise ValueError("detect needs photos: pass --image, or --dataset for its validation photos")
+        raise ValueError(
+            "detect needs photos: pass --image, or --dataset for its validation photos"
+        )
     paths = args.image or [info["path"] for info in make_dataset(args.dataset, "val").image_info]
     for path in paths:
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{path} is missing")
-    pictures = [os.path.join(args.output, os.path.splitext(os.path.basename(path))[0] + ".png") for path in paths]
+    pictures = [
+        os.path.join(args.output, os.path.splitext(os.path.basename(path))[0] + ".png")
+        for path in paths
+    ]
     if len(set(pictures)) < len(pictures):
-        raise ValueError("two photos have the same name, so that the picture of the first would be lost: rename one, "
-                         "or give each an --output of its own")
+        raise ValueError(
+            "two photos have the same name, so that the picture of the first would be lost: rename "
+            "one, "
+            "or give each an --output of its own"
+        )
     model = make_model(args, "inference")
     os.makedirs(args.output, exist_ok=True)
     for path, picture in zip(paths, pictures):
         image = fit_channels(as_uint8_range(read_image(path)), 3)
         found = model.detect([image])[0]
-        save_instances(picture, image, found["rois"], found["masks"], found["class_ids"], ["BG", "person"],
-                       found["scores"])
-        print(f"{picture}: {len(found['scores'])} people, scores {np.round(found['scores'], 3).tolist()}")
+        save_instances(
+            picture,
+            image,
+            found["rois"],
+            found["masks"],
+            found["class_ids"],
+            ["BG", "person"],
+            found["scores"],
+        )
+        print(
+            f"{picture}: {len(found['scores'])} people, scores "
+            f"{np.round(found['scores'], 3).tolist()}"
+        )
 
 
 def parse_args(argv=None):
     """The command line; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(function, dataset_required=True):
-        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        sub.add_argument("--dataset", required=dataset_required, metavar="FOLDER",
-                         help="folder with PNGImages/ and PedMasks/")
-        sub.add_argument("--model", "--weights", required=True, metavar="FILE",
-                         help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under --logs) "
-                              "or the path of a .h5 file")
-        sub.add_argument("--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs")
-        sub.add_argument("--backbone", default=PennFudanConfig.BACKBONE, metavar="NAME",
-                         help="resnet50, resnet101 or a class of keras.applications")
-        sub.add_argument("--size", type=int, default=PennFudanConfig.IMAGE_MAX_DIM, metavar="PX",
-                         help="side that images are scaled and padded to; a multiple of 64")
+        sub = commands.add_parser(
+            function.__name__,
+            help=function.__doc__,
+            description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.add_argument(
+            "--dataset",
+            required=dataset_required,
+            metavar="FOLDER",
+            help="folder with PNGImages/ and PedMasks/",
+        )
+        sub.add_argument(
+            "--model",
+            "--weights",
+            required=True,
+            metavar="FILE",
+            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
+            "--logs) "
+            "or the path of a .h5 file",
+        )
+        sub.add_argument(
+            "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
+        )
+        sub.add_argument(
+            "--backbone",
+            default=PennFudanConfig.BACKBONE,
+            metavar="NAME",
+            help="resnet50, resnet101 or a class of keras.applications",
+        )
+        sub.add_argument(
+            "--size",
+            type=int,
+            default=PennFudanConfig.IMAGE_MAX_DIM,
+            metavar="PX",
+            help="side that images are scaled and padded to; a multiple of 64",
+        )
         sub.set_defaults(run=function)
         return sub
 
@@ -226,23 +296,42 @@ def parse_args(argv=None):
     sub = command(train)
     sub.add_argument("--download", **download)
     sub.add_argument("--epochs", type=int, default=20, metavar="N", help="epoch to end with")
-    sub.add_argument("--steps", type=int, default=PennFudanConfig.STEPS_PER_EPOCH, metavar="N",
-                     help="steps of an epoch")
-    sub.add_argument("--layers", default="heads", help="heads, 3+, 4+, 5+, all or a regular expression of layer names")
+    sub.add_argument(
+        "--steps",
+        type=int,
+        default=PennFudanConfig.STEPS_PER_EPOCH,
+        metavar="N",
+        help="steps of an epoch",
+    )
+    sub.add_argument(
+        "--layers",
+        default="heads",
+        help="heads, 3+, 4+, 5+, all or a regular expression of layer names",
+    )
     sub.add_argument("--learning-rate", type=float, metavar="RATE", help="in place of the config's")
     sub.add_argument("--flip", action="store_true", help="mirror half of the photos at random")
     sub.add_argument("--seed", type=int, metavar="N", help="makes two runs alike")
-    sub.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images")
-    sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
-                     type=lambda text: text if text == "auto" else int(text))
+    sub.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="threads that prepare images"
+    )
+    sub.add_argument(
+        "--verbose",
+        default="auto",
+        help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
+        type=lambda text: text if text == "auto" else int(text),
+    )
     sub = command(evaluate)
     sub.add_argument("--download", **download)
     sub.add_argument("--trained-at", **trained_at)
     sub = command(detect, dataset_required=False)
     sub.add_argument("--trained-at", **trained_at)
     sub.add_argument("--image", nargs="+", metavar="FILE", help="photos of your own")
-    sub.add_argument("--output", default=os.path.join("results", "penn_fudan"), metavar="FOLDER",
-                     help="folder for the pictures")
+    sub.add_argument(
+        "--output",
+        default=os.path.join("results", "penn_fudan"),
+        metavar="FOLDER",
+        help="folder for the pictures",
+    )
     return parser.parse_args(argv)
 
 

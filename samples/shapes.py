@@ -16,8 +16,8 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.data.dataset import Dataset  # noqa: E402
+from mrcnn.config import Config
+from mrcnn.data.dataset import Dataset
 
 DEFAULT_WEIGHTS = os.path.join(ROOT_DIR, "weights", "mask_rcnn_shapes.h5")
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -74,8 +74,16 @@ class ShapesDataset(Dataset):
         for number in range(count):
             rng = np.random.default_rng((seed, number))
             background, shapes = self.random_image(height, width, rng)
-            self.add_image("shapes", image_id=number, path=None, width=width, height=height,
-                           background=background, shapes=shapes, noise_seed=(seed, number, 1))
+            self.add_image(
+                "shapes",
+                image_id=number,
+                path=None,
+                width=width,
+                height=height,
+                background=background,
+                shapes=shapes,
+                noise_seed=(seed, number, 1),
+            )
 
     def image_reference(self, image_id):
         """What is on the image: [(shape, color, (x, y, half size)), ...]."""
@@ -100,7 +108,9 @@ class ShapesDataset(Dataset):
         # a shape hides those that were drawn before it
         above = np.cumsum(masks[..., ::-1], axis=-1)[..., ::-1] - masks
         visible = (masks > 0) & (above == 0)
-        class_ids = np.array([self.class_names.index(shape) for shape, _, _ in info["shapes"]], np.int32)
+        class_ids = np.array(
+            [self.class_names.index(shape) for shape, _, _ in info["shapes"]], np.int32
+        )
         in_sight = visible.any(axis=(0, 1))  # a shape may be hidden altogether
         return visible[..., in_sight], class_ids[in_sight]
 
@@ -151,6 +161,7 @@ def make_dataset(count, seed):
 
 # === Commands ===
 
+
 def train(args):
     """Train from scratch, or go on from weights, at three falling learning rates."""
     from mrcnn.model import MaskRCNN
@@ -160,10 +171,16 @@ def train(args):
         config.STEPS_PER_EPOCH = args.steps
     model = MaskRCNN("training", config, args.logs)
     if args.weights:
-        model.load_weights(model.find_last() if args.weights.lower() == "last" else args.weights, by_name=True)
+        model.load_weights(
+            model.find_last() if args.weights.lower() == "last" else args.weights, by_name=True
+        )
     train_set = make_dataset(args.images, TRAIN_SEED)
     val_set = make_dataset(config.VALIDATION_STEPS * config.BATCH_SIZE, HELD_OUT_SEED + 1)
-    for share, rate in ((0.7, config.LEARNING_RATE), (0.9, config.LEARNING_RATE / 5), (1, config.LEARNING_RATE / 25)):
+    for share, rate in (
+        (0.7, config.LEARNING_RATE),
+        (0.9, config.LEARNING_RATE / 5),
+        (1, config.LEARNING_RATE / 25),
+    ):
         epochs = round(args.epochs * share)
         if epochs > model.epoch:
             model.train(train_set, val_set, rate, epochs, "all", workers=1, verbose=args.verbose)
@@ -171,7 +188,9 @@ def train(args):
 
 
 def detect(args):
-    """Find the shapes in held-out images: prints COCO AP and writes a picture of the first twelve."""
+    """Find the shapes in held-out images: prints COCO AP and writes a picture of the first
+    twelve.
+    """
     from mrcnn.visualize import draw_instances
 
     model, dataset = evaluate(args)
@@ -179,9 +198,16 @@ def detect(args):
     tiles = []
     for image, result in zip(images, model.detect(images)):
         sure = result["scores"] >= 0.7
-        tiles.append(draw_instances(
-            enlarge(image, 2), result["rois"][sure] * 2, enlarge(result["masks"][..., sure], 2),
-            result["class_ids"][sure], dataset.class_names, result["scores"][sure]))
+        tiles.append(
+            draw_instances(
+                enlarge(image, 2),
+                result["rois"][sure] * 2,
+                enlarge(result["masks"][..., sure], 2),
+                result["class_ids"][sure],
+                dataset.class_names,
+                result["scores"][sure],
+            )
+        )
     save_grid(args.output, tiles, columns=4)
     print(f"Picture: {os.path.abspath(args.output)}")
 
@@ -192,7 +218,11 @@ def evaluate(args):
 
     model = load_model(args)
     dataset = make_dataset(args.images, HELD_OUT_SEED)
-    print(format_summary(evaluate_detections(dataset, model.detect, batch_size=model.config.BATCH_SIZE)))
+    print(
+        format_summary(
+            evaluate_detections(dataset, model.detect, batch_size=model.config.BATCH_SIZE)
+        )
+    )
     return model, dataset
 
 
@@ -216,30 +246,54 @@ def save_grid(path, images, columns):
     from PIL import Image
 
     images = images + [np.full_like(images[0], 255)] * (-len(images) % columns)
-    rows = [np.concatenate(images[start:start + columns], axis=1) for start in range(0, len(images), columns)]
+    rows = [
+        np.concatenate(images[start : start + columns], axis=1)
+        for start in range(0, len(images), columns)
+    ]
     Image.fromarray(np.concatenate(rows, axis=0)).save(path)
 
 
 def parse_args(argv=None):
     """The command line; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(function, weights, images):
-        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        sub.add_argument("--weights", "--model", default=weights, metavar="FILE",
-                         help="a .h5 file, or 'last' for the newest checkpoint under --logs")
-        sub.add_argument("--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs")
-        sub.add_argument("--images", type=int, default=images, metavar="N", help="number of generated images")
+        sub = commands.add_parser(
+            function.__name__,
+            help=function.__doc__,
+            description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.add_argument(
+            "--weights",
+            "--model",
+            default=weights,
+            metavar="FILE",
+            help="a .h5 file, or 'last' for the newest checkpoint under --logs",
+        )
+        sub.add_argument(
+            "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
+        )
+        sub.add_argument(
+            "--images", type=int, default=images, metavar="N", help="number of generated images"
+        )
         sub.set_defaults(run=function)
         return sub
 
     sub = command(train, None, 20000)
     sub.add_argument("--epochs", type=int, default=24, metavar="N", help="epoch to end with")
-    sub.add_argument("--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's")
-    sub.add_argument("--verbose", default="auto", help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
-                     type=lambda text: text if text == "auto" else int(text))
+    sub.add_argument(
+        "--steps", type=int, metavar="N", help="steps of an epoch, in place of the config's"
+    )
+    sub.add_argument(
+        "--verbose",
+        default="auto",
+        help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
+        type=lambda text: text if text == "auto" else int(text),
+    )
     sub = command(detect, DEFAULT_WEIGHTS, 50)
     sub.add_argument("--output", default="shapes.png", metavar="FILE", help="picture to write")
     command(evaluate, DEFAULT_WEIGHTS, 200)

@@ -19,7 +19,9 @@ def keras_policy():
 
 @pytest.fixture
 def eagerly():
-    """Run Keras' steps without a graph: for one or two of them a graph takes longer to make than to run."""
+    """Run Keras' steps without a graph: for one or two of them a graph takes longer to make than to
+    run.
+    """
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
@@ -37,7 +39,9 @@ def rectangles():
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    """An inference model of `tiny.TinyConfig` whose random weights detect something; batch size 2."""
+    """An inference model of `tiny.TinyConfig` whose random weights detect something; batch size
+    2.
+    """
     from mrcnn.model import MaskRCNN
     from tests.tiny import randomize, tiny_config
 

@@ -5,23 +5,26 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tests.weights.test_weights import toy_model
-from tests.tiny import tiny_config
 
-from mrcnn.weights import load as weights
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.load import load_image_gt
 from mrcnn.data.drawing import as_rgb
+from mrcnn.data.load import load_image_gt
 from mrcnn.model import MaskRCNN
-
+from mrcnn.weights import load as weights
+from tests.tiny import tiny_config
+from tests.weights.test_weights import toy_model
 
 # === Kernels ===
+
 
 @pytest.mark.parametrize("old", [1, 3])
 @pytest.mark.parametrize("new", [1, 2, 3, 4, 5, 7])
 def test_an_image_of_equal_channels_gives_what_it_gave(old, new):
     rng = np.random.RandomState(0)
-    kernel, grey = rng.randn(3, 3, old, 4).astype(np.float32), rng.randn(1, 6, 7, 1).astype(np.float32)
+    kernel, grey = (
+        rng.randn(3, 3, old, 4).astype(np.float32),
+        rng.randn(1, 6, 7, 1).astype(np.float32),
+    )
 
     def convolve(kernel):
         return keras.ops.conv(np.repeat(grey, kernel.shape[2], axis=3), kernel, padding="same")
@@ -45,17 +48,24 @@ def test_known_kernels():
 
 # === Loading ===
 
+
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_the_first_convolution_is_adapted_and_told(channels, tmp_path):
     path = str(tmp_path / "rgb.h5")
     source, model = toy_model(seed=1), toy_model(channels=channels, seed=2)
     weights.save_h5(source, path)
     report = weights.load_h5(model, path, by_name=False)
-    assert report.adapted == ["conv1"] and "adapted to the number of image channels: 1 (conv1)" in str(report)
-    np.testing.assert_array_equal(model.get_layer("conv1").kernel,
-                                  weights.adapt_channels(np.asarray(source.get_layer("conv1").kernel), channels))
+    assert report.adapted == [
+        "conv1"
+    ] and "adapted to the number of image channels: 1 (conv1)" in str(report)
+    np.testing.assert_array_equal(
+        model.get_layer("conv1").kernel,
+        weights.adapt_channels(np.asarray(source.get_layer("conv1").kernel), channels),
+    )
     np.testing.assert_array_equal(model.get_layer("conv1").bias, source.get_layer("conv1").bias)
-    np.testing.assert_array_equal(model.get_layer("mrcnn_mask").kernel, source.get_layer("mrcnn_mask").kernel)
+    np.testing.assert_array_equal(
+        model.get_layer("mrcnn_mask").kernel, source.get_layer("mrcnn_mask").kernel
+    )
 
 
 def test_equal_channels_are_not_adapted(tmp_path):
@@ -87,6 +97,7 @@ def test_another_kernel_size_is_still_refused(tmp_path):
 
 # === From files to detections ===
 
+
 class Bands(Dataset):
     """16-bit TIFFs of any number of bands, a bright square in each."""
 
@@ -94,7 +105,9 @@ class Bands(Dataset):
         super().__init__()
         self.add_class("bands", 1, "square")
         for number in range(count):
-            image = np.random.RandomState(number).randint(0, 8000, (50, 60, channels)).astype(np.uint16)
+            image = (
+                np.random.RandomState(number).randint(0, 8000, (50, 60, channels)).astype(np.uint16)
+            )
             image[10:30, 15:40] += 50000
             path = folder / f"{number}.tif"
             if channels == 1:
@@ -114,7 +127,9 @@ class Bands(Dataset):
 def test_train_and_detect_from_rgb_weights(channels, tmp_path):
     rgb = MaskRCNN("training", tiny_config(NUM_CLASSES=2), str(tmp_path))
     rgb.save_weights(tmp_path / "rgb.h5")
-    config = tiny_config(NUM_CLASSES=2, IMAGE_CHANNEL_COUNT=channels, MEAN_PIXEL=np.full(channels, 100.0))
+    config = tiny_config(
+        NUM_CLASSES=2, IMAGE_CHANNEL_COUNT=channels, MEAN_PIXEL=np.full(channels, 100.0)
+    )
     dataset = Bands(tmp_path, channels)
     image, *_ = load_image_gt(dataset, config, 0)
     assert image.shape == (64, 64, channels) and image.dtype == np.uint8
@@ -136,9 +151,15 @@ def test_train_and_detect_from_rgb_weights(channels, tmp_path):
 
 
 def test_grey_weights_fit_an_rgb_model(tmp_path):
-    grey = MaskRCNN("training", tiny_config(IMAGE_CHANNEL_COUNT=1, MEAN_PIXEL=np.array([110.0])), str(tmp_path))
+    grey = MaskRCNN(
+        "training", tiny_config(IMAGE_CHANNEL_COUNT=1, MEAN_PIXEL=np.array([110.0])), str(tmp_path)
+    )
     grey.save_weights(tmp_path / "grey.h5")
     model = MaskRCNN("inference", tiny_config(), str(tmp_path))
     assert model.load_weights(tmp_path / "grey.h5", by_name=True).adapted == ["conv1"]
-    np.testing.assert_allclose(model.keras_model.get_layer("conv1").kernel.numpy().sum(axis=2),
-                               grey.keras_model.get_layer("conv1").kernel.numpy()[:, :, 0], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        model.keras_model.get_layer("conv1").kernel.numpy().sum(axis=2),
+        grey.keras_model.get_layer("conv1").kernel.numpy()[:, :, 0],
+        rtol=1e-5,
+        atol=1e-7,
+    )

@@ -4,7 +4,6 @@ import ast
 import subprocess
 import sys
 
-import pytest
 from tests.paths import ROOT
 
 PACKAGE = ROOT / "mrcnn"
@@ -31,15 +30,23 @@ def imported(path):
 
 def test_settings_and_data_import_no_tensorflow():
     """So that a script can check its data, and a worker process start, in a moment."""
-    modules = [module_name(path) for room in ("config", "data") for path in sorted((PACKAGE / room).rglob("*.py"))
-               if "cache" not in path.parts]
+    modules = [
+        module_name(path)
+        for room in ("config", "data")
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        if "cache" not in path.parts
+    ]
     assert len(modules) > 40
-    script = (f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nimport importlib\n"
-              f"for name in {modules!r}:\n"
-              "    importlib.import_module(name)\n"
-              "    heavy = {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)\n"
-              "    assert not heavy, (name, heavy)\n")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    script = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nimport importlib\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        "    heavy = {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)\n"
+        "    assert not heavy, (name, heavy)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -32,6 +32,7 @@ def one_by_one(detector):
 
 # === Detection ===
 
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_any_number_of_images_of_any_size(detector, one_by_one, count):
     assert detector.config.BATCH_SIZE == 2
@@ -40,7 +41,9 @@ def test_any_number_of_images_of_any_size(detector, one_by_one, count):
 
 def test_results_keep_the_order_given(detector, one_by_one):
     order = [3, 0, 4, 1, 2]
-    close(detector.detect([IMAGES[index] for index in order]), [one_by_one[index] for index in order])
+    close(
+        detector.detect([IMAGES[index] for index in order]), [one_by_one[index] for index in order]
+    )
 
 
 def test_no_images_no_results(detector):
@@ -52,11 +55,18 @@ def test_result_of_an_image(detector, one_by_one):
         count = len(result["rois"])
         assert set(result) == {"rois", "class_ids", "scores", "masks"}
         assert result["rois"].dtype == result["class_ids"].dtype == np.int32
-        assert result["masks"].shape == (height, width, count) and count <= detector.config.DETECTION_MAX_INSTANCES
-        assert (result["rois"][:, :2] >= 0).all() and (result["rois"][:, 2:] <= [height, width]).all()
+        assert (
+            result["masks"].shape == (height, width, count)
+            and count <= detector.config.DETECTION_MAX_INSTANCES
+        )
+        assert (result["rois"][:, :2] >= 0).all() and (
+            result["rois"][:, 2:] <= [height, width]
+        ).all()
         assert (result["rois"][:, 2:] > result["rois"][:, :2]).all()
         assert set(result["class_ids"]) <= {1, 2}
-        assert (np.diff(result["scores"]) <= 0).all() and ((result["scores"] > 0) & (result["scores"] <= 1)).all()
+        assert (np.diff(result["scores"]) <= 0).all() and (
+            (result["scores"] > 0) & (result["scores"] <= 1)
+        ).all()
         for index, (y1, x1, y2, x2) in enumerate(result["rois"]):
             outside = result["masks"][..., index].copy()
             outside[y1:y2, x1:x2] = False
@@ -71,8 +81,15 @@ def test_one_trace_for_all_image_sizes_of_one_image_and_of_several(tmp_path):
     together = model.detect(pictures)
     close(together, [model.detect([picture])[0] for picture in pictures])
     assert len(model._predict) == 2
-    assert all(function.experimental_get_tracing_count() == 1 for function in model._predict.values())
-    assert [result["masks"].shape[:2] for result in together] == [(64, 64), (100, 64), (64, 10), (129, 64)]
+    assert all(
+        function.experimental_get_tracing_count() == 1 for function in model._predict.values()
+    )
+    assert [result["masks"].shape[:2] for result in together] == [
+        (64, 64),
+        (100, 64),
+        (64, 10),
+        (129, 64),
+    ]
     assert any(len(result["rois"]) for result in together)
     # the same network and pixels, not resized
     model.config.IMAGE_RESIZE_MODE = "none"
@@ -88,10 +105,16 @@ def test_random_crops_cannot_be_detected_in(detector, tmp_path):
 
 
 def test_confidence_and_count_limits(tmp_path, detector):
-    model = MaskRCNN("inference", tiny_config(DETECTION_MIN_CONFIDENCE=0.97, DETECTION_MAX_INSTANCES=3), str(tmp_path))
+    model = MaskRCNN(
+        "inference",
+        tiny_config(DETECTION_MIN_CONFIDENCE=0.97, DETECTION_MAX_INSTANCES=3),
+        str(tmp_path),
+    )
     randomize(model.keras_model)
     loose, strict = detector.detect(IMAGES[:4]), model.detect(IMAGES[:4])
-    assert any(len(result["rois"]) > 3 for result in loose) and any(len(result["rois"]) for result in strict)
+    assert any(len(result["rois"]) > 3 for result in loose) and any(
+        len(result["rois"]) for result in strict
+    )
     for few, many in zip(strict, loose):
         expected = many["rois"][many["scores"] >= 0.97][:3]
         np.testing.assert_array_equal(few["rois"], expected)
@@ -103,18 +126,33 @@ RGB = image(64, 64, 5)
 GREY = image(64, 64, 6, channels=1)
 
 
-@pytest.mark.parametrize("given, rgb", [
-    (GREY[..., 0], GREY.repeat(3, axis=2)),
-    (GREY, GREY.repeat(3, axis=2)),
-    (np.concatenate([GREY, image(64, 64, 7, channels=1)], axis=2), GREY.repeat(3, axis=2)),
-    (np.concatenate([RGB, image(64, 64, 7, channels=1)], axis=2), RGB),
-    (RGB.astype(np.uint16) * 257, RGB),
-    (RGB.astype(np.int64), RGB),
-    (RGB.astype(np.float32), RGB),
-    (RGB.astype(np.float64) / 255, RGB),
-    (GREY[..., 0] > 127, (GREY > 127).astype(np.uint8).repeat(3, axis=2) * 255),
-    (RGB[::-1, ::-1][::-1, ::-1], RGB),
-], ids=["grey 2-d", "grey 3-d", "grey alpha", "rgba", "16 bit", "int64", "float 0..255", "float 0..1", "bool", "view"])
+@pytest.mark.parametrize(
+    "given, rgb",
+    [
+        (GREY[..., 0], GREY.repeat(3, axis=2)),
+        (GREY, GREY.repeat(3, axis=2)),
+        (np.concatenate([GREY, image(64, 64, 7, channels=1)], axis=2), GREY.repeat(3, axis=2)),
+        (np.concatenate([RGB, image(64, 64, 7, channels=1)], axis=2), RGB),
+        (RGB.astype(np.uint16) * 257, RGB),
+        (RGB.astype(np.int64), RGB),
+        (RGB.astype(np.float32), RGB),
+        (RGB.astype(np.float64) / 255, RGB),
+        (GREY[..., 0] > 127, (GREY > 127).astype(np.uint8).repeat(3, axis=2) * 255),
+        (RGB[::-1, ::-1][::-1, ::-1], RGB),
+    ],
+    ids=[
+        "grey 2-d",
+        "grey 3-d",
+        "grey alpha",
+        "rgba",
+        "16 bit",
+        "int64",
+        "float 0..255",
+        "float 0..1",
+        "bool",
+        "view",
+    ],
+)
 def test_other_kinds_of_images_are_as_their_rgb(detector, given, rgb):
     expected = detector.detect([rgb])
     assert len(expected[0]["rois"])
@@ -126,18 +164,22 @@ def test_kinds_may_be_mixed(detector):
     close(detector.detect(pictures), [detector.detect([picture])[0] for picture in pictures])
 
 
-@pytest.mark.parametrize("wrong, message", [
-    (np.full((64, 64, 3), np.nan), "NaN"),
-    (np.full((64, 64, 3), np.inf), "inf"),
-    (np.full((64, 64, 3), -5), r"0\.\.65535.*-5"),
-    (np.full((64, 64, 3), 300.0), r"0\.\.255.*300"),
-    (np.zeros((64, 64, 5), np.uint8), "5 channels.*IMAGE_CHANNEL_COUNT = 3"),
-    (np.zeros((0, 64, 3), np.uint8), r"\(0, 64, 3\)"),
-    (np.zeros(64, np.uint8), r"\(64,\)"),
-    (np.zeros((1, 64, 64, 3), np.uint8), r"\(1, 64, 64, 3\)"),
-    (None, "object"),
-    ("photo.jpg", "<U9"),
-], ids=["nan", "inf", "negative", "above 255", "channels", "empty", "1-d", "4-d", "none", "path"])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (np.full((64, 64, 3), np.nan), "NaN"),
+        (np.full((64, 64, 3), np.inf), "inf"),
+        (np.full((64, 64, 3), -5), r"0\.\.65535.*-5"),
+        (np.full((64, 64, 3), 300.0), r"0\.\.255.*300"),
+        (np.zeros((64, 64, 5), np.uint8), "5 channels.*IMAGE_CHANNEL_COUNT = 3"),
+        (np.zeros((0, 64, 3), np.uint8), r"\(0, 64, 3\)"),
+        (np.zeros(64, np.uint8), r"\(64,\)"),
+        (np.zeros((1, 64, 64, 3), np.uint8), r"\(1, 64, 64, 3\)"),
+        (None, "object"),
+        ("photo.jpg", "<U9"),
+    ],
+    ids=["nan", "inf", "negative", "above 255", "channels", "empty", "1-d", "4-d", "none", "path"],
+)
 def test_what_is_no_image(detector, wrong, message):
     with pytest.raises(ValueError, match=message):
         detector.detect([RGB, wrong])
@@ -164,6 +206,7 @@ def test_one_channel_model(tmp_path):
 
 # === Molded images, anchors, raw output ===
 
+
 def test_detect_molded_is_detect_on_an_image_of_the_right_size(detector):
     molded, metas, _ = detector.mold_inputs([RGB, RGB[::-1]])
     close(detector.detect_molded(molded, metas), detector.detect([RGB, RGB[::-1]]))
@@ -171,7 +214,7 @@ def test_detect_molded_is_detect_on_an_image_of_the_right_size(detector):
 
 def test_detect_molded_gives_pixels_of_the_molded_image(detector):
     molded, metas, windows = detector.mold_inputs([IMAGES[2]])
-    result, = detector.detect_molded(molded, metas)
+    (result,) = detector.detect_molded(molded, metas)
     assert result["masks"].shape == (64, 64, len(result["rois"]))
     y1, x1, y2, x2 = windows[0]
     inside = (result["rois"] >= [y1, x1, y1, x1]) & (result["rois"] <= [y2, x2, y2, x2])
@@ -190,17 +233,23 @@ def test_printed_shapes(detector, capsys):
 
 def test_anchors_are_made_once_and_kept_in_pixels(detector):
     anchors = detector.get_anchors((64, 128, 3))
-    assert anchors.shape == (3 * (16 * 32 + 8 * 16 + 4 * 8 + 2 * 4 + 1 * 2), 4) and anchors.dtype == np.float32
+    assert (
+        anchors.shape == (3 * (16 * 32 + 8 * 16 + 4 * 8 + 2 * 4 + 1 * 2), 4)
+        and anchors.dtype == np.float32
+    )
     pixels = detector.anchors
     # the first has its centre at 0, 0: 8 px square with a ratio of 0.5
-    np.testing.assert_allclose(pixels[0], [-4 * 2 ** 0.5, -4 / 2 ** 0.5, 4 * 2 ** 0.5, 4 / 2 ** 0.5])
-    np.testing.assert_allclose(anchors, (pixels - [0, 0, 1, 1]) / [63, 127, 63, 127], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(pixels[0], [-4 * 2**0.5, -4 / 2**0.5, 4 * 2**0.5, 4 / 2**0.5])
+    np.testing.assert_allclose(
+        anchors, (pixels - [0, 0, 1, 1]) / [63, 127, 63, 127], rtol=1e-6, atol=1e-7
+    )
     assert detector.get_anchors(np.array([64, 128, 3])) is anchors
     detector.get_anchors((64, 64, 3))
     assert detector.anchors.shape == (3 * (256 + 64 + 16 + 4 + 1), 4)
 
 
 # === Building ===
+
 
 def test_unknown_mode(tmp_path):
     with pytest.raises(ValueError, match="'train'.*'training' or 'inference'"):
@@ -215,15 +264,20 @@ def test_a_field_made_wrong_after_construction(tmp_path):
 
 
 def test_seed_gives_the_same_weights(tmp_path):
-    first, second, other = (values(MaskRCNN("inference", tiny_config(SEED=seed), str(tmp_path)).keras_model)
-                            for seed in (4, 4, 5))
+    first, second, other = (
+        values(MaskRCNN("inference", tiny_config(SEED=seed), str(tmp_path)).keras_model)
+        for seed in (4, 4, 5)
+    )
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
 def test_methods_need_their_mode(tmp_path, detector, rectangles):
     model = MaskRCNN("training", tiny_config(), str(tmp_path))
-    for call in (lambda: model.detect([RGB]), lambda: model.detect_molded(RGB[np.newaxis], np.zeros((1, 15)))):
+    for call in (
+        lambda: model.detect([RGB]),
+        lambda: model.detect_molded(RGB[np.newaxis], np.zeros((1, 15))),
+    ):
         with pytest.raises(ValueError, match="mode 'training'.*needs mode='inference'"):
             call()
     with pytest.raises(ValueError, match="mode 'inference'.*needs mode='training'"):
@@ -232,11 +286,16 @@ def test_methods_need_their_mode(tmp_path, detector, rectangles):
 
 
 def test_compiled_without_xla(tmp_path, monkeypatch):
-    """crop_and_resize and NMS have no XLA kernel; Keras chooses XLA by itself where there is a GPU."""
+    """crop_and_resize and NMS have no XLA kernel; Keras chooses XLA by itself where there is a
+    GPU.
+    """
     model = MaskRCNN("training", tiny_config(GRADIENT_CLIP_NORM=3.0), str(tmp_path))
     asked, compile_model = [], model.keras_model.compile
-    monkeypatch.setattr(model.keras_model, "compile", lambda optimizer, **options: (
-        asked.append(options), compile_model(optimizer, **options)))
+    monkeypatch.setattr(
+        model.keras_model,
+        "compile",
+        lambda optimizer, **options: (asked.append(options), compile_model(optimizer, **options)),
+    )
     model.compile(0.02, 0.8)
     # said to Keras, which would else go by its layers and warn
     assert asked == [{"jit_compile": False}] and model.keras_model.jit_compile is False
@@ -250,6 +309,7 @@ def test_compiled_without_xla(tmp_path, monkeypatch):
 
 
 # === Files ===
+
 
 def test_weights_round_trip_gives_identical_detections(detector, tmp_path):
     path = str(tmp_path / "new" / "weights.h5")
@@ -267,15 +327,21 @@ def test_weights_of_other_classes(detector, tmp_path, capsys):
     detector.save_weights(path)
     model = MaskRCNN("inference", tiny_config(NUM_CLASSES=5), str(tmp_path))
     before = values(model.keras_model)
-    with pytest.raises(ValueError, match=r"(?s)weights\.h5.*NUM_CLASSES = 3, the model has NUM_CLASSES = 5.*exclude"):
+    with pytest.raises(
+        ValueError,
+        match=r"(?s)weights\.h5.*NUM_CLASSES = 3, the model has NUM_CLASSES = 5.*exclude",
+    ):
         model.load_weights(path, by_name=True)
-    assert all(np.array_equal(before[name], value) for name, value in values(model.keras_model).items())
+    assert all(
+        np.array_equal(before[name], value) for name, value in values(model.keras_model).items()
+    )
     exclude = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
     report = model.load_weights(path, exclude=exclude)
     assert report.excluded == ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"]
     assert str(report) in capsys.readouterr().out
-    np.testing.assert_array_equal(model.keras_model.get_layer("conv1").kernel,
-                                  detector.keras_model.get_layer("conv1").kernel)
+    np.testing.assert_array_equal(
+        model.keras_model.get_layer("conv1").kernel, detector.keras_model.get_layer("conv1").kernel
+    )
 
 
 def test_missing_weights(detector, tmp_path):
@@ -306,6 +372,7 @@ def test_a_model_without_a_name_detects(tmp_path):
 
 # === Mixed precision ===
 
+
 def test_mixed_precision_detects_and_boxes_stay_float32(tmp_path, detector):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = MaskRCNN("inference", tiny_config(), str(tmp_path))
@@ -313,9 +380,9 @@ def test_mixed_precision_detects_and_boxes_stay_float32(tmp_path, detector):
     assert model.keras_model.get_layer("fpn_p2").compute_dtype == "bfloat16"
     assert {output.dtype for output in model.keras_model.outputs} == {"float32"}
     assert {weight.dtype for weight in model.keras_model.weights} == {"float32"}
-    result, = model.detect([RGB])
+    (result,) = model.detect([RGB])
     assert len(result["rois"]) and np.isfinite(result["scores"]).all()
     # a float32 model of the same weights sees the same: its best object is among these
-    exact, = detector.detect([RGB])
+    (exact,) = detector.detect([RGB])
     distance = np.abs(result["rois"].astype(int) - exact["rois"][0]).max(axis=1)
     assert distance.min() <= 3

@@ -1,16 +1,25 @@
-"""The notebooks run from top to bottom, with small settings, and their saved outputs are fit to be read."""
+"""The notebooks run from top to bottom, with small settings, and their saved outputs are fit to be
+read.
+"""
 
 import os
 import re
 
 import pytest
+
 from tests.paths import ROOT
 
 FOLDER = str(ROOT / "notebooks")
 NOTEBOOKS = sorted(name for name in os.listdir(FOLDER) if name.endswith(".ipynb"))
 # In place of the values of the cell that is tagged "parameters"; LOGS is set for all that have it.
 SMALL = {
-    "digits.ipynb": {"PRETRAIN_IMAGES": 64, "PRETRAIN_EPOCHS": 1, "EPOCHS": 2, "STEPS": 1, "SCENES": 4},
+    "digits.ipynb": {
+        "PRETRAIN_IMAGES": 64,
+        "PRETRAIN_EPOCHS": 1,
+        "EPOCHS": 2,
+        "STEPS": 1,
+        "SCENES": 4,
+    },
     "inspect_data.ipynb": {"IMAGES": 12},
     "inspect_model.ipynb": {"IMAGES": 6, "IMAGE_ID": 1},
     "train_shapes.ipynb": {"HEADS_EPOCHS": 1, "ALL_EPOCHS": 2, "STEPS": 1},
@@ -30,19 +39,31 @@ def outputs(notebook):
 
 
 def pictures(notebook):
-    return [output for output in outputs(notebook)
-            if any(kind in output.get("data", {}) for kind in ("image/jpeg", "image/png"))]
+    return [
+        output
+        for output in outputs(notebook)
+        if any(kind in output.get("data", {}) for kind in ("image/jpeg", "image/png"))
+    ]
 
 
 def warnings(notebook):
     """Lines on stderr, but for those of TensorFlow's start."""
-    return [line for output in outputs(notebook) if output.get("name") == "stderr"
-            for line in output["text"].splitlines() if not START_OF_TENSORFLOW.match(line)]
+    return [
+        line
+        for output in outputs(notebook)
+        if output.get("name") == "stderr"
+        for line in output["text"].splitlines()
+        if not START_OF_TENSORFLOW.match(line)
+    ]
 
 
 def parameters(notebook):
     """Place of the cell that is tagged "parameters"."""
-    place, = (place for place, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ()))
+    (place,) = (
+        place
+        for place, cell in enumerate(notebook.cells)
+        if "parameters" in cell.metadata.get("tags", ())
+    )
     return place
 
 
@@ -50,8 +71,10 @@ def parameters(notebook):
 SLOW = ("digits.ipynb", "train_shapes.ipynb")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
-                                  for name in NOTEBOOKS])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NOTEBOOKS],
+)
 def test_runs(name, tmp_path):
     nbclient = pytest.importorskip("nbclient")
     if name == "digits.ipynb":
@@ -61,12 +84,20 @@ def test_runs(name, tmp_path):
     values = dict(SMALL.get(name, {}))
     if "LOGS" in notebook.cells[place].source:
         values["LOGS"] = str(tmp_path)
-    missing = [key for key in values if not re.search(rf"\b{key}\b.*=", notebook.cells[place].source)]
+    missing = [
+        key for key in values if not re.search(rf"\b{key}\b.*=", notebook.cells[place].source)
+    ]
     assert not missing, f"{name} has no parameters {missing}"
-    notebook.cells[place].source += "\n" + "\n".join(f"{key} = {value!r}" for key, value in values.items())
+    notebook.cells[place].source += "\n" + "\n".join(
+        f"{key} = {value!r}" for key, value in values.items()
+    )
     saved = len(pictures(notebook))
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": FOLDER}}).execute()
-    assert len(pictures(notebook)) == saved, f"{name} shows other pictures than those that were saved"
+    nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": FOLDER}}
+    ).execute()
+    assert len(pictures(notebook)) == saved, (
+        f"{name} shows other pictures than those that were saved"
+    )
     assert not warnings(notebook)
 
 
@@ -79,12 +110,21 @@ def test_saved_outputs(name):
     numbers = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert numbers == list(range(1, len(numbers) + 1)), "not run from top to bottom, or not saved"
     for output in outputs(notebook):
-        text = output.get("text", "") + output.get("data", {}).get("text/plain", "") + output.get(
-            "data", {}).get("text/html", "")
+        text = (
+            output.get("text", "")
+            + output.get("data", {}).get("text/plain", "")
+            + output.get("data", {}).get("text/html", "")
+        )
         assert not MACHINE.search(text), text[:200]
     assert not MACHINE.search("\n".join(cell.source for cell in notebook.cells))
 
 
 def test_there_are_notebooks():
-    assert {"demo.ipynb", "digits.ipynb", "inspect_data.ipynb", "inspect_model.ipynb", "inspect_weights.ipynb",
-            "train_shapes.ipynb"} <= set(NOTEBOOKS)
+    assert {
+        "demo.ipynb",
+        "digits.ipynb",
+        "inspect_data.ipynb",
+        "inspect_model.ipynb",
+        "inspect_weights.ipynb",
+        "train_shapes.ipynb",
+    } <= set(NOTEBOOKS)

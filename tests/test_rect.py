@@ -4,17 +4,17 @@ import sys
 
 import numpy as np
 import pytest
-from tests.tiny import tiny_config
 
 from mrcnn.config import Config
 from mrcnn.data.load import load_image_gt
 from mrcnn.model import MaskRCNN
-
 from tests.paths import ROOT
+from tests.tiny import tiny_config
 
 sys.path.append(str(ROOT / "samples"))
 
-import shapes  # noqa: E402
+import shapes
+
 from tests.paths import ROOT
 
 
@@ -37,7 +37,9 @@ def test_rect_finds_what_square_finds(height, width, tmp_path):
     total = 0
     for image_id in dataset.image_ids:
         square, rect = (model.detect([dataset.load_image(image_id)])[0] for model in models)
-        for mask, class_id in zip(np.moveaxis(dataset.load_mask(image_id)[0], -1, 0), dataset.load_mask(image_id)[1]):
+        for mask, class_id in zip(
+            np.moveaxis(dataset.load_mask(image_id)[0], -1, 0), dataset.load_mask(image_id)[1]
+        ):
             # padding reaches into the features near the border, so scores and edges move a little
             if best_overlap(square, mask, class_id) > 0.8:
                 total += 1
@@ -56,19 +58,29 @@ def test_features_away_from_the_padding_are_equal(tmp_path):
     image = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
     features, tops = {}, {}
     for mode in ("square", "rect"):
-        model = MaskRCNN("inference", tiny_config(IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=0, IMAGE_MAX_DIM=side),
-                         str(tmp_path))
+        model = MaskRCNN(
+            "inference",
+            tiny_config(IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=0, IMAGE_MAX_DIM=side),
+            str(tmp_path),
+        )
         molded, metas, windows = model.mold_inputs([image])
         tops[mode] = windows[0][0]
-        outputs = [(name, model.keras_model.get_layer(name).output) for name in ("fpn_p2", "fpn_p3", "fpn_p4", "fpn_p5")]
+        outputs = [
+            (name, model.keras_model.get_layer(name).output)
+            for name in ("fpn_p2", "fpn_p3", "fpn_p4", "fpn_p5")
+        ]
         features[mode] = model.run_graph(molded, outputs, image_metas=metas)
     assert features["rect"]["fpn_p2"].shape[1:3] == (384 // 4, 640 // 4)
     margin = 128  # px; no further does this small backbone see
     for name, stride in (("fpn_p2", 4), ("fpn_p3", 8), ("fpn_p4", 16), ("fpn_p5", 32)):
-        inner = [features[mode][name][0, (top + margin) // stride:(top + height - margin) // stride]
-                 for mode, top in tops.items()]
+        inner = [
+            features[mode][name][0, (top + margin) // stride : (top + height - margin) // stride]
+            for mode, top in tops.items()
+        ]
         assert inner[0].size and inner[0].std() > 0
-        np.testing.assert_allclose(inner[1], inner[0], rtol=1e-4, atol=1e-4 * np.abs(inner[0]).max(), err_msg=name)
+        np.testing.assert_allclose(
+            inner[1], inner[0], rtol=1e-4, atol=1e-4 * np.abs(inner[0]).max(), err_msg=name
+        )
 
 
 def test_training_takes_rect_for_square():
@@ -88,5 +100,10 @@ def test_training_takes_rect_for_square():
 
 def test_a_batch_may_hold_photos_of_both_orientations(tmp_path):
     model = detector("rect", tmp_path)
-    images = [np.zeros(shape, np.uint8) for shape in ((100, 200, 3), (200, 100, 3), (256, 256, 3), (60, 200, 3))]
-    assert [result["masks"].shape[:2] for result in model.detect(images)] == [image.shape[:2] for image in images]
+    images = [
+        np.zeros(shape, np.uint8)
+        for shape in ((100, 200, 3), (200, 100, 3), (256, 256, 3), (60, 200, 3))
+    ]
+    assert [result["masks"].shape[:2] for result in model.detect(images)] == [
+        image.shape[:2] for image in images
+    ]

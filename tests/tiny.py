@@ -13,7 +13,11 @@ def backbone(input_image, stage5=True, train_bn=None):
     assert stage5
     x, stages = input_image, []
     for stage in range(1, 6):
-        conv, norm = (f"res{stage}a_branch2a", f"bn{stage}a_branch2a") if stage > 1 else ("conv1", "bn_conv1")
+        conv, norm = (
+            (f"res{stage}a_branch2a", f"bn{stage}a_branch2a")
+            if stage > 1
+            else ("conv1", "bn_conv1")
+        )
         x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=conv)(x)
         x = BatchNorm(train_bn, name=norm)(x)
         x = keras.layers.Activation("relu")(x)
@@ -23,7 +27,9 @@ def backbone(input_image, stage5=True, train_bn=None):
 
 def backbone_shapes(image_shape):
     """Heights and widths of P2..P6."""
-    return np.array([[-(-side // stride) for side in image_shape[:2]] for stride in (4, 8, 16, 32, 64)])
+    return np.array(
+        [[-(-side // stride) for side in image_shape[:2]] for stride in (4, 8, 16, 32, 64)]
+    )
 
 
 class TinyConfig(Config):
@@ -78,7 +84,9 @@ class Rectangles(Dataset):
 
     def load_image(self, image_id):
         info = self.image_info[image_id]
-        image = np.random.RandomState(image_id).randint(90, 130, (*info["size"], 3)).astype(np.uint8)
+        image = (
+            np.random.RandomState(image_id).randint(90, 130, (*info["size"], 3)).astype(np.uint8)
+        )
         for class_id, y1, x1, y2, x2 in info["objects"]:
             image[y1:y2, x1:x2] = (220, 30, 30) if class_id == 1 else (30, 30, 220)
         return image
@@ -92,7 +100,9 @@ class Rectangles(Dataset):
 
 
 def randomize(keras_model, seed=1):
-    """Give all weights random values of a size at which boxes, classes and masks come out moderate."""
+    """Give all weights random values of a size at which boxes, classes and masks come out
+    moderate.
+    """
     rng = np.random.RandomState(seed)
     for variable in keras_model.weights:
         if variable.name == "moving_variance":
@@ -107,11 +117,15 @@ def randomize(keras_model, seed=1):
                 scale = 0.1  # deltas of 1 are large
             elif "rpn_class_raw" in variable.path or "mrcnn_class_logits" in variable.path:
                 scale = 2  # clear scores: neither 1 nor alike
-            variable.assign(rng.randn(*variable.shape) * scale * np.sqrt(2 / np.prod(variable.shape[:-1])))
+            variable.assign(
+                rng.randn(*variable.shape) * scale * np.sqrt(2 / np.prod(variable.shape[:-1]))
+            )
         else:
             variable.assign(rng.randn(*variable.shape) * 0.1)
             if "mrcnn_class_logits" in variable.path:
-                variable.assign(variable + 2 * (np.arange(variable.shape[0]) > 0))  # no RoI is background
+                variable.assign(
+                    variable + 2 * (np.arange(variable.shape[0]) > 0)
+                )  # no RoI is background
 
 
 def values(keras_model):
@@ -123,7 +137,9 @@ def same(first, second):
     """Whether two lists of `detect` are equal, bit for bit."""
     return len(first) == len(second) and all(
         np.array_equal(a[key], b[key]) and a[key].dtype == b[key].dtype
-        for a, b in zip(first, second) for key in ("rois", "class_ids", "scores", "masks"))
+        for a, b in zip(first, second)
+        for key in ("rois", "class_ids", "scores", "masks")
+    )
 
 
 def image(height, width, seed=0, channels=3):

@@ -8,28 +8,35 @@ import math
 
 import numpy as np
 
-
 # === Boxes ===
+
 
 def apply_deltas(box, delta):
     height, width = box[2] - box[0], box[3] - box[1]
     center_y = (box[0] + box[2]) / 2 + delta[0] * height
     center_x = (box[1] + box[3]) / 2 + delta[1] * width
     height, width = height * math.exp(delta[2]), width * math.exp(delta[3])
-    return np.array([center_y - height / 2, center_x - width / 2, center_y + height / 2, center_x + width / 2])
+    return np.array(
+        [center_y - height / 2, center_x - width / 2, center_y + height / 2, center_x + width / 2]
+    )
 
 
 def refinement(box, gt_box):
     height, width = box[2] - box[0], box[3] - box[1]
-    return np.array([
-        ((gt_box[0] + gt_box[2]) - (box[0] + box[2])) / 2 / height,
-        ((gt_box[1] + gt_box[3]) - (box[1] + box[3])) / 2 / width,
-        math.log((gt_box[2] - gt_box[0]) / height),
-        math.log((gt_box[3] - gt_box[1]) / width)])
+    return np.array(
+        [
+            ((gt_box[0] + gt_box[2]) - (box[0] + box[2])) / 2 / height,
+            ((gt_box[1] + gt_box[3]) - (box[1] + box[3])) / 2 / width,
+            math.log((gt_box[2] - gt_box[0]) / height),
+            math.log((gt_box[3] - gt_box[1]) / width),
+        ]
+    )
 
 
 def clip(box, window):
-    return np.array([min(max(box[side], window[side % 2]), window[side % 2 + 2]) for side in range(4)])
+    return np.array(
+        [min(max(box[side], window[side % 2]), window[side % 2 + 2]) for side in range(4)]
+    )
 
 
 def iou(a, b):
@@ -43,12 +50,15 @@ def suppress(boxes, scores, max_count, threshold):
     """Indices that survive greedy suppression, by falling score; the lower index wins a tie."""
     kept = []
     for index in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
-        if len(kept) < max_count and all(iou(boxes[index], boxes[other]) <= threshold for other in kept):
+        if len(kept) < max_count and all(
+            iou(boxes[index], boxes[other]) <= threshold for other in kept
+        ):
             kept.append(index)
     return kept
 
 
 # === Proposals and detections ===
+
 
 def proposals(foreground, deltas, anchors, count, threshold, limit, std_dev):
     best = sorted(range(len(anchors)), key=lambda i: (-foreground[i], i))[:limit]
@@ -66,9 +76,15 @@ def detections(rois, probs, deltas, window, max_instances, min_confidence, thres
         boxes.append(clip(apply_deltas(roi, delta[class_id] * std_dev), window))
     kept = []
     for class_id in range(1, probs.shape[1]):
-        rows = [i for i in range(len(rois)) if classes[i] == class_id and scores[i] >= min_confidence]
-        kept += [rows[i] for i in suppress([boxes[r] for r in rows], [scores[r] for r in rows],
-                                           max_instances, threshold)]
+        rows = [
+            i for i in range(len(rois)) if classes[i] == class_id and scores[i] >= min_confidence
+        ]
+        kept += [
+            rows[i]
+            for i in suppress(
+                [boxes[r] for r in rows], [scores[r] for r in rows], max_instances, threshold
+            )
+        ]
     result = np.zeros((max_instances, 6))
     for slot, row in enumerate(sorted(kept, key=lambda i: (-scores[i], i))[:max_instances]):
         result[slot] = [*boxes[row], classes[row], scores[row]]
@@ -76,6 +92,7 @@ def detections(rois, probs, deltas, window, max_instances, min_confidence, thres
 
 
 # === RoIAlign ===
+
 
 def sample(image, y, x):
     """Bilinear value of image [h, w, c] at a point in pixels; 0 outside."""
@@ -89,7 +106,9 @@ def sample(image, y, x):
 
 
 def grid(low, high, size, bins):
-    """The points of one side: both edges of the box and evenly between; the middle of a single bin."""
+    """The points of one side: both edges of the box and evenly between; the middle of a single
+    bin.
+    """
     if bins == 1:
         return [(low + high) / 2 * (size - 1)]
     return [(low + (high - low) * i / (bins - 1)) * (size - 1) for i in range(bins)]
@@ -98,7 +117,10 @@ def grid(low, high, size, bins):
 def crop(image, box, shape):
     """[h, w, c] sampled on a corner-aligned grid over a normalised box."""
     image = np.asarray(image, np.float64)
-    rows, columns = grid(box[0], box[2], image.shape[0], shape[0]), grid(box[1], box[3], image.shape[1], shape[1])
+    rows, columns = (
+        grid(box[0], box[2], image.shape[0], shape[0]),
+        grid(box[1], box[3], image.shape[1], shape[1]),
+    )
     return np.array([[sample(image, y, x) for x in columns] for y in rows])
 
 
@@ -117,7 +139,19 @@ def roi_align(boxes, image_shape, pyramid, shape):
 
 # === Targets of the heads ===
 
-def targets(rois, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, std_dev, mask_shape, mini_masks):
+
+def targets(
+    rois,
+    gt_class_ids,
+    gt_boxes,
+    gt_masks,
+    *,
+    count,
+    positive_ratio,
+    std_dev,
+    mask_shape,
+    mini_masks,
+):
     """Rois, class ids, deltas and masks [count, ...] of one image, first candidates first."""
     objects = [i for i in range(len(gt_boxes)) if gt_boxes[i].any() and gt_class_ids[i] > 0]
     crowds = [i for i in range(len(gt_boxes)) if gt_boxes[i].any() and gt_class_ids[i] < 0]
@@ -130,10 +164,15 @@ def targets(rois, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, st
             positives.append((roi, objects[int(np.argmax(overlaps))]))
         elif all(iou(roi, gt_boxes[i]) < 0.001 for i in crowds):
             negatives.append(roi)
-    positives = positives[:int(count * positive_ratio)]
+    positives = positives[: int(count * positive_ratio)]
     wanted = int(np.float32(len(positives)) * np.float32(1 / positive_ratio)) - len(positives)
-    result = (np.zeros((count, 4)), np.zeros(count, int), np.zeros((count, 4)), np.zeros((count, *mask_shape)))
-    for slot, roi in enumerate(negatives[:wanted][:count - len(positives)], len(positives)):
+    result = (
+        np.zeros((count, 4)),
+        np.zeros(count, int),
+        np.zeros((count, 4)),
+        np.zeros((count, *mask_shape)),
+    )
+    for slot, roi in enumerate(negatives[:wanted][: count - len(positives)], len(positives)):
         result[0][slot] = roi
     for slot, (roi, match) in enumerate(positives):
         box, window = gt_boxes[match], roi
@@ -143,11 +182,14 @@ def targets(rois, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, st
         result[0][slot] = roi
         result[1][slot] = gt_class_ids[match]
         result[2][slot] = refinement(roi, box) / std_dev
-        result[3][slot] = np.round(crop(gt_masks[:, :, match:match + 1], window, mask_shape)[..., 0])
+        result[3][slot] = np.round(
+            crop(gt_masks[:, :, match : match + 1], window, mask_shape)[..., 0]
+        )
     return result
 
 
 # === Losses ===
+
 
 def _average(terms):
     return sum(terms) / len(terms) if len(terms) else 0.0
@@ -155,7 +197,7 @@ def _average(terms):
 
 def smooth_l1(truth, predicted):
     difference = abs(truth - predicted)
-    return difference ** 2 / 2 if difference < 1 else difference - 0.5
+    return difference**2 / 2 if difference < 1 else difference - 0.5
 
 
 def cross_entropy(logits, label):
@@ -163,27 +205,46 @@ def cross_entropy(logits, label):
 
 
 def rpn_class_loss(match, logits):
-    return _average([cross_entropy(logits[index], int(match[index] == 1))
-                     for index in np.ndindex(match.shape) if match[index]])
+    return _average(
+        [
+            cross_entropy(logits[index], int(match[index] == 1))
+            for index in np.ndindex(match.shape)
+            if match[index]
+        ]
+    )
 
 
 def rpn_bbox_loss(target, match, predicted):
     terms = []
     for image in range(len(match)):
         for row, anchor in enumerate(np.flatnonzero(match[image] == 1)):
-            terms += [smooth_l1(target[image, row, side], predicted[image, anchor, side]) for side in range(4)]
+            terms += [
+                smooth_l1(target[image, row, side], predicted[image, anchor, side])
+                for side in range(4)
+            ]
     return _average(terms)
 
 
 def class_loss(class_ids, logits, active, weights=None):
     weights = np.ones(logits.shape[-1]) if weights is None else weights
-    return _average([weights[class_ids[index]] * cross_entropy(logits[index], class_ids[index])
-                     for index in np.ndindex(class_ids.shape) if active[0][np.argmax(logits[index])]])
+    return _average(
+        [
+            weights[class_ids[index]] * cross_entropy(logits[index], class_ids[index])
+            for index in np.ndindex(class_ids.shape)
+            if active[0][np.argmax(logits[index])]
+        ]
+    )
 
 
 def bbox_loss(target, class_ids, predicted):
-    return _average([smooth_l1(target[index][side], predicted[index][class_ids[index]][side])
-                     for index in np.ndindex(class_ids.shape) if class_ids[index] > 0 for side in range(4)])
+    return _average(
+        [
+            smooth_l1(target[index][side], predicted[index][class_ids[index]][side])
+            for index in np.ndindex(class_ids.shape)
+            if class_ids[index] > 0
+            for side in range(4)
+        ]
+    )
 
 
 def mask_loss(target, class_ids, predicted):
@@ -196,6 +257,7 @@ def mask_loss(target, class_ids, predicted):
 
 
 # === Gradients ===
+
 
 def numeric_gradient(function, value, step=1e-6):
     """Central differences of a scalar function of one float64 array."""
@@ -211,10 +273,13 @@ def numeric_gradient(function, value, step=1e-6):
 
 # === Random material ===
 
+
 def random_boxes(random, *shape, smallest=0.05, largest=0.6):
     """float32 normalised boxes [*shape, 4] that may leave the image on the lower right."""
     low = random.uniform(0, 0.7, (*shape, 2))
-    return np.concatenate([low, low + random.uniform(smallest, largest, (*shape, 2))], axis=-1).astype(np.float32)
+    return np.concatenate(
+        [low, low + random.uniform(smallest, largest, (*shape, 2))], axis=-1
+    ).astype(np.float32)
 
 
 def softmax(values):

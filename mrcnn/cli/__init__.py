@@ -22,14 +22,21 @@ def make_parser():
     """The parser of all commands; ``args.run`` is the function of the one that was given."""
     from mrcnn.cli import cache, check, evaluate, predict, train
 
-    parser = argparse.ArgumentParser(prog="python -m mrcnn", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m mrcnn",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"mrcnn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (check, cache, train, evaluate, predict):
         name = module.__name__.rpartition(".")[2]
-        sub = commands.add_parser(name, help=module.__doc__.partition("\n")[0], description=module.__doc__,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = commands.add_parser(
+            name,
+            help=module.__doc__.partition("\n")[0],
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
     return parser
@@ -41,7 +48,9 @@ def main(argv=None):
     0: all went well; 1: an error, which is told in a line, or a check that found errors;
     2: wrong arguments; 130: ended by Ctrl-C.
     """
-    if hasattr(sys.stdout, "reconfigure"):  # names that the terminal or the file's encoding has not are no error
+    if hasattr(
+        sys.stdout, "reconfigure"
+    ):  # names that the terminal or the file's encoding has not are no error
         sys.stdout.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build

@@ -1,7 +1,8 @@
 """Write annotated images as a cache of TFRecord files, resized as training wants them.
 
-For data that take longer to load than to train on: large photos, masks that are slow to draw. Give the path of the
-cache to "train" in place of the data. It is of one --size; a writing that was stopped goes on where it was.
+For data that take longer to load than to train on: large photos, masks that are slow to draw. Give
+the path of the cache to "train" in place of the data. It is of one --size; a writing that was
+stopped goes on where it was.
 """
 
 from mrcnn.cli.options import add_dataset, make_config, open_data, positive
@@ -11,17 +12,45 @@ from mrcnn.config.file import parse_settings
 def add_arguments(parser):
     """The command line of ``cache``."""
     add_dataset(parser)
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="for the cache; one folder holds one cache")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="for the cache; one folder holds one cache",
+    )
     parser.add_argument("--size", type=positive, metavar="PX", help="as of train (default: 1024)")
-    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="FIELD=VALUE",
-                        help="fields of Config that decide on the size, such as IMAGE_MIN_DIM=640")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="these classes only, in this order")
-    parser.add_argument("--encoding", choices=("raw", "png"), default="raw",
-                        help="of the pixels; png takes about half of the space and longer to read (default: raw)")
-    parser.add_argument("--shards", type=positive, metavar="N", help="files (default: one for 256 images)")
-    parser.add_argument("--workers", type=positive, default=2, metavar="N",
-                        help="threads that load images (default: 2)")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be used, and tell them")
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="fields of Config that decide on the size, such as IMAGE_MIN_DIM=640",
+    )
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="these classes only, in this order"
+    )
+    parser.add_argument(
+        "--encoding",
+        choices=("raw", "png"),
+        default="raw",
+        help="of the pixels; png takes about half of the space and longer to read (default: raw)",
+    )
+    parser.add_argument(
+        "--shards", type=positive, metavar="N", help="files (default: one for 256 images)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="threads that load images (default: 2)",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out images that cannot be used, and tell them",
+    )
     parser.epilog = """examples:
   python -m mrcnn cache photos --subset train --output cache/train --size 512
   python -m mrcnn cache photos --subset val   --output cache/val   --size 512
@@ -36,5 +65,14 @@ def run(args):
     config = make_config({"NUM_CLASSES": dataset.num_classes}, {**size, **parse_settings(args.set)})
     from mrcnn.data.cache.write import write_records
 
-    print(write_records(dataset, config, args.output, shards=args.shards, encoding=args.encoding,
-                        workers=args.workers, skip_bad=args.skip_bad))
+    print(
+        write_records(
+            dataset,
+            config,
+            args.output,
+            shards=args.shards,
+            encoding=args.encoding,
+            workers=args.workers,
+            skip_bad=args.skip_bad,
+        )
+    )

@@ -10,7 +10,9 @@ from mrcnn.cli.options import add_dataset, open_data, positive
 def add_arguments(parser):
     """The command line of ``check``."""
     add_dataset(parser)
-    parser.add_argument("--limit", type=positive, metavar="N", help="look at the first N images only")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="look at the first N images only"
+    )
     parser.epilog = """examples:
   python -m mrcnn check photos/via_region_data.json
   python -m mrcnn check coco --subset val
@@ -21,7 +23,7 @@ def add_arguments(parser):
 def run(args):
     """Print summary and findings; the exit code."""
     dataset = open_data(args)
-    image_ids = None if args.limit is None else dataset.image_ids[:args.limit]
+    image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     print(dataset.summary(image_ids))
     report = dataset.check(image_ids)
     print(report)

@@ -10,12 +10,29 @@ from mrcnn.cli.options import add_dataset, add_model, inference_model, open_data
 def add_arguments(parser):
     """The command line of ``evaluate``."""
     add_dataset(parser)
-    add_model(parser, "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file")
-    parser.add_argument("--limit", type=positive, metavar="N", help="measure on the first N images only")
-    parser.add_argument("--report", metavar="FOLDER", help="write a report: report.html, pictures and json")
-    parser.add_argument("--min-score", type=float, metavar="P", help="least score for precision, recall and confusions")
-    parser.add_argument("--workers", type=positive, default=1, metavar="N",
-                        help="threads that load images (default: 1)")
+    add_model(
+        parser,
+        "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file",
+    )
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="measure on the first N images only"
+    )
+    parser.add_argument(
+        "--report", metavar="FOLDER", help="write a report: report.html, pictures and json"
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="P",
+        help="least score for precision, recall and confusions",
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="threads that load images (default: 1)",
+    )
     parser.epilog = """examples:
   python -m mrcnn evaluate photos --subset val --weights last --name photos --report report
   python -m mrcnn evaluate coco --subset val --weights coco --limit 500
@@ -28,5 +45,10 @@ def run(args):
     names = model.config.CLASS_NAMES
     # the classes of the model, so that both number them alike
     dataset = open_data(args, classes=None if names is None else list(names[1:]))
-    model.evaluate(dataset, None if args.limit is None else dataset.image_ids[:args.limit], report=args.report,
-                   min_score=args.min_score, workers=args.workers)
+    model.evaluate(
+        dataset,
+        None if args.limit is None else dataset.image_ids[: args.limit],
+        report=args.report,
+        min_score=args.min_score,
+        workers=args.workers,
+    )

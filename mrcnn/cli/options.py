@@ -19,20 +19,36 @@ def positive(text):
 
 # === Data ===
 
+
 def add_dataset(parser):
     """The annotated images."""
     from mrcnn.data.formats import FORMATS
 
-    parser.add_argument("dataset", help="annotation file, or folder with annotations and images, or of a "
-                        "cache")
-    parser.add_argument("--format", default="auto", choices=("auto", *FORMATS),
-                        help="of the annotations (default: told by their contents)")
-    parser.add_argument("--subset", metavar="NAME", help="part of the data: a folder of this name in DATASET, or the "
-                        "annotation file that has it in its name, such as train or val")
-    parser.add_argument("--class-attribute", metavar="NAME", help="region attribute of VIA json that holds the class, "
-                        "where there are several")
-    parser.add_argument("--images", metavar="FOLDER", help="folder of the images, where COCO or VIA json does not lie "
-                        "beside them")
+    parser.add_argument(
+        "dataset", help="annotation file, or folder with annotations and images, or of a cache"
+    )
+    parser.add_argument(
+        "--format",
+        default="auto",
+        choices=("auto", *FORMATS),
+        help="of the annotations (default: told by their contents)",
+    )
+    parser.add_argument(
+        "--subset",
+        metavar="NAME",
+        help="part of the data: a folder of this name in DATASET, or the "
+        "annotation file that has it in its name, such as train or val",
+    )
+    parser.add_argument(
+        "--class-attribute",
+        metavar="NAME",
+        help="region attribute of VIA json that holds the class, where there are several",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="folder of the images, where COCO or VIA json does not lie beside them",
+    )
 
 
 def open_data(args, classes=None, path=None, subset=None):
@@ -54,9 +70,13 @@ def open_data(args, classes=None, path=None, subset=None):
     if args.class_attribute is not None:
         found, place = find_format(path, args.format, subset)
         if found != "via":
-            raise ValueError(f"--class-attribute is of VIA json, and {place} is of the format {found}")
+            raise ValueError(
+                f"--class-attribute is of VIA json, and {place} is of the format {found}"
+            )
         options["class_attribute"] = args.class_attribute
-    return open_dataset(path, format=args.format, subset=subset, image_dir=args.images, classes=classes, **options)
+    return open_dataset(
+        path, format=args.format, subset=subset, image_dir=args.images, classes=classes, **options
+    )
 
 
 def _open_cache(folder, classes):
@@ -64,38 +84,75 @@ def _open_cache(folder, classes):
 
     dataset = RecordDataset(folder)
     if classes is not None and list(classes) != list(dataset.class_names[1:]):
-        raise ValueError(f"the cache {folder} is of the classes {', '.join(dataset.class_names[1:])}, not of "
-                         f"{', '.join(classes)}: write it again with --classes")
+        raise ValueError(
+            f"the cache {folder} is of the classes {', '.join(dataset.class_names[1:])}, not of "
+            f"{', '.join(classes)}: write it again with --classes"
+        )
     return dataset
 
 
 # === Model ===
 
+
 def add_model(parser, weights_help):
     """Weights and settings."""
     parser.add_argument("--weights", required=True, metavar="FILE", help=weights_help)
-    parser.add_argument("--config", metavar="FILE", help="config.json to take the settings from (default: the one "
-                        "beside the weights, where there is one)")
-    parser.add_argument("--logs", default="logs", metavar="FOLDER", help="folder of training runs (default: logs)")
-    parser.add_argument("--name", help="NAME of the run, by which 'last' finds it (train: by default that of the "
-                        "data's folder)")
-    parser.add_argument("--size", type=positive, metavar="PX",
-                        help="longest side that images are scaled and padded to, a multiple of 64: IMAGE_MAX_DIM, and "
-                             "IMAGE_MIN_DIM where that is larger (default: of the settings, else 1024)")
-    parser.add_argument("--batch", type=positive, metavar="N",
-                        help="images at a time: IMAGES_PER_GPU (default: 1; train: of the settings, else 2)")
-    parser.add_argument("--backbone", metavar="NAME", help="resnet50, resnet101 or a class of keras.applications "
-                        "(default: that of the settings or the weights, else resnet101)")
-    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="FIELD=VALUE",
-                        help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
-                             "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="config.json to take the settings from (default: the one "
+        "beside the weights, where there is one)",
+    )
+    parser.add_argument(
+        "--logs", default="logs", metavar="FOLDER", help="folder of training runs (default: logs)"
+    )
+    parser.add_argument(
+        "--name",
+        help="NAME of the run, by which 'last' finds it (train: by default that of the "
+        "data's folder)",
+    )
+    parser.add_argument(
+        "--size",
+        type=positive,
+        metavar="PX",
+        help="longest side that images are scaled and padded to, a multiple of 64: IMAGE_MAX_DIM, "
+        "and "
+        "IMAGE_MIN_DIM where that is larger (default: of the settings, else 1024)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="images at a time: IMAGES_PER_GPU (default: 1; train: of the settings, else 2)",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="resnet50, resnet101 or a class of keras.applications "
+        "(default: that of the settings or the weights, else resnet101)",
+    )
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
+        "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each",
+    )
 
 
 def settings_of(args):
-    """The settings that the arguments of `add_model` make, as a dict of fields; ``--set`` comes last."""
+    """The settings that the arguments of `add_model` make, as a dict of fields; ``--set`` comes
+    last.
+    """
     settings = {}
-    for field, value in (("NAME", args.name), ("IMAGE_MAX_DIM", args.size), ("IMAGES_PER_GPU", args.batch),
-                         ("BACKBONE", args.backbone)):
+    for field, value in (
+        ("NAME", args.name),
+        ("IMAGE_MAX_DIM", args.size),
+        ("IMAGES_PER_GPU", args.batch),
+        ("BACKBONE", args.backbone),
+    ):
         if value is not None:
             settings[field] = value
     return {**settings, **parse_settings(args.set)}
@@ -110,13 +167,19 @@ def make_config(fields, settings):
     fields = {**fields, **settings}
     largest = fields.get("IMAGE_MAX_DIM")
     smallest = fields.get("IMAGE_MIN_DIM", Config.IMAGE_MIN_DIM)
-    if "IMAGE_MAX_DIM" in settings and "IMAGE_MIN_DIM" not in settings and isinstance(largest, int) and smallest:
+    if (
+        "IMAGE_MAX_DIM" in settings
+        and "IMAGE_MIN_DIM" not in settings
+        and isinstance(largest, int)
+        and smallest
+    ):
         fields["IMAGE_MIN_DIM"] = min(smallest, largest)
     return Config.from_dict(fields)
 
 
 def weights_path(choice, logs, name, to_train=False):
-    """The file of "coco", "last" or a path; None for "imagenet", which depends on the model, and for "none".
+    """The file of "coco", "last" or a path; None for "imagenet", which depends on the model, and
+    for "none".
 
     Raises:
         FileNotFoundError: no such file or run.
@@ -136,8 +199,10 @@ def weights_path(choice, logs, name, to_train=False):
             raise ValueError("--weights last needs --name, the NAME of the run")
         return find_last_checkpoint(logs, name, with_state=to_train)
     if not os.path.isfile(choice):
-        raise FileNotFoundError(f"there is no weights file {choice}; --weights takes a path or one of "
-                                f"{', '.join(WORDS)}")
+        raise FileNotFoundError(
+            f"there is no weights file {choice}; --weights takes a path or one of "
+            f"{', '.join(WORDS)}"
+        )
     return choice
 
 
@@ -159,21 +224,32 @@ def fields_of_weights(path, config_path=None):
 
 
 # Fields that are the last side of a layer's first tensor.
-_TOLD = {"BACKBONE_WIDTH": "conv1", "TOP_DOWN_PYRAMID_SIZE": "fpn_c5p5", "RPN_CONV_CHANNELS": "rpn_model",
-         "FPN_CLASSIF_FC_LAYERS_SIZE": "mrcnn_class_conv1", "MASK_HEAD_CHANNELS": "mrcnn_mask_conv1",
-         "NUM_CLASSES": "mrcnn_class_logits"}
+_TOLD = {
+    "BACKBONE_WIDTH": "conv1",
+    "TOP_DOWN_PYRAMID_SIZE": "fpn_c5p5",
+    "RPN_CONV_CHANNELS": "rpn_model",
+    "FPN_CLASSIF_FC_LAYERS_SIZE": "mrcnn_class_conv1",
+    "MASK_HEAD_CHANNELS": "mrcnn_mask_conv1",
+    "NUM_CLASSES": "mrcnn_class_logits",
+}
 
 
 def told_by_weights(path):
-    """What the tensors of a weights file tell of its settings: classes, sizes of layers, which ResNet.
+    """What the tensors of a weights file tell of its settings: classes, sizes of layers, which
+    ResNet.
 
-    A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the weights.
+    A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the
+    weights.
     """
     from mrcnn.data.coco_classes import COCO_CLASSES
     from mrcnn.weights.h5_format import read_h5
 
     layers = read_h5(path)
-    fields = {field: int(layers[name][0][1].shape[-1]) for field, name in _TOLD.items() if layers.get(name)}
+    fields = {
+        field: int(layers[name][0][1].shape[-1])
+        for field, name in _TOLD.items()
+        if layers.get(name)
+    }
     if fields.get("NUM_CLASSES") == len(COCO_CLASSES):
         fields["CLASS_NAMES"] = COCO_CLASSES
     if layers.get("res4f_branch2a"):
@@ -185,6 +261,7 @@ def told_by_weights(path):
 
 # === A model that detects ===
 
+
 def inference_model(args, **settings):
     """The `MaskRCNN` of the arguments with its weights, for evaluate and predict.
 
@@ -194,11 +271,21 @@ def inference_model(args, **settings):
     """
     given = settings_of(args)
     if args.weights.lower() in ("imagenet", "none"):
-        raise ValueError(f"--weights {args.weights} gives a model that finds nothing: take trained weights")
+        raise ValueError(
+            f"--weights {args.weights} gives a model that finds nothing: take trained weights"
+        )
     path = weights_path(args.weights, args.logs, given.get("NAME"))
-    fields = {**fields_of_weights(path, args.config), "GPU_COUNT": 1, "IMAGES_PER_GPU": 1, **settings}
+    fields = {
+        **fields_of_weights(path, args.config),
+        "GPU_COUNT": 1,
+        "IMAGES_PER_GPU": 1,
+        **settings,
+    }
     if fields.get("IMAGE_RESIZE_MODE") == "crop" and "IMAGE_RESIZE_MODE" not in given:
-        print("The model was trained on crops (IMAGE_RESIZE_MODE 'crop'): it now detects with 'pad64' in whole images")
+        print(
+            "The model was trained on crops (IMAGE_RESIZE_MODE 'crop'): it now detects with "
+            "'pad64' in whole images"
+        )
         fields["IMAGE_RESIZE_MODE"] = "pad64"
     config = make_config(fields, given)
     from mrcnn.model import MaskRCNN  # takes seconds; wrong settings should show at once

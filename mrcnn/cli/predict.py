@@ -12,38 +12,77 @@ from mrcnn.inference.writers import Videos
 
 def add_arguments(parser):
     """The command line of ``predict``."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE",
-                        help="image, video, folder, pattern in quotes (\"photos/*.jpg\") or number of a camera (0)")
-    add_model(parser, "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help='image, video, folder, pattern in quotes ("photos/*.jpg") or number of a camera (0)',
+    )
+    add_model(
+        parser,
+        "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file",
+    )
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the results")
-    parser.add_argument("--save", nargs="+", default=["pictures", "video", "coco"], choices=tuple(SAVE), metavar="WHAT",
-                        help="; ".join(f"{word}: {what}" for word, what in SAVE.items())
-                        + " (default: pictures video coco)")
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        default=["pictures", "video", "coco"],
+        choices=tuple(SAVE),
+        metavar="WHAT",
+        help="; ".join(f"{word}: {what}" for word, what in SAVE.items())
+        + " (default: pictures video coco)",
+    )
     parser.add_argument("--recursive", action="store_true", help="look into the folders of folders")
-    parser.add_argument("--classes", nargs="+", metavar="CLASS", help="names or ids of the classes to keep")
-    parser.add_argument("--min-confidence", type=float, metavar="P", help="least score, DETECTION_MIN_CONFIDENCE")
-    parser.add_argument("--every", type=positive, default=1, metavar="N", help="of videos take every N-th frame")
+    parser.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="names or ids of the classes to keep"
+    )
+    parser.add_argument(
+        "--min-confidence", type=float, metavar="P", help="least score, DETECTION_MIN_CONFIDENCE"
+    )
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="of videos take every N-th frame"
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="end after N images")
-    parser.add_argument("--polygons", action="store_true", help="polygons in place of run lengths in the COCO json")
-    parser.add_argument("--video-type", default=".mp4", choices=tuple(Videos.codecs), help="(default: .mp4)")
+    parser.add_argument(
+        "--polygons", action="store_true", help="polygons in place of run lengths in the COCO json"
+    )
+    parser.add_argument(
+        "--video-type", default=".mp4", choices=tuple(Videos.codecs), help="(default: .mp4)"
+    )
     parser.add_argument("--show", action="store_true", help="show the pictures in a window; q ends")
     parser.epilog = """examples:
   python -m mrcnn predict photo.jpg --weights coco --output found
-  python -m mrcnn predict holiday --recursive --weights coco --classes dog cat --min-confidence 0.9 --output found
-  python -m mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found --save video coco
+  python -m mrcnn predict holiday --recursive --weights coco --classes dog cat \\
+      --min-confidence 0.9 --output found
+  python -m mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found \\
+      --save video coco
   python -m mrcnn predict 0 --show --weights coco --output found
 """
 
 
 def run(args):
     """Detect and print the summary; the exit code: 1 if nothing could be read, 130 after Ctrl-C."""
-    sources, _ = find_sources(args.sources, args.recursive, args.output)  # a wrong path should show at once
-    settings = {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
+    sources, _ = find_sources(
+        args.sources, args.recursive, args.output
+    )  # a wrong path should show at once
+    settings = (
+        {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
+    )
     model = inference_model(args, **settings)
     classes = args.classes and class_choices(args.classes, model.config.CLASS_NAMES)
     summary = predict(
-        model, args.sources, args.output, save=args.save, recursive=args.recursive, every=args.every, limit=args.limit,
-        classes=classes, polygons=args.polygons, video_type=args.video_type, show=args.show)
+        model,
+        args.sources,
+        args.output,
+        save=args.save,
+        recursive=args.recursive,
+        every=args.every,
+        limit=args.limit,
+        classes=classes,
+        polygons=args.polygons,
+        video_type=args.video_type,
+        show=args.show,
+    )
     print(summary)
     if summary.interrupted and not all(source.kind == "camera" for source in sources):
         return 130
@@ -51,5 +90,10 @@ def run(args):
 
 
 def class_choices(texts, class_names):
-    """Names, or ids as int; a number that is a name is the name: the class "7" of digits has the id 8."""
-    return [int(text) if text.isdecimal() and text not in (class_names or ()) else text for text in texts]
+    """Names, or ids as int; a number that is a name is the name: the class "7" of digits has the id
+    8.
+    """
+    return [
+        int(text) if text.isdecimal() and text not in (class_names or ()) else text
+        for text in texts
+    ]

@@ -15,10 +15,18 @@ import re
 import numpy as np
 
 from mrcnn.cli.options import (
-    add_dataset, add_model, fields_of_weights, make_config, open_data, positive, settings_of, told_by_weights,
-    weights_path)
-from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
+    add_dataset,
+    add_model,
+    fields_of_weights,
+    make_config,
+    open_data,
+    positive,
+    settings_of,
+    told_by_weights,
+    weights_path,
+)
 from mrcnn.data.cache.layout import is_cache
+from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
 from mrcnn.inference.result import resolve_classes
 
 # Most validation batches of an epoch, if the user sets none.
@@ -28,43 +36,97 @@ VALIDATION_STEPS = 50
 def add_arguments(parser):
     """The command line of ``train``."""
     add_dataset(parser)
-    add_model(parser, "where to start: 'coco' (its class layers are left out unless the data have COCO's 80 "
-                      "classes), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
-                      "'none' (random) or the path of a .h5 file, for a new run")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order")
+    add_model(
+        parser,
+        "where to start: 'coco' (its class layers are left out unless the data have COCO's 80 "
+        "classes), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
+        "'none' (random) or the path of a .h5 file, for a new run",
+    )
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order"
+    )
     parser.add_argument("--val", metavar="DATASET", help="validation data in another place")
-    parser.add_argument("--val-subset", metavar="NAME", help="part of the data, or of those of --val, to validate on")
-    parser.add_argument("--val-share", type=float, metavar="P",
-                        help="share of the images to validate on, drawn by lot, such as 0.1")
-    parser.add_argument("--epochs", type=positive, default=30, metavar="N", help="epoch to end with (default: 30)")
-    parser.add_argument("--steps", type=positive, metavar="N", help="batches of an epoch (default: each image once)")
-    parser.add_argument("--layers", default="heads",
-                        help="heads, 3+, 4+, 5+, all or a regular expression of layer names (default: heads)")
-    parser.add_argument("--stages", nargs="+", type=stage, metavar="LAYERS:EPOCHS[:RATE]",
-                        help="several stages in place of --layers and --epochs: the layers, the epoch to end with and "
-                             "the learning rate of each")
-    parser.add_argument("--learning-rate", type=float, metavar="RATE", help="LEARNING_RATE (default: 0.001)")
-    parser.add_argument("--evaluate-every", type=int, default=0, metavar="N",
-                        help="measure COCO AP on the validation images after every N epochs (default: never)")
+    parser.add_argument(
+        "--val-subset",
+        metavar="NAME",
+        help="part of the data, or of those of --val, to validate on",
+    )
+    parser.add_argument(
+        "--val-share",
+        type=float,
+        metavar="P",
+        help="share of the images to validate on, drawn by lot, such as 0.1",
+    )
+    parser.add_argument(
+        "--epochs", type=positive, default=30, metavar="N", help="epoch to end with (default: 30)"
+    )
+    parser.add_argument(
+        "--steps", type=positive, metavar="N", help="batches of an epoch (default: each image once)"
+    )
+    parser.add_argument(
+        "--layers",
+        default="heads",
+        help="heads, 3+, 4+, 5+, all or a regular expression of layer names (default: heads)",
+    )
+    parser.add_argument(
+        "--stages",
+        nargs="+",
+        type=stage,
+        metavar="LAYERS:EPOCHS[:RATE]",
+        help="several stages in place of --layers and --epochs: the layers, the epoch to end with "
+        "and "
+        "the learning rate of each",
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="LEARNING_RATE (default: 0.001)"
+    )
+    parser.add_argument(
+        "--evaluate-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="measure COCO AP on the validation images after every N epochs (default: never)",
+    )
     parser.add_argument("--flip", action="store_true", help="mirror half of the images at random")
     parser.add_argument("--seed", type=int, metavar="N", help="SEED: makes two runs alike")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare images (default: 1)")
-    parser.add_argument("--verbose", type=int, choices=(0, 1, 2), help="progress: 0 none, 1 a bar, 2 a line an epoch")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="threads that prepare images (default: 1)",
+    )
+    parser.add_argument(
+        "--verbose",
+        type=int,
+        choices=(0, 1, 2),
+        help="progress: 0 none, 1 a bar, 2 a line an epoch",
+    )
     parser.epilog = """examples:
   python -m mrcnn train photos --weights coco --epochs 20
-  python -m mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 --size 512 --layers all --flip
-  python -m mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 --epochs 40
-  python -m mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 --evaluate-every 5
-  python -m mrcnn train photos --weights coco --layers all --set OPTIMIZER=AdamW WEIGHT_DECAY=0 EMA_MOMENTUM=0.999
-  python -m mrcnn train photos --weights coco --set LEARNING_RATE_SCHEDULE=cosine LEARNING_RATE_WARMUP_STEPS=200
-  python -m mrcnn train photos --weights coco --set RPN_ANCHOR_SCALES=8,16,32,64,128 TRAIN_ROIS_PER_IMAGE=100
+  python -m mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 \\
+      --size 512 --layers all --flip
+  python -m mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 \\
+      --epochs 40
+  python -m mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 \\
+      --evaluate-every 5
+  python -m mrcnn train photos --weights coco --layers all \\
+      --set OPTIMIZER=AdamW WEIGHT_DECAY=0 EMA_MOMENTUM=0.999
+  python -m mrcnn train photos --weights coco \\
+      --set LEARNING_RATE_SCHEDULE=cosine LEARNING_RATE_WARMUP_STEPS=200
+  python -m mrcnn train photos --weights coco \\
+      --set RPN_ANCHOR_SCALES=8,16,32,64,128 TRAIN_ROIS_PER_IMAGE=100
 """
 
 
 def run(args):
     """Train; prints where the last checkpoint is."""
     given = settings_of(args)
-    for field, value in (("LEARNING_RATE", args.learning_rate), ("SEED", args.seed), ("STEPS_PER_EPOCH", args.steps)):
+    for field, value in (
+        ("LEARNING_RATE", args.learning_rate),
+        ("SEED", args.seed),
+        ("STEPS_PER_EPOCH", args.steps),
+    ):
         if value is not None:
             given.setdefault(field, value)
     given.setdefault("NAME", run_name(args.dataset))
@@ -80,25 +142,41 @@ def run(args):
     model = MaskRCNN("training", config, args.logs)
     load_start(model, args.weights, path)
     layers, epochs = (args.stages, None) if args.stages else (args.layers, args.epochs)
-    model.train(train_set, val_set, config.LEARNING_RATE, epochs, layers, augmentation=flip if args.flip else None,
-                workers=args.workers, evaluate_every=args.evaluate_every,
-                verbose="auto" if args.verbose is None else args.verbose)
+    model.train(
+        train_set,
+        val_set,
+        config.LEARNING_RATE,
+        epochs,
+        layers,
+        augmentation=flip if args.flip else None,
+        workers=args.workers,
+        evaluate_every=args.evaluate_every,
+        verbose="auto" if args.verbose is None else args.verbose,
+    )
     if is_chief(model.keras_model.distribute_strategy):  # other machines may not see its folder
         print(f"Last weights: {model.find_last()}")
 
 
 def stage(text):
-    """("all", 40, 0.0001) of "all:40:0.0001", or ("heads", 20) of "heads:20"; layers may have colons of their own."""
+    """("all", 40, 0.0001) of "all:40:0.0001", or ("heads", 20) of "heads:20"; layers may have
+    colons of their own.
+    """
     found = re.fullmatch(r"(.+?):(\d+)(?::([\d.eE+-]+))?", text)
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no stage: write LAYERS:EPOCHS or LAYERS:EPOCHS:RATE")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no stage: write LAYERS:EPOCHS or LAYERS:EPOCHS:RATE"
+        )
     layers, epochs, rate = found.groups()
     return (layers, int(epochs)) if rate is None else (layers, int(epochs), float(rate))
 
 
 def flip(image, masks, rng=None):
     """Mirror every other image, by lot: an augmentation for `MaskRCNN.train`."""
-    return (image, masks) if (rng or np.random).random_sample() < 0.5 else (image[:, ::-1], masks[:, ::-1])
+    return (
+        (image, masks)
+        if (rng or np.random).random_sample() < 0.5
+        else (image[:, ::-1], masks[:, ::-1])
+    )
 
 
 def run_name(dataset):
@@ -110,8 +188,11 @@ def run_name(dataset):
 
 # === Data ===
 
+
 def open_both(args, seed=None):
-    """Training and validation data of the arguments; the second is None where there are none, which is told."""
+    """Training and validation data of the arguments; the second is None where there are none, which
+    is told.
+    """
     subset, val_subset = args.subset, args.val_subset
     if args.val_share is not None and (args.val or val_subset):
         raise ValueError("give one of --val-share and --val or --val-subset")
@@ -122,7 +203,9 @@ def open_both(args, seed=None):
     train_set = open_data(args, subset=subset)
     if args.classes:
         if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
-            resolve_classes(args.classes, train_set.class_names)  # a misspelt one would be a class without objects
+            resolve_classes(
+                args.classes, train_set.class_names
+            )  # a misspelt one would be a class without objects
         train_set = open_data(args, args.classes, subset=subset)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
@@ -131,8 +214,14 @@ def open_both(args, seed=None):
         val_set = open_data(args, names, args.val, val_subset)
     else:
         val_set = None
-    print(f"Training on {train_set.num_images} images of {', '.join(names)}; "
-          + (f"validating on {val_set.num_images}" if val_set else "no validation: --val-share sets some images aside"))
+    print(
+        f"Training on {train_set.num_images} images of {', '.join(names)}; "
+        + (
+            f"validating on {val_set.num_images}"
+            if val_set
+            else "no validation: --val-share sets some images aside"
+        )
+    )
     return train_set, val_set
 
 
@@ -179,14 +268,23 @@ def _part(dataset, image_ids):
 
 # === Settings and weights ===
 
+
 def training_config(fields, given, train_set, val_set):
-    """The config: settings of the starting weights, then what follows from the data, then those given."""
-    fields = {**fields, "NUM_CLASSES": train_set.num_classes, "CLASS_NAMES": list(train_set.class_names),
-              "IMAGES_PER_GPU": given.get("IMAGES_PER_GPU", fields.get("IMAGES_PER_GPU", 2))}
+    """The config: settings of the starting weights, then what follows from the data, then those
+    given.
+    """
+    fields = {
+        **fields,
+        "NUM_CLASSES": train_set.num_classes,
+        "CLASS_NAMES": list(train_set.class_names),
+        "IMAGES_PER_GPU": given.get("IMAGES_PER_GPU", fields.get("IMAGES_PER_GPU", 2)),
+    }
     config = make_config(fields, given)
     steps = {"STEPS_PER_EPOCH": math.ceil(train_set.num_images / config.BATCH_SIZE)}
     if val_set is not None:
-        steps["VALIDATION_STEPS"] = min(math.ceil(val_set.num_images / config.BATCH_SIZE), VALIDATION_STEPS)
+        steps["VALIDATION_STEPS"] = min(
+            math.ceil(val_set.num_images / config.BATCH_SIZE), VALIDATION_STEPS
+        )
     return make_config({**fields, **steps}, given)
 
 
@@ -200,8 +298,10 @@ def load_start(model, choice, path):
 
         classes = told_by_weights(path).get("NUM_CLASSES")
         if classes not in (None, model.config.NUM_CLASSES):
-            print(f"{path} is for {classes} classes, the data have {model.config.NUM_CLASSES}: "
-                  "the class layers are trained anew")
+            print(
+                f"{path} is for {classes} classes, the data have {model.config.NUM_CLASSES}: "
+                "the class layers are trained anew"
+            )
             exclude = CLASS_LAYERS
     if path is not None:
         model.load_weights(path, by_name=True, exclude=exclude)

@@ -1,1 +1,3 @@
-"""What every room may use, and that knows nothing of images or networks: files, downloads, progress, tables."""
+"""What every room may use, and that knows nothing of images or networks: files, downloads,
+progress, tables.
+"""

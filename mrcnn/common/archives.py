@@ -25,29 +25,43 @@ def unpack(path, folder, progress=True):
 
     Raises:
         FileNotFoundError: there is no archive.
-        ValueError: not a zip, damaged, encrypted, or with a member that would lie outside of ``folder`` or is a
-            link.
+        ValueError: not a zip, damaged, encrypted, or with a member that would lie outside of
+            ``folder`` or is a link.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             # some tools on Windows end folders with a backslash
-            members = [(member, _place(member, folder, path)) for member in archive.infolist()
-                       if not member.filename.endswith(("/", "\\"))]
-            missing = [(member, place) for member, place in members
-                       if not os.path.isfile(place) or os.path.getsize(place) != member.file_size]
-            for member, place in track(missing, f"Unpacking {os.path.basename(path)}", progress and bool(missing)):
+            members = [
+                (member, _place(member, folder, path))
+                for member in archive.infolist()
+                if not member.filename.endswith(("/", "\\"))
+            ]
+            missing = [
+                (member, place)
+                for member, place in members
+                if not os.path.isfile(place) or os.path.getsize(place) != member.file_size
+            ]
+            for member, place in track(
+                missing, f"Unpacking {os.path.basename(path)}", progress and bool(missing)
+            ):
                 _extract(archive, member, place)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is not a zip archive, or is damaged: {error}. Delete it and fetch it again") from None
-    except RuntimeError as error:  # zipfile's for a password, and in a subclass for a method it does not know
-        raise ValueError(f"{path} cannot be unpacked here, encrypted or packed in an unusual way: {error}") from None
+        raise ValueError(
+            f"{path} is not a zip archive, or is damaged: {error}. Delete it and fetch it again"
+        ) from None
+    except (
+        RuntimeError
+    ) as error:  # zipfile's for a password, and in a subclass for a method it does not know
+        raise ValueError(
+            f"{path} cannot be unpacked here, encrypted or packed in an unusual way: {error}"
+        ) from None
     return len(missing)
 
 
 def _extract(archive, member, place):
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    # not `common.files.whole_file`, which waits for the disk: that takes long for COCO's 118,287 images,
-    # and one that a power failure cut off is found by its size
+    # not `common.files.whole_file`, which waits for the disk: that takes long for COCO's 118,287
+    # images, and one that a power failure cut off is found by its size
     temporary = place + ".part"
     try:
         with open(temporary, "wb") as file, archive.open(member) as content:
@@ -65,5 +79,7 @@ def _place(member, folder, path):
         raise ValueError(f"{path} has a link, {member.filename!r}, which is not unpacked")
     # a colon is a drive or a stream on Windows
     if name.startswith("/") or ":" in name or ".." in name.split("/"):
-        raise ValueError(f"{path} has a member that would lie outside of {folder}: {member.filename!r}")
+        raise ValueError(
+            f"{path} has a member that would lie outside of {folder}: {member.filename!r}"
+        )
     return os.path.join(folder, *name.split("/"))

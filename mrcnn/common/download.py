@@ -1,4 +1,5 @@
 """Downloads: fetched once, resumed when cut off, believed only when the hash is right."""
+
 import dataclasses
 import http.client
 import os
@@ -17,6 +18,7 @@ _TIMEOUT = 30
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
     """A published file; size in bytes, hashes in hex, None where not known."""
+
     name: str
     url: str
     md5: str = None
@@ -49,8 +51,9 @@ def download(url, path, sha256=None, md5=None, size=None, progress=True):
         DownloadError: no connection, an HTTP error, or a wrong file. A wrong
             download is removed; a wrong file that was there before is not.
     """
-    return fetch(RemoteFile(os.path.basename(os.fspath(path)), url, md5, sha256, size), path,
-                  progress)
+    return fetch(
+        RemoteFile(os.path.basename(os.fspath(path)), url, md5, sha256, size), path, progress
+    )
 
 
 def fetch(file, path, progress=True):
@@ -60,8 +63,10 @@ def fetch(file, path, progress=True):
     if os.path.exists(path):
         wrong = _what_is_wrong(path, file)
         if wrong:
-            raise DownloadError(f"{path} exists but is not the file of {file.url}: {wrong}. "
-                                "Remove it, or give another path")
+            raise DownloadError(
+                f"{path} exists but is not the file of {file.url}: {wrong}. "
+                "Remove it, or give another path"
+            )
         return path
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     part = path + ".part"
@@ -74,8 +79,9 @@ def fetch(file, path, progress=True):
         wrong = _what_is_wrong(part, file)
     if wrong:
         os.remove(part)
-        raise DownloadError(f"{file.url} gave a wrong file, which was removed: {wrong}. "
-                            + _by_hand(file, path))
+        raise DownloadError(
+            f"{file.url} gave a wrong file, which was removed: {wrong}. " + _by_hand(file, path)
+        )
     os.replace(part, path)
     return path
 
@@ -92,8 +98,10 @@ def _transfer(file, path, part, progress):
             done = start if resumed else 0
             length = answer.headers.get("Content-Length")
             total = done + int(length) if length else file.size
-            with open(part, "ab" if resumed else "wb") as out, \
-                    _Progress(file.name, done, total, progress) as bar:
+            with (
+                open(part, "ab" if resumed else "wb") as out,
+                _Progress(file.name, done, total, progress) as bar,
+            ):
                 while chunk := answer.read(_CHUNK):
                     out.write(chunk)
                     done += len(chunk)
@@ -105,15 +113,19 @@ def _transfer(file, path, part, progress):
                 return False
             os.remove(part)
             return _transfer(file, path, part, progress)
-        raise DownloadError(f"{file.url} answered {error.code} {error.reason}. "
-                            + _by_hand(file, path)) from error
+        raise DownloadError(
+            f"{file.url} answered {error.code} {error.reason}. " + _by_hand(file, path)
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise DownloadError(f"could not fetch {file.url}: {reason}. "
-                            + _by_hand(file, path)) from error
+        raise DownloadError(
+            f"could not fetch {file.url}: {reason}. " + _by_hand(file, path)
+        ) from error
     if length and done < total:
-        raise DownloadError(f"{file.url} broke off after {done:,} of {total:,} bytes; call again "
-                            "to continue. " + _by_hand(file, path))
+        raise DownloadError(
+            f"{file.url} broke off after {done:,} of {total:,} bytes; call again "
+            "to continue. " + _by_hand(file, path)
+        )
     return resumed
 
 
@@ -162,8 +174,12 @@ class _Progress:
             except ImportError:
                 return
             self.bar = progress.Progress(
-                "{task.description}", progress.BarColumn(), progress.DownloadColumn(),
-                progress.TimeRemainingColumn(), console=console.Console(stderr=True))
+                "{task.description}",
+                progress.BarColumn(),
+                progress.DownloadColumn(),
+                progress.TimeRemainingColumn(),
+                console=console.Console(stderr=True),
+            )
             self.task = self.bar.add_task(name, total=total, completed=done)
 
     def __enter__(self):

@@ -45,7 +45,9 @@ def remove_temporary_files(folder):
 
 
 def file_hash(path, kind="sha256"):
-    """Hash of a file's content in hex, to find damage; read in pieces. ``kind`` is a name of `hashlib`."""
+    """Hash of a file's content in hex, to find damage; read in pieces. ``kind`` is a name of
+    `hashlib`.
+    """
     # so md5 is fine too where policy forbids it for security
     digest = hashlib.new(kind, usedforsecurity=False)
     with open(path, "rb") as file:

@@ -10,9 +10,11 @@ def display_table(table):
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if hasattr(shell, "kernel"):
         from IPython.display import HTML, display
+
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in rows)
+            for row in rows
+        )
         display(HTML(f"<table>{body}</table>"))
         return
     print(format_table(rows))
@@ -22,4 +24,6 @@ def format_table(table):
     """Rows of cells, all of one length, as lines of text with aligned columns."""
     rows = [[str(cell) for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    )

@@ -4,7 +4,8 @@ from collections import deque
 
 
 def map_ahead(pool, function, items, lead):
-    """Yield ``function(item)`` of every item in order, computed by a pool at most ``lead`` items ahead.
+    """Yield ``function(item)`` of every item in order, computed by a pool at most ``lead`` items
+    ahead.
 
     Args:
         pool: `concurrent.futures.Executor`.

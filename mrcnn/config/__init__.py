@@ -1,4 +1,5 @@
-"""Which settings: ``Config`` with every field and its reason, the rules of the fields, and config.json.
+"""Which settings: ``Config`` with every field and its reason, the rules of the fields, and
+config.json.
 
 No module of this package imports TensorFlow.
 """

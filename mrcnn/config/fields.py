@@ -5,6 +5,7 @@ defaults are those of matterport/Mask_RCNN, which reproduce the paper (He et
 al. 2017, "Mask R-CNN") unless a comment says otherwise; fields that the
 original had not are in the last block and default to its behaviour.
 """
+
 import math
 
 import numpy as np
@@ -15,7 +16,13 @@ from mrcnn.distributed.cluster import worker_count
 # Computed by __init__ from other fields, so never read back from a dict.
 DERIVED_FIELDS = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
 # Fields that may be callables; a file of settings keeps their names.
-CALLABLES = ("BACKBONE", "COMPUTE_BACKBONE_SHAPE", "OPTIMIZER", "LEARNING_RATE_SCHEDULE", "IMAGE_SAMPLING")
+CALLABLES = (
+    "BACKBONE",
+    "COMPUTE_BACKBONE_SHAPE",
+    "OPTIMIZER",
+    "LEARNING_RATE_SCHEDULE",
+    "IMAGE_SAMPLING",
+)
 
 
 class Config:
@@ -145,11 +152,11 @@ class Config:
     WEIGHT_DECAY = 0.0001
     # Factor of each loss in the total; a loss that is left out counts 1.
     LOSS_WEIGHTS = {
-        "rpn_class_loss": 1.,
-        "rpn_bbox_loss": 1.,
-        "mrcnn_class_loss": 1.,
-        "mrcnn_bbox_loss": 1.,
-        "mrcnn_mask_loss": 1.,
+        "rpn_class_loss": 1.0,
+        "rpn_bbox_loss": 1.0,
+        "mrcnn_class_loss": 1.0,
+        "mrcnn_bbox_loss": 1.0,
+        "mrcnn_mask_loss": 1.0,
     }
     # False feeds the heads with RoIs of the generator instead of the RPN's, to debug them.
     USE_RPN_ROIS = True
@@ -172,17 +179,19 @@ class Config:
     STOP_PROPOSAL_GRADIENT = False
     # Seed of weights, shuffling, augmentation and sampling; None draws a new one each time.
     SEED = None
-    # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an optimizer.
-    # WEIGHT_DECAY stays a part of the loss: set it to 0 where the optimizer has a decay of its own.
+    # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an
+    # optimizer. WEIGHT_DECAY stays a part of the loss: set it to 0 where the optimizer has a decay
+    # of its own.
     OPTIMIZER = "SGD"
     # Arguments of that class, such as {"weight_decay": 0.05}; those left out are Keras' defaults.
     OPTIMIZER_OPTIONS = {}
-    # How the learning rate goes over a stage's steps (batches), from the number that `train` is given:
-    # None keeps it, as the original; "multistep"; "cosine"; or a Keras schedule or a callable(step),
-    # which gives the rate itself. Every stage begins anew; a run that is resumed goes on.
+    # How the learning rate goes over a stage's steps (batches), from the number that `train` is
+    # given: None keeps it, as the original; "multistep"; "cosine"; or a Keras schedule or a
+    # callable(step), which gives the rate itself. Every stage begins anew; a run that is resumed
+    # goes on.
     LEARNING_RATE_SCHEDULE = None
-    # Steps at a stage's beginning in which its rate rises on a line, from the factor times the rate;
-    # 0 for none. Layers that begin to train, and Adam's averages, need some hundreds.
+    # Steps at a stage's beginning in which its rate rises on a line, from the factor times the
+    # rate; 0 for none. Layers that begin to train, and Adam's averages, need some hundreds.
     LEARNING_RATE_WARMUP_STEPS = 0
     LEARNING_RATE_WARMUP_FACTOR = 0.001
     # "multistep": the epochs after which the rate is multiplied by the factor, counted from the
@@ -191,38 +200,44 @@ class Config:
     LEARNING_RATE_DROP_FACTOR = 0.1
     # "cosine": the rate at the stage's end, as a share of that at its beginning.
     LEARNING_RATE_END_FACTOR = 0.0
-    # Share of the old value in the moving average of the weights, such as 0.999; None keeps no average.
-    # Checkpoints and validation take the average; each stage ends with it as its weights.
+    # Share of the old value in the moving average of the weights, such as 0.999; None keeps no
+    # average. Checkpoints and validation take the average; each stage ends with it as its weights.
     EMA_MOMENTUM = None
-    # Batches whose mean gradient makes one update, where memory is too small for a larger batch. Each batch averages
-    # its losses over its own RoIs, a larger batch over those of all its images: the same where they have as many.
+    # Batches whose mean gradient makes one update, where memory is too small for a larger batch.
+    # Each batch averages its losses over its own RoIs, a larger batch over those of all its images:
+    # the same where they have as many.
     GRADIENT_ACCUMULATION_STEPS = 1
-    # "mixed_bfloat16" or "mixed_float16" halve a GPU's memory and time; weights, boxes and losses stay
-    # float32. "float32", the original's, leaves a policy that keras.config sets in force.
+    # "mixed_bfloat16" or "mixed_float16" halve a GPU's memory and time; weights, boxes and losses
+    # stay float32. "float32", the original's, leaves a policy that keras.config sets in force.
     DTYPE_POLICY = "float32"
-    # True computes the feature maps of ResNet blocks and of the mask head once more in the backward pass
-    # instead of keeping them: less memory, for a step about a third longer. It needs TRAIN_BN = False.
+    # True computes the feature maps of ResNet blocks and of the mask head once more in the backward
+    # pass instead of keeping them: less memory, for a step about a third longer. It needs TRAIN_BN
+    # = False.
     REMATERIALIZE = False
     # Stages of the backbone that no stage of training trains: 1 is conv1, 2 res2 too, up to 5, all.
     FREEZE_BACKBONE_STAGES = 0
-    # Class id, or name by CLASS_NAMES -> factor of the regions of that class in the heads' class loss; those left out
-    # count 1. As Keras' class_weight it multiplies, and does not change what the loss is divided by. None: all 1.
+    # Class id, or name by CLASS_NAMES -> factor of the regions of that class in the heads' class
+    # loss; those left out count 1. As Keras' class_weight it multiplies, and does not change what
+    # the loss is divided by. None: all 1.
     CLASS_WEIGHTS = None
-    # Which images a pass over the data takes: None each once; "balanced" those of rare classes more often
-    # (repeat factors of Gupta et al. 2019, "LVIS"); a callable(dataset) gives a weight for each image.
+    # Which images a pass over the data takes: None each once; "balanced" those of rare classes more
+    # often (repeat factors of Gupta et al. 2019, "LVIS"); a callable(dataset) gives a weight for
+    # each image.
     IMAGE_SAMPLING = None
-    # "balanced": classes on a smaller share of the images than this are rare. LVIS takes 0.001, which
-    # is for a thousand classes; None takes the share of the most common class, so that it suits any data.
+    # "balanced": classes on a smaller share of the images than this are rare. LVIS takes 0.001,
+    # which is for a thousand classes; None takes the share of the most common class, so that it
+    # suits any data.
     REPEAT_THRESHOLD = None
     # True trains on images without objects too: all of their anchors are background, and so are the
     # regions of the heads. The original leaves such images out, so it never learns from them.
     KEEP_EMPTY_IMAGES = False
-    # (low, high): training scales each image by a factor drawn between them, on top of IMAGE_RESIZE_MODE, and cuts
-    # or pads it to IMAGE_SHAPE at random. (0.1, 2) is large-scale jitter (Ghiasi et al. 2021), (0.8, 1.25) the usual
-    # one; (0.8, 1) is training with shorter sides of 640 to 800 px where IMAGE_MIN_DIM is 800. None: no jitter.
+    # (low, high): training scales each image by a factor drawn between them, on top of
+    # IMAGE_RESIZE_MODE, and cuts or pads it to IMAGE_SHAPE at random. (0.1, 2) is large-scale
+    # jitter (Ghiasi et al. 2021), (0.8, 1.25) the usual one; (0.8, 1) is training with shorter
+    # sides of 640 to 800 px where IMAGE_MIN_DIM is 800. None: no jitter.
     SCALE_JITTER = None
-    # Probability that objects of another random image, varied likewise, are pasted onto a training image
-    # (Ghiasi et al. 2021). 0: never.
+    # Probability that objects of another random image, varied likewise, are pasted onto a training
+    # image (Ghiasi et al. 2021). 0: never.
     COPY_PASTE = 0.0
     # State files of a run that are kept: the newest, each as large as the optimizer's memory.
     STATES_KEPT = 2
@@ -260,16 +275,21 @@ class Config:
         rules.warn_unknown_fields(self, Config, DERIVED_FIELDS)
         problems = rules.find_problems(self)
         if problems:
-            raise ValueError("{} has {} wrong field{}:\n{}".format(
-                type(self).__name__, len(problems), "s" if len(problems) > 1 else "",
-                "\n".join("  - " + problem for problem in problems)))
+            raise ValueError(
+                "{} has {} wrong field{}:\n{}".format(
+                    type(self).__name__,
+                    len(problems),
+                    "s" if len(problems) > 1 else "",
+                    "\n".join("  - " + problem for problem in problems),
+                )
+            )
 
     def display(self):
         """Print every field and its value."""
         print("\nConfigurations:")
         for name in dir(self):
             if not name.startswith("_") and not callable(getattr(self, name)):
-                print("{:30} {}".format(name, getattr(self, name)))
+                print(f"{name:30} {getattr(self, name)}")
         print("\n")
 
     def to_dict(self):
@@ -305,8 +325,10 @@ class Config:
             TypeError: `fields` is not a dict with str keys.
         """
         if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
-            raise TypeError(f"Config.from_dict wants a dict of field names and values, "
-                            f"got {type(fields).__name__}")
+            raise TypeError(
+                f"Config.from_dict wants a dict of field names and values, "
+                f"got {type(fields).__name__}"
+            )
         config = cls.__new__(cls)
         for name, value in fields.items():
             default = getattr(cls, name, None)

@@ -16,8 +16,8 @@ import sys
 import numpy as np
 
 from mrcnn import __version__
-from mrcnn.config import DERIVED_FIELDS, Config
 from mrcnn.common.files import whole_file
+from mrcnn.config import DERIVED_FIELDS, Config
 
 FILE_NAME = "config.json"
 _PACKAGES = ("tensorflow", "keras", "numpy")
@@ -36,11 +36,20 @@ def save_config(folder, config, class_names=None):
     """
     path = os.path.join(folder, FILE_NAME)
     fields = config.to_dict()
-    if fields.get("CLASS_NAMES") is None and class_names is not None and len(class_names) == config.NUM_CLASSES:
+    if (
+        fields.get("CLASS_NAMES") is None
+        and class_names is not None
+        and len(class_names) == config.NUM_CLASSES
+    ):
         fields["CLASS_NAMES"] = [str(name) for name in class_names]
     uses = _read(path)["uses"] if os.path.exists(path) else []
-    uses.append({"time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-                 "command": list(sys.argv), "versions": _versions()})
+    uses.append(
+        {
+            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": list(sys.argv),
+            "versions": _versions(),
+        }
+    )
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump({"config": fields, "uses": uses}, file, ensure_ascii=False, indent=2)
     return path
@@ -57,9 +66,14 @@ def read_config(path):
 
 
 def config_beside(weights):
-    """Path of the settings of a weights file: ``<its name>.json`` or ``config.json`` in its folder; None without."""
+    """Path of the settings of a weights file: ``<its name>.json`` or ``config.json`` in its folder;
+    None without.
+    """
     weights = os.fspath(weights)
-    for path in (os.path.splitext(weights)[0] + ".json", os.path.join(os.path.dirname(weights), FILE_NAME)):
+    for path in (
+        os.path.splitext(weights)[0] + ".json",
+        os.path.join(os.path.dirname(weights), FILE_NAME),
+    ):
         if os.path.isfile(path):
             return path
     return None
@@ -71,9 +85,14 @@ def _read(path):
             content = json.load(file)
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
-    if (not isinstance(content, dict) or not isinstance(content.get("config"), dict)
-            or not isinstance(content.get("uses"), list)):
-        raise ValueError(f"{path} is not a file of settings: expected an object with 'config' and 'uses'")
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get("config"), dict)
+        or not isinstance(content.get("uses"), list)
+    ):
+        raise ValueError(
+            f"{path} is not a file of settings: expected an object with 'config' and 'uses'"
+        )
     return content
 
 
@@ -89,10 +108,12 @@ def _versions():
 
 # === Settings as text ===
 
+
 def parse_settings(texts):
     """Settings written as FIELD=VALUE, for a command line.
 
-    A value is a number, ``true``, ``false``, ``none``, a word, several of these with commas between, or JSON.
+    A value is a number, ``true``, ``false``, ``none``, a word, several of these with commas
+    between, or JSON.
 
     Args:
         texts: list of str.
@@ -110,13 +131,21 @@ def parse_settings(texts):
         field, equals, value = text.partition("=")
         field = field.strip()
         if not equals:
-            raise ValueError(f"{text!r} is no setting: write FIELD=VALUE, such as IMAGE_MAX_DIM=512")
+            raise ValueError(
+                f"{text!r} is no setting: write FIELD=VALUE, such as IMAGE_MAX_DIM=512"
+            )
         if field in DERIVED_FIELDS:
             raise ValueError(f"{field} is computed from other fields and cannot be set")
         if field not in known:
             near = difflib.get_close_matches(field.upper(), known)
-            raise ValueError(f"there is no field {field!r}" + (f"; did you mean {' or '.join(near)}?" if near else
-                                                              "; mrcnn/config/fields.py has all of them"))
+            raise ValueError(
+                f"there is no field {field!r}"
+                + (
+                    f"; did you mean {' or '.join(near)}?"
+                    if near
+                    else "; mrcnn/config/fields.py has all of them"
+                )
+            )
         settings[field] = _value(field, value.strip())
     return settings
 
@@ -136,8 +165,11 @@ def _value(field, text):
         value = [_scalar(part.strip()) for part in text.split(",") if part.strip()]
     else:
         value = _scalar(text)
-    if isinstance(value, list) and isinstance(default, np.ndarray) and all(
-            isinstance(item, (int, float)) for item in value):
+    if (
+        isinstance(value, list)
+        and isinstance(default, np.ndarray)
+        and all(isinstance(item, (int, float)) for item in value)
+    ):
         return np.array(value, float)
     return tuple(value) if isinstance(value, list) and isinstance(default, tuple) else value
 

@@ -18,8 +18,7 @@ def is_count(value):
 
 def is_number(value):
     """Whether it is a finite number."""
-    return (isinstance(value, numbers.Real) and not isinstance(value, bool)
-            and math.isfinite(value))
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def numbers_in(value):

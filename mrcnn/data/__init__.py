@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from mrcnn.data.formats import open_dataset as open_dataset
     from mrcnn.data.images import read_image as read_image
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "dataset": ["Dataset"],
-    "formats": ["open_dataset"],
-    "images": ["read_image"],
-})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "dataset": ["Dataset"],
+        "formats": ["open_dataset"],
+        "images": ["read_image"],
+    },
+)

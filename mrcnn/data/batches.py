@@ -26,17 +26,23 @@ REMEMBERED_BATCHES = 256
 def _check(dataset, config, batch_size):
     """Refuse what no batch can be made of."""
     if not len(dataset.image_ids):
-        raise ValueError(f"{type(dataset).__name__} has no images: add_image is needed for each, "
-                         f"then prepare()")
+        raise ValueError(
+            f"{type(dataset).__name__} has no images: add_image is needed for each, then prepare()"
+        )
     check_classes(dataset, config)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
 def _tries(length, config, augmentation, training):
-    """Images without an object in a row after which a dataset of passes of this length counts as empty."""
-    random_view = (augmentation is not None or config.IMAGE_RESIZE_MODE == "crop"
-                   or training and config.SCALE_JITTER is not None)
+    """Images without an object in a row after which a dataset of passes of this length counts as
+    empty.
+    """
+    random_view = (
+        augmentation is not None
+        or config.IMAGE_RESIZE_MODE == "crop"
+        or (training and config.SCALE_JITTER is not None)
+    )
     return max(length, RANDOM_TRIES if random_view else 1)
 
 
@@ -49,12 +55,23 @@ def _no_objects(dataset, tries):
     return ValueError(
         f"No image of {type(dataset).__name__} has an object: {tries} in a row gave no mask with "
         f"a class id above 0. Look at what load_mask returns, and whether resizing, cropping or "
-        f"augmentation removes the objects; KEEP_EMPTY_IMAGES = True trains on images without any")
+        f"augmentation removes the objects; KEEP_EMPTY_IMAGES = True trains on images without any"
+    )
 
 
-def data_generator(dataset, config, shuffle=True, augment=False, augmentation=None,
-                   random_rois=0, batch_size=1, detection_targets=False,
-                   no_augmentation_sources=None, *, training=True):
+def data_generator(
+    dataset,
+    config,
+    shuffle=True,
+    augment=False,
+    augmentation=None,
+    random_rois=0,
+    batch_size=1,
+    detection_targets=False,
+    no_augmentation_sources=None,
+    *,
+    training=True,
+):
     """An endless generator of batches, with the global random state.
 
     Args:
@@ -97,13 +114,24 @@ def data_generator(dataset, config, shuffle=True, augment=False, augmentation=No
     """
     _check(dataset, config, batch_size)
     if detection_targets and not random_rois:
-        raise ValueError("detection_targets=True needs random_rois > 0: the targets are those "
-                         "of the random regions")
+        raise ValueError(
+            "detection_targets=True needs random_rois > 0: the targets are those "
+            "of the random regions"
+        )
     anchors = _anchors(config)
     samples = _endless_samples(
-        dataset, config, shuffle, image_weights(dataset, config) if training else None, anchors=anchors,
-        augment=augment, augmentation=augmentation, random_rois=random_rois, training=training,
-        detection_targets=detection_targets, no_augmentation_sources=no_augmentation_sources)
+        dataset,
+        config,
+        shuffle,
+        image_weights(dataset, config) if training else None,
+        anchors=anchors,
+        augment=augment,
+        augmentation=augmentation,
+        random_rois=random_rois,
+        training=training,
+        detection_targets=detection_targets,
+        no_augmentation_sources=no_augmentation_sources,
+    )
 
     def batches():
         while True:
@@ -113,7 +141,9 @@ def data_generator(dataset, config, shuffle=True, augment=False, augmentation=No
 
 
 def _endless_samples(dataset, config, shuffle, weights, augmentation, training, **options):
-    """Samples in passes over the dataset; weights as in `weighted_pass`, options as in `make_sample`."""
+    """Samples in passes over the dataset; weights as in `weighted_pass`, options as in
+    `make_sample`.
+    """
     image_ids = np.copy(dataset.image_ids)
     empty_in_a_row = 0
     while True:
@@ -124,7 +154,9 @@ def _endless_samples(dataset, config, shuffle, weights, augmentation, training, 
         tries = _tries(len(image_ids), config, augmentation, training)
         skipped = dropped = 0
         for image_id in image_ids:
-            sample = make_sample(dataset, config, image_id, augmentation=augmentation, training=training, **options)
+            sample = make_sample(
+                dataset, config, image_id, augmentation=augmentation, training=training, **options
+            )
             if sample is None:
                 skipped += 1
                 empty_in_a_row += 1
@@ -138,7 +170,12 @@ def _endless_samples(dataset, config, shuffle, weights, augmentation, training, 
             logger.warning(
                 "Of %d images of %s, %d were left out because they have no object; %d objects "
                 "were left out because an image had more than MAX_GT_INSTANCES = %d",
-                len(image_ids), type(dataset).__name__, skipped, dropped, config.MAX_GT_INSTANCES)
+                len(image_ids),
+                type(dataset).__name__,
+                skipped,
+                dropped,
+                config.MAX_GT_INSTANCES,
+            )
 
 
 class TrainingBatches:
@@ -172,8 +209,18 @@ class TrainingBatches:
         ValueError: a dataset without images, or whose classes are not the config's.
     """
 
-    def __init__(self, dataset, config, batch_size=None, shuffle=True, augmentation=None,
-                 no_augmentation_sources=None, augment=False, seed=None, training=True):
+    def __init__(
+        self,
+        dataset,
+        config,
+        batch_size=None,
+        shuffle=True,
+        augmentation=None,
+        no_augmentation_sources=None,
+        augment=False,
+        seed=None,
+        training=True,
+    ):
         self.batch_size = config.BATCH_SIZE if batch_size is None else batch_size
         _check(dataset, config, self.batch_size)
         self.dataset, self.config, self.shuffle = dataset, config, shuffle
@@ -181,10 +228,14 @@ class TrainingBatches:
         self.seed = int(np.random.randint(2**31 - 1) if seed is None else seed)
         self.skipped = self.dropped = 0
         self._options = {
-            "anchors": _anchors(config), "augment": augment,
+            "anchors": _anchors(config),
+            "augment": augment,
             # the model then has an input for them, of this size
             "random_rois": 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING,
-            "augmentation": augmentation, "no_augmentation_sources": no_augmentation_sources, "training": training}
+            "augmentation": augmentation,
+            "no_augmentation_sources": no_augmentation_sources,
+            "training": training,
+        }
         weights = image_weights(dataset, config) if training else None
         self._passes = Passes(dataset.image_ids, self.seed, shuffle, weights)
         self._tries = _tries(self._passes.length, config, augmentation, training)
@@ -236,14 +287,22 @@ class TrainingBatches:
 
     def _sample(self, number, at_hand):
         for skipped, (image_id, rng) in enumerate(self.candidates(number)):
-            sample = make_sample(self.dataset, self.config, image_id, rng=rng,
-                                 prepared=at_hand.get(image_id), **self._options)
+            sample = make_sample(
+                self.dataset,
+                self.config,
+                image_id,
+                rng=rng,
+                prepared=at_hand.get(image_id),
+                **self._options,
+            )
             if sample is not None:
                 return sample, skipped
         raise _no_objects(self.dataset, self._tries)
 
     def candidates(self, number):
-        """(image id, RandomState) of sample `number`, then of the images that replace it where it has no object."""
+        """(image id, RandomState) of sample `number`, then of the images that replace it where it
+        has no object.
+        """
         rng = random_state(self.seed, 1, number)
         for skipped in range(self._tries):
             yield self._passes.image(number, skipped), rng

@@ -49,8 +49,12 @@ def bilinear(image, height, width, part=None, dtype=None):
     channels = image[0, 0].size
     source = image.reshape(image.shape[0], -1)
     y1, x1, y2, x2 = (0, 0, height, width) if part is None else part
-    top, bottom, weight_top, weight_bottom = (side[y1:y2] for side in _neighbours(image.shape[0], height))
-    left, right, weight_left, weight_right = (side[x1:x2] for side in _neighbours(image.shape[1], width))
+    top, bottom, weight_top, weight_bottom = (
+        side[y1:y2] for side in _neighbours(image.shape[0], height)
+    )
+    left, right, weight_left, weight_right = (
+        side[x1:x2] for side in _neighbours(image.shape[1], width)
+    )
     height, width = len(top), len(left)
     if channels > 1:
         channel = np.arange(channels)
@@ -69,9 +73,11 @@ def bilinear(image, height, width, part=None, dtype=None):
         # The order of these sums is scipy's: another one changes the last bit.
         total = above.take(left, axis=1)
         total *= weight_left
-        for part, columns, weight in ((above, right, weight_right),
-                                      (below, left, weight_left),
-                                      (below, right, weight_right)):
+        for part, columns, weight in (
+            (above, right, weight_right),
+            (below, left, weight_left),
+            (below, right, weight_right),
+        ):
             term = part.take(columns, axis=1)
             term *= weight
             total += term

@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 
+from mrcnn.common.progress import track
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.data.rle import encode_masks
-from mrcnn.common.progress import track
 
 
 def _xywh(box):
@@ -21,9 +21,14 @@ def _xywh(box):
 def coco_index(images, annotations, categories):
     """An in-memory pycocotools ``COCO`` of three lists of dicts."""
     from pycocotools.coco import COCO
+
     coco = COCO()
-    coco.dataset = {"info": {}, "images": images, "annotations": annotations,
-                    "categories": categories}
+    coco.dataset = {
+        "info": {},
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
@@ -31,26 +36,37 @@ def coco_index(images, annotations, categories):
 
 # === Ground truth ===
 
+
 def known_image_ids(dataset, image_ids):
     """Checked list of image ids, each once: all of the dataset's when None."""
     known = {int(i) for i in dataset.image_ids}
     if not known:
         raise ValueError("the dataset has no images; were they added, and prepare() called?")
-    # once: np.random.choice, by custom, draws some of them twice, and their objects would count double
-    image_ids = sorted(known) if image_ids is None else list(dict.fromkeys(int(i) for i in image_ids))
+    # once: np.random.choice, by custom, draws some of them twice, and their objects would count
+    # double
+    image_ids = (
+        sorted(known) if image_ids is None else list(dict.fromkeys(int(i) for i in image_ids))
+    )
     if not image_ids:
-        raise ValueError("image_ids is empty: give at least one, or None for all images of the dataset")
+        raise ValueError(
+            "image_ids is empty: give at least one, or None for all images of the dataset"
+        )
     unknown = [i for i in image_ids if i not in known]
     if unknown:
-        raise ValueError(f"image_ids {unknown[:5]} are not in the dataset, whose ids are "
-                         f"{min(known)}..{max(known)}")
+        raise ValueError(
+            f"image_ids {unknown[:5]} are not in the dataset, whose ids are "
+            f"{min(known)}..{max(known)}"
+        )
     return image_ids
 
 
 def coco_categories(dataset):
     """COCO categories of a prepared dataset, without the background."""
-    return [{"id": int(class_id), "name": str(name)}
-            for class_id, name in zip(dataset.class_ids, dataset.class_names) if class_id > 0]
+    return [
+        {"id": int(class_id), "name": str(name)}
+        for class_id, name in zip(dataset.class_ids, dataset.class_names)
+        if class_id > 0
+    ]
 
 
 def image_name(dataset, image_id):
@@ -77,36 +93,61 @@ def image_objects(dataset, image_id, masks, class_ids, shape=None):
             number, or masks of another size than the image.
     """
     if masks.shape[-1] != len(class_ids):
-        raise ValueError(f"load_mask({image_id}) returned {masks.shape[-1]} masks (shape "
-                         f"{masks.shape}) but {len(class_ids)} class ids")
+        raise ValueError(
+            f"load_mask({image_id}) returned {masks.shape[-1]} masks (shape "
+            f"{masks.shape}) but {len(class_ids)} class ids"
+        )
     height, width = (int(side) for side in (masks.shape if shape is None else shape)[:2])
     if len(class_ids) and masks.shape[:2] != (height, width):
-        raise ValueError(f"load_mask({image_id}) returned masks of {masks.shape[0]} x {masks.shape[1]} px, but the "
-                         f"image {image_name(dataset, image_id)} has {height} x {width} px (height x width)")
+        raise ValueError(
+            f"load_mask({image_id}) returned masks of {masks.shape[0]} x {masks.shape[1]} px, but "
+            "the "
+            f"image {image_name(dataset, image_id)} has {height} x {width} px (height x width)"
+        )
     for class_id in np.asarray(class_ids).tolist():
         if not 0 < abs(class_id) < dataset.num_classes:
             raise ValueError(
                 f"load_mask({image_id}) returned class id {class_id}; the dataset has the ids 1 to "
-                f"{dataset.num_classes - 1} (negative: crowd; 0 is background)")
+                f"{dataset.num_classes - 1} (negative: crowd; 0 is background)"
+            )
     boxes = extract_bboxes(masks)
     annotations = [
-        {"image_id": int(image_id), "category_id": abs(int(class_id)), "iscrowd": int(class_id < 0),
-         "bbox": _xywh(box), "segmentation": rle}
-        for class_id, box, rle in zip(class_ids, boxes, encode_masks(masks, boxes)) if box.any()]
+        {
+            "image_id": int(image_id),
+            "category_id": abs(int(class_id)),
+            "iscrowd": int(class_id < 0),
+            "bbox": _xywh(box),
+            "segmentation": rle,
+        }
+        for class_id, box, rle in zip(class_ids, boxes, encode_masks(masks, boxes))
+        if box.any()
+    ]
     _set_areas(annotations)
-    image = {"id": int(image_id), "height": height, "width": width, "file_name": image_name(dataset, image_id)}
+    image = {
+        "id": int(image_id),
+        "height": height,
+        "width": width,
+        "file_name": image_name(dataset, image_id),
+    }
     return image, annotations, len(boxes) - len(annotations)
 
 
 def _set_areas(annotations):
     from pycocotools import mask as coco_mask
-    areas = coco_mask.area([annotation["segmentation"] for annotation in annotations]) if annotations else ()
+
+    areas = (
+        coco_mask.area([annotation["segmentation"] for annotation in annotations])
+        if annotations
+        else ()
+    )
     for annotation, area in zip(annotations, areas):
         annotation["area"] = float(area)
 
 
 def number_annotations(annotations):
-    """Give annotations their ids, in place; pycocotools takes a match with 0 for no match: from 1."""
+    """Give annotations their ids, in place; pycocotools takes a match with 0 for no match: from
+    1.
+    """
     for number, annotation in enumerate(annotations, 1):
         annotation["id"] = number
 
@@ -114,7 +155,9 @@ def number_annotations(annotations):
 def warn_of_empty(count):
     """Say how many objects are not in the ground truth because they have no pixel."""
     if count:
-        warnings.warn(f"{count} objects have an empty mask and are left out of the ground truth", stacklevel=3)
+        warnings.warn(
+            f"{count} objects have an empty mask and are left out of the ground truth", stacklevel=3
+        )
 
 
 def coco_ground_truth(dataset, image_ids=None, progress=False):
@@ -134,7 +177,9 @@ def coco_ground_truth(dataset, image_ids=None, progress=False):
     """
     images, annotations, empty = [], [], 0
     for image_id in track(known_image_ids(dataset, image_ids), "Ground truth", progress):
-        image, objects, without_pixel = image_objects(dataset, image_id, *dataset.load_mask(image_id))
+        image, objects, without_pixel = image_objects(
+            dataset, image_id, *dataset.load_mask(image_id)
+        )
         images.append(image)
         annotations += objects
         empty += without_pixel
@@ -144,6 +189,7 @@ def coco_ground_truth(dataset, image_ids=None, progress=False):
 
 
 # === Detections ===
+
 
 def coco_detections(image_id, result):
     """One result of ``detect`` as a list of COCO result dicts, ready for json.
@@ -161,11 +207,18 @@ def coco_detections(image_id, result):
     if masks is not None:
         counts["masks"] = masks.shape[-1]
     if len(set(counts.values())) > 1:
-        raise ValueError(f"the result of image {image_id} has different numbers of detections: "
-                         f"{counts}")
+        raise ValueError(
+            f"the result of image {image_id} has different numbers of detections: {counts}"
+        )
     detections = [
-        {"image_id": int(image_id), "category_id": int(class_id), "bbox": _xywh(box), "score": float(score)}
-        for box, class_id, score in zip(result["rois"], result["class_ids"], result["scores"])]
+        {
+            "image_id": int(image_id),
+            "category_id": int(class_id),
+            "bbox": _xywh(box),
+            "score": float(score),
+        }
+        for box, class_id, score in zip(result["rois"], result["class_ids"], result["scores"])
+    ]
     if masks is not None:
         for detection, rle in zip(detections, encode_masks(masks)):
             detection["segmentation"] = rle

@@ -52,7 +52,7 @@ def mask_polygons(mask, tolerance=0.0, holes="bridge"):
                 ring = _simplified(ring, tolerance)
                 if len(ring) > 2:  # simplified away otherwise
                     outline = _bridged(outline, ring)
-        polygons.append(outline + (x1 + part.bbox[1], y1 + part.bbox[0]))
+        polygons.append((*outline, x1 + part.bbox[1], y1 + part.bbox[0]))
     return polygons
 
 
@@ -63,11 +63,16 @@ def polygon_area(polygon):
 
 
 def _rings(part):
-    """Closed lines around one connected part: its outline first, then its holes, which go the other way."""
+    """Closed lines around one connected part: its outline first, then its holes, which go the other
+    way.
+    """
     from skimage.measure import find_contours
 
-    # "low" twice: pixels that touch at a corner are not connected, and the outline is the one ring of positive area
-    lines = find_contours(np.pad(part, 1).astype(np.uint8), 0.5, fully_connected="low", positive_orientation="low")
+    # "low" twice: pixels that touch at a corner are not connected, and the outline is the one ring
+    # of positive area
+    lines = find_contours(
+        np.pad(part, 1).astype(np.uint8), 0.5, fully_connected="low", positive_orientation="low"
+    )
     return sorted((_along_pixels(line[:-1]) for line in lines), key=polygon_area, reverse=True)
 
 
@@ -82,12 +87,15 @@ def _along_pixels(line):
     # where the line turns from an edge to one across, the corner has the broken number of both
     corners = np.where(half, line, following)
     turns = (half != (following != np.floor(following))).any(axis=1)
-    # the padding moves by a pixel, the centre of a pixel lies half a pixel inside: x = column - 1 + 0.5
+    # the padding moves by a pixel, the centre of a pixel lies half a pixel inside: x = column - 1 +
+    # 0.5
     return corners[turns][:, ::-1] - 0.5
 
 
 def _simplified(ring, tolerance):
-    """A ring with fewer points; its two farthest points stay, so that it does not depend on the start."""
+    """A ring with fewer points; its two farthest points stay, so that it does not depend on the
+    start.
+    """
     if not tolerance or len(ring) <= 4:
         return ring
     from skimage.measure import approximate_polygon
@@ -95,7 +103,7 @@ def _simplified(ring, tolerance):
     first = np.argmax(((ring - ring.mean(axis=0)) ** 2).sum(axis=1))
     ring = np.roll(ring, -first, axis=0)
     middle = max(int(np.argmax(((ring - ring[0]) ** 2).sum(axis=1))), 1)
-    halves = ring[:middle + 1], np.concatenate([ring[middle:], ring[:1]])
+    halves = ring[: middle + 1], np.concatenate([ring[middle:], ring[:1]])
     simple = np.concatenate([approximate_polygon(half, tolerance)[:-1] for half in halves])
     return simple if len(simple) > 2 else ring
 
@@ -105,4 +113,4 @@ def _bridged(outline, ring):
     distances = ((outline[:, np.newaxis] - ring) ** 2).sum(axis=-1)
     start, entry = np.unravel_index(distances.argmin(), distances.shape)
     ring = np.roll(ring, -entry, axis=0)
-    return np.concatenate([outline[:start + 1], ring, ring[:1], outline[start:]])
+    return np.concatenate([outline[: start + 1], ring, ring[:1], outline[start:]])

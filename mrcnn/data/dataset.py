@@ -67,13 +67,18 @@ class Dataset:
         if "." in source:
             raise ValueError(
                 f"The source name {source!r} must not contain a dot: "
-                f'use {source.replace(".", "_")!r}')
+                f"use {source.replace('.', '_')!r}"
+            )
         for info in self.class_info:
             if info["source"] == source and info["id"] == class_id:
                 if info["name"] != class_name:
                     logger.warning(
                         "Class %s.%s is already named %r; the name %r is not used",
-                        source, class_id, info["name"], class_name)
+                        source,
+                        class_id,
+                        info["name"],
+                        class_name,
+                    )
                 return
         self.class_info.append({"source": source, "id": class_id, "name": class_name})
 
@@ -93,9 +98,11 @@ class Dataset:
         self.image_from_source_map = _source_map(self.image_info)
         self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
         self.source_class_ids = {
-            source: [i for i, info in enumerate(self.class_info)
-                     if i == 0 or info["source"] == source]
-            for source in self.sources}
+            source: [
+                i for i, info in enumerate(self.class_info) if i == 0 or info["source"] == source
+            ]
+            for source in self.sources
+        }
 
     # === Asking ===
 
@@ -113,8 +120,9 @@ class Dataset:
         known = self._prepared("class_from_source_map")
         if source_class_id not in known:
             raise ValueError(
-                f'There is no class {source_class_id!r}: the classes are '
-                f'{_some(known)}, each as "source.id"')
+                f"There is no class {source_class_id!r}: the classes are "
+                f'{_some(known)}, each as "source.id"'
+            )
         return known[source_class_id]
 
     def get_source_class_id(self, class_id, source):
@@ -125,12 +133,14 @@ class Dataset:
         """
         if not 0 <= class_id < len(self.class_info):
             raise ValueError(
-                f"There is no class {class_id}: class ids are 0 to {len(self.class_info) - 1}")
+                f"There is no class {class_id}: class ids are 0 to {len(self.class_info) - 1}"
+            )
         info = self.class_info[class_id]
         if info["source"] != source:
             raise ValueError(
                 f"Class {class_id} ({info['name']!r}) is from source {info['source']!r}, "
-                f"not {source!r}")
+                f"not {source!r}"
+            )
         return info["id"]
 
     def image_reference(self, image_id):
@@ -166,7 +176,8 @@ class Dataset:
         if path is None:
             raise ValueError(
                 f"Image {image_id} ({info['source']}.{info['id']}) was added without a path: "
-                f"override load_image in {type(self).__name__}")
+                f"override load_image in {type(self).__name__}"
+            )
         image = read_image(path)
         try:
             image = as_uint8_range(image)
@@ -186,13 +197,16 @@ class Dataset:
         """
         logger.warning(
             "%s has no load_mask of its own, so image %s has no instances",
-            type(self).__name__, image_id)
+            type(self).__name__,
+            image_id,
+        )
         return np.empty([0, 0, 0]), np.empty([0], np.int32)
 
     # === Looking it over ===
 
     def measure_objects(self, image_id):
-        """The size of an image and its objects; the readers of `data.formats` know it without drawing.
+        """The size of an image and its objects; the readers of `data.formats` know it without
+        drawing.
 
         Returns:
             size: (height, width) px, (0, 0) where `load_mask` returns no masks.
@@ -228,7 +242,10 @@ class Dataset:
     def _chosen(self, image_ids):
         """A list of image ids, checked; for None all of them."""
         self._prepared("class_names")
-        chosen = [int(image_id) for image_id in (range(len(self.image_info)) if image_ids is None else image_ids)]
+        chosen = [
+            int(image_id)
+            for image_id in (range(len(self.image_info)) if image_ids is None else image_ids)
+        ]
         for image_id in chosen:
             self._info(image_id)
         return chosen
@@ -237,7 +254,8 @@ class Dataset:
         if not 0 <= image_id < len(self.image_info):
             raise ValueError(
                 f"There is no image {image_id} in {type(self).__name__}: it has "
-                f"{len(self.image_info)} images, numbered from 0")
+                f"{len(self.image_info)} images, numbered from 0"
+            )
         return self.image_info[image_id]
 
     def _prepared(self, name):
@@ -250,8 +268,8 @@ def check_classes(dataset, config):
     """Refuse a dataset whose class ids do not mean what they mean to the network.
 
     Raises:
-        ValueError: another number of classes than NUM_CLASSES, or other names than CLASS_NAMES, where those
-            are known.
+        ValueError: another number of classes than NUM_CLASSES, or other names than CLASS_NAMES,
+            where those are known.
     """
     names = list(getattr(dataset, "class_names", ()))
     if not names:
@@ -259,14 +277,23 @@ def check_classes(dataset, config):
     if len(names) != config.NUM_CLASSES:
         some = ", ".join(map(str, names[1:6])) + (" ..." if len(names) > 6 else "")
         raise ValueError(
-            f"{type(dataset).__name__} has {len(names)} classes with the background ({some}), but the network has "
-            f"NUM_CLASSES {config.NUM_CLASSES}: a class id must mean the same to both. Give the dataset the network's "
-            "classes, all of them and in their order, also those that none of its images shows")
+            f"{type(dataset).__name__} has {len(names)} classes with the background ({some}), but "
+            "the network has "
+            f"NUM_CLASSES {config.NUM_CLASSES}: a class id must mean the same to both. Give the "
+            "dataset the network's "
+            "classes, all of them and in their order, also those that none of its images shows"
+        )
     known = list(config.CLASS_NAMES or names)
-    different = [f"{number} is {theirs!r} in the dataset and {ours!r} in CLASS_NAMES"
-                 for number, (theirs, ours) in enumerate(zip(names, known)) if number and theirs != ours]
+    different = [
+        f"{number} is {theirs!r} in the dataset and {ours!r} in CLASS_NAMES"
+        for number, (theirs, ours) in enumerate(zip(names, known))
+        if number and theirs != ours
+    ]
     if different:
-        raise ValueError(f"the classes of {type(dataset).__name__} are not the network's: {'; '.join(different[:3])}")
+        raise ValueError(
+            f"the classes of {type(dataset).__name__} are not the network's: "
+            f"{'; '.join(different[:3])}"
+        )
 
 
 def check_same_classes(train_dataset, val_dataset):
@@ -276,12 +303,18 @@ def check_same_classes(train_dataset, val_dataset):
         ValueError: naming the first classes that differ.
     """
     train, val = list(train_dataset.class_names), list(val_dataset.class_names)
-    different = [f"{number} is {first!r} in one and {second!r} in the other"
-                 for number, (first, second) in enumerate(zip_longest(train, val)) if number and first != second]
+    different = [
+        f"{number} is {first!r} in one and {second!r} in the other"
+        for number, (first, second) in enumerate(zip_longest(train, val))
+        if number and first != second
+    ]
     if different:
-        raise ValueError(f"training and validation data have other classes, or another order of them: "
-                         f"{'; '.join(different[:3])}. Add the same classes to both, also those that no image shows "
-                         "(open_dataset(..., classes=train_set.class_names[1:]))")
+        raise ValueError(
+            f"training and validation data have other classes, or another order of them: "
+            f"{'; '.join(different[:3])}. Add the same classes to both, also those that no image "
+            "shows "
+            "(open_dataset(..., classes=train_set.class_names[1:]))"
+        )
 
 
 def _source_map(infos):
@@ -298,4 +331,5 @@ def _refuse_class_map(class_map):
     if class_map is not None:
         raise ValueError(
             "class_map is not supported (nor was it in the original, which ignored it): "
-            "add the classes of one source under the names and ids you want")
+            "add the classes of one source under the names and ids you want"
+        )

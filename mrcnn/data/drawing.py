@@ -17,6 +17,7 @@ _FILE_TYPES = (".png", ".jpg", ".jpeg")
 
 # === Colours ===
 
+
 def random_colors(N, bright=True):
     """N colours of evenly spaced hue in random order (Python's ``random``).
 
@@ -48,10 +49,11 @@ def class_colors(count):
 
 
 def _to_uint8_color(color):
-    return tuple(int(round(255 * channel)) for channel in color[:3])
+    return tuple(round(255 * channel) for channel in color[:3])
 
 
 # === Pixels ===
+
 
 def as_rgb(image):
     """Any image as a new uint8 [H, W, 3]: grey is repeated, alpha dropped, 16 bit scaled.
@@ -101,7 +103,7 @@ def draw_box(image, box, color):
 
     def fill(top, left, bottom, right):
         # A negative start would wrap round to the other side of the image.
-        image[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = color
+        image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = color
 
     fill(y1, x1, y1 + 2, x2)
     fill(y2, x1, y2 + 2, x2)
@@ -120,8 +122,13 @@ def mask_outline(mask, width=1):
     inner = mask[part]
     for _ in range(width):
         padded = np.pad(inner, 1)
-        inner = (padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1]
-                 & padded[1:-1, :-2] & padded[1:-1, 2:])
+        inner = (
+            padded[1:-1, 1:-1]
+            & padded[:-2, 1:-1]
+            & padded[2:, 1:-1]
+            & padded[1:-1, :-2]
+            & padded[1:-1, 2:]
+        )
     outline[part] = mask[part] & ~inner
     return outline
 
@@ -134,22 +141,26 @@ def _extent(mask):
 
 # === Labels ===
 
+
 def instance_label(class_id, class_names, score=None):
-    """"name" or "name 0.987"; a negative class id is a crowd of that class.
+    """ "name" or "name 0.987"; a negative class id is a crowd of that class.
 
     Raises:
         ValueError: ``class_names`` has no such class.
     """
     class_id = int(class_id)
     if abs(class_id) >= len(class_names):
-        raise ValueError(f"class id {class_id} has no name: class_names has {len(class_names)} "
-                         "names, the first of them for the background")
+        raise ValueError(
+            f"class id {class_id} has no name: class_names has {len(class_names)} "
+            "names, the first of them for the background"
+        )
     name = class_names[abs(class_id)] + (" crowd" if class_id < 0 else "")
     return name if score is None else f"{name} {score:.3f}"
 
 
 def _font(size):
     from PIL import ImageFont
+
     try:
         return ImageFont.truetype("DejaVuSans.ttf", size)  # also Greek, Cyrillic ...
     except OSError:
@@ -176,16 +187,22 @@ def _label_place(box, text_width, text_height, width, height, taken):
     """Top left corner (x, y) of a label near its box, inside the image, on no other label."""
     y1, x1, y2, x2 = box
     rows = (y1 - text_height, y1, y2 - text_height, y2)
-    places = [(min(max(x, 0), width - text_width), min(max(y, 0), height - text_height))
-              for x in (x1, x2 - text_width) for y in rows]
+    places = [
+        (min(max(x, 0), width - text_width), min(max(y, 0), height - text_height))
+        for x in (x1, x2 - text_width)
+        for y in rows
+    ]
     for x, y in places:
-        if not any(x < right and left < x + text_width and y < bottom and top < y + text_height
-                   for left, top, right, bottom in taken):
+        if not any(
+            x < right and left < x + text_width and y < bottom and top < y + text_height
+            for left, top, right, bottom in taken
+        ):
             return x, y
     return places[0]
 
 
 # === Instances ===
+
 
 def check_instances(image, boxes, masks, class_ids, scores=None, colors=None):
     """Check that the arrays of one image agree.
@@ -204,12 +221,15 @@ def check_instances(image, boxes, masks, class_ids, scores=None, colors=None):
     if colors is not None and len(colors) < count:
         raise ValueError(f"{len(colors)} colors for {count} instances; give one for each")
     if masks is not None and count and tuple(masks.shape[:2]) != tuple(image.shape[:2]):
-        raise ValueError(f"masks are {masks.shape[0]}x{masks.shape[1]} pixels, the image is "
-                         f"{image.shape[0]}x{image.shape[1]}")
+        raise ValueError(
+            f"masks are {masks.shape[0]}x{masks.shape[1]} pixels, the image is "
+            f"{image.shape[0]}x{image.shape[1]}"
+        )
 
 
-def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, colors=None,
-                   alpha=0.5):
+def draw_instances(
+    image, boxes, masks, class_ids, class_names, scores=None, colors=None, alpha=0.5
+):
     """Paint detections or objects into a copy of the image.
 
     Args:
@@ -229,6 +249,7 @@ def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, col
         ValueError: the arrays disagree, or a class has no name.
     """
     from PIL import Image, ImageDraw
+
     canvas = as_rgb(image)
     check_instances(canvas, boxes, masks, class_ids, scores, colors)
     if colors is None:
@@ -237,8 +258,9 @@ def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, col
     height, width = canvas.shape[:2]
     line = max(1, round(max(height, width) / 450))
     # The best instance is painted last, on top of the others.
-    order = [i for i in (range(len(boxes)) if scores is None else np.argsort(scores))
-             if np.any(boxes[i])]
+    order = [
+        i for i in (range(len(boxes)) if scores is None else np.argsort(scores)) if np.any(boxes[i])
+    ]
     if masks is not None:
         for i in order:
             mask = masks[:, :, i] > 0
@@ -250,11 +272,14 @@ def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, col
 
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    pixel_boxes = {i: tuple(int(round(float(value))) for value in boxes[i]) for i in order}
+    pixel_boxes = {i: tuple(round(float(value)) for value in boxes[i]) for i in order}
     for i in order:
         y1, x1, y2, x2 = pixel_boxes[i]
-        draw.rectangle([x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)],
-                       outline=_to_uint8_color(colors[i]), width=line)
+        draw.rectangle(
+            [x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)],
+            outline=_to_uint8_color(colors[i]),
+            width=line,
+        )
     taken = []
     for i in reversed(order):  # the best label has the first choice of place
         text = instance_label(class_ids[i], class_names, None if scores is None else scores[i])
@@ -272,8 +297,9 @@ def draw_instances(image, boxes, masks, class_ids, class_names, scores=None, col
     return np.array(picture)
 
 
-def save_instances(path, image, boxes, masks, class_ids, class_names, scores=None, colors=None,
-                   alpha=0.5):
+def save_instances(
+    path, image, boxes, masks, class_ids, class_names, scores=None, colors=None, alpha=0.5
+):
     """Write the picture of ``draw_instances`` to a .png, .jpg or .jpeg file.
 
     Returns:
@@ -284,11 +310,14 @@ def save_instances(path, image, boxes, masks, class_ids, class_names, scores=Non
         FileNotFoundError: the folder does not exist.
     """
     from PIL import Image
+
     path = os.fspath(path)
     extension = os.path.splitext(path)[1].lower()
     if extension not in _FILE_TYPES:
-        raise ValueError(f"{path}: cannot write a {extension or 'nameless'} picture; the name must "
-                         f"end in one of {', '.join(_FILE_TYPES)}")
+        raise ValueError(
+            f"{path}: cannot write a {extension or 'nameless'} picture; the name must "
+            f"end in one of {', '.join(_FILE_TYPES)}"
+        )
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: the folder {folder} does not exist; create it first")

@@ -30,6 +30,7 @@ def cut_at_edge(load_mask):
         IndexError: of load_mask, where the image's info has no height and width or a larger
             image does not help.
     """
+
     @functools.wraps(load_mask)
     def load(dataset, image_id):
         try:
@@ -40,9 +41,12 @@ def cut_at_edge(load_mask):
                 raise
             info = dataset.image_info[image_id]
             warnings.warn(
-                f"Image {info['source']}.{info['id']}: an outline leaves the image of {info['height']} x "
+                f"Image {info['source']}.{info['id']}: an outline leaves the image of "
+                f"{info['height']} x "
                 f"{info['width']} pixels (height x width) and was cut at its edge; "
-                f"skimage.draw.polygon(..., shape=mask.shape[:2]) in load_mask does so too", stacklevel=2)
+                f"skimage.draw.polygon(..., shape=mask.shape[:2]) in load_mask does so too",
+                stacklevel=2,
+            )
             return cut
 
     return load
@@ -60,12 +64,16 @@ def _cut(load_mask, dataset, image_id):
         # a copy: other threads may be loading the same image
         larger = copy.copy(dataset)
         larger.image_info = list(dataset.image_info)
-        larger.image_info[image_id] = {**info, "height": size[0] + margin, "width": size[1] + margin}
+        larger.image_info[image_id] = {
+            **info,
+            "height": size[0] + margin,
+            "width": size[1] + margin,
+        }
         try:
             masks, class_ids = load_mask(larger, image_id)
         except IndexError:
             continue
         masks = np.asarray(masks)
         drawn = masks.ndim == 3 and masks.shape[:2] == (size[0] + margin, size[1] + margin)
-        return (masks[:size[0], :size[1]], class_ids) if drawn else None
+        return (masks[: size[0], : size[1]], class_ids) if drawn else None
     return None

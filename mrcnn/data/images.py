@@ -18,7 +18,19 @@ logger = logging.getLogger(__name__)
 LUMA = np.array([0.299, 0.587, 0.114])
 
 # What image files are called, where a folder is looked through.
-IMAGE_TYPES = (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_TYPES = (
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 
 # What Pillow raises for damaged files; the last two come of damaged EXIF blocks.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error)
@@ -28,6 +40,7 @@ RESIZE_MODES = ("square", "rect", "pad64", "crop", "none")
 
 
 # === Files ===
+
 
 def read_image(path):
     """Read an image file: any format that Pillow reads, and every TIFF.
@@ -90,8 +103,12 @@ def image_size(path):
     try:
         with Image.open(path) as file:
             width, height = file.size
-            turned = _may_have_exif(path, file.format) and file.getexif().get(0x0112, 1) >= 5  # by a quarter
-            if not (turned and file.format == "TIFF"):  # some versions of Pillow have turned its size already
+            turned = (
+                _may_have_exif(path, file.format) and file.getexif().get(0x0112, 1) >= 5
+            )  # by a quarter
+            if not (
+                turned and file.format == "TIFF"
+            ):  # some versions of Pillow have turned its size already
                 return (width, height) if turned else (height, width)
     except (*UNREADABLE, Image.DecompressionBombError):
         pass
@@ -115,8 +132,7 @@ def _read_tiff(path, pillow_error):
         return tifffile.imread(path, key=0)
     except Exception as err:  # a damaged tag can end in any exception
         cause = pillow_error if isinstance(err, tifffile.TiffFileError) else err
-        raise ValueError(
-            f"Image file cannot be read, it is damaged or no image: {path}") from cause
+        raise ValueError(f"Image file cannot be read, it is damaged or no image: {path}") from cause
 
 
 def _pixels(image, file_format):
@@ -134,6 +150,7 @@ def _pixels(image, file_format):
 
 
 # === Values and channels ===
+
 
 def as_uint8_range(image):
     """Bring pixel values of any type to the range 0..255.
@@ -173,7 +190,8 @@ def as_uint8_range(image):
     if not (low >= 0 and high <= limit):  # written so that NaN fails too
         raise ValueError(
             f"Image values of dtype {image.dtype} must lie in 0..{limit} and not be NaN, "
-            f"got {low}..{high}")
+            f"got {low}..{high}"
+        )
     if kind == "f":
         return image * image.dtype.type(255) if high <= 1 else image
     if image.dtype != np.uint16 and high <= 255:
@@ -203,7 +221,8 @@ def fit_channels(image, count):
     if image.ndim != 3:
         raise ValueError(
             f"An image must be [height, width] or [height, width, channels], "
-            f"got shape {image.shape}")
+            f"got shape {image.shape}"
+        )
     channels = image.shape[2]
     if channels == count:
         return image
@@ -215,7 +234,8 @@ def fit_channels(image, count):
     raise ValueError(
         f"Image has {channels} channels, the model expects IMAGE_CHANNEL_COUNT = {count}: "
         f"set IMAGE_CHANNEL_COUNT = {channels} (and a MEAN_PIXEL of that length), or "
-        f"return {count} channels from load_image")
+        f"return {count} channels from load_image"
+    )
 
 
 def _luminance(rgb):
@@ -225,8 +245,19 @@ def _luminance(rgb):
 
 # === Geometry ===
 
-def resize(image, output_shape, order=1, mode="constant", cval=0, clip=True,
-           preserve_range=False, anti_aliasing=False, anti_aliasing_sigma=None, dtype=None):
+
+def resize(
+    image,
+    output_shape,
+    order=1,
+    mode="constant",
+    cval=0,
+    clip=True,
+    preserve_range=False,
+    anti_aliasing=False,
+    anti_aliasing_sigma=None,
+    dtype=None,
+):
     """`skimage.transform.resize` with this project's defaults: bilinear, no smoothing.
 
     With mode "constant", enlarging blends the outermost pixels with `cval`
@@ -253,20 +284,35 @@ def resize(image, output_shape, order=1, mode="constant", cval=0, clip=True,
     if 0 in image.shape or min(output_shape) < 1:
         raise ValueError(
             f"Cannot resize an image of shape {image.shape} to {tuple(output_shape)}: "
-            "both need at least one pixel")
+            "both need at least one pixel"
+        )
     if image.dtype == bool and order > 0:
         image = image.astype(np.float64)  # scikit-image >= 0.19 refuses bool
-    plain = (order == 1 and mode == "constant" and cval == 0 and clip and not anti_aliasing
-             and image.ndim in (2, 3) and len(output_shape) == 2)
+    plain = (
+        order == 1
+        and mode == "constant"
+        and cval == 0
+        and clip
+        and not anti_aliasing
+        and image.ndim in (2, 3)
+        and len(output_shape) == 2
+    )
     in_range = image.dtype in (np.float32, np.float64) or preserve_range
     if plain and in_range and image.dtype.kind in "iuf" and image.dtype != np.float16:
         return bilinear(image, int(output_shape[0]), int(output_shape[1]), dtype=dtype)
     from skimage.transform import resize as skimage_resize
 
     resized = skimage_resize(
-        image, output_shape, order=order, mode=mode, cval=cval, clip=clip,
-        preserve_range=preserve_range, anti_aliasing=anti_aliasing,
-        anti_aliasing_sigma=anti_aliasing_sigma)
+        image,
+        output_shape,
+        order=order,
+        mode=mode,
+        cval=cval,
+        clip=clip,
+        preserve_range=preserve_range,
+        anti_aliasing=anti_aliasing,
+        anti_aliasing_sigma=anti_aliasing_sigma,
+    )
     return resized if dtype is None else resized.astype(dtype)
 
 
@@ -301,7 +347,8 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
     image = np.asarray(image)
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(
-            f"resize_image needs [height, width, channels] with pixels, got shape {image.shape}")
+            f"resize_image needs [height, width, channels] with pixels, got shape {image.shape}"
+        )
     _check_dims(mode, min_dim, max_dim)
     height, width = image.shape[:2]
     padding = [(0, 0), (0, 0), (0, 0)]
@@ -317,7 +364,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
     if mode == "crop":
         draw = random.randint if rng is None else lambda low, high: int(rng.randint(low, high + 1))
         y, x = draw(0, height - min_dim), draw(0, width - min_dim)
-        image = image[y:y + min_dim, x:x + min_dim]
+        image = image[y : y + min_dim, x : x + min_dim]
         window, crop = (0, 0, min_dim, min_dim), (y, x, min_dim, min_dim)
         return image.astype(dtype), window, scale, padding, crop
 
@@ -331,7 +378,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         full_height, full_width = _next_64(top + height), _next_64(left + width)
     padding = [(top, full_height - height - top), (left, full_width - width - left), (0, 0)]
     padded = np.zeros((full_height, full_width, image.shape[2]), dtype)
-    padded[top:top + height, left:left + width] = image
+    padded[top : top + height, left : left + width] = image
     return padded, (top, left, top + height, left + width), scale, padding, None
 
 
@@ -341,18 +388,23 @@ def _next_64(size):
 
 def _check_dims(mode, min_dim, max_dim):
     if mode not in RESIZE_MODES:
-        raise ValueError(f"IMAGE_RESIZE_MODE {mode!r} is unknown: use one of {', '.join(RESIZE_MODES)}")
+        raise ValueError(
+            f"IMAGE_RESIZE_MODE {mode!r} is unknown: use one of {', '.join(RESIZE_MODES)}"
+        )
     if mode in ("square", "rect") and not max_dim:
         raise ValueError(f'Resize mode "{mode}" needs IMAGE_MAX_DIM in pixels, got {max_dim}')
     if mode == "crop" and not min_dim:
         raise ValueError(f'Resize mode "crop" needs IMAGE_MIN_DIM in pixels, got {min_dim}')
     if mode == "pad64" and min_dim and min_dim % 64:
         raise ValueError(
-            f'Resize mode "pad64" needs an IMAGE_MIN_DIM divisible by 64, got {min_dim}')
+            f'Resize mode "pad64" needs an IMAGE_MIN_DIM divisible by 64, got {min_dim}'
+        )
 
 
 def resize_scale(height, width, min_dim, max_dim, min_scale, mode):
-    """The factor by which `resize_image`, whose arguments these are, resizes an image of height and width."""
+    """The factor by which `resize_image`, whose arguments these are, resizes an image of height and
+    width.
+    """
     scale = 1
     if mode == "none":
         return scale
@@ -366,6 +418,7 @@ def resize_scale(height, width, min_dim, max_dim, min_scale, mode):
 
 
 # === Mean pixel ===
+
 
 def mold_image(images, config, dtype=np.float64):
     """Subtract the mean pixel: what goes into the network.
@@ -386,10 +439,15 @@ def mold_image(images, config, dtype=np.float64):
     if mean.size not in (1, images.shape[-1]):
         raise ValueError(
             f"MEAN_PIXEL has {mean.size} values for images of {images.shape[-1]} channels: "
-            "give one value per channel (IMAGE_CHANNEL_COUNT of them)")
+            "give one value per channel (IMAGE_CHANNEL_COUNT of them)"
+        )
     # a mean for a whole row: three values at a time take NumPy four times as long
-    return np.subtract(images, np.resize(mean, images.shape[-2:]), out=np.empty(images.shape, dtype),
-                       casting="same_kind")
+    return np.subtract(
+        images,
+        np.resize(mean, images.shape[-2:]),
+        out=np.empty(images.shape, dtype),
+        casting="same_kind",
+    )
 
 
 def unmold_image(normalized_images, config):

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mrcnn.data.augment.jitter import jitter
 from mrcnn.data.augment.user import augment as apply_augmentation
 from mrcnn.data.images import as_uint8_range, fit_channels, resize_image
-from mrcnn.data.augment.jitter import jitter
 from mrcnn.data.masks import each_in_one_piece, extract_bboxes, minimize_mask, resize_mask
 from mrcnn.ops.image_meta import compose_image_meta
 
@@ -25,28 +25,30 @@ def describe_image(dataset, image_id):
     if not 0 <= image_id < len(dataset.image_info):
         return f"image {image_id} of {len(dataset.image_info)}"
     info = dataset.image_info[image_id]
-    return (f"image {image_id} (source {info['source']!r}, id {info['id']!r}, "
-            f"path {info.get('path')!r})")
+    return (
+        f"image {image_id} (source {info['source']!r}, id {info['id']!r}, "
+        f"path {info.get('path')!r})"
+    )
 
 
 class Prepared(NamedTuple):
     """An image with its objects at the size that the network takes, before augmentation."""
 
-    image: np.ndarray      # [H, W, C], values 0..255
-    mask: np.ndarray       # bool [H, W, N]
+    image: np.ndarray  # [H, W, C], values 0..255
+    mask: np.ndarray  # bool [H, W, N]
     class_ids: np.ndarray  # int32 [N], below 0 for crowds
     original_shape: tuple  # (height, width, channels) as loaded
-    window: tuple          # (y1, x1, y2, x2) px of what is not padding
-    scale: float           # of the resize
+    window: tuple  # (y1, x1, y2, x2) px of what is not padding
+    scale: float  # of the resize
 
 
 class View(NamedTuple):
     """An image with its objects as it is trained on, before targets are made of them."""
 
-    image: np.ndarray       # [H, W, C], values 0..255
+    image: np.ndarray  # [H, W, C], values 0..255
     image_meta: np.ndarray  # float64 [12 + classes of the dataset]
-    class_ids: np.ndarray   # int32 [N], below 0 for crowds
-    masks: np.ndarray       # bool [H, W, N]
+    class_ids: np.ndarray  # int32 [N], below 0 for crowds
+    masks: np.ndarray  # bool [H, W, N]
 
 
 @contextlib.contextmanager
@@ -58,7 +60,9 @@ def _naming(dataset, image_id):
         raise
     except Exception as error:
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
-        raise SampleError(f"Cannot load {describe_image(dataset, image_id)}: {kind}{error}") from error
+        raise SampleError(
+            f"Cannot load {describe_image(dataset, image_id)}: {kind}{error}"
+        ) from error
 
 
 def prepare(dataset, config, image_id, rng=None):
@@ -75,9 +79,16 @@ def prepare(dataset, config, image_id, rng=None):
         # the images of a training batch have one shape
         mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
         resized, window, scale, padding, crop = resize_image(
-            image, min_dim=config.IMAGE_MIN_DIM, min_scale=config.IMAGE_MIN_SCALE,
-            max_dim=config.IMAGE_MAX_DIM, mode=mode, rng=rng)
-        return Prepared(resized, resize_mask(mask, scale, padding, crop), class_ids, image.shape, window, scale)
+            image,
+            min_dim=config.IMAGE_MIN_DIM,
+            min_scale=config.IMAGE_MIN_SCALE,
+            max_dim=config.IMAGE_MAX_DIM,
+            mode=mode,
+            rng=rng,
+        )
+        return Prepared(
+            resized, resize_mask(mask, scale, padding, crop), class_ids, image.shape, window, scale
+        )
 
 
 def prepare_jittered(dataset, config, image_id, rng=None, prepared=None):
@@ -95,10 +106,21 @@ def prepare_jittered(dataset, config, image_id, rng=None, prepared=None):
             image, mask = prepared.image[y1:y2, x1:x2], prepared.mask[y1:y2, x1:x2]
             class_ids, original_shape, scale, base = *prepared[2:4], prepared.scale, 1
         image, mask, class_ids, placement = jitter(image, mask, class_ids, config, rng, base)
-        return Prepared(image, mask, class_ids, original_shape, placement.window, scale * placement.scale)
+        return Prepared(
+            image, mask, class_ids, original_shape, placement.window, scale * placement.scale
+        )
 
 
-def load_view(dataset, config, image_id, augment=False, augmentation=None, rng=None, prepared=None, jittered=False):
+def load_view(
+    dataset,
+    config,
+    image_id,
+    augment=False,
+    augmentation=None,
+    rng=None,
+    prepared=None,
+    jittered=False,
+):
     """Load an image with its objects, bring it to the size that the network takes, and augment it.
 
     Args:
@@ -122,7 +144,7 @@ def load_view(dataset, config, image_id, augment=False, augmentation=None, rng=N
     with _naming(dataset, image_id):
         if augment:
             logger.warning("'augment' is deprecated. Use 'augmentation' instead.")
-            if (random.randint(0, 1) if rng is None else rng.randint(0, 2)):
+            if random.randint(0, 1) if rng is None else rng.randint(0, 2):
                 image, mask = np.fliplr(image), np.fliplr(mask)
         if augmentation is not None:
             image, mask = apply_augmentation(image, mask, augmentation, rng)
@@ -137,11 +159,21 @@ def load_view(dataset, config, image_id, augment=False, augmentation=None, rng=N
 def boxes_and_masks(view, config, use_mini_mask):
     """Boxes int32 [N, 4] px of a `View`, and its masks bool [H, W, N], or [*MINI_MASK_SHAPE, N]."""
     boxes = extract_bboxes(view.masks)
-    return boxes, minimize_mask(boxes, view.masks, config.MINI_MASK_SHAPE) if use_mini_mask else view.masks
+    return boxes, minimize_mask(
+        boxes, view.masks, config.MINI_MASK_SHAPE
+    ) if use_mini_mask else view.masks
 
 
-def load_image_gt(dataset, config, image_id, augment=False, augmentation=None,
-                  use_mini_mask=False, rng=None, prepared=None):
+def load_image_gt(
+    dataset,
+    config,
+    image_id,
+    augment=False,
+    augmentation=None,
+    use_mini_mask=False,
+    rng=None,
+    prepared=None,
+):
     """Load an image with its ground truth, at the size the network takes.
 
     SCALE_JITTER and COPY_PASTE, which are for training alone, are not applied.
@@ -190,19 +222,26 @@ def _load(dataset, config, image_id):
 
 
 def checked_mask(mask, class_ids, image_shape):
-    """What load_mask returned as masks, as bool [height, width, N]; a ValueError says what is wrong with it."""
+    """What load_mask returned as masks, as bool [height, width, N]; a ValueError says what is wrong
+    with it.
+    """
     if mask.ndim != 3:
-        raise ValueError(f"load_mask returned masks of shape {mask.shape}; it must be "
-                         f"[height, width, objects]")
+        raise ValueError(
+            f"load_mask returned masks of shape {mask.shape}; it must be [height, width, objects]"
+        )
     if class_ids.ndim != 1 or len(class_ids) != mask.shape[2]:
-        raise ValueError(f"load_mask returned {mask.shape[2]} masks but class ids of shape "
-                         f"{class_ids.shape}; there must be one id per mask")
+        raise ValueError(
+            f"load_mask returned {mask.shape[2]} masks but class ids of shape "
+            f"{class_ids.shape}; there must be one id per mask"
+        )
     if not mask.shape[2]:
         # Dataset.load_mask says "no objects" with [0, 0, 0], whatever the image's size.
         return np.zeros((*image_shape[:2], 0), dtype=bool)
     if mask.shape[:2] != image_shape[:2]:
-        raise ValueError(f"the masks are {mask.shape[0]} x {mask.shape[1]} pixels (height x "
-                         f"width) but the image is {image_shape[0]} x {image_shape[1]}")
+        raise ValueError(
+            f"the masks are {mask.shape[0]} x {mask.shape[1]} pixels (height x "
+            f"width) but the image is {image_shape[0]} x {image_shape[1]}"
+        )
     if mask.dtype.kind not in "biuf":
         raise ValueError(f"masks must be bool or numbers, got dtype {mask.dtype}")
     if mask.dtype.kind == "f" and not np.isfinite(mask).all():
@@ -211,18 +250,22 @@ def checked_mask(mask, class_ids, image_shape):
 
 
 def checked_class_ids(class_ids, limit):
-    """What load_mask returned as class ids, as int32 [N] of 1 .. limit - 1, or below 0 for crowds."""
+    """What load_mask returned as class ids, as int32 [N] of 1 .. limit - 1, or below 0 for
+    crowds.
+    """
     if not len(class_ids):
         return np.zeros(0, dtype=np.int32)
     if class_ids.dtype.kind not in "iuf" or (class_ids != np.floor(class_ids)).any():
-        raise ValueError(f"class ids must be integers, got {class_ids.dtype} "
-                         f"{class_ids.tolist()[:10]}")
+        raise ValueError(
+            f"class ids must be integers, got {class_ids.dtype} {class_ids.tolist()[:10]}"
+        )
     wrong = (class_ids == 0) | (np.abs(class_ids) >= limit)
     if wrong.any():
         raise ValueError(
             f"class id {class_ids[wrong][0]} is out of range: objects have ids 1 to {limit - 1} "
             f"(0 is the background, negative ids are crowds); NUM_CLASSES and the dataset's "
-            f"classes count the background")
+            f"classes count the background"
+        )
     return class_ids.astype(np.int32)
 
 
@@ -230,8 +273,10 @@ def _active_classes(dataset, image_id):
     """int32 [classes of the dataset]: 1 for those that the image's source annotates."""
     source = dataset.image_info[image_id]["source"]
     if source not in dataset.source_class_ids:
-        raise ValueError(f"its source {source!r} has no classes: add_class is needed for "
-                         f"each source, then prepare()")
+        raise ValueError(
+            f"its source {source!r} has no classes: add_class is needed for "
+            f"each source, then prepare()"
+        )
     active = np.zeros(dataset.num_classes, dtype=np.int32)
     active[dataset.source_class_ids[source]] = 1
     return active

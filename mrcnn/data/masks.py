@@ -10,12 +10,14 @@ from mrcnn.data.images import resize
 
 # Share of an object's pixels of which less is no object to learn from: see `ignore_left_overs`.
 LEAST_LEFT = 0.1
-# Rows of an image that are worked on at once: of a hundred masks of 1024 px these fit a processor's cache.
+# Rows of an image that are worked on at once: of a hundred masks of 1024 px these fit a processor's
+# cache.
 BLOCK = 16
 
 
 def each_in_one_piece(mask):
-    """The same masks [height, width, N], each of them in one piece of memory, as readers return them.
+    """The same masks [height, width, N], each of them in one piece of memory, as readers return
+    them.
 
     Masks that were stacked along the last axis lie beside each other pixel by pixel. To resize
     them, and to find their boxes, then takes ten times as long.
@@ -39,9 +41,15 @@ def extract_bboxes(mask):
     if mask.size == 0:
         return np.zeros((count, 4), dtype=np.int32)
     rows, columns = _any_in_rows_and_columns(mask)
-    boxes = np.stack([
-        rows.argmax(axis=0), columns.argmax(axis=0),
-        height - rows[::-1].argmax(axis=0), width - columns[::-1].argmax(axis=0)], axis=1)
+    boxes = np.stack(
+        [
+            rows.argmax(axis=0),
+            columns.argmax(axis=0),
+            height - rows[::-1].argmax(axis=0),
+            width - columns[::-1].argmax(axis=0),
+        ],
+        axis=1,
+    )
     boxes[~rows.any(axis=0)] = 0
     return boxes.astype(np.int32)
 
@@ -53,23 +61,27 @@ def _any_in_rows_and_columns(masks):
         return masks.any(axis=1), masks.any(axis=0)
     rows, columns = np.empty((height, count), bool), np.zeros((width, count), bool)
     for start in range(0, height, BLOCK):
-        part = masks[start:start + BLOCK]
+        part = masks[start : start + BLOCK]
         part = part if part.dtype == bool else part != 0
-        rows[start:start + BLOCK] = _any_in_row(part)
+        rows[start : start + BLOCK] = _any_in_row(part)
         columns |= part.any(axis=0)
     return rows, columns
 
 
 def _side_by_side(masks):
-    """Whether the pixels of different masks lie beside each other in memory, not each mask in one piece."""
+    """Whether the pixels of different masks lie beside each other in memory, not each mask in one
+    piece.
+    """
     return masks.shape[-1] > 1 and abs(masks.strides[2]) < abs(masks.strides[1])
 
 
 def _any_in_row(masks):
-    """``masks.any(axis=1)`` of bool [rows, width, N], in half the time: its two halves are laid on each other."""
+    """``masks.any(axis=1)`` of bool [rows, width, N], in half the time: its two halves are laid on
+    each other.
+    """
     while masks.shape[1] > 8:
         half = masks.shape[1] // 2
-        folded = masks[:, :half] | masks[:, half:2 * half]
+        folded = masks[:, :half] | masks[:, half : 2 * half]
         if masks.shape[1] % 2:
             folded[:, 0] |= masks[:, -1]
         masks = folded
@@ -109,16 +121,21 @@ def resize_mask(mask, scale, padding, crop=None):
     mask = np.asarray(mask)
     if mask.ndim != 3:
         raise ValueError(f"resize_mask needs masks [height, width, N], got shape {mask.shape}")
-    # ten times as fast along the memory: readers return each mask in one piece, others N beside each other
+    # ten times as fast along the memory: readers return each mask in one piece, others N beside
+    # each other
     in_pieces = mask.strides[2] > mask.strides[0]
     parts = np.moveaxis(mask, -1, 0) if in_pieces else mask[np.newaxis]
     rows, columns = (nearest(length, scale) for length in mask.shape[:2])
     y, x, height, width = (0, 0, len(rows[0]), len(columns[0])) if crop is None else crop
     (top, bottom), (left, right) = padding[:2] if crop is None else ((0, 0), (0, 0))
-    resized = np.zeros((len(parts), top + height + bottom, left + width + right, *parts.shape[3:]), mask.dtype)
-    for part, target in zip(parts, resized):  # one by one, so that what lies between stays in the processor's cache
+    resized = np.zeros(
+        (len(parts), top + height + bottom, left + width + right, *parts.shape[3:]), mask.dtype
+    )
+    for part, target in zip(
+        parts, resized
+    ):  # one by one, so that what lies between stays in the processor's cache
         zoomed = part if scale == 1 else _zoom(part, rows, columns)
-        target[top:top + height, left:left + width] = zoomed[y:y + height, x:x + width]
+        target[top : top + height, left : left + width] = zoomed[y : y + height, x : x + width]
     return np.moveaxis(resized, 0, -1) if in_pieces else resized[0]
 
 
@@ -132,10 +149,11 @@ def _zoom(mask, rows, columns):
 
 
 def ignore_left_overs(class_ids, left, whole):
-    """Make crowds of objects of which a random cut, or another object, leaves less than LEAST_LEFT of the pixels.
+    """Make crowds of objects of which a random cut, or another object, leaves less than LEAST_LEFT
+    of the pixels.
 
-    A hand at the image's edge is a poor example of a person, and no example of background: anchors and regions on
-    a crowd are neither.
+    A hand at the image's edge is a poor example of a person, and no example of background: anchors
+    and regions on a crowd are neither.
 
     Args:
         class_ids: int [N].
@@ -170,7 +188,8 @@ def minimize_mask(bbox, mask, mini_shape):
             raise ValueError(
                 f"Invalid bounding box with area of zero: instance {i} has "
                 f"(y1, x1, y2, x2) = {(int(y1), int(x1), int(y2), int(x2))} on a mask of "
-                f"{mask.shape[0]} x {mask.shape[1]} pixels")
+                f"{mask.shape[0]} x {mask.shape[1]} pixels"
+            )
         mini_mask[:, :, i] = np.around(resize(part, mini_shape)).astype(bool)
     return mini_mask
 
@@ -244,7 +263,8 @@ def compute_overlaps_masks(masks1, masks2):
     if masks1.shape[:2] != masks2.shape[:2]:
         raise ValueError(
             "compute_overlaps_masks needs masks of one size, got "
-            f"{masks1.shape[:2]} and {masks2.shape[:2]} (height, width)")
+            f"{masks1.shape[:2]} and {masks2.shape[:2]} (height, width)"
+        )
     boxes1, parts1 = boxed_masks(masks1)
     boxes2, parts2 = boxed_masks(masks2)
     intersections = np.zeros((count1, count2), np.float32)
@@ -253,27 +273,37 @@ def compute_overlaps_masks(masks1, masks2):
     bottom, right = (np.minimum(boxes1[:, np.newaxis, side], boxes2[:, side]) for side in (2, 3))
     for i, j in zip(*np.nonzero((bottom > top) & (right > left))):
         first, second = (
-            part[top[i, j] - box[0]:bottom[i, j] - box[0], left[i, j] - box[1]:right[i, j] - box[1]]
-            for part, box in ((parts1[i], boxes1[i]), (parts2[j], boxes2[j])))
+            part[
+                top[i, j] - box[0] : bottom[i, j] - box[0],
+                left[i, j] - box[1] : right[i, j] - box[1],
+            ]
+            for part, box in ((parts1[i], boxes1[i]), (parts2[j], boxes2[j]))
+        )
         intersections[i, j] = np.count_nonzero(first & second)
-    areas1, areas2 = (np.array([np.count_nonzero(part) for part in parts], np.float32) for parts in (parts1, parts2))
+    areas1, areas2 = (
+        np.array([np.count_nonzero(part) for part in parts], np.float32)
+        for parts in (parts1, parts2)
+    )
     unions = areas1[:, np.newaxis] + areas2 - intersections
     return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
 
 
 def boxed_masks(masks):
-    """Boxes int32 [N, 4] of masks [height, width, N], and a list of each mask inside its box as a bool array."""
+    """Boxes int32 [N, 4] of masks [height, width, N], and a list of each mask inside its box as a
+    bool array.
+    """
     masks = masks > 0.5 if masks.dtype != bool else masks
     boxes = extract_bboxes(masks)
     corners = boxes.tolist()
     if not _side_by_side(masks):
-        return boxes, [np.ascontiguousarray(masks[y1:y2, x1:x2, index])
-                       for index, (y1, x1, y2, x2) in enumerate(corners)]
+        return boxes, [
+            np.ascontiguousarray(masks[y1:y2, x1:x2, index])
+            for index, (y1, x1, y2, x2) in enumerate(corners)
+        ]
     parts = [np.empty((y2 - y1, x2 - x1), bool) for y1, x1, y2, x2 in corners]
     for start in range(0, masks.shape[0], BLOCK):  # a few rows of all masks at a time
         for index, (y1, x1, y2, x2) in enumerate(corners):
             top, bottom = max(y1, start), min(y2, start + BLOCK)
             if top < bottom:
-                parts[index][top - y1:bottom - y1] = masks[top:bottom, x1:x2, index]
+                parts[index][top - y1 : bottom - y1] = masks[top:bottom, x1:x2, index]
     return boxes, parts
-

@@ -38,8 +38,9 @@ def generate_random_rois(image_shape, count, gt_class_ids, gt_boxes, rng=None):
     """
     height, width = int(image_shape[0]), int(image_shape[1])
     if min(height, width) < 2:
-        raise ValueError(f"generate_random_rois needs an image of at least 2 x 2 pixels, "
-                         f"got {height} x {width}")
+        raise ValueError(
+            f"generate_random_rois needs an image of at least 2 x 2 pixels, got {height} x {width}"
+        )
     draw = np.random if rng is None else rng
     frame = [height, width, height, width]
     boxes = np.clip(np.asarray(gt_boxes).reshape(-1, 4), 0, frame)
@@ -49,7 +50,7 @@ def generate_random_rois(image_shape, count, gt_class_ids, gt_boxes, rng=None):
     for i, (y1, x1, y2, x2) in enumerate(boxes):
         rows = max(y1 - (y2 - y1), 0), min(y2 + (y2 - y1), height)
         columns = max(x1 - (x2 - x1), 0), min(x2 + (x2 - x1), width)
-        rois[share * i:share * (i + 1)] = _random_boxes(rows, columns, share, draw)
+        rois[share * i : share * (i + 1)] = _random_boxes(rows, columns, share, draw)
     near = share * len(boxes)
     rois[near:] = _random_boxes((0, height), (0, width), count - near, draw)
     return rois
@@ -104,15 +105,16 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, 
     else:
         nearest, iou = np.zeros(len(rpn_rois), dtype=np.intp), np.zeros(len(rpn_rois))
     total = config.TRAIN_ROIS_PER_IMAGE
-    positive = _at_most(np.flatnonzero(iou > POSITIVE_IOU),
-                        int(total * config.ROI_POSITIVE_RATIO), draw)
+    positive = _at_most(
+        np.flatnonzero(iou > POSITIVE_IOU), int(total * config.ROI_POSITIVE_RATIO), draw
+    )
     negative = _at_most(np.flatnonzero(iou < POSITIVE_IOU), total - len(positive), draw)
     keep = np.concatenate([positive, negative])
     if len(negative) and len(keep) < total:
         keep = np.concatenate([keep, draw.choice(negative, total - len(keep), replace=True)])
 
     rois = np.zeros((total, 4), dtype=rpn_rois.dtype)
-    rois[:len(keep)] = rpn_rois[keep]
+    rois[: len(keep)] = rpn_rois[keep]
     rows, owners = np.arange(len(positive)), nearest[positive]
     class_ids = np.zeros(total, dtype=np.int32)
     class_ids[rows] = gt_class_ids[owners]
@@ -120,8 +122,10 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, 
     bboxes[rows, class_ids[rows]] = box_refinement(rois[rows], gt_boxes[owners])
     bboxes /= config.BBOX_STD_DEV
     masks = np.zeros((total, *config.MASK_SHAPE, config.NUM_CLASSES), dtype=np.float32)
-    full_masks = {owner: _full_mask(gt_masks[:, :, owner], gt_boxes[owner], config)
-                  for owner in np.unique(owners)}
+    full_masks = {
+        owner: _full_mask(gt_masks[:, :, owner], gt_boxes[owner], config)
+        for owner in np.unique(owners)
+    }
     for row, owner in zip(rows, owners):
         masks[row, :, :, class_ids[row]] = _cut(full_masks[owner], rois[row], config.MASK_SHAPE)
     return rois, class_ids, bboxes, masks

@@ -43,11 +43,16 @@ def encode_parts(parts, shape):
     from pycocotools import mask as coco_mask
 
     height, width = shape[:2]
-    runs = [{"size": [height, width], "counts": _runs(part, y1, x1, height, width)} for part, y1, x1 in parts]
+    runs = [
+        {"size": [height, width], "counts": _runs(part, y1, x1, height, width)}
+        for part, y1, x1 in parts
+    ]
     if not runs:
         return []
-    return [{"size": [height, width], "counts": rle["counts"].decode("ascii")}
-            for rle in coco_mask.frPyObjects(runs, height, width)]
+    return [
+        {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+        for rle in coco_mask.frPyObjects(runs, height, width)
+    ]
 
 
 def _runs(part, y1, x1, height, width):
@@ -91,7 +96,10 @@ def decode_masks(rles, shape):
     masks = np.zeros((len(rles), *shape[:2]), bool)
     for mask, rle in zip(masks, rles):
         if tuple(rle["size"]) != mask.shape:
-            raise ValueError(f"an RLE has the size {list(rle['size'])}, the masks {list(mask.shape)} (height, width)")
+            raise ValueError(
+                f"an RLE has the size {list(rle['size'])}, the masks {list(mask.shape)} (height, "
+                "width)"
+            )
         _draw_runs(mask, run_lengths(rle))
     return np.moveaxis(masks, 0, -1)
 
@@ -109,16 +117,20 @@ def run_lengths(rle):
         raise ValueError(f"the counts of an RLE are no run lengths: {error}") from error
     # each of them first, so that their sum cannot overflow
     if ((runs < 0) | (runs > height * width)).any() or runs.sum() != height * width:
-        raise ValueError(f"the counts of an RLE add up to {sum(runs.tolist())} px with the least "
-                         f"{runs.min(initial=0)}; its size of {height} x {width} (height x width) needs "
-                         f"{height * width} px")
+        raise ValueError(
+            f"the counts of an RLE add up to {sum(runs.tolist())} px with the least "
+            f"{runs.min(initial=0)}; its size of {height} x {width} (height x width) needs "
+            f"{height * width} px"
+        )
     return runs
 
 
 def _whole_numbers(values):
     """int64 [n] of a list of numbers, which must be whole."""
     numbers = np.asarray(values).reshape(-1)
-    if numbers.size and numbers.dtype.kind not in "iuf" or not (np.isfinite(numbers) & (numbers % 1 == 0)).all():
+    if (numbers.size and numbers.dtype.kind not in "iuf") or not (
+        np.isfinite(numbers) & (numbers % 1 == 0)
+    ).all():
         raise ValueError(f"they must be whole numbers, got {str(values)[:60]}")
     return numbers.astype(np.int64)
 
@@ -155,7 +167,9 @@ def _draw_runs(mask, runs):
         return
     x1, x2 = starts[0] // height, -(-stops[-1] // height)
     one_column = (starts // height == (stops - 1) // height).all()
-    y1, y2 = ((starts % height).min(), ((stops - 1) % height).max() + 1) if one_column else (0, height)
+    y1, y2 = (
+        ((starts % height).min(), ((stops - 1) % height).max() + 1) if one_column else (0, height)
+    )
     inside = np.diff(np.clip(ends - x1 * height, 0, (x2 - x1) * height), prepend=0)
     part = np.repeat(np.arange(len(inside)) % 2 == 1, inside).reshape(x2 - x1, height)
     mask[y1:y2, x1:x2] = part[:, y1:y2].T
@@ -168,4 +182,7 @@ def merge_rles(rles):
     if len(rles) == 1:
         return rles[0]
     merged = coco_mask.merge(rles)
-    return {"size": [int(side) for side in merged["size"]], "counts": merged["counts"].decode("ascii")}
+    return {
+        "size": [int(side) for side in merged["size"]],
+        "counts": merged["counts"].decode("ascii"),
+    }

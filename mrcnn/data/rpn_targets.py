@@ -22,7 +22,8 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
     Args:
         image_shape: (height, width, channels) in pixels. Not used, since anchors
             that leave the image count too; kept for the original's signature.
-        anchors: [A, (y1, x1, y2, x2)] in pixels; in Fortran's order, side by side, they need not be copied.
+        anchors: [A, (y1, x1, y2, x2)] in pixels; in Fortran's order, side by side, they need not be
+            copied.
         gt_class_ids: [N] integers; below 0 marks a crowd.
         gt_boxes: [N, (y1, x1, y2, x2)] in pixels. Boxes without area match
             nothing (in the original they gave infinite targets).
@@ -46,8 +47,10 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
         if value.ndim != 2 or value.shape[1] != 4:
             raise ValueError(f"{name} must be [count, 4], got shape {value.shape}")
     if class_ids.shape != boxes.shape[:1]:
-        raise ValueError(f"gt_class_ids must have one id per box of gt_boxes: got shapes "
-                         f"{class_ids.shape} and {boxes.shape}")
+        raise ValueError(
+            f"gt_class_ids must have one id per box of gt_boxes: got shapes "
+            f"{class_ids.shape} and {boxes.shape}"
+        )
     draw = np.random if rng is None else rng
 
     real = has_area(boxes)
@@ -69,8 +72,9 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
 
     positive = np.flatnonzero(match == 1)
     rpn_bbox = np.zeros((total, 4))
-    rpn_bbox[:len(positive)] = (_deltas(anchors[positive], objects[best_object[positive]])
-                                / config.RPN_BBOX_STD_DEV)
+    rpn_bbox[: len(positive)] = (
+        _deltas(anchors[positive], objects[best_object[positive]]) / config.RPN_BBOX_STD_DEV
+    )
     return match, rpn_bbox
 
 

@@ -1,14 +1,14 @@
 """One image's part of a training batch, and batches stacked of such parts."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
 from mrcnn.data.augment.copy_paste import choose_objects, paste_objects
-from mrcnn.data.random_rois import build_detection_targets, generate_random_rois
 from mrcnn.data.images import mold_image
-from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.data.load import SampleError, boxes_and_masks, describe_image, load_view
+from mrcnn.data.random_rois import build_detection_targets, generate_random_rois
+from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.ops.image_meta import PARTS
 
 
@@ -24,13 +24,24 @@ class Sample(NamedTuple):
     boxes: np.ndarray
     masks: np.ndarray
     dropped: int  # objects beyond MAX_GT_INSTANCES
-    rpn_rois: Optional[np.ndarray] = None
-    targets: Optional[tuple] = None  # of build_detection_targets
+    rpn_rois: np.ndarray | None = None
+    targets: tuple | None = None  # of build_detection_targets
 
 
-def make_sample(dataset, config, image_id, anchors, augment=False, augmentation=None,
-                no_augmentation_sources=None, random_rois=0, detection_targets=False, rng=None,
-                prepared=None, training=True):
+def make_sample(
+    dataset,
+    config,
+    image_id,
+    anchors,
+    augment=False,
+    augmentation=None,
+    no_augmentation_sources=None,
+    random_rois=0,
+    detection_targets=False,
+    rng=None,
+    prepared=None,
+    training=True,
+):
     """Load an image and compute all that training needs of it.
 
     The random numbers are drawn in the original's order.
@@ -47,12 +58,21 @@ def make_sample(dataset, config, image_id, anchors, augment=False, augmentation=
     Raises:
         SampleError: see `load_image_gt`; or the image's size is not IMAGE_SHAPE.
     """
+
     def varies(number):
         return dataset.image_info[number]["source"] not in (no_augmentation_sources or ())
 
     def load(number, at_hand=None):
-        return load_view(dataset, config, number, augment, augmentation if varies(number) else None, rng, at_hand,
-                         jittered=training and varies(number))
+        return load_view(
+            dataset,
+            config,
+            number,
+            augment,
+            augmentation if varies(number) else None,
+            rng,
+            at_hand,
+            jittered=training and varies(number),
+        )
 
     view = load(image_id, prepared)
     if not (view.class_ids > 0).any() and not config.KEEP_EMPTY_IMAGES:
@@ -73,20 +93,35 @@ def make_sample(dataset, config, image_id, anchors, augment=False, augmentation=
         draw = np.random if rng is None else rng
         kept = draw.choice(np.arange(len(class_ids)), config.MAX_GT_INSTANCES, replace=False)
         class_ids, boxes, masks = class_ids[kept], boxes[kept], masks[:, :, kept]
-    return Sample(int(image_id), mold_image(image, config, np.float32),
-                  meta, rpn_match, rpn_bbox, class_ids, boxes, masks, dropped, rois, targets)
+    return Sample(
+        int(image_id),
+        mold_image(image, config, np.float32),
+        meta,
+        rpn_match,
+        rpn_bbox,
+        class_ids,
+        boxes,
+        masks,
+        dropped,
+        rois,
+        targets,
+    )
 
 
 def _check_shape(view, dataset, config, image_id):
     if view.image.shape != tuple(config.IMAGE_SHAPE):
         raise SampleError(
-            f"{describe_image(dataset, image_id)} has shape {view.image.shape} after IMAGE_RESIZE_MODE "
+            f"{describe_image(dataset, image_id)} has shape {view.image.shape} after "
+            "IMAGE_RESIZE_MODE "
             f"{config.IMAGE_RESIZE_MODE!r}, but training needs IMAGE_SHAPE "
-            f"{tuple(map(int, config.IMAGE_SHAPE))} for all: use mode 'square' or 'crop'")
+            f"{tuple(map(int, config.IMAGE_SHAPE))} for all: use mode 'square' or 'crop'"
+        )
 
 
 def _with_pasted_objects(view, dataset, config, image_id, load, rng):
-    """With the probability COPY_PASTE, the view with objects of another random image of the dataset."""
+    """With the probability COPY_PASTE, the view with objects of another random image of the
+    dataset.
+    """
     draw = np.random if rng is None else rng
     count = len(dataset.image_ids)
     if draw.random_sample() >= config.COPY_PASTE or count < 2:
@@ -95,10 +130,20 @@ def _with_pasted_objects(view, dataset, config, image_id, load, rng):
     other_id = dataset.image_ids[(int(image_id) + 1 + draw.randint(count - 1)) % count]
     other = load(other_id)
     _check_shape(other, dataset, config, other_id)
-    chosen = choose_objects(other.class_ids, view.image_meta[PARTS["active_class_ids"]],
-                            config.MAX_GT_INSTANCES - len(view.class_ids), rng)
-    image, masks, class_ids = paste_objects(view.image, view.masks, view.class_ids, other.image,
-                                            other.masks[:, :, chosen], other.class_ids[chosen])
+    chosen = choose_objects(
+        other.class_ids,
+        view.image_meta[PARTS["active_class_ids"]],
+        config.MAX_GT_INSTANCES - len(view.class_ids),
+        rng,
+    )
+    image, masks, class_ids = paste_objects(
+        view.image,
+        view.masks,
+        view.class_ids,
+        other.image,
+        other.masks[:, :, chosen],
+        other.class_ids[chosen],
+    )
     return view._replace(image=image, masks=masks, class_ids=class_ids)
 
 
@@ -111,7 +156,7 @@ def stack_samples(samples, config):
     limit = config.MAX_GT_INSTANCES
     masks = np.zeros((len(samples), *samples[0].masks.shape[:2], limit), dtype=bool)
     for row, sample in zip(masks, samples):
-        row[:, :, :sample.masks.shape[2]] = sample.masks
+        row[:, :, : sample.masks.shape[2]] = sample.masks
     inputs = [
         np.stack([sample.image for sample in samples]),
         np.stack([sample.image_meta for sample in samples]),
@@ -126,7 +171,8 @@ def stack_samples(samples, config):
         inputs.append(np.stack([sample.rpn_rois for sample in samples]))
     if samples[0].targets is not None:
         rois, class_ids, bboxes, roi_masks = map(
-            np.stack, zip(*(sample.targets for sample in samples)))
+            np.stack, zip(*(sample.targets for sample in samples))
+        )
         inputs.append(rois)
         outputs = [class_ids[:, :, np.newaxis], bboxes, roi_masks]
     return inputs, outputs
@@ -134,5 +180,5 @@ def stack_samples(samples, config):
 
 def _pad_rows(array, count):
     padded = np.zeros((count, *array.shape[1:]), dtype=array.dtype)
-    padded[:len(array)] = array
+    padded[: len(array)] = array
     return padded

@@ -2,7 +2,8 @@
 
 On each of two machines, with index 0 on the first and 1 on the second:
 
-    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, "task": {"type": "worker", "index": 0}}'
+    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, "task": {"type":
+    "worker", "index": 0}}'
 """
 
 import json
@@ -14,7 +15,7 @@ class Cluster(NamedTuple):
     """This machine among those that train together."""
 
     workers: tuple  # "host:port" of each; the first is the chief, which alone writes files
-    index: int      # of this one
+    index: int  # of this one
 
     @property
     def is_chief(self):
@@ -26,7 +27,8 @@ def cluster():
     """The `Cluster` that TF_CONFIG names, or None where there is none, or one of a single machine.
 
     Raises:
-        ValueError: TF_CONFIG is not what TensorFlow takes, or names roles other than chief and worker.
+        ValueError: TF_CONFIG is not what TensorFlow takes, or names roles other than chief and
+            worker.
     """
     text = os.environ.get("TF_CONFIG", "").strip()
     if not text:
@@ -34,7 +36,9 @@ def cluster():
     try:
         config = json.loads(text)
         jobs = config.get("cluster") or {}
-        addresses = {job: [str(address) for address in jobs.get(job, ())] for job in ("chief", "worker")}
+        addresses = {
+            job: [str(address) for address in jobs.get(job, ())] for job in ("chief", "worker")
+        }
         workers = (*addresses["chief"], *addresses["worker"])
         if len(workers) < 2:
             return None
@@ -44,9 +48,12 @@ def cluster():
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"TF_CONFIG is {text!r}, which names no machine to train on ({reason}): it should be like "
-            '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}, with '
-            "the index of this machine") from error
+            f"TF_CONFIG is {text!r}, which names no machine to train on ({reason}): it should be "
+            "like "
+            '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", '
+            '"index": 0}}, with '
+            "the index of this machine"
+        ) from error
     return Cluster(workers, number + (len(addresses["chief"]) if job == "worker" else 0))
 
 

@@ -10,6 +10,8 @@ def replica_context():
 
 
 def mean_over_devices(values):
-    """The mean of each device's values, a tensor or a list of them; on a single device what is given."""
+    """The mean of each device's values, a tensor or a list of them; on a single device what is
+    given.
+    """
     context = replica_context()
     return values if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, values)

@@ -24,19 +24,27 @@ def training_strategy(count):
 
 
 def detection_strategy(count):
-    """What detects on ``count`` devices, or on as many as there are, which is told; None for one."""
+    """What detects on ``count`` devices, or on as many as there are, which is told; None for
+    one.
+    """
     if count == 1:
         return None
     devices = _devices()
     if count > len(devices):
-        warnings.warn(f"GPU_COUNT is {count}, but TensorFlow sees {len(devices)} {devices[0].device_type} device(s): "
-                      f"detecting on {len(devices)}", stacklevel=4)
+        warnings.warn(
+            f"GPU_COUNT is {count}, but TensorFlow sees {len(devices)} {devices[0].device_type} "
+            "device(s): "
+            f"detecting on {len(devices)}",
+            stacklevel=4,
+        )
     return device_strategy(min(count, len(devices))) if min(count, len(devices)) > 1 else None
 
 
-@functools.cache  # the exchanges of two strategies over the same devices have the same numbers, and mix up
+# the exchanges of two strategies over the same devices have the same numbers, and mix up
+@functools.cache
 def device_strategy(count):
-    """A MirroredStrategy over the first ``count`` GPUs of this machine, or CPUs where there is no GPU.
+    """A MirroredStrategy over the first ``count`` GPUs of this machine, or CPUs where there is no
+    GPU.
 
     Raises:
         ValueError: TensorFlow sees fewer devices.
@@ -53,26 +61,36 @@ def _devices():
 def _check_count(count, devices):
     if count > len(devices):
         seen = f"{len(devices)} {devices[0].device_type}"
-        raise ValueError(f"GPU_COUNT is {count}, but TensorFlow sees {seen} device(s): set it to {len(devices)} or "
-                         "less, and IMAGES_PER_GPU to what one device's memory holds")
+        raise ValueError(
+            f"GPU_COUNT is {count}, but TensorFlow sees {seen} device(s): set it to {len(devices)} "
+            "or "
+            "less, and IMAGES_PER_GPU to what one device's memory holds"
+        )
 
 
 @functools.cache  # a process can join its machines once
 def _machines_strategy(count):
     """A MultiWorkerMirroredStrategy over ``count`` devices of each machine that TF_CONFIG names."""
     machines = cluster()
-    # of CPUs the strategy takes one; listing the logical devices would start TensorFlow, which is too early
+    # of CPUs the strategy takes one; listing the logical devices would start TensorFlow, which is
+    # too early
     gpus = tf.config.list_physical_devices("GPU")
     _check_count(count, gpus or tf.config.list_physical_devices("CPU")[:1])
-    print(f"Worker {machines.index} of {len(machines.workers)} waits for the others: {', '.join(machines.workers)}")
+    print(
+        f"Worker {machines.index} of {len(machines.workers)} waits for the others: "
+        f"{', '.join(machines.workers)}"
+    )
     try:
         if gpus:
             tf.config.set_visible_devices(gpus[:count], "GPU")
         return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
-        raise RuntimeError("TF_CONFIG names several machines, which TensorFlow can join only before it runs anything: "
-                           "make MaskRCNN(mode='training', ...) before any other use of TensorFlow or Keras "
-                           f"({error})") from error
+        raise RuntimeError(
+            "TF_CONFIG names several machines, which TensorFlow can join only before it runs "
+            "anything: "
+            "make MaskRCNN(mode='training', ...) before any other use of TensorFlow or Keras "
+            f"({error})"
+        ) from error
 
 
 def scope(strategy):
@@ -86,16 +104,25 @@ def over_machines(strategy):
 
 
 def is_chief(strategy):
-    """Whether this machine writes the files: with any strategy but one of several machines it does."""
+    """Whether this machine writes the files: with any strategy but one of several machines it
+    does.
+    """
     return not over_machines(strategy) or cluster().is_chief
 
 
 def for_keras(strategy, logs):
-    """Logs of a step as Keras wants them: over machines it takes their mean along an axis, which a scalar has not."""
-    return {name: value[tf.newaxis] for name, value in logs.items()} if over_machines(strategy) else logs
+    """Logs of a step as Keras wants them: over machines it takes their mean along an axis, which a
+    scalar has not.
+    """
+    return (
+        {name: value[tf.newaxis] for name, value in logs.items()}
+        if over_machines(strategy)
+        else logs
+    )
 
 
 # === Between the machines ===
+
 
 def of_all_workers(strategy, values):
     """Numbers of every machine, on every machine. All must ask at the same place of the program.
@@ -111,13 +138,20 @@ def of_all_workers(strategy, values):
     rows = np.zeros((len(machines.workers), len(values)))
     rows[machines.index] = values
     parts = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(rows if context.replica_id_in_sync_group % devices == 0 else 0 * rows))
+        lambda context: tf.constant(
+            rows if context.replica_id_in_sync_group % devices == 0 else 0 * rows
+        )
+    )
     return strategy.reduce("SUM", parts, axis=None).numpy()
 
 
 def of_chief(strategy, values):
     """The chief's numbers, float64 [n], on every machine; on a single machine what is given."""
-    return of_all_workers(strategy, values)[0] if over_machines(strategy) else np.asarray(values, np.float64)
+    return (
+        of_all_workers(strategy, values)[0]
+        if over_machines(strategy)
+        else np.asarray(values, np.float64)
+    )
 
 
 def check_workers_agree(strategy, facts):
@@ -131,12 +165,21 @@ def check_workers_agree(strategy, facts):
         ValueError: on all of them, with what differs.
     """
     found = of_all_workers(strategy, list(facts.values()))
-    different = [f"{name} is {', '.join(f'{value:.0f} on worker {worker}' for worker, value in enumerate(column))}"
-                 for name, column in zip(facts, found.T) if len(set(column)) > 1]
+    different = [
+        f"{name} is "
+        f"{', '.join(f'{value:.0f} on worker {worker}' for worker, value in enumerate(column))}"
+        for name, column in zip(facts, found.T)
+        if len(set(column)) > 1
+    ]
     if different:
-        raise ValueError("the workers would not train the same model: " + "; ".join(different) + ". Run the same "
-                         "script with the same data on all; to go on from a checkpoint, all must find it: let "
-                         "model_dir be a folder that they share, or copy the checkpoint and its state file to each")
+        raise ValueError(
+            "the workers would not train the same model: "
+            + "; ".join(different)
+            + ". Run the same "
+            "script with the same data on all; to go on from a checkpoint, all must find it: let "
+            "model_dir be a folder that they share, or copy the checkpoint and its state file to "
+            "each"
+        )
 
 
 @contextlib.contextmanager
@@ -152,9 +195,17 @@ def stop_together(strategy):
         if not over_machines(strategy) or "Collective ops is aborted" not in str(error):
             _tell_the_others(strategy, error)
             raise
-        reason = str(error).partition("Collective ops is aborted by:")[2].strip().partition("\nThe error could")[0]
-        raise RuntimeError(f"training stopped, because another worker did: {reason}\nStart all workers again: with "
-                           "the last checkpoint loaded, they go on with the epoch after it") from error
+        reason = (
+            str(error)
+            .partition("Collective ops is aborted by:")[2]
+            .strip()
+            .partition("\nThe error could")[0]
+        )
+        raise RuntimeError(
+            f"training stopped, because another worker did: {reason}\nStart all workers again: "
+            "with "
+            "the last checkpoint loaded, they go on with the epoch after it"
+        ) from error
     except BaseException as error:
         _tell_the_others(strategy, error)
         raise
@@ -172,4 +223,6 @@ def _tell_the_others(strategy, error):
     # where it cannot be told, the others find out by the missing sign of life
     with contextlib.suppress(Exception):
         context.context().report_error_to_cluster(
-            tf.errors.ABORTED, f"worker {cluster().index} stopped: {type(error).__name__}: {str(error)[:1000]}")
+            tf.errors.ABORTED,
+            f"worker {cluster().index} stopped: {type(error).__name__}: {str(error)[:1000]}",
+        )

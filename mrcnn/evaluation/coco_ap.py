@@ -11,8 +11,20 @@ from mrcnn.data.coco_json import coco_index
 from mrcnn.evaluation.coco_matching import evaluate_image
 
 # The order of pycocotools' COCOeval.stats.
-COCO_METRICS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
-                "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")
+COCO_METRICS = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR_1",
+    "AR_10",
+    "AR_100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
 # Detections of one class in one image that COCO's AP looks at, the best first.
 COCO_MAX_DETECTIONS = 100
 
@@ -26,8 +38,10 @@ def _results_index(ground_truth, detections, iou_type):
             raise ValueError("iou_type 'segm' needs a segmentation in every detection")
         # With a box present loadRes takes the box's area for the mask's, which moves objects
         # between small, medium and large.
-        detections = [{key: value for key, value in detection.items() if key != "bbox"}
-                      for detection in detections]
+        detections = [
+            {key: value for key, value in detection.items() if key != "bbox"}
+            for detection in detections
+        ]
     else:
         detections = [dict(detection) for detection in detections]
     unknown = {d["image_id"] for d in detections} - set(ground_truth.getImgIds())
@@ -35,8 +49,11 @@ def _results_index(ground_truth, detections, iou_type):
         raise ValueError(f"detections of images {sorted(unknown)[:5]} that the ground truth lacks")
     foreign = {d["category_id"] for d in detections} - set(ground_truth.getCatIds())
     if foreign:
-        warnings.warn(f"detections of the category ids {sorted(foreign)[:5]}, which the ground "
-                      "truth lacks, are not counted", stacklevel=4)
+        warnings.warn(
+            f"detections of the category ids {sorted(foreign)[:5]}, which the ground "
+            "truth lacks, are not counted",
+            stacklevel=4,
+        )
     with contextlib.redirect_stdout(io.StringIO()):
         return ground_truth.loadRes(detections)
 
@@ -44,25 +61,30 @@ def _results_index(ground_truth, detections, iou_type):
 def class_labels(ground_truth, category_ids):
     """Names of categories; a name used twice gets its id added."""
     names = [category["name"] for category in ground_truth.loadCats(category_ids)]
-    return [name if names.count(name) == 1 else f"{name} ({category_id})"
-            for name, category_id in zip(names, category_ids)]
+    return [
+        name if names.count(name) == 1 else f"{name} ({category_id})"
+        for name, category_id in zip(names, category_ids)
+    ]
 
 
 def run_coco_eval(ground_truth, detections, iou_type, image_ids=None):
-    """pycocotools' ``COCOeval`` after evaluate, accumulate and summarize, whose printing is held back.
+    """pycocotools' ``COCOeval`` after evaluate, accumulate and summarize, whose printing is held
+    back.
 
     Args, Raises: those of ``coco_summary``.
     """
     if iou_type not in ("bbox", "segm"):
         raise ValueError(f"iou_type is {iou_type!r}; it must be 'bbox' or 'segm'")
     from pycocotools.cocoeval import COCOeval
+
     coco_eval = COCOeval(ground_truth, _results_index(ground_truth, detections, iou_type), iou_type)
     coco_eval.evaluateImg = partial(evaluate_image, coco_eval)
     if image_ids is not None:
         coco_eval.params.imgIds = sorted(int(i) for i in image_ids)
     with contextlib.redirect_stdout(io.StringIO()):
         coco_eval.evaluate()
-        # which refers to its object: a cycle that would keep all arrays until the next full garbage collection
+        # which refers to its object: a cycle that would keep all arrays until the next full garbage
+        # collection
         del coco_eval.evaluateImg
         coco_eval.accumulate()
         coco_eval.summarize()
@@ -82,8 +104,10 @@ def precision_curves(coco_eval):
 def summary_of(coco_eval):
     """The twelve COCO numbers, and AP and AP50 of each class; see ``coco_summary``."""
     # pycocotools writes -1 where nothing could be measured.
-    summary = {name: float("nan") if value < 0 else float(value)
-               for name, value in zip(COCO_METRICS, coco_eval.stats)}
+    summary = {
+        name: float("nan") if value < 0 else float(value)
+        for name, value in zip(COCO_METRICS, coco_eval.stats)
+    }
     by_class = precision_curves(coco_eval)
     names = class_labels(coco_eval.cocoGt, coco_eval.params.catIds)
     summary["AP_per_class"] = dict(zip(names, by_class.mean(axis=(0, 1)).tolist()))
@@ -121,11 +145,14 @@ def format_summary(summary):
     kinds = [kind for kind in ("bbox", "segm") if kind in summary]
     classes = list(summary[kinds[0]]["AP_per_class"])
     rows = [(name, [summary[kind][name] for kind in kinds]) for name in COCO_METRICS]
-    rows += [(f"AP {name}", [summary[kind]["AP_per_class"][name] for kind in kinds])
-             for name in classes]
+    rows += [
+        (f"AP {name}", [summary[kind]["AP_per_class"][name] for kind in kinds]) for name in classes
+    ]
     width = max(len(name) for name, _ in rows)
     lines = [" " * width + "".join(f"{kind:>8}" for kind in kinds)]
     lines += [f"{name:<{width}}" + "".join(map(format_value, values)) for name, values in rows]
-    lines.append(f"{summary['images']} images, {summary['seconds']:.1f} s in detect, "
-                 f"{summary['images_per_second']:.2f} images/s")
+    lines.append(
+        f"{summary['images']} images, {summary['seconds']:.1f} s in detect, "
+        f"{summary['images_per_second']:.2f} images/s"
+    )
     return "\n".join(lines)

@@ -38,16 +38,26 @@ def evaluate_image(coco_eval, image_id, category_id, area_range, max_detections)
     if objects and found:
         overlaps = coco_eval.ious[image_id, category_id][:, order]
         for threshold_index, detection, chosen in _matches(
-                overlaps, thresholds, ignored, [one["iscrowd"] for one in objects]):
+            overlaps, thresholds, ignored, [one["iscrowd"] for one in objects]
+        ):
             detection_ignored[threshold_index, detection] = ignored[chosen]
             detection_match[threshold_index, detection] = objects[chosen]["id"]
             object_match[threshold_index, chosen] = found[detection]["id"]
     outside = np.array([not least <= one["area"] <= greatest for one in found], bool)
     detection_ignored |= (detection_match == 0) & outside
-    return {"image_id": image_id, "category_id": category_id, "aRng": area_range, "maxDet": max_detections,
-            "dtIds": [one["id"] for one in found], "gtIds": [one["id"] for one in objects],
-            "dtMatches": detection_match, "gtMatches": object_match, "dtScores": [one["score"] for one in found],
-            "gtIgnore": np.array(ignored), "dtIgnore": detection_ignored}
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "aRng": area_range,
+        "maxDet": max_detections,
+        "dtIds": [one["id"] for one in found],
+        "gtIds": [one["id"] for one in objects],
+        "dtMatches": detection_match,
+        "gtMatches": object_match,
+        "dtScores": [one["score"] for one in found],
+        "gtIgnore": np.array(ignored),
+        "dtIgnore": detection_ignored,
+    }
 
 
 def _matches(overlaps, thresholds, ignored, crowd):
@@ -55,7 +65,10 @@ def _matches(overlaps, thresholds, ignored, crowd):
     # as pycocotools: an IoU of 1 reaches every threshold
     limits = [min(threshold, 1 - 1e-10) for threshold in thresholds]
     near = overlaps >= min(limits)
-    candidates = [(row, np.flatnonzero(near[row]).tolist()) for row in np.flatnonzero(near.any(axis=1)).tolist()]
+    candidates = [
+        (row, np.flatnonzero(near[row]).tolist())
+        for row in np.flatnonzero(near.any(axis=1)).tolist()
+    ]
     overlaps = overlaps.tolist()
     for index, limit in enumerate(limits):
         taken = set()

@@ -1,4 +1,6 @@
-"""Run a detector over a dataset, keeping run lengths, never masks: what is kept of an image is small."""
+"""Run a detector over a dataset, keeping run lengths, never masks: what is kept of an image is
+small.
+"""
 
 import dataclasses
 import time
@@ -6,7 +8,8 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from mrcnn.evaluation.coco_ap import coco_summary
+from mrcnn.common.progress import track
+from mrcnn.common.threads import map_ahead
 from mrcnn.data.coco_json import (
     coco_categories,
     coco_detections,
@@ -17,8 +20,7 @@ from mrcnn.data.coco_json import (
     number_annotations,
     warn_of_empty,
 )
-from mrcnn.common.progress import track
-from mrcnn.common.threads import map_ahead
+from mrcnn.evaluation.coco_ap import coco_summary
 
 
 @dataclasses.dataclass
@@ -67,9 +69,13 @@ class Collected:
 
     def objects(self):
         """The objects as a dict in COCO's format: images, annotations, categories."""
-        return {"images": [scene.image for scene in self.scenes],
-                "annotations": [annotation for scene in self.scenes for annotation in scene.annotations],
-                "categories": self.categories}
+        return {
+            "images": [scene.image for scene in self.scenes],
+            "annotations": [
+                annotation for scene in self.scenes for annotation in scene.annotations
+            ],
+            "categories": self.categories,
+        }
 
 
 def collect(dataset, detect, image_ids=None, batch_size=1, workers=1, progress=True):
@@ -91,9 +97,9 @@ def collect(dataset, detect, image_ids=None, batch_size=1, workers=1, progress=T
         ``Collected``.
 
     Raises:
-        ValueError: no images, unknown ids, a batch_size or workers below 1, no image that can be read, a
-            ``detect`` that returns another number of results than it was given images or a class that
-            the dataset does not have, or what ``image_objects`` refuses.
+        ValueError: no images, unknown ids, a batch_size or workers below 1, no image that can be
+            read, a ``detect`` that returns another number of results than it was given images or a
+            class that the dataset does not have, or what ``image_objects`` refuses.
     """
     for name, value in (("batch_size", batch_size), ("workers", workers)):
         if value < 1:
@@ -111,18 +117,24 @@ def collect(dataset, detect, image_ids=None, batch_size=1, workers=1, progress=T
                 batch.append((image, scene))
             else:
                 image_id = image_ids[number - 1]
-                found.unreadable.append({"image_id": image_id, "name": image_name(dataset, image_id), "why": problem})
+                found.unreadable.append(
+                    {"image_id": image_id, "name": image_name(dataset, image_id), "why": problem}
+                )
             if len(batch) == batch_size or (batch and number == len(image_ids)):
                 results = _detect(detect, batch, found)
                 if kept is not None:
-                    kept.result()  # of the batch before: the masks of two batches are the most there are
+                    # of the batch before: the masks of two batches are the most there are
+                    kept.result()
                 kept = pool.submit(_keep, results, [scene for _, scene in batch], found)
                 batch = []
         if kept is not None:
             kept.result()
     if not found.scenes:
         first = found.unreadable[0]
-        raise ValueError(f"none of the {len(image_ids)} images can be read; the first, {first['name']}: {first['why']}")
+        raise ValueError(
+            f"none of the {len(image_ids)} images can be read; the first, {first['name']}: "
+            f"{first['why']}"
+        )
     number_annotations([annotation for scene in found.scenes for annotation in scene.annotations])
     return found
 
@@ -134,7 +146,9 @@ def _load(dataset, image_id):
         masks, class_ids = dataset.load_mask(image_id)
     except (OSError, ValueError) as error:
         return None, None, 0, str(error)
-    scene_image, annotations, empty = image_objects(dataset, image_id, masks, class_ids, image.shape)
+    scene_image, annotations, empty = image_objects(
+        dataset, image_id, masks, class_ids, image.shape
+    )
     return image, Scene(scene_image, annotations, []), empty, None
 
 
@@ -154,8 +168,11 @@ def _keep(results, scenes, found):
     for scene, result in zip(scenes, results):
         foreign = {int(class_id) for class_id in result["class_ids"]} - known
         if foreign:
-            raise ValueError(f"detect returned the class ids {sorted(foreign)[:5]} in {scene.image['file_name']}; the "
-                             f"dataset has the ids 1 to {max(known, default=0)}")
+            raise ValueError(
+                f"detect returned the class ids {sorted(foreign)[:5]} in "
+                f"{scene.image['file_name']}; the "
+                f"dataset has the ids 1 to {max(known, default=0)}"
+            )
         scene.detections = coco_detections(scene.image["id"], result)
         found.has_masks &= result.get("masks") is not None
 
@@ -165,8 +182,11 @@ def warn_of_left_out(found):
     warn_of_empty(found.empty)
     if found.unreadable:
         some = "; ".join(f"{image['name']}: {image['why']}" for image in found.unreadable[:3])
-        warnings.warn(f"{len(found.unreadable)} images cannot be read and are left out: {some}"
-                      + ("; ..." if len(found.unreadable) > 3 else ""), stacklevel=3)
+        warnings.warn(
+            f"{len(found.unreadable)} images cannot be read and are left out: {some}"
+            + ("; ..." if len(found.unreadable) > 3 else ""),
+            stacklevel=3,
+        )
 
 
 def evaluate_detections(dataset, detect, image_ids=None, batch_size=1, progress=True):
@@ -183,5 +203,9 @@ def evaluate_detections(dataset, detect, image_ids=None, batch_size=1, progress=
     ground_truth, detections = coco_index(**found.objects()), found.detections
     summary = {kind: coco_summary(ground_truth, detections, kind) for kind in found.iou_types}
     images, seconds = len(found.scenes), found.seconds
-    summary.update(images=images, seconds=seconds, images_per_second=images / seconds if seconds else float("inf"))
+    summary.update(
+        images=images,
+        seconds=seconds,
+        images_per_second=images / seconds if seconds else float("inf"),
+    )
     return summary

@@ -5,21 +5,46 @@ import time
 
 import numpy as np
 
-from mrcnn.evaluation.coco_ap import (
-    COCO_MAX_DETECTIONS, COCO_METRICS, class_labels, precision_curves, run_coco_eval, summary_of)
+from mrcnn.common.progress import track
 from mrcnn.data.coco_json import coco_index
+from mrcnn.evaluation.coco_ap import (
+    COCO_MAX_DETECTIONS,
+    COCO_METRICS,
+    class_labels,
+    precision_curves,
+    run_coco_eval,
+    summary_of,
+)
 from mrcnn.evaluation.collect import collect, warn_of_left_out
 from mrcnn.evaluation.matching import (
-    FALSE_ALARM, best_f1, confusion_of, match, overlaps, precision_recall_f1, taken_for_another)
+    FALSE_ALARM,
+    best_f1,
+    confusion_of,
+    match,
+    overlaps,
+    precision_recall_f1,
+    taken_for_another,
+)
 from mrcnn.evaluation.result import Evaluation
-from mrcnn.common.progress import track
 
 # IoU thresholds whose precision-recall curves are kept, and their place among COCO's ten.
 CURVES = {"0.50": 0, "0.75": 5}
 
 
-def evaluate(dataset, detect, image_ids=None, *, batch_size=1, min_score=0.5, iou=0.5, worst=8, workers=1,
-             report=None, verbose=1, settings=None):
+def evaluate(
+    dataset,
+    detect,
+    image_ids=None,
+    *,
+    batch_size=1,
+    min_score=0.5,
+    iou=0.5,
+    worst=8,
+    workers=1,
+    report=None,
+    verbose=1,
+    settings=None,
+):
     """Measure a detector on a dataset.
 
     AP and AR are COCO's, of boxes and of masks, over all detections. Precision, recall, F1 and the
@@ -29,8 +54,9 @@ def evaluate(dataset, detect, image_ids=None, *, batch_size=1, min_score=0.5, io
     Args:
         dataset: a prepared Dataset. A negative class id is a crowd: what is found in it is neither
             right nor wrong.
-        detect: callable, list of images (as ``load_image`` gives them) -> list of result dicts (rois,
-            class_ids, scores and, unless the detector has none, masks), down to low scores: AP needs them.
+        detect: callable, list of images (as ``load_image`` gives them) -> list of result dicts
+            (rois, class_ids, scores and, unless the detector has none, masks), down to low scores:
+            AP needs them.
         image_ids: list of ids; None: all.
         batch_size: images per call of ``detect``.
         min_score: least score of a detection for precision, recall, F1 and confusions.
@@ -56,8 +82,10 @@ def evaluate(dataset, detect, image_ids=None, *, batch_size=1, min_score=0.5, io
     start = time.perf_counter()
     found = collect(dataset, detect, image_ids, batch_size, workers, progress=bool(verbose))
     ground_truth, detections = coco_index(**found.objects()), found.detections
-    coco_evals = {kind: run_coco_eval(ground_truth, detections, kind)
-                  for kind in track(found.iou_types, "Scoring", bool(verbose))}
+    coco_evals = {
+        kind: run_coco_eval(ground_truth, detections, kind)
+        for kind in track(found.iou_types, "Scoring", bool(verbose))
+    }
     kind = found.iou_types[-1]
     tally = Tally(kind, iou, min_score, len(found.categories) + 1)
     for scene in found.scenes:
@@ -65,23 +93,48 @@ def evaluate(dataset, detect, image_ids=None, *, batch_size=1, min_score=0.5, io
 
     names = class_labels(ground_truth, [category["id"] for category in found.categories])
     summaries = {kind: summary_of(coco_eval) for kind, coco_eval in coco_evals.items()}
-    metrics = {f"{kind}_{name}": summary[name] for kind, summary in summaries.items() for name in COCO_METRICS}
+    metrics = {
+        f"{kind}_{name}": summary[name]
+        for kind, summary in summaries.items()
+        for name in COCO_METRICS
+    }
     metrics.update(tally.scores(), images=len(found.scenes), crowds=tally.crowds)
     per_class = {
-        name: {"class_id": category["id"],
-               **{f"{kind}_{metric}": summary[f"{metric}_per_class"][name]
-                  for kind, summary in summaries.items() for metric in ("AP", "AP50")},
-               **tally.scores(category["id"])}
-        for name, category in zip(names, found.categories)}
+        name: {
+            "class_id": category["id"],
+            **{
+                f"{kind}_{metric}": summary[f"{metric}_per_class"][name]
+                for kind, summary in summaries.items()
+                for metric in ("AP", "AP50")
+            },
+            **tally.scores(category["id"]),
+        }
+        for name, category in zip(names, found.categories)
+    }
     metrics.update(_speed(found), seconds=time.perf_counter() - start)
     evaluation = Evaluation(
-        metrics, per_class, tally.confusion, ["background", *names],
+        metrics,
+        per_class,
+        tally.confusion,
+        ["background", *names],
         {kind: _curves(coco_eval, names) for kind, coco_eval in coco_evals.items()},
         tally.worst(worst),
-        {"unreadable_images": found.unreadable, "empty_objects": found.empty, "surplus_detections": tally.surplus,
-         "when_loaded": _left_out_by_reader(dataset)},
-        {"dataset": type(dataset).__name__, "iou_type": kind, "iou": iou, "min_score": min_score, **(settings or {})},
-        found, dataset)
+        {
+            "unreadable_images": found.unreadable,
+            "empty_objects": found.empty,
+            "surplus_detections": tally.surplus,
+            "when_loaded": _left_out_by_reader(dataset),
+        },
+        {
+            "dataset": type(dataset).__name__,
+            "iou_type": kind,
+            "iou": iou,
+            "min_score": min_score,
+            **(settings or {}),
+        },
+        found,
+        dataset,
+    )
     warn_of_left_out(found)
     if verbose:
         print(evaluation)
@@ -125,14 +178,26 @@ class Tally:
             self.crowds += annotation["iscrowd"]
         classes = [detection["category_id"] for detection in scene.detections]
         self.surplus += int(np.maximum(np.bincount(classes or [0]) - COCO_MAX_DETECTIONS, 0).sum())
-        self._detections += [(detection["category_id"], detection["score"], row >= 0)
-                             for detection, row in zip(scene.detections, met) if row >= FALSE_ALARM]
+        self._detections += [
+            (detection["category_id"], detection["score"], row >= 0)
+            for detection, row in zip(scene.detections, met)
+            if row >= FALSE_ALARM
+        ]
 
-        sure = [index for index, detection in enumerate(scene.detections) if detection["score"] >= self.min_score]
+        sure = [
+            index
+            for index, detection in enumerate(scene.detections)
+            if detection["score"] >= self.min_score
+        ]
         ious, met = ious[sure], met[sure]
         pairs = taken_for_another(ious, scene.annotations, met, self.iou)
-        confusion = confusion_of([scene.detections[index] for index in sure], scene.annotations, met, pairs,
-                                 len(self.confusion))
+        confusion = confusion_of(
+            [scene.detections[index] for index in sure],
+            scene.annotations,
+            met,
+            pairs,
+            len(self.confusion),
+        )
         self.confusion += confusion
         self._images.append((scene.image, confusion))
 
@@ -140,8 +205,8 @@ class Tally:
         """Counts, precision, recall and F1 of a class, or of all objects together.
 
         Returns:
-            dict: objects, detections (of at least min_score), hits, precision, recall, F1, best_F1 and
-            best_F1_score, the threshold that gives it.
+            dict: objects, detections (of at least min_score), hits, precision, recall, F1, best_F1
+            and best_F1_score, the threshold that gives it.
         """
         rows = [row for row in self._detections if class_id in (None, row[0])]
         scores = np.array([score for _, score, _ in rows])
@@ -150,15 +215,21 @@ class Tally:
         sure = scores >= self.min_score
         right, wrong = int(np.count_nonzero(hits & sure)), int(np.count_nonzero(~hits & sure))
         f1, score = best_f1(scores, hits, objects)
-        return {"objects": objects, "detections": right + wrong, "hits": right,
-                **precision_recall_f1(right, wrong, objects), "best_F1": f1, "best_F1_score": score}
+        return {
+            "objects": objects,
+            "detections": right + wrong,
+            "hits": right,
+            **precision_recall_f1(right, wrong, objects),
+            "best_F1": f1,
+            "best_F1_score": score,
+        }
 
     def worst(self, count):
         """The images with the lowest F1, and of equals those with most mistakes; at most ``count``.
 
         Returns:
-            list of dicts: image_id, name, F1, hits, missed, false_alarms, confused (objects taken for
-            another class).
+            list of dicts: image_id, name, F1, hits, missed, false_alarms, confused (objects taken
+            for another class).
         """
         images = []
         for image, confusion in self._images:
@@ -167,14 +238,27 @@ class Tally:
             confused = int(confusion[1:, 1:].sum()) - hits
             if missed or false_alarms or confused:
                 f1 = 2 * hits / (2 * hits + missed + false_alarms + 2 * confused)
-                images.append({"image_id": image["id"], "name": image["file_name"], "F1": f1, "hits": hits,
-                               "missed": missed, "false_alarms": false_alarms, "confused": confused})
-        images.sort(key=lambda row: (row["F1"], -row["missed"] - row["false_alarms"] - row["confused"]))
+                images.append(
+                    {
+                        "image_id": image["id"],
+                        "name": image["file_name"],
+                        "F1": f1,
+                        "hits": hits,
+                        "missed": missed,
+                        "false_alarms": false_alarms,
+                        "confused": confused,
+                    }
+                )
+        images.sort(
+            key=lambda row: (row["F1"], -row["missed"] - row["false_alarms"] - row["confused"])
+        )
         return images[:count]
 
 
 def _curves(coco_eval, names):
-    """{"0.50": {"mean": [101], class name: [101]}, "0.75": ...}, precision at the recalls 0, 0.01 .. 1."""
+    """{"0.50": {"mean": [101], class name: [101]}, "0.75": ...}, precision at the recalls 0, 0.01
+    .. 1.
+    """
     precision = precision_curves(coco_eval)
     there = ~np.isnan(precision[0, 0])
     curves = {}
@@ -186,12 +270,20 @@ def _curves(coco_eval, names):
 
 
 def _speed(found):
-    """Images per second of the detector; without its first call, where there are more, which builds the graph."""
+    """Images per second of the detector; without its first call, where there are more, which builds
+    the graph.
+    """
     steady = found.timings[1:] or found.timings
     images, seconds = (sum(values) for values in zip(*steady))
-    return {"images_per_second": images / seconds if seconds else float("inf"), "detect_seconds": found.seconds}
+    return {
+        "images_per_second": images / seconds if seconds else float("inf"),
+        "detect_seconds": found.seconds,
+    }
 
 
 def _left_out_by_reader(dataset):
     """{why: number} of what a reader of ``data.formats`` left out; other datasets do not say."""
-    return {why: len(places) for why, places in getattr(getattr(dataset, "left_out", None), "places", {}).items()}
+    return {
+        why: len(places)
+        for why, places in getattr(getattr(dataset, "left_out", None), "places", {}).items()
+    }

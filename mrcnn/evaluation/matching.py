@@ -13,16 +13,22 @@ def overlaps(annotations, detections, iou_type):
         float64 [detections, annotations].
     """
     from pycocotools import mask as coco_mask
+
     if not (annotations and detections):
         return np.zeros((len(detections), len(annotations)))
     key = "segmentation" if iou_type == "segm" else "bbox"
-    return np.asarray(coco_mask.iou([detection[key] for detection in detections],
-                                    [annotation[key] for annotation in annotations],
-                                    [annotation["iscrowd"] for annotation in annotations]))
+    return np.asarray(
+        coco_mask.iou(
+            [detection[key] for detection in detections],
+            [annotation[key] for annotation in annotations],
+            [annotation["iscrowd"] for annotation in annotations],
+        )
+    )
 
 
 def match(ious, detections, annotations, threshold):
-    """COCO's matching: by falling score, each detection takes the free object of its class it overlaps most.
+    """COCO's matching: by falling score, each detection takes the free object of its class it
+    overlaps most.
 
     Which detections of low score there are changes nothing for those above, so one matching
     serves every score threshold.
@@ -90,7 +96,10 @@ def confusion_of(detections, annotations, met, pairs, classes):
     """
     detected = [detection["category_id"] for detection in detections]
     true = [annotation["category_id"] for annotation in annotations]
-    partner = {**{row: column for row, column in enumerate(met.tolist()) if column >= 0}, **dict(pairs)}
+    partner = {
+        **{row: column for row, column in enumerate(met.tolist()) if column >= 0},
+        **dict(pairs),
+    }
     counts = np.zeros((classes, classes), int)
     for row, column in partner.items():
         counts[true[column], detected[row]] += 1
@@ -103,9 +112,14 @@ def confusion_of(detections, annotations, met, pairs, classes):
 
 
 def confused_pairs(confusion):
-    """(true class, detected class, times) of every two classes that were confused, most often first."""
-    pairs = [(true, seen, int(count)) for (true, seen), count in np.ndenumerate(confusion)
-             if count and true and seen and true != seen]
+    """(true class, detected class, times) of every two classes that were confused, most often
+    first.
+    """
+    pairs = [
+        (true, seen, int(count))
+        for (true, seen), count in np.ndenumerate(confusion)
+        if count and true and seen and true != seen
+    ]
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
@@ -120,10 +134,14 @@ def precision_recall_f1(hits, false_alarms, objects):
     F1 = 2 hits / (detections + objects), the harmonic mean of precision and recall.
 
     Returns:
-        dict of floats; NaN where the denominator is 0: precision without a detection, recall without an object.
+        dict of floats; NaN where the denominator is 0: precision without a detection, recall
+        without an object.
     """
-    return {"precision": ratio(hits, hits + false_alarms), "recall": ratio(hits, objects),
-            "F1": ratio(2 * hits, hits + false_alarms + objects)}
+    return {
+        "precision": ratio(hits, hits + false_alarms),
+        "recall": ratio(hits, objects),
+        "F1": ratio(2 * hits, hits + false_alarms + objects),
+    }
 
 
 def best_f1(scores, hits, objects):

@@ -48,8 +48,13 @@ def mean_curves(curves):
         for iou, lines in by_iou.items():
             mean = np.array(lines["mean"])
             average = "-" if np.isnan(mean).all() else f"{mean.mean():.3f}"
-            ax.plot(RECALLS, mean, _STYLES[iou], color=_COLORS[kind],
-                    label=f"{'boxes' if kind == 'bbox' else 'masks'}, IoU {iou}: AP {average}")
+            ax.plot(
+                RECALLS,
+                mean,
+                _STYLES[iou],
+                color=_COLORS[kind],
+                label=f"{'boxes' if kind == 'bbox' else 'masks'}, IoU {iou}: AP {average}",
+            )
     ax.legend(loc="lower left")
     return _png(figure)
 
@@ -68,12 +73,14 @@ def class_curves(curves, columns=5):
 
     kind = "segm" if "segm" in curves else "bbox"
     by_iou = curves[kind]
-    names = [name for name, line in by_iou["0.50"].items() if name != "mean" and not np.isnan(line).any()]
+    names = [
+        name for name, line in by_iou["0.50"].items() if name != "mean" and not np.isnan(line).any()
+    ]
     columns = max(1, min(columns, len(names)))
     rows = max(1, -(-len(names) // columns))
     figure = Figure((2.6 * columns + 0.6, 2.3 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for ax in axes[len(names):]:
+    for ax in axes[len(names) :]:
         ax.axis("off")
     for ax, name in zip(axes, names):
         _curve_axes(ax, _short(name, 24))
@@ -114,19 +121,28 @@ def confusion_picture(confusion, names):
     ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if count <= _NAMED:
         size = float(np.clip(260 / (count + 6), 5, 11))
-        ax.set_xticks(range(count + 1), [*labels, "background"], rotation=90, fontsize=size, parse_math=False)
+        ax.set_xticks(
+            range(count + 1), [*labels, "background"], rotation=90, fontsize=size, parse_math=False
+        )
         ax.set_yticks(range(count + 1), [*labels, "background"], fontsize=size, parse_math=False)
     if count <= _COUNTED:
         for (row, column), number in np.ndenumerate(counts):
             if row == column == count:
                 continue  # nothing there and nothing found cannot be counted
             dark = row < count and shares[row, column] > 0.6
-            ax.text(column, row, str(number), ha="center", va="center", fontsize=9,
-                    color="white" if dark else "black" if number else "0.75")
+            ax.text(
+                column,
+                row,
+                str(number),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if dark else "black" if number else "0.75",
+            )
     ax.set_xlabel("detected")
     ax.set_ylabel("true")
     return _png(figure)
 
 
 def _short(name, length):
-    return name if len(name) <= length else name[:length - 1] + "…"
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -6,11 +6,17 @@ import io
 
 import numpy as np
 
-from mrcnn.data.rle import decode_masks
 from mrcnn.data.drawing import as_rgb, draw_instances
+from mrcnn.data.rle import decode_masks
 from mrcnn.evaluation import plots
 from mrcnn.evaluation.coco_ap import COCO_METRICS
-from mrcnn.evaluation.matching import FALSE_ALARM, confused_pairs, match, overlaps, taken_for_another
+from mrcnn.evaluation.matching import (
+    FALSE_ALARM,
+    confused_pairs,
+    match,
+    overlaps,
+    taken_for_another,
+)
 
 # Longer side of the pictures of images, px.
 SIDE = 480
@@ -20,7 +26,8 @@ GREEN, RED, ORANGE, GREY = (0.1, 0.75, 0.2), (0.95, 0.15, 0.15), (1.0, 0.6, 0.0)
 PAIRS = 10
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #222; }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1080px; margin: 2em auto;
+  padding: 0 1em; color: #222; }
 h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.2em 0.8em; text-align: right; border-bottom: 1px solid #e4e4e4; }
@@ -31,7 +38,8 @@ figure { margin: 1em 0; } figcaption { margin-bottom: 0.3em; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .side { display: flex; flex-wrap: wrap; gap: 2em; align-items: flex-start; }
 .scroll { overflow-x: auto; }
-.green { color: #14902b; } .red { color: #d01c1c; } .orange { color: #b96a00; } .grey { color: #777; }
+.green { color: #14902b; } .red { color: #d01c1c; }
+.orange { color: #b96a00; } .grey { color: #777; }
 """
 
 
@@ -46,28 +54,45 @@ def report_page(evaluation, found, dataset):
     Returns:
         (html, {file name: bytes of a PNG}).
     """
-    pictures = {"pr_curves.png": plots.mean_curves(evaluation.curves),
-                "pr_curves_per_class.png": plots.class_curves(evaluation.curves),
-                "confusion.png": plots.confusion_picture(evaluation.confusion, evaluation.class_names)}
+    pictures = {
+        "pr_curves.png": plots.mean_curves(evaluation.curves),
+        "pr_curves_per_class.png": plots.class_curves(evaluation.curves),
+        "confusion.png": plots.confusion_picture(evaluation.confusion, evaluation.class_names),
+    }
     title = f"Evaluation on {html.escape(evaluation.settings['dataset'])}"
     sections = [
-        f"<h1>{title}</h1>", _sentences(evaluation),
-        '<div class="side">', _metrics_table(evaluation), _image(pictures["pr_curves.png"], "precision and recall"),
+        f"<h1>{title}</h1>",
+        _sentences(evaluation),
+        '<div class="side">',
+        _metrics_table(evaluation),
+        _image(pictures["pr_curves.png"], "precision and recall"),
         "</div>",
-        "<h2>Classes</h2>", '<div class="scroll">', _class_table(evaluation), "</div>",
+        "<h2>Classes</h2>",
+        '<div class="scroll">',
+        _class_table(evaluation),
+        "</div>",
         "<h2>Precision and recall of each class</h2>",
         _image(pictures["pr_curves_per_class.png"], "precision and recall of each class"),
         "<h2>Confusion matrix</h2>",
-        "<p>A row is what an object is, a column what it was detected as. Colour: the share of the row's objects. "
-        "The last column are objects that were missed, the last row detections where nothing is.</p>",
-        _image(pictures["confusion.png"], "confusion matrix"), _pairs(evaluation),
-        "<h2>The worst images</h2>", *_worst(evaluation, found, dataset)]
-    page = (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-            f"<style>{STYLE}</style>\n</head>\n<body>\n" + "\n".join(sections) + "\n</body>\n</html>\n")
+        "<p>A row is what an object is, a column what it was detected as. Colour: the share of the "
+        "row's objects. "
+        "The last column are objects that were missed, the last row detections where nothing "
+        "is.</p>",
+        _image(pictures["confusion.png"], "confusion matrix"),
+        _pairs(evaluation),
+        "<h2>The worst images</h2>",
+        *_worst(evaluation, found, dataset),
+    ]
+    page = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta '
+        f'charset="utf-8">\n<title>{title}</title>\n'
+        f"<style>{STYLE}</style>\n</head>\n<body>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
+    )
     return page, pictures
 
 
 # === Text and tables ===
+
 
 def _number(value):
     if isinstance(value, (int, np.integer)):
@@ -77,31 +102,66 @@ def _number(value):
 
 def _table(header, rows, last=""):
     def row(cells, tag, kind=""):
-        return f"<tr{kind}>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        return (
+            f"<tr{kind}>"
+            + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+            + "</tr>"
+        )
 
-    body = [row(cells, "td") for cells in rows[:-1]] + [row(cells, "td", last) for cells in rows[-1:]]
+    body = [row(cells, "td") for cells in rows[:-1]] + [
+        row(cells, "td", last) for cells in rows[-1:]
+    ]
     return "<table>\n" + "\n".join([row(header, "th"), *body]) + "\n</table>"
 
 
 def _sentences(evaluation):
-    return "<ul>" + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in evaluation.sentences()) + "</ul>"
+    return (
+        "<ul>"
+        + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in evaluation.sentences())
+        + "</ul>"
+    )
 
 
 def _metrics_table(evaluation):
     names = {"bbox": "boxes", "segm": "masks"}
-    return _table(["", *(names[kind] for kind in evaluation.iou_types)], [
-        [name.replace("_", " "), *(_number(evaluation[f"{kind}_{name}"]) for kind in evaluation.iou_types)]
-        for name in COCO_METRICS])
+    return _table(
+        ["", *(names[kind] for kind in evaluation.iou_types)],
+        [
+            [
+                name.replace("_", " "),
+                *(_number(evaluation[f"{kind}_{name}"]) for kind in evaluation.iou_types),
+            ]
+            for name in COCO_METRICS
+        ],
+    )
 
 
 def _class_table(evaluation):
     kinds = {"bbox": "boxes", "segm": "masks"}
-    columns = {f"{kind}_{name}": f"{name} {kinds[kind]}" for kind in evaluation.iou_types for name in ("AP", "AP50")}
-    columns = {"objects": "objects", "detections": "found", "hits": "right", **columns, "precision": "precision",
-               "recall": "recall", "F1": "F1", "best_F1": "best F1", "best_F1_score": "at score"}
-    return _table(["class", *columns.values()], [
-        [name, *(_number(row[column]) for column in columns)]
-        for name, row in (*evaluation.per_class.items(), ("all", evaluation))], ' class="all"')
+    columns = {
+        f"{kind}_{name}": f"{name} {kinds[kind]}"
+        for kind in evaluation.iou_types
+        for name in ("AP", "AP50")
+    }
+    columns = {
+        "objects": "objects",
+        "detections": "found",
+        "hits": "right",
+        **columns,
+        "precision": "precision",
+        "recall": "recall",
+        "F1": "F1",
+        "best_F1": "best F1",
+        "best_F1_score": "at score",
+    }
+    return _table(
+        ["class", *columns.values()],
+        [
+            [name, *(_number(row[column]) for column in columns)]
+            for name, row in (*evaluation.per_class.items(), ("all", evaluation))
+        ],
+        ' class="all"',
+    )
 
 
 def _pairs(evaluation):
@@ -110,37 +170,53 @@ def _pairs(evaluation):
         return "<p>No object was taken for one of another class.</p>"
     names = evaluation.class_names
     return "<p>Taken for another class most often:</p>" + _table(
-        ["object", "detected as", "times"], [[names[true], names[seen], str(count)] for true, seen, count in pairs])
+        ["object", "detected as", "times"],
+        [[names[true], names[seen], str(count)] for true, seen, count in pairs],
+    )
 
 
 # === Pictures ===
 
+
 def _image(content, description, kind="png"):
-    return (f'<img alt="{html.escape(description)}" '
-            f'src="data:image/{kind};base64,{base64.b64encode(content).decode("ascii")}">')
+    return (
+        f'<img alt="{html.escape(description)}" '
+        f'src="data:image/{kind};base64,{base64.b64encode(content).decode("ascii")}">'
+    )
 
 
 def _worst(evaluation, found, dataset):
     if not evaluation.worst:
         yield "<p>No image with a mistake.</p>"
         return
-    yield ('<p>Left the objects: <span class="green">found</span>, '
-           '<span class="orange">taken for another class</span>, '
-           '<span class="red">missed</span>, <span class="grey">crowd</span>. Right the detections: '
-           '<span class="green">right</span>, <span class="orange">wrong class</span>, '
-           '<span class="red">nothing there, or found already</span>, <span class="grey">in a crowd</span>.</p>')
+    yield (
+        '<p>Left the objects: <span class="green">found</span>, '
+        '<span class="orange">taken for another class</span>, '
+        '<span class="red">missed</span>, <span class="grey">crowd</span>. Right the detections: '
+        '<span class="green">right</span>, <span class="orange">wrong class</span>, '
+        '<span class="red">nothing there, or found already</span>, <span class="grey">in a '
+        "crowd</span>.</p>"
+    )
     scenes = {scene.image["id"]: scene for scene in found.scenes}
     for row in evaluation.worst:
-        said = (f"{html.escape(row['name'])}: {row['hits']} right, {row['missed']} missed, "
-                f"{row['false_alarms']} false, {row['confused']} of another class")
+        said = (
+            f"{html.escape(row['name'])}: {row['hits']} right, {row['missed']} missed, "
+            f"{row['false_alarms']} false, {row['confused']} of another class"
+        )
         try:
-            pair = compare(dataset.load_image(row["image_id"]), scenes[row["image_id"]], evaluation.settings,
-                           dataset.class_names)
+            pair = compare(
+                dataset.load_image(row["image_id"]),
+                scenes[row["image_id"]],
+                evaluation.settings,
+                dataset.class_names,
+            )
         except (OSError, ValueError):  # gone since it was evaluated
             yield f"<p>{said}; it can no longer be read</p>"
             continue
-        pictures = "".join(_image(_jpeg(picture), name, "jpeg")
-                           for picture, name in zip(pair, ("objects", "detections")))
+        pictures = "".join(
+            _image(_jpeg(picture), name, "jpeg")
+            for picture, name in zip(pair, ("objects", "detections"))
+        )
         yield f'<figure><figcaption>{said}</figcaption><div class="pair">{pictures}</div></figure>'
 
 
@@ -156,17 +232,31 @@ def compare(image, scene, settings, class_names):
     Returns:
         two uint8 [h, w, 3] whose longer side is ``SIDE`` px.
     """
-    detections = [detection for detection in scene.detections if detection["score"] >= settings["min_score"]]
+    detections = [
+        detection for detection in scene.detections if detection["score"] >= settings["min_score"]
+    ]
     ious = overlaps(scene.annotations, detections, settings["iou_type"])
     met = match(ious, detections, scene.annotations, settings["iou"])
     taken = dict(taken_for_another(ious, scene.annotations, met, settings["iou"]))
-    object_colors = [GREY if annotation["iscrowd"] else GREEN if index in met else
-                     ORANGE if index in taken.values() else RED for index, annotation in enumerate(scene.annotations)]
-    detection_colors = [GREEN if row >= 0 else ORANGE if index in taken else RED if row == FALSE_ALARM else GREY
-                        for index, row in enumerate(met)]
+    object_colors = [
+        GREY
+        if annotation["iscrowd"]
+        else GREEN
+        if index in met
+        else ORANGE
+        if index in taken.values()
+        else RED
+        for index, annotation in enumerate(scene.annotations)
+    ]
+    detection_colors = [
+        GREEN if row >= 0 else ORANGE if index in taken else RED if row == FALSE_ALARM else GREY
+        for index, row in enumerate(met)
+    ]
     image, scale = _resize(as_rgb(image))
-    return [_draw(image, scale, items, colors, class_names)
-            for items, colors in ((scene.annotations, object_colors), (detections, detection_colors))]
+    return [
+        _draw(image, scale, items, colors, class_names)
+        for items, colors in ((scene.annotations, object_colors), (detections, detection_colors))
+    ]
 
 
 def _resize(image):
@@ -187,13 +277,28 @@ def _draw(image, scale, items, colors, class_names):
         for index, item in enumerate(items):
             # one at a time: many masks of a large photo take gigabytes
             mask = decode_masks([item["segmentation"]], item["segmentation"]["size"])[..., 0]
-            rows, columns = (np.minimum(((np.arange(side) + 0.5) / scale).astype(int), length - 1)
-                             for side, length in zip(image.shape[:2], mask.shape))
+            rows, columns = (
+                np.minimum(((np.arange(side) + 0.5) / scale).astype(int), length - 1)
+                for side, length in zip(image.shape[:2], mask.shape)
+            )
             masks[..., index] = mask[np.ix_(rows, columns)]
-    boxes = np.array([[y, x, y + height, x + width] for x, y, width, height in (item["bbox"] for item in items)])
-    class_ids = [-item["category_id"] if item.get("iscrowd") else item["category_id"] for item in items]
+    boxes = np.array(
+        [[y, x, y + height, x + width] for x, y, width, height in (item["bbox"] for item in items)]
+    )
+    class_ids = [
+        -item["category_id"] if item.get("iscrowd") else item["category_id"] for item in items
+    ]
     scores = [item["score"] for item in items] if items and "score" in items[0] else None
-    return draw_instances(image, boxes.reshape(-1, 4) * scale, masks, class_ids, class_names, scores, colors, alpha=0.3)
+    return draw_instances(
+        image,
+        boxes.reshape(-1, 4) * scale,
+        masks,
+        class_ids,
+        class_names,
+        scores,
+        colors,
+        alpha=0.3,
+    )
 
 
 def _jpeg(picture):

@@ -5,37 +5,52 @@ import math
 import os
 from collections.abc import Mapping
 
-from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
 from mrcnn.common.files import whole_file
+from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
 
 # Most images that cannot be read that the table names; the json has all.
 NAMED = 20
 
 
 class Evaluation(Mapping):
-    """The measures of a detector on a dataset: a mapping of flat names to numbers, and more as attributes.
+    """The measures of a detector on a dataset: a mapping of flat names to numbers, and more as
+    attributes.
 
-    The names are bbox_ and segm_ with each of `COCO_METRICS` (``evaluation["segm_AP50"]``); precision,
-    recall, F1, best_F1 and best_F1_score (the score threshold that gives it) of all objects
-    together; objects, detections, hits, crowds and images, which are counted; images_per_second, detect_seconds and
-    seconds. NaN stands for what could not be measured.
+    The names are bbox_ and segm_ with each of `COCO_METRICS` (``evaluation["segm_AP50"]``);
+    precision, recall, F1, best_F1 and best_F1_score (the score threshold that gives it) of all
+    objects together; objects, detections, hits, crowds and images, which are counted;
+    images_per_second, detect_seconds and seconds. NaN stands for what could not be measured.
 
     Attributes:
-        per_class: {class name: dict} with class_id, bbox_AP, bbox_AP50, segm_AP, segm_AP50, objects, detections,
-            hits, precision, recall, F1, best_F1, best_F1_score.
+        per_class: {class name: dict} with class_id, bbox_AP, bbox_AP50, segm_AP, segm_AP50,
+            objects, detections, hits, precision, recall, F1, best_F1, best_F1_score.
         confusion: int [classes, classes], rows are the true class, columns the detected one; row 0
             counts false alarms, column 0 missed objects.
         class_names: of the rows and columns of ``confusion``, "background" first.
-        curves: {"bbox" or "segm": {"0.50" or "0.75": {"mean" or class name: precision at the recalls 0, 0.01 .. 1}}}.
-        worst: list of dicts of the images with the lowest F1: image_id, name, F1, hits, missed, false_alarms,
-            confused.
-        left_out: dict: unreadable_images (list of dicts: image_id, name, why), empty_objects (objects without a pixel),
-            surplus_detections (of a class in an image after the hundredth, which AP does not look at),
-            when_loaded {why: number}, what a reader of `data.formats` left out.
+        curves: {"bbox" or "segm": {"0.50" or "0.75": {"mean" or class name: precision at the
+            recalls 0, 0.01 .. 1}}}.
+        worst: list of dicts of the images with the lowest F1: image_id, name, F1, hits, missed,
+            false_alarms, confused.
+        left_out: dict: unreadable_images (list of dicts: image_id, name, why), empty_objects
+            (objects without a pixel), surplus_detections (of a class in an image after the
+            hundredth, which AP does not look at), when_loaded {why: number}, what a reader of
+            `data.formats` left out.
         settings: dict: dataset, iou_type, iou, min_score and what the caller added.
     """
 
-    def __init__(self, metrics, per_class, confusion, class_names, curves, worst, left_out, settings, found, dataset):
+    def __init__(
+        self,
+        metrics,
+        per_class,
+        confusion,
+        class_names,
+        curves,
+        worst,
+        left_out,
+        settings,
+        found,
+        dataset,
+    ):
         self.metrics = metrics
         self.per_class = per_class
         self.confusion = confusion
@@ -62,8 +77,11 @@ class Evaluation(Mapping):
         return tuple(self.curves)
 
     def __repr__(self):
-        return f"<Evaluation of {self['images']} images, " + ", ".join(
-            f"{kind}_AP {self[kind + '_AP']:.3f}" for kind in self.iou_types) + ">"
+        return (
+            f"<Evaluation of {self['images']} images, "
+            + ", ".join(f"{kind}_AP {self[kind + '_AP']:.3f}" for kind in self.iou_types)
+            + ">"
+        )
 
     def __str__(self):
         return "\n".join([*self._metric_lines(), "", *self._class_lines(), "", *self.sentences()])
@@ -72,51 +90,89 @@ class Evaluation(Mapping):
         width = max(map(len, COCO_METRICS))
         yield " " * width + "".join(f"{kind:>8}" for kind in self.iou_types)
         for name in COCO_METRICS:
-            yield f"{name:<{width}}" + "".join(format_value(self[f"{kind}_{name}"]) for kind in self.iou_types)
+            yield f"{name:<{width}}" + "".join(
+                format_value(self[f"{kind}_{name}"]) for kind in self.iou_types
+            )
 
     def _class_lines(self):
         columns = [f"{kind}_{name}" for kind in self.iou_types for name in ("AP", "AP50")]
         columns += ["precision", "recall", "F1", "best_F1"]
         width = max(map(len, ("class", "all", *self.per_class)))
-        yield f"{'class':<{width}}{'objects':>9}{'found':>7}" + "".join(
-            f"{name.replace('_', ' '):>11}" for name in columns) + "   at score"
+        yield (
+            f"{'class':<{width}}{'objects':>9}{'found':>7}"
+            + "".join(f"{name.replace('_', ' '):>11}" for name in columns)
+            + "   at score"
+        )
         for name, row in (*self.per_class.items(), ("all", self)):
-            yield f"{name:<{width}}{row['objects']:>9}{row['detections']:>7}" + "".join(
-                format_value(row[column], 11) for column in columns) + format_value(row["best_F1_score"], 11)
+            yield (
+                f"{name:<{width}}{row['objects']:>9}{row['detections']:>7}"
+                + "".join(format_value(row[column], 11) for column in columns)
+                + format_value(row["best_F1_score"], 11)
+            )
 
     def sentences(self):
         """What the numbers were measured with and what they leave out, as a list of sentences."""
         settings, left_out = self.settings, self.left_out
         what = "masks" if settings["iou_type"] == "segm" else "boxes"
-        said = [f"Found, precision, recall and F1: scores from {settings['min_score']:g}, IoU of {what} from "
-                f"{settings['iou']:g}."]
+        said = [
+            f"Found, precision, recall and F1: scores from {settings['min_score']:g}, IoU of "
+            f"{what} from "
+            f"{settings['iou']:g}."
+        ]
         if "min_confidence" in settings:
-            said.append(f"AP and best F1 count all detections from a score of {settings['min_confidence']:g}.")
-        said.append(f"{self['images']} images, {self['images_per_second']:.2f} images/s in detect; "
-                    f"{self['seconds']:.1f} s altogether.")
+            said.append(
+                "AP and best F1 count all detections from a score of "
+                f"{settings['min_confidence']:g}."
+            )
+        said.append(
+            f"{self['images']} images, {self['images_per_second']:.2f} images/s in detect; "
+            f"{self['seconds']:.1f} s altogether."
+        )
         if self["crowds"]:
-            said.append(f"{self['crowds']} crowd regions: what is found in them is neither right nor wrong.")
+            said.append(
+                f"{self['crowds']} crowd regions: what is found in them is neither right nor wrong."
+            )
         if left_out["unreadable_images"]:
             names = [image["name"] for image in left_out["unreadable_images"]]
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            said.append(f"Left out: {len(names)} images that cannot be read: {', '.join(names[:NAMED])}{more}.")
-        said += [f"Left out when the data set was loaded: {count} {why}."
-                 for why, count in left_out["when_loaded"].items()]
+            said.append(
+                f"Left out: {len(names)} images that cannot be read: "
+                f"{', '.join(names[:NAMED])}{more}."
+            )
+        said += [
+            f"Left out when the data set was loaded: {count} {why}."
+            for why, count in left_out["when_loaded"].items()
+        ]
         if left_out["empty_objects"]:
             said.append(f"Left out: {left_out['empty_objects']} objects without a pixel.")
         if left_out["surplus_detections"]:
-            said.append(f"AP leaves out {left_out['surplus_detections']} detections: COCO looks at the best hundred of "
-                        "a class in an image.")
+            said.append(
+                f"AP leaves out {left_out['surplus_detections']} detections: COCO looks at the "
+                "best hundred of "
+                "a class in an image."
+            )
         return said
 
     # === Files ===
 
     def to_dict(self):
-        """Everything as a dict that `json.dump` takes; None stands for what could not be measured."""
-        return _plain({
-            "metrics": self.metrics, "per_class": self.per_class,
-            "confusion": {"classes": self.class_names, "rows_true_columns_detected": self.confusion.tolist()},
-            "curves": self.curves, "worst": self.worst, "left_out": self.left_out, "settings": self.settings})
+        """Everything as a dict that `json.dump` takes; None stands for what could not be
+        measured.
+        """
+        return _plain(
+            {
+                "metrics": self.metrics,
+                "per_class": self.per_class,
+                "confusion": {
+                    "classes": self.class_names,
+                    "rows_true_columns_detected": self.confusion.tolist(),
+                },
+                "curves": self.curves,
+                "worst": self.worst,
+                "left_out": self.left_out,
+                "settings": self.settings,
+            }
+        )
 
     def to_json(self):
         """`to_dict` as text."""
@@ -139,11 +195,16 @@ class Evaluation(Mapping):
 
         os.makedirs(folder, exist_ok=True)
         page, files = report_page(self, self._found, self._dataset)
-        texts = {"report.html": page, "evaluation.json": self.to_json(),
-                 "ground_truth.json": json.dumps(self._found.objects()),
-                 "detections.json": json.dumps(self._found.detections)}
+        texts = {
+            "report.html": page,
+            "evaluation.json": self.to_json(),
+            "ground_truth.json": json.dumps(self._found.objects()),
+            "detections.json": json.dumps(self._found.detections),
+        }
         # a file name that is no text comes out as \udcff
-        files.update({name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()})
+        files.update(
+            {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
+        )
         for name, content in files.items():
             with whole_file(os.path.join(folder, name)) as path, open(path, "wb") as file:
                 file.write(content)

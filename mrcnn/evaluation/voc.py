@@ -20,12 +20,13 @@ def _overlaps_by_score(gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scor
     gt_count = trim_zeros(np.asarray(gt_boxes)).shape[0]
     gt_masks = np.asarray(gt_masks)[..., :gt_count]
     order = score_order(pred_boxes, pred_scores)
-    pred_masks = np.asarray(pred_masks)[..., :len(order)]
+    pred_masks = np.asarray(pred_masks)[..., : len(order)]
     if gt_count and len(order) and gt_masks.shape[:2] != pred_masks.shape[:2]:
         raise ValueError(
             f"gt_masks are {gt_masks.shape[0]}x{gt_masks.shape[1]} and pred_masks "
             f"{pred_masks.shape[0]}x{pred_masks.shape[1]} pixels; both must have the size of the "
-            "image (mini masks: load the ground truth with use_mini_mask=False)")
+            "image (mini masks: load the ground truth with use_mini_mask=False)"
+        )
     # the overlaps are put in order, not the masks, which are large
     return np.asarray(pred_class_ids)[order], compute_overlaps_masks(pred_masks, gt_masks)[order]
 
@@ -66,9 +67,17 @@ def _average_precision(gt_match, pred_match):
     return average, precisions, recalls
 
 
-def compute_matches(gt_boxes, gt_class_ids, gt_masks,
-                    pred_boxes, pred_class_ids, pred_scores, pred_masks,
-                    iou_threshold=0.5, score_threshold=0.0):
+def compute_matches(
+    gt_boxes,
+    gt_class_ids,
+    gt_masks,
+    pred_boxes,
+    pred_class_ids,
+    pred_scores,
+    pred_masks,
+    iou_threshold=0.5,
+    score_threshold=0.0,
+):
     """Match the predictions of one image to its objects by mask IoU.
 
     Args:
@@ -89,13 +98,22 @@ def compute_matches(gt_boxes, gt_class_ids, gt_masks,
         ValueError: the masks of the two sides differ in height or width.
     """
     class_ids, overlaps = _overlaps_by_score(
-        gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks)
+        gt_boxes, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks
+    )
     gt_match, pred_match = _match(overlaps, gt_class_ids, class_ids, iou_threshold, score_threshold)
     return gt_match, pred_match, overlaps
 
 
-def compute_ap(gt_boxes, gt_class_ids, gt_masks,
-               pred_boxes, pred_class_ids, pred_scores, pred_masks, iou_threshold=0.5):
+def compute_ap(
+    gt_boxes,
+    gt_class_ids,
+    gt_masks,
+    pred_boxes,
+    pred_class_ids,
+    pred_scores,
+    pred_masks,
+    iou_threshold=0.5,
+):
     """VOC average precision of one image, all classes pooled. Arguments: ``compute_matches``.
 
     Returns:
@@ -104,15 +122,30 @@ def compute_ap(gt_boxes, gt_class_ids, gt_masks,
         overlaps: [P, G] mask IoU, rows best score first.
     """
     gt_match, pred_match, overlaps = compute_matches(
-        gt_boxes, gt_class_ids, gt_masks, pred_boxes, pred_class_ids, pred_scores, pred_masks,
-        iou_threshold)
+        gt_boxes,
+        gt_class_ids,
+        gt_masks,
+        pred_boxes,
+        pred_class_ids,
+        pred_scores,
+        pred_masks,
+        iou_threshold,
+    )
     average, precisions, recalls = _average_precision(gt_match, pred_match)
     return average, precisions, recalls, overlaps
 
 
-def compute_ap_range(gt_box, gt_class_id, gt_mask,
-                     pred_box, pred_class_id, pred_score, pred_mask,
-                     iou_thresholds=None, verbose=1):
+def compute_ap_range(
+    gt_box,
+    gt_class_id,
+    gt_mask,
+    pred_box,
+    pred_class_id,
+    pred_score,
+    pred_mask,
+    iou_thresholds=None,
+    verbose=1,
+):
     """Mean of ``compute_ap`` over IoU thresholds; mask overlaps are computed once for all.
 
     Args:
@@ -125,7 +158,8 @@ def compute_ap_range(gt_box, gt_class_id, gt_mask,
     if iou_thresholds is None or len(iou_thresholds) == 0:
         iou_thresholds = np.arange(0.5, 1.0, 0.05)
     class_ids, overlaps = _overlaps_by_score(
-        gt_box, gt_mask, pred_box, pred_class_id, pred_score, pred_mask)
+        gt_box, gt_mask, pred_box, pred_class_id, pred_score, pred_mask
+    )
     averages = []
     for threshold in iou_thresholds:
         average, _, _ = _average_precision(*_match(overlaps, gt_class_id, class_ids, threshold))

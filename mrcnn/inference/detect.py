@@ -6,9 +6,9 @@ import numpy as np
 
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
 from mrcnn.data.masks import unmold_masks
-from mrcnn.ops.image_meta import compose_image_meta
-from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
 from mrcnn.inference.result import Result, resolve_classes
+from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
+from mrcnn.ops.image_meta import compose_image_meta
 
 
 def mold(image, config, dtype=np.float64):
@@ -27,16 +27,27 @@ def mold(image, config, dtype=np.float64):
             IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
     """
     if config.IMAGE_RESIZE_MODE == "crop":
-        raise ValueError("IMAGE_RESIZE_MODE 'crop' cuts a random part out of an image, which is for training: "
-                         "detect with 'square' or 'pad64'")
+        raise ValueError(
+            "IMAGE_RESIZE_MODE 'crop' cuts a random part out of an image, which is for training: "
+            "detect with 'square' or 'pad64'"
+        )
     image = fit_channels(as_uint8_range(image), config.IMAGE_CHANNEL_COUNT)
     molded, window, scale, _, _ = resize_image(
-        image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM, min_scale=config.IMAGE_MIN_SCALE,
-        mode=config.IMAGE_RESIZE_MODE)
+        image,
+        min_dim=config.IMAGE_MIN_DIM,
+        max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE,
+        mode=config.IMAGE_RESIZE_MODE,
+    )
     if molded.shape[0] % 64 or molded.shape[1] % 64:
-        raise ValueError(f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} px, "
-                         "whose sides are not multiples of 64: use 'square' or 'pad64'")
-    meta = compose_image_meta(0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32))
+        raise ValueError(
+            f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} "
+            "px, "
+            "whose sides are not multiples of 64: use 'square' or 'pad64'"
+        )
+    meta = compose_image_meta(
+        0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32)
+    )
     return mold_image(molded, config, dtype), meta, window
 
 
@@ -49,11 +60,17 @@ def mold_inputs(images, config):
     Raises:
         ValueError: no image, or images of different molded sizes.
     """
-    molded, metas, windows = zip(*(mold(image, config) for image in images)) if len(images) else ((), (), ())
+    molded, metas, windows = (
+        zip(*(mold(image, config) for image in images)) if len(images) else ((), (), ())
+    )
     shapes = {image.shape for image in molded}
     if len(shapes) != 1:
-        raise ValueError(f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives images of {sorted(shapes)}: "
-                         "a batch needs images of one size" if shapes else "no image was given")
+        raise ValueError(
+            f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives images of {sorted(shapes)}: "
+            "a batch needs images of one size"
+            if shapes
+            else "no image was given"
+        )
     return np.stack(molded), np.stack(metas), np.stack(windows)
 
 
@@ -80,8 +97,12 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
 def unmold_own_masks(detections, masks, original_image_shape, image_shape, window):
     """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
     detections = _real(detections)
-    boxes, class_ids, scores = detections[:, :4], detections[:, 4].astype(np.int32), detections[:, 5]
-    masks = masks[:len(detections)]
+    boxes, class_ids, scores = (
+        detections[:, :4],
+        detections[:, 4].astype(np.int32),
+        detections[:, 5],
+    )
+    masks = masks[: len(detections)]
 
     window = norm_boxes(window, image_shape[:2])
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
@@ -97,7 +118,7 @@ def unmold_own_masks(detections, masks, original_image_shape, image_shape, windo
 def _real(detections):
     """What comes before the first row of class 0."""
     padding = np.flatnonzero(detections[:, 4] == 0)
-    return detections[:padding[0]] if len(padding) else detections
+    return detections[: padding[0]] if len(padding) else detections
 
 
 def results(detections, masks, originals, molded_shape, windows, class_names=None):
@@ -115,17 +136,19 @@ def results(detections, masks, originals, molded_shape, windows, class_names=Non
         A `Result` per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
         masks as `unmold_detections` gives them.
     """
-    return [Result(*unmold_own_masks(*image, molded_shape, window), class_names=class_names)
-            for *image, window in zip(detections, masks, originals, windows)]
+    return [
+        Result(*unmold_own_masks(*image, molded_shape, window), class_names=class_names)
+        for *image, window in zip(detections, masks, originals, windows)
+    ]
 
 
 def detect(predict, images, config, classes=None, min_confidence=None, log=None):
     """Find the objects in images, BATCH_SIZE of them at a time.
 
     Args:
-        predict: callable (molded [b, H, W, c], image_metas [b, 12 + classes], min_confidence=None) ->
-            detections [b, n, 6] and masks [b, n, mask h, mask w], as `unmold_own_masks` takes them;
-            ``min_confidence`` is given where it is below DETECTION_MIN_CONFIDENCE.
+        predict: callable (molded [b, H, W, c], image_metas [b, 12 + classes], min_confidence=None)
+            -> detections [b, n, 6] and masks [b, n, mask h, mask w], as `unmold_own_masks` takes
+            them; ``min_confidence`` is given where it is below DETECTION_MIN_CONFIDENCE.
         images: sequence of [h, w] or [h, w, c], of any sizes and number types.
         config: a ``Config``.
         classes, min_confidence: which objects to return; see `MaskRCNN.detect`.
@@ -135,12 +158,14 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
         A `Result` per image, in order.
 
     Raises:
-        ValueError: an unknown class, a ``min_confidence`` that is no probability, or what is wrong with
-            an image, by its place in the list.
+        ValueError: an unknown class, a ``min_confidence`` that is no probability, or what is wrong
+            with an image, by its place in the list.
     """
     if isinstance(images, np.ndarray) and images.ndim < 4:
-        raise ValueError(f"detect takes a list of images, got one array of shape {images.shape}: "
-                         "write detect([image])")
+        raise ValueError(
+            f"detect takes a list of images, got one array of shape {images.shape}: "
+            "write detect([image])"
+        )
     wanted = _wanted(config, classes, min_confidence)
     if min_confidence is not None and min_confidence < (config.DETECTION_MIN_CONFIDENCE or 0):
         predict = partial(predict, min_confidence=min_confidence)
@@ -149,7 +174,7 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
     found = [None] * len(images)
     # molded one batch at a time, so that memory does not grow with the number of images
     for start in range(0, len(images), config.BATCH_SIZE):
-        group = images[start:start + config.BATCH_SIZE]
+        group = images[start : start + config.BATCH_SIZE]
         molded, metas, windows = zip(*_mold_each(group, config, start, len(images)))
         for indices in batches_of_one_shape(molded, config.BATCH_SIZE):
             batch = np.stack([molded[index] for index in indices])
@@ -160,11 +185,17 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
             detections, masks = predict(batch, batch_metas)
             # chosen before their masks are pasted, which takes time
             rows = [wanted(each) for each in detections]
-            for index, result in zip(indices, results(
+            for index, result in zip(
+                indices,
+                results(
                     [each[keep] for each, keep in zip(detections, rows)],
                     [each[keep] for each, keep in zip(masks, rows)],
-                    [np.shape(group[index]) for index in indices], batch.shape[1:],
-                    [windows[index] for index in indices], config.CLASS_NAMES)):
+                    [np.shape(group[index]) for index in indices],
+                    batch.shape[1:],
+                    [windows[index] for index in indices],
+                    config.CLASS_NAMES,
+                ),
+            ):
                 result.image = group[index]
                 found[start + index] = result
     return found
@@ -180,13 +211,17 @@ def _mold_each(images, config, start, count):
 
 
 def _wanted(config, classes, min_confidence):
-    """A function from detections [n, 6] to an index of the rows asked for (padding may be among them)."""
+    """A function from detections [n, 6] to an index of the rows asked for (padding may be among
+    them).
+    """
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise ValueError(f"min_confidence is {min_confidence!r}; it must be a number from 0 to 1")
     class_ids = None if classes is None else resolve_classes(classes, config.CLASS_NAMES)
     if class_ids and max(class_ids) >= config.NUM_CLASSES:
-        raise ValueError(f"there is no class {max(class_ids)}: NUM_CLASSES is {config.NUM_CLASSES}, so that "
-                         f"class ids go from 1 to {config.NUM_CLASSES - 1}")
+        raise ValueError(
+            f"there is no class {max(class_ids)}: NUM_CLASSES is {config.NUM_CLASSES}, so that "
+            f"class ids go from 1 to {config.NUM_CLASSES - 1}"
+        )
 
     def wanted(detections):
         keep = np.ones(len(detections), bool)
@@ -206,4 +241,4 @@ def batches_of_one_shape(molded, batch_size):
         by_shape.setdefault(image.shape, []).append(index)
     for indices in by_shape.values():
         for start in range(0, len(indices), batch_size):
-            yield indices[start:start + batch_size]
+            yield indices[start : start + batch_size]

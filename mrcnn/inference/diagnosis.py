@@ -1,8 +1,8 @@
 """Which stage of the network loses an object that is not found.
 
-Each object is followed through the steps of one pass: is there a proposal on it, is a proposal given
-its class, with what score, does the refined box meet it, does it survive the suppression, is the mask
-right? The first step that no candidate passes is where the object is lost.
+Each object is followed through the steps of one pass: is there a proposal on it, is a proposal
+given its class, with what score, does the refined box meet it, does it survive the suppression, is
+the mask right? The first step that no candidate passes is where the object is lost.
 """
 
 from collections import Counter
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mrcnn.common.progress import track
 from mrcnn.data.images import mold_image
-from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes, unmold_mask
 from mrcnn.data.load import load_image_gt
+from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes, unmold_mask
 from mrcnn.inference.inspection import ancestor, run
 from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes
-from mrcnn.common.progress import track
 
 # The stages in their order, and what it means to be lost there.
 STAGES = {
@@ -34,12 +34,12 @@ class Trace(NamedTuple):
 
     image_id: int
     class_id: int
-    stage: str           # a key of STAGES: where it was lost, or "found"
+    stage: str  # a key of STAGES: where it was lost, or "found"
     proposal_iou: float  # of the proposal that fits it best
-    taken_for: int       # the most probable class of that proposal, 0 for background
-    score: float         # probability of the object's own class for that proposal
-    box_iou: float       # of the best refined box among those of its class, 0 where there is none
-    mask_iou: float      # of its detection, 0 where there is none
+    taken_for: int  # the most probable class of that proposal, 0 for background
+    score: float  # probability of the object's own class for that proposal
+    box_iou: float  # of the best refined box among those of its class, 0 where there is none
+    mask_iou: float  # of its detection, 0 where there is none
 
 
 def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
@@ -57,15 +57,28 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
     """
     network, config, traces = model.keras_model, model.config, []
     detection = network.get_layer("mrcnn_detection").output
-    outputs = [("proposals", network.get_layer("ROI").output), ("probs", network.get_layer("mrcnn_class").output),
-               ("masks", network.get_layer("mrcnn_mask").output)]
-    outputs += [(step, ancestor(network, detection, f"mrcnn_detection/{step}"))
-                for step in ("clipped_rois", "confident", "nms_indices")]
-    for image_id in track(dataset.image_ids if image_ids is None else image_ids, "Diagnosis", progress):
+    outputs = [
+        ("proposals", network.get_layer("ROI").output),
+        ("probs", network.get_layer("mrcnn_class").output),
+        ("masks", network.get_layer("mrcnn_mask").output),
+    ]
+    outputs += [
+        (step, ancestor(network, detection, f"mrcnn_detection/{step}"))
+        for step in ("clipped_rois", "confident", "nms_indices")
+    ]
+    for image_id in track(
+        dataset.image_ids if image_ids is None else image_ids, "Diagnosis", progress
+    ):
         image, meta, class_ids, _, masks = load_image_gt(dataset, config, image_id)
         anchors = model.get_anchors(image.shape)
-        values = run(network, [mold_image(image, config)[np.newaxis], meta[np.newaxis], anchors[np.newaxis]], outputs)
-        steps = {name: value if name == "nms_indices" else value[0] for name, value in values.items()}
+        values = run(
+            network,
+            [mold_image(image, config)[np.newaxis], meta[np.newaxis], anchors[np.newaxis]],
+            outputs,
+        )
+        steps = {
+            name: value if name == "nms_indices" else value[0] for name, value in values.items()
+        }
         traces += trace_objects(steps, class_ids, masks, iou, int(image_id))
     return traces
 
@@ -74,8 +87,9 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
     """Follow the objects of one image.
 
     Args:
-        steps: dict of proposals float [n, 4] and clipped_rois [n, 4], normalised; probs [n, classes]; confident
-            bool [n]; nms_indices int [d], rows of the n; masks float [d or more, h, w, classes].
+        steps: dict of proposals float [n, 4] and clipped_rois [n, 4], normalised; probs [n,
+            classes]; confident bool [n]; nms_indices int [d], rows of the n; masks float [d or
+            more, h, w, classes].
         class_ids: int [objects], below 0 for crowds, which are left out.
         masks: bool [height, width, objects], of the image that the boxes are normalised to.
         iou: as in `diagnose`.
@@ -103,21 +117,41 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
             row = survivors[refined_on_object[survivors, index].argmax()]
             slot = int(np.flatnonzero(steps["nms_indices"] == row)[0])
             mask = unmold_mask(steps["masks"][slot, :, :, class_id], refined[row], shape)
-            mask_iou = float(compute_overlaps_masks(mask[..., np.newaxis], objects[..., index:index + 1])[0, 0])
+            mask_iou = float(
+                compute_overlaps_masks(mask[..., np.newaxis], objects[..., index : index + 1])[0, 0]
+            )
         candidates, stage = np.ones(len(predicted), bool), "found"
         for name, passed in (
-                ("proposals", on_object[:, index] >= iou), ("class", own), ("score", steps["confident"]),
-                ("box", refined_on_object[:, index] >= iou), ("NMS", kept), ("mask", mask_iou >= iou)):
+            ("proposals", on_object[:, index] >= iou),
+            ("class", own),
+            ("score", steps["confident"]),
+            ("box", refined_on_object[:, index] >= iou),
+            ("NMS", kept),
+            ("mask", mask_iou >= iou),
+        ):
             candidates = candidates & passed
             if not candidates.any():
                 stage = name
                 break
         best = on_object[:, index].argmax() if len(on_object) else None
-        traces.append(Trace(
-            image_id, int(class_id), stage,
-            *((0.0, 0, 0.0) if best is None else (
-                float(on_object[best, index]), int(predicted[best]), float(steps["probs"][best, class_id]))),
-            float(refined_on_object[own, index].max(initial=0)), mask_iou))
+        traces.append(
+            Trace(
+                image_id,
+                int(class_id),
+                stage,
+                *(
+                    (0.0, 0, 0.0)
+                    if best is None
+                    else (
+                        float(on_object[best, index]),
+                        int(predicted[best]),
+                        float(steps["probs"][best, class_id]),
+                    )
+                ),
+                float(refined_on_object[own, index].max(initial=0)),
+                mask_iou,
+            )
+        )
     return traces
 
 

@@ -14,12 +14,22 @@ MIN_CONFIDENCE = 0.05
 MIN_SCORE = 0.5
 
 
-def evaluate_network(predict, config, dataset, image_ids=None, *, min_confidence=None, min_score=None, batch_size=None,
-                     **options):
+def evaluate_network(
+    predict,
+    config,
+    dataset,
+    image_ids=None,
+    *,
+    min_confidence=None,
+    min_score=None,
+    batch_size=None,
+    **options,
+):
     """`evaluate` a network; see `MaskRCNN.evaluate`.
 
     Args:
-        predict: callable (molded_images, image_metas, min_confidence) -> detections, masks, as `MaskRCNN.predict`.
+        predict: callable (molded_images, image_metas, min_confidence) -> detections, masks, as
+            `MaskRCNN.predict`.
         config: the network's ``Config``.
         dataset, image_ids, min_confidence, min_score, batch_size, options: see `MaskRCNN.evaluate`.
 
@@ -27,8 +37,8 @@ def evaluate_network(predict, config, dataset, image_ids=None, *, min_confidence
         `Evaluation`.
 
     Raises:
-        ValueError: the classes of dataset and network differ, a min_confidence outside 0..1, or what
-            `evaluate` refuses.
+        ValueError: the classes of dataset and network differ, a min_confidence outside 0..1, or
+            what `evaluate` refuses.
     """
     check_classes(dataset, config)
     built_with = config.DETECTION_MIN_CONFIDENCE or 0
@@ -41,6 +51,12 @@ def evaluate_network(predict, config, dataset, image_ids=None, *, min_confidence
     if batch_size is not None:
         config = copy.copy(config)
         config.BATCH_SIZE = batch_size
-    return evaluate(dataset, partial(detect, partial(predict, min_confidence=min_confidence), config=config), image_ids,
-                    batch_size=config.BATCH_SIZE, min_score=min_score,
-                    settings={"network": config.NAME, "min_confidence": min_confidence}, **options)
+    return evaluate(
+        dataset,
+        partial(detect, partial(predict, min_confidence=min_confidence), config=config),
+        image_ids,
+        batch_size=config.BATCH_SIZE,
+        min_score=min_score,
+        settings={"network": config.NAME, "min_confidence": min_confidence},
+        **options,
+    )

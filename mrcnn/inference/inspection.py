@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
-from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
 from mrcnn.networks.mask_rcnn.detections import DetectionSteps
+from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
 from mrcnn.weights.load import layer_weights
 
 # The steps inside a layer, by the name they have in `ancestor` and the field of what the layer's
@@ -43,8 +43,8 @@ def ancestor(model, tensor, name):
         name: such as "ROI/refined_anchors:0", "mrcnn_detection/refined_rois" or "res2c_out/Relu:0".
 
     Returns:
-        `Step` for a value inside the proposal or the detection layer, the output of a layer of that name, or
-        None where ``tensor`` does not depend on such a thing.
+        `Step` for a value inside the proposal or the detection layer, the output of a layer of that
+        name, or None where ``tensor`` does not depend on such a thing.
     """
     layer_name, _, inner = name.split(":")[0].partition("/")
     layer = next((layer for layer in model.layers if layer.name == layer_name), None)
@@ -91,15 +91,22 @@ def run(model, inputs, outputs):
         wanted.extend(model.get_layer(name).input)
     unique = list({id(tensor): tensor for tensor in wanted}.values())
     part = keras.Model(model.inputs, unique)
-    inputs = [tf.convert_to_tensor(np.asarray(array), tensor.dtype) for array, tensor in zip(inputs, model.inputs)]
+    inputs = [
+        tf.convert_to_tensor(np.asarray(array), tensor.dtype)
+        for array, tensor in zip(inputs, model.inputs)
+    ]
     # Keras gives a list of one output as a tensor
-    computed = dict(zip(map(id, unique), keras.tree.flatten(part(inputs, training=False)), strict=True))
+    computed = dict(
+        zip(map(id, unique), keras.tree.flatten(part(inputs, training=False)), strict=True)
+    )
 
     values = collections.OrderedDict()
     for name, tensor in outputs:
         if isinstance(tensor, Step):
             layer = model.get_layer(tensor.layer)
-            value = getattr(layer.steps([computed[id(source)] for source in layer.input]), tensor.field).numpy()
+            value = getattr(
+                layer.steps([computed[id(source)] for source in layer.input]), tensor.field
+            ).numpy()
             values[name] = value[0][value[0] >= 0] if tensor.field == "nms_indices" else value
         else:
             values[name] = computed[id(tensor)].numpy()
@@ -150,7 +157,11 @@ class _IdentityOfKerasTensor(tf.__internal__.dispatch.OpDispatcher):
 
     def handle(self, args, kwargs):
         tensor = args[0] if args else kwargs.get("input")
-        return keras.layers.Identity()(tensor) if isinstance(tensor, keras.KerasTensor) else self.NOT_SUPPORTED
+        return (
+            keras.layers.Identity()(tensor)
+            if isinstance(tensor, keras.KerasTensor)
+            else self.NOT_SUPPORTED
+        )
 
 
 _IdentityOfKerasTensor().register(tf.identity)

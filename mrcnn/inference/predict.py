@@ -7,10 +7,10 @@ import os
 import time
 from collections import Counter
 
-from mrcnn.inference.sources import count_frames, find_sources, read_frames
-from mrcnn.inference.writers import Coco, Crops, Labelme, Pictures, Videos, Window, output_path
 from mrcnn.common.progress import track
 from mrcnn.inference.result import resolve_classes
+from mrcnn.inference.sources import count_frames, find_sources, read_frames
+from mrcnn.inference.writers import Coco, Crops, Labelme, Pictures, Videos, Window, output_path
 
 # What `predict` can write.
 SAVE = {
@@ -46,17 +46,23 @@ class Summary:
     interrupted: bool = False
 
     def __str__(self):
-        objects = ", ".join(f"{count} {name}" for name, count in self.counts.most_common()) or "none"
+        objects = (
+            ", ".join(f"{count} {name}" for name, count in self.counts.most_common()) or "none"
+        )
         rate = self.images / self.seconds if self.seconds else 0
-        lines = [f"{self.images} images in {self.seconds:.1f} s ({rate:.2f} images/s), "
-                 f"{self.counts.total()} objects: {objects}"]
+        lines = [
+            f"{self.images} images in {self.seconds:.1f} s ({rate:.2f} images/s), "
+            f"{self.counts.total()} objects: {objects}"
+        ]
         if self.interrupted:
             lines.append("interrupted: what was done till then is written")
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} could not be read, or not to the end:")
             lines += [f"  {name}: {wrong}" for name, wrong in self.unreadable]
         if self.others:
-            lines.append(f"{self.others} files that are no images or videos by their names were passed over")
+            lines.append(
+                f"{self.others} files that are no images or videos by their names were passed over"
+            )
         lines.append(f"written to {self.output}")
         return "\n".join(lines)
 
@@ -74,21 +80,42 @@ def predictions(model, frames, classes=None, min_confidence=None):
     """
     frames = iter(frames)
     while batch := list(itertools.islice(frames, model.config.BATCH_SIZE)):
-        yield from zip(batch, model.detect([frame.image for frame in batch], classes=classes,
-                                           min_confidence=min_confidence))
+        yield from zip(
+            batch,
+            model.detect(
+                [frame.image for frame in batch], classes=classes, min_confidence=min_confidence
+            ),
+        )
 
 
-def predict(model, places, output, *, save=("pictures", "video", "coco"), recursive=False, every=1, limit=None,
-            classes=None, min_confidence=None, polygons=False, video_type=".mp4", show=False, progress=True):
+def predict(
+    model,
+    places,
+    output,
+    *,
+    save=("pictures", "video", "coco"),
+    recursive=False,
+    every=1,
+    limit=None,
+    classes=None,
+    min_confidence=None,
+    polygons=False,
+    video_type=".mp4",
+    show=False,
+    progress=True,
+):
     """Detect in image files, folders, patterns, videos and cameras, and write what is found.
 
-    Images are read, and results written, one after the other: memory does not grow with their number.
-    A file that cannot be read is counted and told, and the work goes on. Ctrl-C ends it in order.
+    Images are read, and results written, one after the other: memory does not grow with their
+    number. A file that cannot be read is counted and told, and the work goes on. Ctrl-C ends it in
+    order.
 
     Args:
         model: a `MaskRCNN` of mode "inference".
-        places: one or a list of files, folders, patterns and numbers of cameras; see `sources.find_sources`.
-        output: folder for the results, made where it is missing. Earlier results of the same names are replaced.
+        places: one or a list of files, folders, patterns and numbers of cameras; see
+            `sources.find_sources`.
+        output: folder for the results, made where it is missing. Earlier results of the same names
+            are replaced.
         save: what to write, words of `SAVE`.
         recursive: look into the folders of folders.
         every: of videos take every n-th frame.
@@ -104,22 +131,29 @@ def predict(model, places, output, *, save=("pictures", "video", "coco"), recurs
 
     Raises:
         FileNotFoundError: a place does not exist, or has no image and no video.
-        ValueError: an unknown word in ``save``, an unknown class, ``every`` or ``limit`` below 1, or a file
-            written would replace an image or another of its kind.
-        OSError: the results cannot be written; what was written before is closed, so that it can be read.
+        ValueError: an unknown word in ``save``, an unknown class, ``every`` or ``limit`` below 1,
+            or a file written would replace an image or another of its kind.
+        OSError: the results cannot be written; what was written before is closed, so that it can be
+            read.
         ImportError: there is a video and no OpenCV.
     """
     unknown = set(save) - set(SAVE)
     if unknown:
-        raise ValueError(f"save has {', '.join(map(repr, sorted(unknown)))}; known are {', '.join(SAVE)}")
+        raise ValueError(
+            f"save has {', '.join(map(repr, sorted(unknown)))}; known are {', '.join(SAVE)}"
+        )
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or None for no end")
     if classes is not None:
-        resolve_classes(classes, model.config.CLASS_NAMES)  # an unknown one is told before anything is written
+        resolve_classes(
+            classes, model.config.CLASS_NAMES
+        )  # an unknown one is told before anything is written
     sources, others = find_sources(places, recursive, leave_out=output)
     if not sources:
-        raise FileNotFoundError(f"{places} has no image and no video" + (
-            "" if recursive else "; images in folders within it are found with recursive"))
+        raise FileNotFoundError(
+            f"{places} has no image and no video"
+            + ("" if recursive else "; images in folders within it are found with recursive")
+        )
     _check_outputs(sources, output, save, video_type)
     summary = Summary(str(output), others=others)
     frames = read_frames(sources, model.config.IMAGE_CHANNEL_COUNT, every, summary.unreadable)
@@ -127,7 +161,10 @@ def predict(model, places, output, *, save=("pictures", "video", "coco"), recurs
     if limit is not None:
         frames, total = itertools.islice(frames, limit), min(limit, total or limit)
     start, complete = time.perf_counter(), False
-    with _naming(output), contextlib.ExitStack() as closing:  # which closes all, also after one that fails
+    with (
+        _naming(output),
+        contextlib.ExitStack() as closing,
+    ):  # which closes all, also after one that fails
         writers = []
         for writer in _writers(model.config, output, save, polygons, video_type, show):
             closing.callback(lambda writer=writer: writer.close(complete))
@@ -159,7 +196,9 @@ def _naming(output):
 
 def _writers(config, output, save, polygons, video_type, show):
     """Open them one after the other, as they are asked for."""
-    names = config.CLASS_NAMES or ["BG"] + [f"class {number}" for number in range(1, config.NUM_CLASSES)]
+    names = config.CLASS_NAMES or ["BG"] + [
+        f"class {number}" for number in range(1, config.NUM_CLASSES)
+    ]
     make = {
         "pictures": lambda: Pictures(output, frames=False),
         "video": lambda: Videos(output, video_type),
@@ -175,24 +214,34 @@ def _writers(config, output, save, polygons, video_type, show):
 
 
 def _check_outputs(sources, output, save, video_type):
-    """Refuse to replace an image by its picture, or the picture or labelme file of one image by another's."""
-    types = {"image": Pictures.types if "pictures" in save else None,
-             "video": (video_type,) if "video" in save else None}
+    """Refuse to replace an image by its picture, or the picture or labelme file of one image by
+    another's.
+    """
+    types = {
+        "image": Pictures.types if "pictures" in save else None,
+        "video": (video_type,) if "video" in save else None,
+    }
     written = {}
     for source in sources:
         if not types.get(source.kind):
             continue
         path = os.path.abspath(output_path(output, source.name, types[source.kind]))
         if path == source.path:
-            raise ValueError(f"{source.path} would be replaced by its own picture: write to another folder")
+            raise ValueError(
+                f"{source.path} would be replaced by its own picture: write to another folder"
+            )
         other = written.setdefault(path, source)
         if other != source:  # such as a.tif and a.tif.png
-            raise ValueError(f"{other.name} and {source.name} would share the picture {path}: "
-                             "search them in two runs")
+            raise ValueError(
+                f"{other.name} and {source.name} would share the picture {path}: "
+                "search them in two runs"
+            )
     if "labelme" in save:
         stems = {}
         for source in sources:
             other = stems.setdefault(os.path.splitext(source.name)[0], source)
             if source.kind == other.kind == "image" and other != source:
-                raise ValueError(f"{other.name} and {source.name} would share one labelme file: "
-                                 "search them in two runs")
+                raise ValueError(
+                    f"{other.name} and {source.name} would share one labelme file: "
+                    "search them in two runs"
+                )

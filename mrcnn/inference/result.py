@@ -67,7 +67,10 @@ class Result(dict):
     def counts(self):
         """{name of the class: number of objects}, the most frequent first."""
         names = self.names
-        return {name: names.count(name) for name in sorted(set(names), key=lambda name: (-names.count(name), name))}
+        return {
+            name: names.count(name)
+            for name in sorted(set(names), key=lambda name: (-names.count(name), name))
+        }
 
     @property
     def area(self):
@@ -89,8 +92,14 @@ class Result(dict):
         chosen = np.atleast_1d(np.arange(self.count)[index])
         # by rows, so that each mask stays in one piece in memory
         masks = np.moveaxis(np.moveaxis(self["masks"], -1, 0)[chosen], 0, -1)
-        return type(self)(self["rois"][chosen], self["class_ids"][chosen], self["scores"][chosen], masks,
-                          self.image, self.class_names)
+        return type(self)(
+            self["rois"][chosen],
+            self["class_ids"][chosen],
+            self["scores"][chosen],
+            masks,
+            self.image,
+            self.class_names,
+        )
 
     def filter(self, classes=None, min_confidence=None):
         """The objects of some classes and of at least some score.
@@ -111,15 +120,38 @@ class Result(dict):
 
     # === Pictures; every class has its own colour, the same in all of them ===
 
-    def plot(self, image=None, title="", figsize=(16, 16), ax=None, show_mask=True, show_bbox=True, captions=None):
-        """Show the objects with matplotlib, in a notebook or a window; see `visualize.display_instances`."""
+    def plot(
+        self,
+        image=None,
+        title="",
+        figsize=(16, 16),
+        ax=None,
+        show_mask=True,
+        show_bbox=True,
+        captions=None,
+    ):
+        """Show the objects with matplotlib, in a notebook or a window; see
+        `visualize.display_instances`.
+        """
         from mrcnn.visualize import display_instances
 
         names = self._known_names()
         palette = class_colors(len(names))
-        display_instances(self._image(image), self["rois"], self["masks"], self["class_ids"], names, self["scores"],
-                          title=title, figsize=figsize, ax=ax, show_mask=show_mask, show_bbox=show_bbox,
-                          colors=[palette[class_id] for class_id in self["class_ids"]], captions=captions)
+        display_instances(
+            self._image(image),
+            self["rois"],
+            self["masks"],
+            self["class_ids"],
+            names,
+            self["scores"],
+            title=title,
+            figsize=figsize,
+            ax=ax,
+            show_mask=show_mask,
+            show_bbox=show_bbox,
+            colors=[palette[class_id] for class_id in self["class_ids"]],
+            captions=captions,
+        )
 
     def draw(self, image=None, alpha=0.5):
         """The picture as pixels, uint8 [h, w, 3]; see `data.drawing.draw_instances`."""
@@ -142,14 +174,17 @@ class Result(dict):
             image: see the class.
 
         Returns:
-            list of n arrays, copies: [h, w] or [h, w, c] of the image's own type, or with ``mask`` uint8
-            [h, w, 4] (red, green, blue, alpha).
+            list of n arrays, copies: [h, w] or [h, w, c] of the image's own type, or with ``mask``
+            uint8 [h, w, 4] (red, green, blue, alpha).
         """
         image = self._image(image)
         pixels = as_rgb(image) if mask else np.asarray(image)
         crops = []
         for index, (y1, x1, y2, x2) in enumerate(self["rois"].tolist()):
-            part = slice(max(y1 - padding, 0), y2 + padding), slice(max(x1 - padding, 0), x2 + padding)
+            part = (
+                slice(max(y1 - padding, 0), y2 + padding),
+                slice(max(x1 - padding, 0), x2 + padding),
+            )
             crop = pixels[part]
             if mask:
                 alpha = (self["masks"][..., index][part] > 0) * np.uint8(255)
@@ -169,7 +204,10 @@ class Result(dict):
         Returns:
             list of n lists of float64 [points, 2] of (x, y) px, one for each part of a mask.
         """
-        return [mask_polygons(self["masks"][..., index], tolerance, holes) for index in range(self.count)]
+        return [
+            mask_polygons(self["masks"][..., index], tolerance, holes)
+            for index in range(self.count)
+        ]
 
     def to_coco(self, image_id, category_ids=None, polygons=False, tolerance=0.0):
         """The objects in the form of COCO's results.
@@ -177,13 +215,13 @@ class Result(dict):
         Args:
             image_id: int, the id that the image has in its annotations.
             category_ids: {class id: category id}; None takes the class ids.
-            polygons: True gives polygons (see `polygons`) in place of run lengths, but for an object without
-                a pixel, which has none.
+            polygons: True gives polygons (see `polygons`) in place of run lengths, but for an
+                object without a pixel, which has none.
             tolerance: of the polygons.
 
         Returns:
-            list of n dicts of image_id, category_id, bbox [x, y, width, height] px, score, area (px of
-            the mask) and segmentation, ready for `json.dump`.
+            list of n dicts of image_id, category_id, bbox [x, y, width, height] px, score, area (px
+            of the mask) and segmentation, ready for `json.dump`.
 
         Raises:
             ValueError: ``category_ids`` lacks a class that was found.
@@ -194,8 +232,10 @@ class Result(dict):
         for entry, area in zip(found, self.area.tolist()):
             if category_ids is not None:
                 if entry["category_id"] not in category_ids:
-                    raise ValueError(f"category_ids has no entry for class id {entry['category_id']}; "
-                                     f"it has those of {sorted(category_ids)}")
+                    raise ValueError(
+                        f"category_ids has no entry for class id {entry['category_id']}; "
+                        f"it has those of {sorted(category_ids)}"
+                    )
                 entry["category_id"] = int(category_ids[entry["category_id"]])
             entry["area"] = float(area)
         if polygons:
@@ -207,26 +247,47 @@ class Result(dict):
     def to_labelme(self, image_path, path=None, tolerance=1.0):
         """The objects as labelme has them, to be looked at and corrected there.
 
-        Polygons of one object with several parts have the same group_id; the score is in the description.
+        Polygons of one object with several parts have the same group_id; the score is in the
+        description.
 
         Args:
-            image_path: path of the image, which labelme opens; the pixels are not put into the file.
+            image_path: path of the image, which labelme opens; the pixels are not put into the
+                file.
             path: .json file to write too, by custom beside the image and of its name.
-            tolerance: px by which polygons are simplified; 0 gives a point for every step of a slanted edge.
+            tolerance: px by which polygons are simplified; 0 gives a point for every step of a
+                slanted edge.
 
         Returns:
             dict, what is in the file.
         """
         shapes = []
-        for number, (parts, name, score) in enumerate(zip(self.polygons(tolerance), self.names, self["scores"])):
-            shapes += [{"label": name, "points": part.tolist(), "group_id": number if len(parts) > 1 else None,
-                        "description": f"score {score:.3f}", "shape_type": "polygon", "flags": {}, "mask": None}
-                       for part in parts]
+        for number, (parts, name, score) in enumerate(
+            zip(self.polygons(tolerance), self.names, self["scores"])
+        ):
+            shapes += [
+                {
+                    "label": name,
+                    "points": part.tolist(),
+                    "group_id": number if len(parts) > 1 else None,
+                    "description": f"score {score:.3f}",
+                    "shape_type": "polygon",
+                    "flags": {},
+                    "mask": None,
+                }
+                for part in parts
+            ]
         if path is not None:
             image_path = os.path.relpath(image_path, os.path.dirname(os.path.abspath(path)))
         height, width = self["masks"].shape[:2]
-        content = {"version": _LABELME_VERSION, "flags": {}, "shapes": shapes, "imagePath": os.fspath(image_path),
-                   "imageData": None, "imageHeight": int(height), "imageWidth": int(width)}
+        content = {
+            "version": _LABELME_VERSION,
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": os.fspath(image_path),
+            "imageData": None,
+            "imageHeight": int(height),
+            "imageWidth": int(width),
+        }
         if path is not None:
             # a file name that is no text comes out as JSON's \udcff
             with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
@@ -242,19 +303,26 @@ class Result(dict):
         try:
             import supervision
         except ImportError as error:
-            raise ImportError("to_supervision needs the package supervision: pip install supervision") from error
+            raise ImportError(
+                "to_supervision needs the package supervision: pip install supervision"
+            ) from error
         y1, x1, y2, x2 = self["rois"].T
         return supervision.Detections(
             xyxy=np.stack([x1, y1, x2, y2], axis=1).astype(np.float32),
-            mask=np.moveaxis(self["masks"], -1, 0).astype(bool), confidence=self["scores"],
-            class_id=self["class_ids"].astype(int), data={"class_name": np.array(self.names, dtype=str)})
+            mask=np.moveaxis(self["masks"], -1, 0).astype(bool),
+            confidence=self["scores"],
+            class_id=self["class_ids"].astype(int),
+            data={"class_name": np.array(self.names, dtype=str)},
+        )
 
     # === Inside ===
 
     def _known_names(self):
         if self.class_names is not None:
             return self.class_names
-        return ["BG"] + [f"class {number}" for number in range(1, int(self["class_ids"].max(initial=0)) + 1)]
+        return ["BG"] + [
+            f"class {number}" for number in range(1, int(self["class_ids"].max(initial=0)) + 1)
+        ]
 
     def _drawn(self):
         return self["rois"], self["masks"], self["class_ids"], self._known_names(), self["scores"]
@@ -265,8 +333,11 @@ class Result(dict):
             raise ValueError("the result has no image: give the one it was found in, as image=...")
         own, given = self["masks"].shape[:2], np.shape(image)[:2]
         if own != given:
-            raise ValueError(f"the result is of an image of {own[1]} x {own[0]} px (width x height), the image given "
-                             f"has {' x '.join(map(str, reversed(given)))} px")
+            raise ValueError(
+                f"the result is of an image of {own[1]} x {own[0]} px (width x height), the image "
+                "given "
+                f"has {' x '.join(map(str, reversed(given)))} px"
+            )
         return image
 
 
@@ -281,7 +352,8 @@ def resolve_classes(classes, class_names=None):
         list of int.
 
     Raises:
-        ValueError: an unknown class, with the names that come near it, or a name where none are known.
+        ValueError: an unknown class, with the names that come near it, or a name where none are
+            known.
     """
     classes = [classes] if isinstance(classes, (str, numbers.Integral)) else list(classes)
     return [_resolve_class(choice, class_names) for choice in classes]
@@ -290,17 +362,27 @@ def resolve_classes(classes, class_names=None):
 def _resolve_class(choice, class_names):
     if isinstance(choice, str):
         if class_names is None:
-            raise ValueError(f"class {choice!r}: the names of the classes are not known; give class ids, or set "
-                             "CLASS_NAMES in the config")
+            raise ValueError(
+                f"class {choice!r}: the names of the classes are not known; give class ids, or set "
+                "CLASS_NAMES in the config"
+            )
         names = list(class_names[1:])
         if choice in names:
             return names.index(choice) + 1
         near = difflib.get_close_matches(choice, names)
-        raise ValueError(f"there is no class {choice!r}; " + (
-            f"did you mean {' or '.join(map(repr, near))}?" if near else f"the classes are {', '.join(names)}"))
+        raise ValueError(
+            f"there is no class {choice!r}; "
+            + (
+                f"did you mean {' or '.join(map(repr, near))}?"
+                if near
+                else f"the classes are {', '.join(names)}"
+            )
+        )
     if not isinstance(choice, numbers.Integral) or isinstance(choice, bool):
         raise ValueError(f"a class is an id or a name, got {choice!r}")
     if choice < 1 or (class_names is not None and choice >= len(class_names)):
         last = "" if class_names is None else f" to {len(class_names) - 1}"
-        raise ValueError(f"there is no class {choice}: class ids go from 1{last}, 0 is the background")
+        raise ValueError(
+            f"there is no class {choice}: class ids go from 1{last}, 0 is the background"
+        )
     return int(choice)

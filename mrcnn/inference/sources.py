@@ -10,7 +10,8 @@ import numpy as np
 
 from mrcnn.data.images import IMAGE_TYPES, as_uint8_range, fit_channels, read_image
 
-# What is looked for in a folder, beside IMAGE_TYPES. A file given by its own name is tried whatever its name is.
+# What is looked for in a folder, beside IMAGE_TYPES. A file given by its own name is tried whatever
+# its name is.
 VIDEO_TYPES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
@@ -18,17 +19,17 @@ class Source(NamedTuple):
     """An image file, a video file or a camera."""
 
     path: object  # str, or the int of a camera
-    name: str     # relative to the folder that all sources share, with "/"
-    kind: str     # "image", "video" or "camera"
+    name: str  # relative to the folder that all sources share, with "/"
+    kind: str  # "image", "video" or "camera"
 
 
 class Frame(NamedTuple):
     """An image that was read."""
 
     source: Source
-    image: np.ndarray    # uint8 or float [h, w, c], RGB where c is 3
-    number: int = None   # in its video, from 0
-    rate: float = None   # frames per second of what is read of the video
+    image: np.ndarray  # uint8 or float [h, w, c], RGB where c is 3
+    number: int = None  # in its video, from 0
+    rate: float = None  # frames per second of what is read of the video
 
     @property
     def name(self):
@@ -43,11 +44,12 @@ def find_sources(places, recursive=False, leave_out=None):
         places: one or a list of: a file, a folder, a pattern such as "photos/*.jpg" ("**" for any
             folders), or the number of a camera, as int or str.
         recursive: look into the folders of a folder too.
-        leave_out: a folder within a place whose files are no sources, for results written there earlier.
+        leave_out: a folder within a place whose files are no sources, for results written there
+            earlier.
 
     Returns:
-        (list of `Source`, each once, in the order given and sorted within a place, and the number of
-        files of folders that are neither images nor videos by their names).
+        (list of `Source`, each once, in the order given and sorted within a place, and the number
+        of files of folders that are neither images nor videos by their names).
 
     Raises:
         FileNotFoundError: there is no such file or folder, or nothing fits a pattern.
@@ -66,8 +68,14 @@ def find_sources(places, recursive=False, leave_out=None):
         elif os.path.isfile(text):
             files[os.path.abspath(text)] = None
         elif glob.has_magic(text):
-            found = [os.path.abspath(path) for path in sorted(glob.glob(text, recursive=True)) if os.path.isfile(path)]
-            fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(os.path.abspath(text)).parts)
+            found = [
+                os.path.abspath(path)
+                for path in sorted(glob.glob(text, recursive=True))
+                if os.path.isfile(path)
+            ]
+            fixed = itertools.takewhile(
+                lambda part: not glob.has_magic(part), Path(os.path.abspath(text)).parts
+            )
             found = _without(found, Path(*fixed), leave_out)
             if not found:
                 raise FileNotFoundError(f"no file fits the pattern {text}")
@@ -75,24 +83,33 @@ def find_sources(places, recursive=False, leave_out=None):
         else:
             raise FileNotFoundError(f"there is no file, folder or camera {text}")
     root = _shared_folder([*folders, *(os.path.dirname(path) for path in files)])
-    sources = [Source(path, _name(path, root), "video" if path.lower().endswith(VIDEO_TYPES) else "image")
-               for path in files]
+    sources = [
+        Source(path, _name(path, root), "video" if path.lower().endswith(VIDEO_TYPES) else "image")
+        for path in files
+    ]
     return sources + cameras, others
 
 
 def _files_of(folder, recursive, leave_out):
-    """Absolute paths of the images and videos of a folder, sorted, and the number of its other files."""
+    """Absolute paths of the images and videos of a folder, sorted, and the number of its other
+    files.
+    """
     folder = Path(os.path.abspath(folder))
     # a link to nothing too: it is told when it cannot be read
-    files = sorted(path for path in (folder.rglob("*") if recursive else folder.glob("*"))
-                   if path.is_file() or (path.is_symlink() and not path.exists()))
+    files = sorted(
+        path
+        for path in (folder.rglob("*") if recursive else folder.glob("*"))
+        if path.is_file() or (path.is_symlink() and not path.exists())
+    )
     files = _without(files, folder, leave_out)
     known = [str(path) for path in files if path.suffix.lower() in IMAGE_TYPES + VIDEO_TYPES]
     return known, len(files) - len(known)
 
 
 def _without(files, folder, leave_out):
-    """The files but for those in ``leave_out``, where that lies within the folder in which they were looked for."""
+    """The files but for those in ``leave_out``, where that lies within the folder in which they
+    were looked for.
+    """
     leave_out = None if leave_out is None else Path(os.path.abspath(leave_out))
     if leave_out is None or folder not in leave_out.parents:
         return files
@@ -112,7 +129,9 @@ def _name(path, root):
 
 
 def count_frames(sources, every=1):
-    """How many images `read_frames` gives, by what the videos say of themselves; None where that is unknown."""
+    """How many images `read_frames` gives, by what the videos say of themselves; None where that is
+    unknown.
+    """
     total = 0
     for source in sources:
         if source.kind == "camera":
@@ -131,14 +150,15 @@ def read_frames(sources, channels=3, every=1, unreadable=None):
         sources: list of `Source`.
         channels: IMAGE_CHANNEL_COUNT of the model.
         every: of a video or camera take every n-th frame.
-        unreadable: list that gets (name, what is wrong) of every file that cannot be read and of videos that
-            end before the number of frames that they state; None raises instead.
+        unreadable: list that gets (name, what is wrong) of every file that cannot be read and of
+            videos that end before the number of frames that they state; None raises instead.
 
     Returns:
         iterator of `Frame`.
 
     Raises:
-        ValueError: ``every`` is below 1; from the iterator: a file is unreadable and there is no list for it.
+        ValueError: ``every`` is below 1; from the iterator: a file is unreadable and there is no
+            list for it.
     """
     if every < 1:  # told at once, not when the first frame is asked for
         raise ValueError(f"every is {every}; it must be at least 1, which takes every frame")
@@ -147,7 +167,9 @@ def read_frames(sources, channels=3, every=1, unreadable=None):
 
 def _frames(sources, channels, every, unreadable):
     for source in sources:
-        frames = _image(source, channels) if source.kind == "image" else _video(source, channels, every)
+        frames = (
+            _image(source, channels) if source.kind == "image" else _video(source, channels, every)
+        )
         try:
             yield from frames
         except UnreadableError as error:
@@ -169,6 +191,7 @@ def _image(source, channels):
 
 
 # === Videos ===
+
 
 def opencv():
     """The module cv2, or an error that says how to get it."""
@@ -195,19 +218,33 @@ def _video(source, channels, every):
         stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if source.kind == "video" else 0
         rate = (video.get(cv2.CAP_PROP_FPS) or 25) / every
         number = 0
-        while video.isOpened() and video.grab():  # grabbing is cheap, what is passed over is not decoded
+        while (
+            video.isOpened() and video.grab()
+        ):  # grabbing is cheap, what is passed over is not decoded
             if number % every == 0:
                 success, pixels = video.retrieve()
                 if not success:
                     break
                 # OpenCV has BGR
-                yield Frame(source, fit_channels(np.ascontiguousarray(pixels[..., ::-1]), channels), number, rate)
+                yield Frame(
+                    source,
+                    fit_channels(np.ascontiguousarray(pixels[..., ::-1]), channels),
+                    number,
+                    rate,
+                )
             number += 1
         if number == 0:
-            raise UnreadableError(f"{source.path}: " + (
-                "no such camera, or it gives no picture" if source.kind == "camera"
-                else "not a video that OpenCV can read"))
+            raise UnreadableError(
+                f"{source.path}: "
+                + (
+                    "no such camera, or it gives no picture"
+                    if source.kind == "camera"
+                    else "not a video that OpenCV can read"
+                )
+            )
         if number < stated:
-            raise UnreadableError(f"{source.path}: only {number} of the {stated} frames that it states can be read")
+            raise UnreadableError(
+                f"{source.path}: only {number} of the {stated} frames that it states can be read"
+            )
     finally:
         video.release()

@@ -7,13 +7,16 @@ A writer has ``write(frame, result)``, which returns True to stop, and ``close(c
 import json
 import os
 import shutil
+from typing import ClassVar
 
 from mrcnn.common.files import whole_file
 from mrcnn.inference.sources import opencv, stated_frames
 
 
 def output_path(folder, name, types):
-    """Path of a file in the folder: the name itself where its type is among ``types``, else with the first added."""
+    """Path of a file in the folder: the name itself where its type is among ``types``, else with
+    the first added.
+    """
     path = os.path.join(folder, *name.split("/"))
     return path if path.lower().endswith(types) else path + types[0]
 
@@ -64,12 +67,14 @@ class Videos(Writer):
         video_type: ".mp4" (MPEG-4) or ".avi" (Motion JPEG, larger).
     """
 
-    codecs = {".mp4": "mp4v", ".avi": "MJPG"}
+    codecs: ClassVar[dict[str, str]] = {".mp4": "mp4v", ".avi": "MJPG"}
 
     def __init__(self, folder, video_type=".mp4"):
         super().__init__(folder)
         if video_type not in self.codecs:
-            raise ValueError(f"video_type is {video_type!r}; it must be one of {', '.join(self.codecs)}")
+            raise ValueError(
+                f"video_type is {video_type!r}; it must be one of {', '.join(self.codecs)}"
+            )
         self.video_type, self.source, self.size, self.file = video_type, None, None, None
         self.file_path, self.count = None, 0
 
@@ -81,15 +86,22 @@ class Videos(Writer):
         if frame.source != self.source:
             self.close(True)
             cv2, path = opencv(), self.path(frame.source.name, self.video_type)
-            file = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*self.codecs[self.video_type]), frame.rate, size)
+            file = cv2.VideoWriter(
+                path, cv2.VideoWriter_fourcc(*self.codecs[self.video_type]), frame.rate, size
+            )
             if not file.isOpened():
-                raise OSError(f"{path}: OpenCV cannot write a video of {size[0]} x {size[1]} pixels with the codec "
-                              f"{self.codecs[self.video_type]}")
+                raise OSError(
+                    f"{path}: OpenCV cannot write a video of {size[0]} x {size[1]} pixels with the "
+                    "codec "
+                    f"{self.codecs[self.video_type]}"
+                )
             self.source, self.size, self.file = frame.source, size, file
             self.file_path, self.count = path, 0
         if size != self.size:  # OpenCV would drop it in silence
-            raise ValueError(f"{frame.name} has {size[0]} x {size[1]} pixels, the frames before it had "
-                             f"{self.size[0]} x {self.size[1]}: write 'frames' in place of 'video'")
+            raise ValueError(
+                f"{frame.name} has {size[0]} x {size[1]} pixels, the frames before it had "
+                f"{self.size[0]} x {self.size[1]}: write 'frames' in place of 'video'"
+            )
         self.file.write(picture[..., ::-1].copy())
         self.count += 1
 
@@ -100,11 +112,16 @@ class Videos(Writer):
         self.source = self.file = None
         # OpenCV says nothing of a full disk
         if stated_frames(self.file_path) < self.count:
-            raise OSError(f"{self.file_path}: not all of its {self.count} frames could be written; is the disk full?")
+            raise OSError(
+                f"{self.file_path}: not all of its {self.count} frames could be written; is the "
+                "disk full?"
+            )
 
 
 class Labelme(Writer):
-    """A .json for labelme for each image; frames of a video are written beside theirs, as labelme shows images."""
+    """A .json for labelme for each image; frames of a video are written beside theirs, as labelme
+    shows images.
+    """
 
     def write(self, frame, result):
         stem = os.path.splitext(frame.name)[0] if frame.number is None else frame.name
@@ -114,7 +131,7 @@ class Labelme(Writer):
 
             from mrcnn.data.drawing import as_rgb
 
-            image_path = path[:-len(".json")] + ".png"
+            image_path = path[: -len(".json")] + ".png"
             Image.fromarray(as_rgb(frame.image)).save(image_path)
         result.to_labelme(image_path, path)
 
@@ -125,17 +142,22 @@ class Crops(Writer):
     def write(self, frame, result):
         from PIL import Image
 
-        for number, (crop, name) in enumerate(zip(result.crop(mask=True, image=frame.image), result.names)):
+        for number, (crop, name) in enumerate(
+            zip(result.crop(mask=True, image=frame.image), result.names)
+        ):
             # a name from a file of annotations, such as "..", leads to no other folder
-            folder = "".join(letter if letter.isalnum() or letter in " -_" else "_" for letter in name)
+            folder = "".join(
+                letter if letter.isalnum() or letter in " -_" else "_" for letter in name
+            )
             Image.fromarray(crop).save(self.path(f"{folder}/{frame.name}_{number:03d}", ".png"))
 
 
 class Coco(Writer):
     """One COCO json of all images and objects.
 
-    The file is there, whole and valid, once the writer is closed, also if the work was cut off; until then
-    ``<path>.images.part`` and ``<path>.annotations.part`` hold a line for each image and object.
+    The file is there, whole and valid, once the writer is closed, also if the work was cut off;
+    until then ``<path>.images.part`` and ``<path>.annotations.part`` hold a line for each image and
+    object.
 
     Args:
         folder: to write to; the file is ``predictions.json``.
@@ -148,13 +170,20 @@ class Coco(Writer):
         self.class_names, self.polygons = class_names, polygons
         self.file = self.path("predictions", ".json")
         # a file name that is no text comes out as JSON's \udcff
-        self.parts = {key: open(f"{self.file}.{key}.part", "w+", encoding="utf-8", errors="backslashreplace")
-                      for key in ("images", "annotations")}
+        self.parts = {
+            key: open(f"{self.file}.{key}.part", "w+", encoding="utf-8", errors="backslashreplace")
+            for key in ("images", "annotations")
+        }
         self.counts = dict.fromkeys(self.parts, 0)
 
     def write(self, frame, result):
         height, width = frame.image.shape[:2]
-        image = {"id": self.counts["images"] + 1, "file_name": frame.name, "width": width, "height": height}
+        image = {
+            "id": self.counts["images"] + 1,
+            "file_name": frame.name,
+            "width": width,
+            "height": height,
+        }
         if frame.number is not None:
             image.update(video=frame.source.name, frame=frame.number)
         self._add("images", image)
@@ -167,10 +196,17 @@ class Coco(Writer):
         self.counts[key] += 1
 
     def close(self, complete):
-        categories = [{"id": class_id, "name": name} for class_id, name in enumerate(self.class_names) if class_id]
+        categories = [
+            {"id": class_id, "name": name}
+            for class_id, name in enumerate(self.class_names)
+            if class_id
+        ]
         with whole_file(self.file) as temporary, open(temporary, "w", encoding="utf-8") as file:
             info = {"description": "Objects found by Mask R-CNN", "complete": complete}
-            file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories, ensure_ascii=False)}')
+            file.write(
+                f'{{"info": {json.dumps(info)},\n'
+                f'"categories": {json.dumps(categories, ensure_ascii=False)}'
+            )
             for key, lines in self.parts.items():
                 file.write(f',\n"{key}": [\n')
                 lines.seek(0)

@@ -1,1 +1,3 @@
-"""What exists only so that code written for matterport/Mask_RCNN runs: names, graph functions, views of layers."""
+"""What exists only so that code written for matterport/Mask_RCNN runs: names, graph functions,
+views of layers.
+"""

@@ -6,22 +6,37 @@ original worked on one image, so does the function here.
 
 import tensorflow as tf
 
-from mrcnn.ops import boxes as box_ops
 from mrcnn.networks.mask_rcnn import losses
+from mrcnn.networks.mask_rcnn.detections import refine_detections
+from mrcnn.networks.mask_rcnn.losses import smooth_l1 as smooth_l1_loss
+from mrcnn.networks.mask_rcnn.targets import detection_targets
+from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.boxes import apply_box_deltas as apply_box_deltas_graph
 from mrcnn.ops.boxes import denorm_boxes as denorm_boxes_graph
 from mrcnn.ops.boxes import norm_boxes as norm_boxes_graph
 from mrcnn.ops.boxes import pairwise_iou as overlaps_graph
-from mrcnn.networks.mask_rcnn.detections import refine_detections
-from mrcnn.networks.mask_rcnn.losses import smooth_l1 as smooth_l1_loss
 from mrcnn.ops.image_meta import meta_parts as parse_image_meta_graph
-from mrcnn.networks.mask_rcnn.targets import detection_targets
 
 __all__ = [
-    "apply_box_deltas_graph", "batch_pack_graph", "batch_slice", "box_refinement_graph", "clip_boxes_graph",
-    "denorm_boxes_graph", "detection_targets_graph", "log2_graph", "mrcnn_bbox_loss_graph", "mrcnn_class_loss_graph",
-    "mrcnn_mask_loss_graph", "norm_boxes_graph", "overlaps_graph", "parse_image_meta_graph", "refine_detections_graph",
-    "rpn_bbox_loss_graph", "rpn_class_loss_graph", "smooth_l1_loss", "trim_zeros_graph",
+    "apply_box_deltas_graph",
+    "batch_pack_graph",
+    "batch_slice",
+    "box_refinement_graph",
+    "clip_boxes_graph",
+    "denorm_boxes_graph",
+    "detection_targets_graph",
+    "log2_graph",
+    "mrcnn_bbox_loss_graph",
+    "mrcnn_class_loss_graph",
+    "mrcnn_mask_loss_graph",
+    "norm_boxes_graph",
+    "overlaps_graph",
+    "parse_image_meta_graph",
+    "refine_detections_graph",
+    "rpn_bbox_loss_graph",
+    "rpn_class_loss_graph",
+    "smooth_l1_loss",
+    "trim_zeros_graph",
 ]
 
 
@@ -47,8 +62,10 @@ def trim_zeros_graph(boxes, name="trim_zeros"):
 
 
 def batch_pack_graph(x, counts, num_rows):
-    """The first ``counts[i]`` rows of each of the ``num_rows`` images of x [b, n, ...], one after the other."""
-    return tf.concat([x[image, :counts[image]] for image in range(num_rows)], axis=0)
+    """The first ``counts[i]`` rows of each of the ``num_rows`` images of x [b, n, ...], one after
+    the other.
+    """
+    return tf.concat([x[image, : counts[image]] for image in range(num_rows)], axis=0)
 
 
 def batch_slice(inputs, graph_fn, batch_size, names=None):
@@ -70,26 +87,45 @@ def batch_slice(inputs, graph_fn, batch_size, names=None):
         result = graph_fn(*(tensor[image] for tensor in inputs))
         rows.append(list(result) if isinstance(result, (list, tuple)) else [result])
     columns = list(zip(*rows))
-    stacked = [tf.stack(column, axis=0, name=name)
-               for column, name in zip(columns, names or [None] * len(columns))]
+    stacked = [
+        tf.stack(column, axis=0, name=name)
+        for column, name in zip(columns, names or [None] * len(columns))
+    ]
     return stacked[0] if len(stacked) == 1 else stacked
 
 
 def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config):
-    """`networks.mask_rcnn.targets.detection_targets` of one image: rois, class ids, deltas, masks."""
+    """`networks.mask_rcnn.targets.detection_targets` of one image: rois, class ids, deltas,
+    masks.
+    """
     targets = detection_targets(
-        proposals[tf.newaxis], gt_class_ids[tf.newaxis], gt_boxes[tf.newaxis], gt_masks[tf.newaxis],
-        count=config.TRAIN_ROIS_PER_IMAGE, positive_ratio=config.ROI_POSITIVE_RATIO,
-        bbox_std_dev=config.BBOX_STD_DEV, mask_shape=tuple(config.MASK_SHAPE), mini_masks=config.USE_MINI_MASK)
+        proposals[tf.newaxis],
+        gt_class_ids[tf.newaxis],
+        gt_boxes[tf.newaxis],
+        gt_masks[tf.newaxis],
+        count=config.TRAIN_ROIS_PER_IMAGE,
+        positive_ratio=config.ROI_POSITIVE_RATIO,
+        bbox_std_dev=config.BBOX_STD_DEV,
+        mask_shape=tuple(config.MASK_SHAPE),
+        mini_masks=config.USE_MINI_MASK,
+    )
     return tuple(tensor[0] for tensor in targets)
 
 
 def refine_detections_graph(rois, probs, deltas, window, config):
-    """`networks.mask_rcnn.detections.refine_detections` of one image: [DETECTION_MAX_INSTANCES, 6]."""
+    """`networks.mask_rcnn.detections.refine_detections` of one image: [DETECTION_MAX_INSTANCES,
+    6].
+    """
     return refine_detections(
-        rois[tf.newaxis], probs[tf.newaxis], deltas[tf.newaxis], tf.convert_to_tensor(window)[tf.newaxis],
-        config.DETECTION_MAX_INSTANCES, config.DETECTION_MIN_CONFIDENCE, config.DETECTION_NMS_THRESHOLD,
-        config.BBOX_STD_DEV)[0]
+        rois[tf.newaxis],
+        probs[tf.newaxis],
+        deltas[tf.newaxis],
+        tf.convert_to_tensor(window)[tf.newaxis],
+        config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD,
+        config.BBOX_STD_DEV,
+    )[0]
 
 
 def rpn_class_loss_graph(rpn_match, rpn_class_logits):
@@ -98,7 +134,9 @@ def rpn_class_loss_graph(rpn_match, rpn_class_logits):
 
 
 def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
-    """See `networks.mask_rcnn.losses.rpn_bbox_loss`; the config, which the original needed, is not used."""
+    """See `networks.mask_rcnn.losses.rpn_bbox_loss`; the config, which the original needed, is not
+    used.
+    """
     return losses.rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox)
 
 

@@ -1,1 +1,3 @@
-"""What is computed: backbones, shared layers, and for each network a folder with a file per stage."""
+"""What is computed: backbones, shared layers, and for each network a folder with a file per
+stage.
+"""

@@ -9,8 +9,10 @@ def under_policy(build):
     """For a function of a ``Config`` that builds a network: its layers get DTYPE_POLICY.
 
     "float32", the default, leaves the policy that ``keras.config.set_dtype_policy`` has set. Layers
-    that compute boxes, proposals and losses are float32 under any (`networks.layers.base.GraphLayer`), and so are weights.
+    that compute boxes, proposals and losses are float32 under any
+    (`networks.layers.base.GraphLayer`), and so are weights.
     """
+
     @functools.wraps(build)
     def built(config, *args, **kwargs):
         if config.DTYPE_POLICY == "float32":

@@ -8,7 +8,8 @@ import re
 
 import keras
 
-# The last layer of a residual block, and the layers of the mask head that run on RoIs with an object.
+# The last layer of a residual block, and the layers of the mask head that run on RoIs with an
+# object.
 END_OF_BLOCK = re.compile(r"res\d[a-z]+_out")
 MASK_HEAD = re.compile(r"mrcnn_mask_(conv|bn|deconv).*")
 
@@ -20,16 +21,24 @@ def blocks(model):
         model: functional keras.Model.
 
     Returns:
-        list of (nodes, rematerialize): a residual block of the backbone, what comes before its first
-        one included, or the mask head, with True; the rest one by one, with False.
+        list of (nodes, rematerialize): a residual block of the backbone, what comes before its
+        first one included, or the mask head, with True; the rest one by one, with False.
     """
-    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]
-             if not node.is_input]
-    ends = [number for number, node in enumerate(nodes) if END_OF_BLOCK.fullmatch(node.operation.name)]
+    nodes = [
+        node
+        for depth in sorted(model._nodes_by_depth, reverse=True)
+        for node in model._nodes_by_depth[depth]
+        if not node.is_input
+    ]
+    ends = [
+        number for number, node in enumerate(nodes) if END_OF_BLOCK.fullmatch(node.operation.name)
+    ]
     starts = [0, *(end + 1 for end in ends)]
-    found = [(nodes[start:end + 1], True) for start, end in zip(starts, ends)]
-    head = _between([node for node in nodes if MASK_HEAD.fullmatch(node.operation.name)], nodes[starts[-1]:])
-    for node in nodes[starts[-1]:]:
+    found = [(nodes[start : end + 1], True) for start, end in zip(starts, ends)]
+    head = _between(
+        [node for node in nodes if MASK_HEAD.fullmatch(node.operation.name)], nodes[starts[-1] :]
+    )
+    for node in nodes[starts[-1] :]:
         if head and node is head[0]:
             found.append((head, True))
         elif node not in head:
@@ -42,7 +51,7 @@ def _between(named, nodes):
     if not named:
         return []
     reached, chosen = {id(tensor) for tensor in named[0].outputs}, [named[0]]
-    for node in nodes[nodes.index(named[0]) + 1:nodes.index(named[-1]) + 1]:
+    for node in nodes[nodes.index(named[0]) + 1 : nodes.index(named[-1]) + 1]:
         if all(id(tensor) in reached for tensor in node.input_tensors):
             reached.update(id(tensor) for tensor in node.outputs)
             chosen.append(node)
@@ -70,8 +79,14 @@ def run(model, inputs, training):
     wanted = {id(tensor) for tensor in model.outputs}
     for number, (nodes, rematerialize) in enumerate(parts):
         made = [id(tensor) for node in nodes for tensor in node.outputs]
-        given = list(dict.fromkeys(id(tensor) for node in nodes for tensor in node.input_tensors
-                                   if id(tensor) not in made))
+        given = list(
+            dict.fromkeys(
+                id(tensor)
+                for node in nodes
+                for tensor in node.input_tensors
+                if id(tensor) not in made
+            )
+        )
         kept = [key for key in made if key in wanted or used_by.get(key, set()) - {number}]
 
         def block(*values, nodes=nodes, given=given, kept=kept):

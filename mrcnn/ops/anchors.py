@@ -54,11 +54,15 @@ def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, an
         raise ValueError(
             "One anchor scale and one stride are needed per pyramid level: got "
             f"{len(scales)} RPN_ANCHOR_SCALES and {len(feature_strides)} "
-            f"BACKBONE_STRIDES for {len(feature_shapes)} feature maps")
+            f"BACKBONE_STRIDES for {len(feature_shapes)} feature maps"
+        )
     levels = zip(scales, feature_shapes, feature_strides)
-    return np.concatenate([
-        generate_anchors(scale, ratios, shape, stride, anchor_stride)
-        for scale, shape, stride in levels])
+    return np.concatenate(
+        [
+            generate_anchors(scale, ratios, shape, stride, anchor_stride)
+            for scale, shape, stride in levels
+        ]
+    )
 
 
 def compute_backbone_shapes(config, image_shape):
@@ -79,11 +83,16 @@ def compute_backbone_shapes(config, image_shape):
         if not callable(config.COMPUTE_BACKBONE_SHAPE):
             raise ValueError(
                 "BACKBONE is a function, so COMPUTE_BACKBONE_SHAPE must be a function "
-                "too: it takes the image shape and returns the shapes of P2..P6")
+                "too: it takes the image shape and returns the shapes of P2..P6"
+            )
         return config.COMPUTE_BACKBONE_SHAPE(image_shape)
     height, width = image_shape[0], image_shape[1]
-    return np.array([[math.ceil(height / stride), math.ceil(width / stride)]
-                     for stride in config.BACKBONE_STRIDES])
+    return np.array(
+        [
+            [math.ceil(height / stride), math.ceil(width / stride)]
+            for stride in config.BACKBONE_STRIDES
+        ]
+    )
 
 
 def pyramid_anchors(config, image_shape):
@@ -98,6 +107,9 @@ def pyramid_anchors(config, image_shape):
         float64 [A, (y1, x1, y2, x2)] in pixels.
     """
     return generate_pyramid_anchors(
-        config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS,
+        config.RPN_ANCHOR_SCALES,
+        config.RPN_ANCHOR_RATIOS,
         compute_backbone_shapes(config, image_shape),
-        config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE)
+        config.BACKBONE_STRIDES,
+        config.RPN_ANCHOR_STRIDE,
+    )

@@ -52,7 +52,9 @@ def box_refinement(boxes, gt_boxes):
     gt_height, gt_width = gt_y2 - gt_y1, gt_x2 - gt_x1
     dy = (gt_y1 + 0.5 * gt_height - (y1 + 0.5 * height)) / height
     dx = (gt_x1 + 0.5 * gt_width - (x1 + 0.5 * width)) / width
-    return tf.stack([dy, dx, tf.math.log(gt_height / height), tf.math.log(gt_width / width)], axis=-1)
+    return tf.stack(
+        [dy, dx, tf.math.log(gt_height / height), tf.math.log(gt_width / width)], axis=-1
+    )
 
 
 def clip_boxes(boxes, window):

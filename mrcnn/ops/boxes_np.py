@@ -7,7 +7,7 @@ unit unless they say pixels, and never write into their arguments.
 import numpy as np
 
 # Numbers per block of compute_overlaps.
-_BLOCK_CELLS = 2 ** 15
+_BLOCK_CELLS = 2**15
 
 
 def _areas(boxes):

@@ -11,7 +11,11 @@ PARTS = {
     "scale": 11,
     "active_class_ids": slice(12, None),
 }
-IMAGE_SHAPE, WINDOW, ACTIVE_CLASS_IDS = PARTS["image_shape"], PARTS["window"], PARTS["active_class_ids"]
+IMAGE_SHAPE, WINDOW, ACTIVE_CLASS_IDS = (
+    PARTS["image_shape"],
+    PARTS["window"],
+    PARTS["active_class_ids"],
+)
 # Numbers before the flags of the classes.
 LENGTH = 12
 
@@ -21,8 +25,9 @@ def meta_parts(meta):
     return {name: meta[:, part] for name, part in PARTS.items()}
 
 
-def compose_image_meta(image_id, original_image_shape, image_shape, window, scale,
-                       active_class_ids):
+def compose_image_meta(
+    image_id, original_image_shape, image_shape, window, scale, active_class_ids
+):
     """Pack the facts of one image into one vector.
 
     Args:
@@ -41,14 +46,19 @@ def compose_image_meta(image_id, original_image_shape, image_shape, window, scal
     Raises:
         ValueError: a shape has not 3 numbers, or the window has not 4.
     """
-    for name, value, length in (("original_image_shape", original_image_shape, 3),
-                                ("image_shape", image_shape, 3), ("window", window, 4)):
+    for name, value, length in (
+        ("original_image_shape", original_image_shape, 3),
+        ("image_shape", image_shape, 3),
+        ("window", window, 4),
+    ):
         if len(value) != length:
             raise ValueError(
-                f"compose_image_meta: {name} must have {length} numbers, got {tuple(value)}")
+                f"compose_image_meta: {name} must have {length} numbers, got {tuple(value)}"
+            )
     return np.array(
         [image_id, *original_image_shape, *image_shape, *window, scale, *active_class_ids],
-        dtype=np.float64)
+        dtype=np.float64,
+    )
 
 
 def parse_image_meta(meta):
@@ -69,6 +79,9 @@ def parse_image_meta(meta):
     if meta.ndim != 2 or meta.shape[1] < LENGTH:
         raise ValueError(
             f"parse_image_meta needs [batch, 12 + NUM_CLASSES], got shape {meta.shape}; "
-            "a single vector goes in as meta[np.newaxis]")
-    return {name: part.astype(np.float32 if name == "scale" else np.int32)
-            for name, part in meta_parts(meta).items()}
+            "a single vector goes in as meta[np.newaxis]"
+        )
+    return {
+        name: part.astype(np.float32 if name == "scale" else np.int32)
+        for name, part in meta_parts(meta).items()
+    }

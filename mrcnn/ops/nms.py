@@ -15,11 +15,17 @@ def batch_nms(boxes, scores, max_count, iou_threshold):
     Returns:
         int32 [b, max_count] indices by falling score, padded with -1.
     """
+
     def one_image(args):
         image_boxes, image_scores = args
-        return _pad(tf.image.non_max_suppression(image_boxes, image_scores, max_count, iou_threshold), max_count)
+        return _pad(
+            tf.image.non_max_suppression(image_boxes, image_scores, max_count, iou_threshold),
+            max_count,
+        )
 
-    return tf.map_fn(one_image, (boxes, scores), fn_output_signature=tf.TensorSpec([max_count], tf.int32))
+    return tf.map_fn(
+        one_image, (boxes, scores), fn_output_signature=tf.TensorSpec([max_count], tf.int32)
+    )
 
 
 def batch_class_nms(iou, class_ids, scores, keep, max_count, iou_threshold):
@@ -38,18 +44,26 @@ def batch_class_nms(iou, class_ids, scores, keep, max_count, iou_threshold):
     Returns:
         int32 [b, max_count] row indices by falling score, padded with -1.
     """
+
     def one_image(args):
         image, image_classes, image_scores, image_keep = args
         rows = tf.cast(tf.where(image_keep)[:, 0], tf.int32)
         classes = tf.gather(image_classes, rows)
         same_class = tf.equal(classes[:, tf.newaxis], classes[tf.newaxis, :])
         kept = tf.image.non_max_suppression_overlaps(
-            tf.where(same_class, iou(image, rows), 0.0), tf.gather(image_scores, rows), max_count, iou_threshold)
+            tf.where(same_class, iou(image, rows), 0.0),
+            tf.gather(image_scores, rows),
+            max_count,
+            iou_threshold,
+        )
         return _pad(tf.gather(rows, kept), max_count)
 
     images = tf.range(tf.shape(scores)[0])
-    return tf.map_fn(one_image, (images, class_ids, scores, keep),
-                     fn_output_signature=tf.TensorSpec([max_count], tf.int32))
+    return tf.map_fn(
+        one_image,
+        (images, class_ids, scores, keep),
+        fn_output_signature=tf.TensorSpec([max_count], tf.int32),
+    )
 
 
 def gather_or_zero(values, indices):

@@ -26,7 +26,9 @@ def roi_levels(boxes, image_shape):
     # 224 px is the ImageNet image that level 4 was pre-trained on
     relative = side / (224.0 / tf.sqrt(height * width))
     has_area = relative > 0
-    level = 4 + tf.cast(tf.round(tf.math.log(tf.where(has_area, relative, 1.0)) / tf.math.log(2.0)), tf.int32)
+    level = 4 + tf.cast(
+        tf.round(tf.math.log(tf.where(has_area, relative, 1.0)) / tf.math.log(2.0)), tf.int32
+    )
     return tf.where(has_area, tf.clip_by_value(level, MIN_LEVEL, MAX_LEVEL), MIN_LEVEL)
 
 
@@ -49,8 +51,11 @@ def pyramid_roi_align(boxes, image_index, image_shape, feature_maps, pool_shape)
     for level, feature_map in enumerate(feature_maps, MIN_LEVEL):
         index = tf.cast(tf.where(tf.equal(levels, level))[:, 0], tf.int32)
         rows.append(index)
-        pooled.append(crop_and_resize(
-            feature_map, tf.gather(boxes, index), tf.gather(image_index, index), pool_shape))
+        pooled.append(
+            crop_and_resize(
+                feature_map, tf.gather(boxes, index), tf.gather(image_index, index), pool_shape
+            )
+        )
     return tf.dynamic_stitch(rows, pooled)
 
 
@@ -69,6 +74,7 @@ def crop_and_resize(images, boxes, image_index, pool_shape):
     Returns:
         float32 [n, pool height, pool width, c].
     """
+
     @tf.custom_gradient
     def crop(images):
         def gradient(upstream):
@@ -80,26 +86,37 @@ def crop_and_resize(images, boxes, image_index, pool_shape):
 
 
 def _crop_gradient(upstream, shape, boxes, image_index, pool_shape):
-    """Spread [n, ph, pw, c] over the four pixels that each bin was interpolated from: [b, h, w, c]."""
+    """Spread [n, ph, pw, c] over the four pixels that each bin was interpolated from: [b, h, w,
+    c].
+    """
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
-    rows = _samples(y1, y2, shape[1], pool_shape[0])        # each a pair of [n, ph], one per pixel
+    rows = _samples(y1, y2, shape[1], pool_shape[0])  # each a pair of [n, ph], one per pixel
     columns = _samples(x1, x2, shape[2], pool_shape[1])
-    # the kernel itself says which samples are inside: computed here, even in its order, the last sample of a box that
-    # ends at the image's edge is rounded in another way, once the graph is optimised
-    inside = tf.image.crop_and_resize(tf.ones([*tf.unstack(shape[:3]), 1]), boxes, image_index, pool_shape)[..., 0]
+    # the kernel itself says which samples are inside: computed here, even in its order, the last
+    # sample of a box that ends at the image's edge is rounded in another way, once the graph is
+    # optimised
+    inside = tf.image.crop_and_resize(
+        tf.ones([*tf.unstack(shape[:3]), 1]), boxes, image_index, pool_shape
+    )[..., 0]
     pixels, weights = [], []
     for row, row_weight in rows:
         for column, column_weight in columns:
-            pixel = (image_index[:, tf.newaxis, tf.newaxis] * shape[1] + row[:, :, tf.newaxis]) * shape[2]
+            pixel = (
+                image_index[:, tf.newaxis, tf.newaxis] * shape[1] + row[:, :, tf.newaxis]
+            ) * shape[2]
             pixels.append(tf.reshape(pixel + column[:, tf.newaxis, :], [-1]))
             weight = row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :] * inside
             weights.append(tf.reshape(weight, [-1]))
-    summed = _weighted_sums(tf.reshape(upstream, [-1, shape[3]]), pixels, weights, shape[0] * shape[1] * shape[2])
+    summed = _weighted_sums(
+        tf.reshape(upstream, [-1, shape[3]]), pixels, weights, shape[0] * shape[1] * shape[2]
+    )
     return tf.reshape(summed, shape)
 
 
 def _weighted_sums(values, targets, weights, count):
-    """[count, c]: the rows of values [n, c], each times its weights [n] added to its targets int32 [n] in turn."""
+    """[count, c]: the rows of values [n, c], each times its weights [n] added to its targets int32
+    [n] in turn.
+    """
     if tf.config.list_physical_devices("GPU"):
         # there the sparse product has no form that gives the same bits each time
         weighted = tf.concat([values * weight[:, tf.newaxis] for weight in weights], 0)
@@ -107,7 +124,9 @@ def _weighted_sums(values, targets, weights, count):
     # on a CPU half the time, and no copies of the values; the sums are the same to the bit
     rows = tf.shape(values)[0]
     places = tf.stack([tf.concat(targets, 0), tf.tile(tf.range(rows), [len(targets)])], axis=1)
-    matrix = tf.SparseTensor(tf.cast(places, tf.int64), tf.concat(weights, 0), tf.cast([count, rows], tf.int64))
+    matrix = tf.SparseTensor(
+        tf.cast(places, tf.int64), tf.concat(weights, 0), tf.cast([count, rows], tf.int64)
+    )
     return tf.sparse.sparse_dense_matmul(matrix, values)
 
 

@@ -1,4 +1,5 @@
-"""Training: stages, the data that Keras reads, what happens around each epoch, and resuming after a stop.
+"""Training: stages, the data that Keras reads, what happens around each epoch, and resuming after a
+stop.
 
 The public names are imported when they are first used: this package itself imports no TensorFlow.
 """
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from mrcnn.training.stages import Stage as Stage
     from mrcnn.training.stages import alternating_stages as alternating_stages
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "pretraining": ["pretrain_backbone"],
-    "stages": ["STAGES", "Stage", "alternating_stages"],
-})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "pretraining": ["pretrain_backbone"],
+        "stages": ["STAGES", "Stage", "alternating_stages"],
+    },
+)

@@ -29,20 +29,33 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
         self.has_validated = self.validation is not None
 
     def on_train_end(self, logs=None):
-        sets = {"": self.training, **({"Of the validation data: ": self.validation} if self.has_validated else {})}
+        sets = {
+            "": self.training,
+            **({"Of the validation data: ": self.validation} if self.has_validated else {}),
+        }
         for whose, batches in sets.items():
             if batches.skipped:
-                print(f"{whose}{batches.skipped} times an image, or the part of it that was cut out, had no object and "
-                      "was replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)")
+                print(
+                    f"{whose}{batches.skipped} times an image, or the part of it that was cut out, "
+                    "had no object and "
+                    "was replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)"
+                )
             if batches.dropped:
-                print(f"{whose}{batches.dropped} objects were left out of images with more than MAX_GT_INSTANCES = "
-                      f"{batches.config.MAX_GT_INSTANCES}")
+                print(
+                    f"{whose}{batches.dropped} objects were left out of images with more than "
+                    "MAX_GT_INSTANCES = "
+                    f"{batches.config.MAX_GT_INSTANCES}"
+                )
             if len(getattr(batches.dataset, "left_out", ())):
-                print(f"{whose}left out of {type(batches.dataset).__name__}: {batches.dataset.left_out}")
+                print(
+                    f"{whose}left out of {type(batches.dataset).__name__}: "
+                    f"{batches.dataset.left_out}"
+                )
 
 
 class StopOnBadLoss(keras.callbacks.Callback):
-    """Raise at the first loss, of training or validation, that is NaN or infinite, before its weights are saved.
+    """Raise at the first loss, of training or validation, that is NaN or infinite, before its
+    weights are saved.
 
     Args:
         data: the `TrainingData` being trained on, to name the images and their boxes.
@@ -57,37 +70,64 @@ class StopOnBadLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         bad = _not_finite(logs)
         if bad:
-            raise FloatingPointError("\n".join([
-                f"{bad} in step {batch + 1} of epoch {self.data.epoch + 1}, on the images {self._ids(batch)}:",
-                *(self._image(sample) for number in self.data.numbers(batch)
-                  for sample in self.data.batches.samples(number)),
-                f"Lower LEARNING_RATE, and look at these images' boxes and masks. {self._what_is_kept()}"]))
+            raise FloatingPointError(
+                "\n".join(
+                    [
+                        f"{bad} in step {batch + 1} of epoch {self.data.epoch + 1}, on the images "
+                        f"{self._ids(batch)}:",
+                        *(
+                            self._image(sample)
+                            for number in self.data.numbers(batch)
+                            for sample in self.data.batches.samples(number)
+                        ),
+                        "Lower LEARNING_RATE, and look at these images' boxes and masks. "
+                        f"{self._what_is_kept()}",
+                    ]
+                )
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         # the last step's loss was finite, but what it made of the weights has been in no loss yet
-        bad = [variable.path for variable in self.model.weights if not np.isfinite(variable.numpy()).all()]
+        bad = [
+            variable.path
+            for variable in self.model.weights
+            if not np.isfinite(variable.numpy()).all()
+        ]
         if bad:
             images = self._ids(self.data.steps - 1)
             raise FloatingPointError(
-                f"The last step of epoch {epoch + 1}, on the images {images}, left NaN or infinite values in "
-                f"{bad[:5]}. Lower LEARNING_RATE. {self._what_is_kept()}")
+                f"The last step of epoch {epoch + 1}, on the images {images}, left NaN or infinite "
+                "values in "
+                f"{bad[:5]}. Lower LEARNING_RATE. {self._what_is_kept()}"
+            )
         bad = _not_finite(logs)
         if bad:
-            raise FloatingPointError(f"{bad} on the validation images after epoch {epoch + 1}. Lower LEARNING_RATE. "
-                                     f"{self._what_is_kept()}")
+            raise FloatingPointError(
+                f"{bad} on the validation images after epoch {epoch + 1}. Lower LEARNING_RATE. "
+                f"{self._what_is_kept()}"
+            )
 
     def _ids(self, step):
         batches = self.data.batches
-        return [batches.dataset.image_info[image]["id"] for number in self.data.numbers(step)
-                for image in batches.image_ids(number)]
+        return [
+            batches.dataset.image_info[image]["id"]
+            for number in self.data.numbers(step)
+            for image in batches.image_ids(number)
+        ]
 
     def _image(self, sample):
-        """A line for an image of the batch: its id and its objects as the network was given them."""
+        """A line for an image of the batch: its id and its objects as the network was given
+        them.
+        """
         dataset = self.data.batches.dataset
-        objects = [f"{dataset.class_names[abs(class_id)]} {tuple(map(int, box))}"
-                   for class_id, box in zip(sample.class_ids, sample.boxes)]
-        return (f"  {dataset.image_info[sample.image_id]['id']!r} with (y1, x1, y2, x2) px of the resized image: "
-                + (", ".join(objects) or "no object"))
+        objects = [
+            f"{dataset.class_names[abs(class_id)]} {tuple(map(int, box))}"
+            for class_id, box in zip(sample.class_ids, sample.boxes)
+        ]
+        return (
+            f"  {dataset.image_info[sample.image_id]['id']!r} with (y1, x1, y2, x2) px of the "
+            "resized image: " + (", ".join(objects) or "no object")
+        )
 
     def _what_is_kept(self):
         path = self.last_checkpoint()

@@ -11,10 +11,17 @@ import keras
 import numpy as np
 
 from mrcnn.common.files import whole_file
-from mrcnn.training.run_folder import BEST, checkpoints
-from mrcnn.training.run_state import RunState, file_facts, fingerprint, load_state, save_state, state_path
-from mrcnn.training.weight_average import settle
 from mrcnn.training.optimizer import current_rate, numbered, optimizer_state, restore_optimizer
+from mrcnn.training.run_folder import BEST, checkpoints
+from mrcnn.training.run_state import (
+    RunState,
+    file_facts,
+    fingerprint,
+    load_state,
+    save_state,
+    state_path,
+)
+from mrcnn.training.weight_average import settle
 from mrcnn.weights.load import save_h5
 
 # Words in the names of metrics of which more is better; of a "loss" less is.
@@ -56,10 +63,14 @@ class Run:
         return self.pattern.format(epoch=self.epoch if epoch is None else epoch)
 
     def checkpoints(self):
-        """Paths of the checkpoints of the epochs up to this one that are on the disk, oldest first."""
+        """Paths of the checkpoints of the epochs up to this one that are on the disk, oldest
+        first.
+        """
         folder = os.path.dirname(self.pattern)
         known = set(map(self.path, range(1, self.epoch + 1)))
-        return [path for path in (checkpoints(folder) if os.path.isdir(folder) else ()) if path in known]
+        return [
+            path for path in (checkpoints(folder) if os.path.isdir(folder) else ()) if path in known
+        ]
 
     def last_checkpoint(self):
         """Path of the newest of them, or None."""
@@ -69,7 +80,7 @@ class Run:
         """Whether a resumed script asks for a stage that ended before, perhaps early."""
         if stage.key not in self.over:
             return False
-        del self.over[:self.over.index(stage.key) + 1]
+        del self.over[: self.over.index(stage.key) + 1]
         return True
 
 
@@ -101,25 +112,42 @@ def find_run(pattern, epoch, keras_model, config):
         print(f"Going on from epoch {epoch} with a new optimizer, without momentum: {problem}")
         return run
     changes = _changes(state.config, config.to_dict())
-    print(f"Going on from {path}: optimizer, random numbers and order of the data are those of epoch {epoch}"
-          + (f"; the config has changed: {', '.join(changes)}" if changes else ""))
+    print(
+        f"Going on from {path}: optimizer, random numbers and order of the data are those of epoch "
+        f"{epoch}" + (f"; the config has changed: {', '.join(changes)}" if changes else "")
+    )
     return dataclasses.replace(
-        run, seed=state.data["seed"], images=state.batches * state.data["batch_size"], best=dict(state.best),
-        stages=list(state.stages), over=list(state.stages), state=state)
+        run,
+        seed=state.data["seed"],
+        images=state.batches * state.data["batch_size"],
+        best=dict(state.best),
+        stages=list(state.stages),
+        over=list(state.stages),
+        state=state,
+    )
 
 
 def _changes(before, now):
-    return [f"{name} = {now.get(name)!r} (was {before.get(name)!r})" for name in sorted({*before, *now})
-            if name.isupper() and before.get(name) != now.get(name)]
+    return [
+        f"{name} = {now.get(name)!r} (was {before.get(name)!r})"
+        for name in sorted({*before, *now})
+        if name.isupper() and before.get(name) != now.get(name)
+    ]
 
 
 def _goes_on(state, stage):
     """Whether a stage was under way when a `RunState` was written."""
-    return state is not None and not state.stage_ended and {**state.stage, "epochs": 0} == {**stage.key, "epochs": 0}
+    return (
+        state is not None
+        and not state.stage_ended
+        and {**state.stage, "epochs": 0} == {**stage.key, "epochs": 0}
+    )
 
 
 def stage_begun(run, stage):
-    """The epoch that a stage begins with: this one, or an earlier one where the stage was under way on the disk."""
+    """The epoch that a stage begins with: this one, or an earlier one where the stage was under way
+    on the disk.
+    """
     return run.state.stage_begun if _goes_on(run.state, stage) else run.epoch
 
 
@@ -139,24 +167,38 @@ def begin_stage(run, stage, keras_model, optimizer):
     slots = restore_optimizer(optimizer, state.optimizer, counters=goes_on)
     generators = random_states(keras_model)
     if set(generators) != set(state.random):
-        print(f"The model has not the random generators that the run had, so its random choices differ: "
-              f"{sorted(set(generators) ^ set(state.random))[:5]}")
+        print(
+            "The model has not the random generators that the run had, so its random choices "
+            "differ: "
+            f"{sorted(set(generators) ^ set(state.random))[:5]}"
+        )
     for name, variable in generators.items():
         if name in state.random:
             variable.assign(state.random[name])
-    rate = (f", learning rate {current_rate(optimizer):g}" if goes_on
-            else "; this stage was not under way, so its learning rate and count of steps begin anew")
+    rate = (
+        f", learning rate {current_rate(optimizer):g}"
+        if goes_on
+        else "; this stage was not under way, so its learning rate and count of steps begin anew"
+    )
     print(f"Restored {slots} of the optimizer's {len(optimizer.variables)} variables{rate}")
     return state if goes_on else None
 
 
 def random_states(keras_model):
-    """name -> variable: the state of every random generator of a model, such as that of a Dropout layer."""
-    return dict(numbered((layer.name, generator.state) for layer in keras_model._flatten_layers()
-                         for generator in getattr(layer, "_seed_generators", ())))
+    """name -> variable: the state of every random generator of a model, such as that of a Dropout
+    layer.
+    """
+    return dict(
+        numbered(
+            (layer.name, generator.state)
+            for layer in keras_model._flatten_layers()
+            for generator in getattr(layer, "_seed_generators", ())
+        )
+    )
 
 
 # === After each epoch ===
+
 
 def better_sign(monitor):
     """1 where more of a metric is better, -1 where less is.
@@ -168,19 +210,24 @@ def better_sign(monitor):
         return -1
     if any(word in monitor for word in MORE_IS_BETTER):
         return 1
-    raise ValueError(f"monitor is {monitor!r}, whose name does not tell whether more or less is better: log it under "
-                     f"one with 'loss' (less) or {', '.join(map(repr, MORE_IS_BETTER))} (more)")
+    raise ValueError(
+        f"monitor is {monitor!r}, whose name does not tell whether more or less is better: log it "
+        "under "
+        f"one with 'loss' (less) or {', '.join(map(repr, MORE_IS_BETTER))} (more)"
+    )
 
 
 class WeightsCheckpoint(keras.callbacks.Callback):
-    """Write the weights after every epoch, in the layout of the published files, and keep the best ones.
+    """Write the weights after every epoch, in the layout of the published files, and keep the best
+    ones.
 
     A file that cannot be written is told, and training goes on: the next epoch tries again.
 
     Args:
         run: `Run`.
         monitor: name of a logged metric, or None. Its best epoch's weights are also found as
-            ``mask_rcnn_<name>_best.h5``. Of an "AP", "acc" and so on more is better, of a "loss" less.
+            ``mask_rcnn_<name>_best.h5``. Of an "AP", "acc" and so on more is better, of a "loss"
+            less.
 
     Raises:
         ValueError: the name does not tell which is better.
@@ -204,14 +251,17 @@ class WeightsCheckpoint(keras.callbacks.Callback):
         if self.monitor is not None and self.run.best.get(self.monitor) is None:
             self.logged = sorted(logs or {}) if value is None else None
         if not self.run.unsaved and value is not None and self._is_best(value):
-            best = path[:path.rindex("_")] + BEST
+            best = path[: path.rindex("_")] + BEST
             with _told(best), whole_file(best) as temporary:
                 _link(path, temporary)
             self.run.best[self.monitor] = float(value)
 
     def on_train_end(self, logs=None):
         if self.logged is not None:
-            print(f"No best weights were kept: monitor is {self.monitor!r}, and logged were {', '.join(self.logged)}")
+            print(
+                f"No best weights were kept: monitor is {self.monitor!r}, and logged were "
+                f"{', '.join(self.logged)}"
+            )
 
     def _is_best(self, value):
         known = self.run.best.get(self.monitor)
@@ -256,7 +306,8 @@ class StateCheckpoint(keras.callbacks.Callback):
         self._write(ended)
 
     def on_train_end(self, logs=None):
-        # weights that are put back or averaged as training ends, as by EarlyStopping(restore_best_weights=True)
+        # weights that are put back or averaged as training ends, as by
+        # EarlyStopping(restore_best_weights=True)
         if self.run.saved and fingerprint(self.model.weights) != self.run.saved:
             self._write(ended=True)
 
@@ -272,33 +323,50 @@ class StateCheckpoint(keras.callbacks.Callback):
                 run.saved = weights
             save_state(state_path(run.path()), self._state(ended))
             run.unsaved = None
-            for path in run.checkpoints()[:-self.config.STATES_KEPT]:
+            for path in run.checkpoints()[: -self.config.STATES_KEPT]:
                 if os.path.exists(state_path(path)):
                     os.remove(state_path(path))
 
     def _state(self, ended):
         run, data = self.run, self.data
         return RunState(
-            epoch=run.epoch, batches=run.images // data.batch_size,
-            data={"seed": data.batches.seed, "images": len(data.batches.dataset.image_ids),
-                  "batch_size": data.batch_size},
-            stage=self.stage.key, stage_ended=bool(ended), stages=run.stages, best=run.best,
-            callbacks=[{"class": type(callback).__name__, "attributes": _changed(callback, before)}
-                       for callback, before in zip(self.custom, self.begun)],
-            config=self.config.to_dict(), weights=run.saved, checkpoint=file_facts(run.path()),
+            epoch=run.epoch,
+            batches=run.images // data.batch_size,
+            data={
+                "seed": data.batches.seed,
+                "images": len(data.batches.dataset.image_ids),
+                "batch_size": data.batch_size,
+            },
+            stage=self.stage.key,
+            stage_ended=bool(ended),
+            stages=run.stages,
+            best=run.best,
+            callbacks=[
+                {"class": type(callback).__name__, "attributes": _changed(callback, before)}
+                for callback, before in zip(self.custom, self.begun)
+            ],
+            config=self.config.to_dict(),
+            weights=run.saved,
+            checkpoint=file_facts(run.path()),
             optimizer=optimizer_state(self.model.optimizer),
-            stage_begun=run.begun, random={
-                name: variable.numpy() for name, variable in random_states(self.model).items()})
+            stage_begun=run.begun,
+            random={name: variable.numpy() for name, variable in random_states(self.model).items()},
+        )
 
 
 @contextlib.contextmanager
 def _told(path):
-    """Turn an error of writing into a warning: a disk that is full now may be emptied by the next epoch."""
+    """Turn an error of writing into a warning: a disk that is full now may be emptied by the next
+    epoch.
+    """
     try:
         yield
     except OSError as error:
-        warnings.warn(f"{path} could not be written; training goes on and tries again after the next epoch: {error}",
-                      stacklevel=2)
+        warnings.warn(
+            f"{path} could not be written; training goes on and tries again after the next epoch: "
+            f"{error}",
+            stacklevel=2,
+        )
 
 
 def _link(path, name):
@@ -310,12 +378,25 @@ def _link(path, name):
 
 
 def _attributes(callback):
-    """The numbers, strings and so on among a callback's attributes, but for its settings: arguments of its class."""
+    """The numbers, strings and so on among a callback's attributes, but for its settings: arguments
+    of its class.
+    """
     settings = inspect.signature(type(callback)).parameters
-    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in vars(callback).items()
-              if name not in settings}
-    return {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, type(None)))}
+    values = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in vars(callback).items()
+        if name not in settings
+    }
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, (bool, int, float, str, type(None)))
+    }
 
 
 def _changed(callback, before):
-    return {name: value for name, value in _attributes(callback).items() if name not in before or before[name] != value}
+    return {
+        name: value
+        for name, value in _attributes(callback).items()
+        if name not in before or before[name] != value
+    }

@@ -8,11 +8,11 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters import get_data_adapter  # Keras has no public name for these
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from mrcnn.distributed.cluster import cluster
 from mrcnn.data.batches import TrainingBatches
-from mrcnn.distributed.strategy import over_machines
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.cache.read import record_pipeline
+from mrcnn.distributed.cluster import cluster
+from mrcnn.distributed.strategy import over_machines
 
 
 class TrainingData(keras.utils.PyDataset):
@@ -28,12 +28,22 @@ class TrainingData(keras.utils.PyDataset):
             which TensorFlow has started may hang.
         max_queue_size: batches prepared ahead.
         start: number of the batch that ``epoch`` begins with; None: all epochs had ``steps``.
-        shard: (number of this machine, number of all), each of which reads its own rows of every step's images;
-            ``batches`` has the batch size of one of them.
+        shard: (number of this machine, number of all), each of which reads its own rows of every
+            step's images; ``batches`` has the batch size of one of them.
     """
 
-    def __init__(self, batches, steps, dtypes, epoch=0, repeat=False, workers=1, max_queue_size=8, start=None,
-                 shard=(0, 1)):
+    def __init__(
+        self,
+        batches,
+        steps,
+        dtypes,
+        epoch=0,
+        repeat=False,
+        workers=1,
+        max_queue_size=8,
+        start=None,
+        shard=(0, 1),
+    ):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=max_queue_size)
         self.batches = batches
         self.steps = steps
@@ -77,13 +87,19 @@ class TrainingData(keras.utils.PyDataset):
     def feed(self, strategy=None):
         """What ``fit`` reads with a strategy, or None.
 
-        It is this object or, where the data set is a cache, a `tf.data.Dataset` of the same batches.
+        It is this object or, where the data set is a cache, a `tf.data.Dataset` of the same
+        batches.
         """
         feed = self
         if isinstance(self.batches.dataset, RecordDataset):
-            feed = record_pipeline(self.batches, self.steps, self.first, self.inputs, self.workers, *self.shard).map(
-                lambda *inputs: (inputs,))
-        return OwnRows(feed, strategy, self.batches.config.IMAGES_PER_GPU) if over_machines(strategy) else feed
+            feed = record_pipeline(
+                self.batches, self.steps, self.first, self.inputs, self.workers, *self.shard
+            ).map(lambda *inputs: (inputs,))
+        return (
+            OwnRows(feed, strategy, self.batches.config.IMAGES_PER_GPU)
+            if over_machines(strategy)
+            else feed
+        )
 
 
 class OwnRows(DataAdapter):
@@ -102,7 +118,8 @@ class OwnRows(DataAdapter):
 
     def get_tf_dataset(self):
         return self.strategy.distribute_datasets_from_function(
-            lambda context: self.adapter.get_tf_dataset().rebatch(self.images))
+            lambda context: self.adapter.get_tf_dataset().rebatch(self.images)
+        )
 
     def on_epoch_begin(self):
         self.adapter.on_epoch_begin()
@@ -121,7 +138,8 @@ class OwnRows(DataAdapter):
 
 @contextlib.contextmanager
 def own_errors(*sources):
-    """Raise what ended a batch itself: TensorFlow wraps it in an error of its own, and in its stack.
+    """Raise what ended a batch itself: TensorFlow wraps it in an error of its own, and in its
+    stack.
 
     Args:
         sources: `TrainingData`, or None.
@@ -135,11 +153,15 @@ def own_errors(*sources):
         raise
 
 
-def training_data(model, dataset, config, steps, epoch=0, repeat=False, workers=1, start=None, **options):
+def training_data(
+    model, dataset, config, steps, epoch=0, repeat=False, workers=1, start=None, **options
+):
     """`TrainingData` of a dataset for a training model; options as of `TrainingBatches`."""
     machines = cluster() if over_machines(model.distribute_strategy) else None
     shard = (machines.index, len(machines.workers)) if machines else (0, 1)
-    batches = TrainingBatches(dataset, config, config.BATCH_SIZE // shard[1], training=not repeat, **options)
+    batches = TrainingBatches(
+        dataset, config, config.BATCH_SIZE // shard[1], training=not repeat, **options
+    )
     # Keras averages a first batch over the devices, which TensorFlow cannot do with bool
     dtypes = ["uint8" if tensor.dtype == "bool" else tensor.dtype for tensor in model.inputs]
     return TrainingData(batches, steps, dtypes, epoch, repeat, workers, start=start, shard=shard)

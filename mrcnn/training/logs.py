@@ -13,7 +13,8 @@ from mrcnn.training.optimizer import current_rate
 
 
 class ImagesPerSecond(keras.callbacks.Callback):
-    """Put ``images_per_second`` of the epoch so far into the logs of each step, for the progress bar.
+    """Put ``images_per_second`` of the epoch so far into the logs of each step, for the progress
+    bar.
 
     Args:
         batch_size: images of a step.
@@ -40,10 +41,12 @@ class ImagesPerSecond(keras.callbacks.Callback):
 
 
 class LossTable(keras.callbacks.Callback):
-    """``losses.csv``: a line for each epoch of a run with all that is logged, and the learning rate.
+    """``losses.csv``: a line for each epoch of a run with all that is logged, and the learning
+    rate.
 
-    Columns that an epoch has no value for are empty, so that stages with and without validation line
-    up. A run that goes on after a kill writes its epochs again, in place of the lines they had.
+    Columns that an epoch has no value for are empty, so that stages with and without validation
+    line up. A run that goes on after a kill writes its epochs again, in place of the lines they
+    had.
 
     Args:
         path: of the file.
@@ -59,30 +62,43 @@ class LossTable(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if os.path.exists(self.path):
             with open(self.path, newline="", encoding="utf8") as file:
-                self.rows = [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdigit()]
+                self.rows = [
+                    row for row in csv.DictReader(file) if (row.get("epoch") or "").isdigit()
+                ]
 
     def on_epoch_begin(self, epoch, logs=None):
         self.rows = [row for row in self.rows if int(row["epoch"]) < epoch]
 
     def on_epoch_end(self, epoch, logs=None):
         rate = current_rate(self.model.optimizer, last=True)
-        self.rows.append({"epoch": epoch, **(logs or {}), "learning_rate": rate,
-                          "images_per_second": self.speed.value})
+        self.rows.append(
+            {
+                "epoch": epoch,
+                **(logs or {}),
+                "learning_rate": rate,
+                "images_per_second": self.speed.value,
+            }
+        )
         columns = list(dict.fromkeys(name for row in self.rows for name in row if name is not None))
         try:
-            with whole_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf8") as file:
+            with (
+                whole_file(self.path) as temporary,
+                open(temporary, "w", newline="", encoding="utf8") as file,
+            ):
                 writer = csv.DictWriter(file, columns, extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(self.rows)
         except OSError as error:
-            warnings.warn(f"{self.path} could not be written; training goes on: {error}", stacklevel=2)
+            warnings.warn(
+                f"{self.path} could not be written; training goes on: {error}", stacklevel=2
+            )
 
 
 class Pictures(keras.callbacks.Callback):
     """A few images with what the network finds beside the truth, every few epochs.
 
-    They are written to ``<log_dir>/pictures/epoch_0007_<number>.png``, and into TensorBoard's log where
-    that is installed.
+    They are written to ``<log_dir>/pictures/epoch_0007_<number>.png``, and into TensorBoard's log
+    where that is installed.
 
     Args:
         detector: function that gives an object with ``detect``.
@@ -96,7 +112,9 @@ class Pictures(keras.callbacks.Callback):
         super().__init__()
         self.detector, self.dataset, self.log_dir, self.is_due = detector, dataset, log_dir, is_due
         ids = dataset.image_ids
-        self.image_ids = [ids[index] for index in np.unique(np.linspace(0, len(ids) - 1, count).astype(int))]
+        self.image_ids = [
+            ids[index] for index in np.unique(np.linspace(0, len(ids) - 1, count).astype(int))
+        ]
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.is_due(epoch):
@@ -108,29 +126,53 @@ class Pictures(keras.callbacks.Callback):
 
             os.makedirs(folder, exist_ok=True)
             for number, picture in enumerate(pictures):
-                Image.fromarray(picture).save(os.path.join(folder, f"epoch_{epoch + 1:04d}_{number}.png"))
+                Image.fromarray(picture).save(
+                    os.path.join(folder, f"epoch_{epoch + 1:04d}_{number}.png")
+                )
         except OSError as error:
-            warnings.warn(f"the pictures of epoch {epoch + 1} could not be written; training goes on: {error}",
-                          stacklevel=2)
+            warnings.warn(
+                f"the pictures of epoch {epoch + 1} could not be written; training goes on: "
+                f"{error}",
+                stacklevel=2,
+            )
         if tensorboard_is_installed():
             import tensorflow as tf
 
-            with tf.summary.create_file_writer(os.path.join(self.log_dir, "pictures")).as_default(step=epoch):
+            with tf.summary.create_file_writer(os.path.join(self.log_dir, "pictures")).as_default(
+                step=epoch
+            ):
                 for number, picture in enumerate(pictures):
                     tf.summary.image(f"found and truth {number}", picture[np.newaxis])
 
     def _picture(self, image_id):
         """uint8 [height, 2 * width, 3]: what is found, and beside it the truth."""
-        from mrcnn.data.masks import extract_bboxes
         from mrcnn.data.drawing import draw_instances
+        from mrcnn.data.masks import extract_bboxes
 
-        image, (masks, class_ids) = self.dataset.load_image(image_id), self.dataset.load_mask(image_id)
+        image, (masks, class_ids) = (
+            self.dataset.load_image(image_id),
+            self.dataset.load_mask(image_id),
+        )
         found, names = self.detector().detect([image])[0], self.dataset.class_names
-        best = np.argsort(-found["scores"])[:20]  # a network that has just begun finds something everywhere
-        sides = [draw_instances(image, found["rois"][best], found["masks"][..., best], found["class_ids"][best], names,
-                                found["scores"][best])]
+        best = np.argsort(-found["scores"])[
+            :20
+        ]  # a network that has just begun finds something everywhere
+        sides = [
+            draw_instances(
+                image,
+                found["rois"][best],
+                found["masks"][..., best],
+                found["class_ids"][best],
+                names,
+                found["scores"][best],
+            )
+        ]
         masks = masks if len(class_ids) else np.zeros((*image.shape[:2], 0), bool)
-        sides.append(draw_instances(image, extract_bboxes(masks), masks.astype(bool), np.abs(class_ids), names))
+        sides.append(
+            draw_instances(
+                image, extract_bboxes(masks), masks.astype(bool), np.abs(class_ids), names
+            )
+        )
         return np.concatenate(sides, axis=1)
 
 

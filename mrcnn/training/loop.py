@@ -5,29 +5,50 @@ import os
 import keras
 import numpy as np
 
+from mrcnn.common.files import remove_temporary_files
 from mrcnn.config.file import save_config
 from mrcnn.data.dataset import check_same_classes
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
-from mrcnn.common.files import remove_temporary_files
+from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
+from mrcnn.training.checkpoint import (
+    StateCheckpoint,
+    WeightsCheckpoint,
+    begin_stage,
+    find_run,
+    stage_begun,
+)
+from mrcnn.training.data import CountEpochs, own_errors, training_data
+from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
 from mrcnn.training.run_folder import checkpoints
 from mrcnn.training.run_state import fingerprint
-from mrcnn.training.weight_average import ShowAverage, averages
-from mrcnn.training.checkpoint import StateCheckpoint, WeightsCheckpoint, begin_stage, find_run, stage_begun
-from mrcnn.training.data import CountEpochs, own_errors, training_data
-from mrcnn.training.validation_ap import EvaluateAP
-from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
-from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
 from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
 from mrcnn.training.stages import STAGES, as_stages, set_losses, trainable_layers
+from mrcnn.training.validation_ap import EvaluateAP
+from mrcnn.training.weight_average import ShowAverage, averages
 
 
-def train(model, train_dataset, val_dataset, learning_rate, epochs, layers, *, augmentation=None, custom_callbacks=None,
-          no_augmentation_sources=None, workers=1, verbose="auto", evaluate_every=0, monitor=None):
+def train(
+    model,
+    train_dataset,
+    val_dataset,
+    learning_rate,
+    epochs,
+    layers,
+    *,
+    augmentation=None,
+    custom_callbacks=None,
+    no_augmentation_sources=None,
+    workers=1,
+    verbose="auto",
+    evaluate_every=0,
+    monitor=None,
+):
     """Train a `MaskRCNN`; its ``train`` says what the arguments are.
 
     Args:
-        model: an object with the attributes keras_model, config, mode, epoch, log_dir, checkpoint_path and run,
-            and the methods set_trainable, compile and detector of `MaskRCNN`. Its epoch and run are kept up.
+        model: an object with the attributes keras_model, config, mode, epoch, log_dir,
+            checkpoint_path and run, and the methods set_trainable, compile and detector of
+            `MaskRCNN`. Its epoch and run are kept up.
 
     Returns:
         keras.callbacks.History of all stages.
@@ -36,20 +57,35 @@ def train(model, train_dataset, val_dataset, learning_rate, epochs, layers, *, a
     if model.mode != "training":
         raise ValueError(f"the model was made in mode {model.mode!r}; train needs mode='training'")
     if not config.NAME:
-        raise ValueError("NAME is None: give the config a NAME, after which the run's folder is called")
+        raise ValueError(
+            "NAME is None: give the config a NAME, after which the run's folder is called"
+        )
     if evaluate_every and val_dataset is None:
-        raise ValueError(f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on")
+        raise ValueError(
+            f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on"
+        )
     stages = as_stages(layers, epochs, learning_rate)
     for stage in stages:  # a misspelt last stage should show now, not after two days
-        if not any(train for _, train in trainable_layers(model.keras_model, STAGES.get(stage.layers, stage.layers),
-                                                          config.FREEZE_BACKBONE_STAGES)):
+        if not any(
+            train
+            for _, train in trainable_layers(
+                model.keras_model,
+                STAGES.get(stage.layers, stage.layers),
+                config.FREEZE_BACKBONE_STAGES,
+            )
+        ):
             model.set_trainable(stage.layers, verbose=0)  # which raises, and says what there is
 
-    if model.run is None or (model.run.pattern, model.run.epoch) != (model.checkpoint_path, model.epoch):
+    if model.run is None or (model.run.pattern, model.run.epoch) != (
+        model.checkpoint_path,
+        model.epoch,
+    ):
         model.run = find_run(model.checkpoint_path, model.epoch, model.keras_model, config)
     strategy = model.keras_model.distribute_strategy
     if over_machines(strategy):
-        check_workers_agree(strategy, _facts(model.run, train_dataset, val_dataset, config, model.keras_model))
+        check_workers_agree(
+            strategy, _facts(model.run, train_dataset, val_dataset, config, model.keras_model)
+        )
     begun = None
     for stage in stages:  # what its learning rate cannot do should show now, too
         if model.run.epoch < stage.epochs:
@@ -60,30 +96,63 @@ def train(model, train_dataset, val_dataset, learning_rate, epochs, layers, *, a
     history = None
     for stage in stages:
         if model.run.epoch >= stage.epochs or model.run.is_over(stage):
-            # a script of several stages that goes on from a checkpoint passes its first stages like this
-            print(f"Nothing to train: epochs={stage.epochs} is the epoch to end with, and {model.epoch} are trained "
-                  "already" if model.run.epoch >= stage.epochs else
-                  f"Nothing to train: {stage.layers} to epoch {stage.epochs} ended early in the run that goes on")
+            # a script of several stages that goes on from a checkpoint passes its first stages like
+            # this
+            print(
+                f"Nothing to train: epochs={stage.epochs} is the epoch to end with, and "
+                f"{model.epoch} are trained "
+                "already"
+                if model.run.epoch >= stage.epochs
+                else f"Nothing to train: {stage.layers} to epoch {stage.epochs} ended early in the "
+                "run that goes on"
+            )
             continue
         model.run.over = []
         if history is None and is_chief(strategy):
             _prepare_folder(model.log_dir, model.run, config, train_dataset.class_names)
-        found = _train_stage(model, stage, train_dataset, val_dataset, dict(
-            augmentation=augmentation, no_augmentation_sources=no_augmentation_sources), list(custom_callbacks or ()),
-            workers, verbose, evaluate_every, monitor, last=stage is stages[-1])
+        found = _train_stage(
+            model,
+            stage,
+            train_dataset,
+            val_dataset,
+            dict(augmentation=augmentation, no_augmentation_sources=no_augmentation_sources),
+            list(custom_callbacks or ()),
+            workers,
+            verbose,
+            evaluate_every,
+            monitor,
+            last=stage is stages[-1],
+        )
         history = _joined(history, found)
-    of_chief(strategy, [0])  # the others wait until the chief, without which they cannot be, has written all
+    of_chief(
+        strategy, [0]
+    )  # the others wait until the chief, without which they cannot be, has written all
     if model.run.unsaved:
-        raise OSError(f"the weights of epoch {model.run.unsaved} could not be written to {model.log_dir}: make room, "
-                      f"and write them with save_weights. The last whole checkpoint is {model.run.last_checkpoint()}")
+        raise OSError(
+            f"the weights of epoch {model.run.unsaved} could not be written to {model.log_dir}: "
+            "make room, "
+            "and write them with save_weights. The last whole checkpoint is "
+            f"{model.run.last_checkpoint()}"
+        )
     if history is None:
         history = keras.callbacks.History()
         history.on_train_begin()
     return history
 
 
-def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom, workers, verbose, evaluate_every,
-                 monitor, last):
+def _train_stage(
+    model,
+    stage,
+    train_dataset,
+    val_dataset,
+    augmentation,
+    custom,
+    workers,
+    verbose,
+    evaluate_every,
+    monitor,
+    last,
+):
     """One `Stage`; returns its History."""
     config, keras_model, run = model.config, model.keras_model, model.run
     strategy = keras_model.distribute_strategy
@@ -92,18 +161,35 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
     if seed is None and over_machines(strategy):
         seed = int(of_chief(strategy, [np.random.randint(2**31 - 1)])[0])
     data = training_data(
-        keras_model, train_dataset, config, config.STEPS_PER_EPOCH, epoch=run.epoch, workers=workers,
-        start=run.images // config.BATCH_SIZE, seed=seed, **augmentation)
+        keras_model,
+        train_dataset,
+        config,
+        config.STEPS_PER_EPOCH,
+        epoch=run.epoch,
+        workers=workers,
+        start=run.images // config.BATCH_SIZE,
+        seed=seed,
+        **augmentation,
+    )
     run.seed = data.batches.seed
     validation = None
     if val_dataset is not None:
         check_same_classes(train_dataset, val_dataset)
-        validation = training_data(keras_model, val_dataset, config, config.VALIDATION_STEPS, repeat=True,
-                                   workers=workers, seed=data.batches.seed)
+        validation = training_data(
+            keras_model,
+            val_dataset,
+            config,
+            config.VALIDATION_STEPS,
+            repeat=True,
+            workers=workers,
+            seed=data.batches.seed,
+        )
     run.begun = stage_begun(run, stage)
     rate = stage_rate(config, stage, run.begun)
-    print(f"Training {stage.layers} to epoch {stage.epochs}, from epoch {run.epoch}, learning rate "
-          f"{in_words(rate, (stage.epochs - run.begun) * config.STEPS_PER_EPOCH)}: {run.pattern}")
+    print(
+        f"Training {stage.layers} to epoch {stage.epochs}, from epoch {run.epoch}, learning rate "
+        f"{in_words(rate, (stage.epochs - run.begun) * config.STEPS_PER_EPOCH)}: {run.pattern}"
+    )
     _tell_of_data(run.state, data)
     model.set_trainable(STAGES.get(stage.layers, stage.layers), verbose=0)
     set_losses(keras_model, config.LOSS_WEIGHTS, stage.losses)
@@ -111,7 +197,7 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
     resumed = begin_stage(run, stage, keras_model, keras_model.optimizer)
 
     def is_due(epoch):
-        return (epoch + 1) % evaluate_every == 0 or last and epoch + 1 == stage.epochs
+        return (epoch + 1) % evaluate_every == 0 or (last and epoch + 1 == stage.epochs)
 
     speed = ImagesPerSecond(config.BATCH_SIZE)
     files = [LossTable(os.path.join(model.log_dir, "losses.csv"), speed)]
@@ -124,9 +210,16 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
         TellWhatIsLeftOut(data, validation),
         speed,
         # before all that monitors a metric
-        *([EvaluateAP(model.detector, val_dataset, is_due, chief and verbose != 0)] if evaluate_every
-          else ()),
-        *([Pictures(model.detector, val_dataset, model.log_dir, is_due)] if evaluate_every and chief else ()),
+        *(
+            [EvaluateAP(model.detector, val_dataset, is_due, chief and verbose != 0)]
+            if evaluate_every
+            else ()
+        ),
+        *(
+            [Pictures(model.detector, val_dataset, model.log_dir, is_due)]
+            if evaluate_every and chief
+            else ()
+        ),
         *([WeightsCheckpoint(run, monitor)] if chief else ()),
         *custom,
         *(files if chief else ()),
@@ -135,11 +228,17 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
     ]
     try:
         with own_errors(data, validation):
-            # the data set shuffles its images; Keras would shuffle the batches once more, without the seed
+            # the data set shuffles its images; Keras would shuffle the batches once more, without
+            # the seed
             history = keras_model.fit(
-                data.feed(strategy), initial_epoch=run.epoch, epochs=stage.epochs, callbacks=callbacks,
-                validation_data=None if validation is None else validation.feed(strategy), shuffle=False,
-                verbose=verbose if chief else 0)
+                data.feed(strategy),
+                initial_epoch=run.epoch,
+                epochs=stage.epochs,
+                callbacks=callbacks,
+                validation_data=None if validation is None else validation.feed(strategy),
+                shuffle=False,
+                verbose=verbose if chief else 0,
+            )
     finally:
         model.epoch = run.epoch  # fewer than asked for where a callback, or an error, stopped early
     return history
@@ -147,16 +246,22 @@ def _train_stage(model, stage, train_dataset, val_dataset, augmentation, custom,
 
 def _facts(run, train_dataset, val_dataset, config, keras_model):
     """What must be equal on all machines that train together, for `check_workers_agree`."""
-    return {"the epoch trained last": run.epoch, "whether there is an optimizer's state": run.state is not None,
-            "the checksum of the weights": int(fingerprint(keras_model.weights)[:8], 16),
-            "the number of training images": len(train_dataset.image_ids),
-            "the number of validation images": 0 if val_dataset is None else len(val_dataset.image_ids),
-            "BATCH_SIZE": config.BATCH_SIZE, "STEPS_PER_EPOCH": config.STEPS_PER_EPOCH,
-            "VALIDATION_STEPS": config.VALIDATION_STEPS, "SEED": -1 if config.SEED is None else config.SEED}
+    return {
+        "the epoch trained last": run.epoch,
+        "whether there is an optimizer's state": run.state is not None,
+        "the checksum of the weights": int(fingerprint(keras_model.weights)[:8], 16),
+        "the number of training images": len(train_dataset.image_ids),
+        "the number of validation images": 0 if val_dataset is None else len(val_dataset.image_ids),
+        "BATCH_SIZE": config.BATCH_SIZE,
+        "STEPS_PER_EPOCH": config.STEPS_PER_EPOCH,
+        "VALIDATION_STEPS": config.VALIDATION_STEPS,
+        "SEED": -1 if config.SEED is None else config.SEED,
+    }
 
 
 def _prepare_folder(log_dir, run, config, class_names):
-    """Make a run's folder with its config, and see now, not after the first epoch, whether it can be written to.
+    """Make a run's folder with its config, and see now, not after the first epoch, whether it can
+    be written to.
 
     Raises:
         OSError: it cannot.
@@ -167,22 +272,43 @@ def _prepare_folder(log_dir, run, config, class_names):
             print(f"Removed {name}, which a run that was killed left in {log_dir}")
         save_config(log_dir, config, class_names)
     except OSError as error:
-        raise OSError(f"cannot write to {log_dir}, where the checkpoints go (is the disk full, the folder "
-                      f"read-only?): {error}") from error
-    later = [os.path.basename(path) for path in checkpoints(log_dir) if path not in run.checkpoints()]
+        raise OSError(
+            f"cannot write to {log_dir}, where the checkpoints go (is the disk full, the folder "
+            f"read-only?): {error}"
+        ) from error
+    later = [
+        os.path.basename(path) for path in checkpoints(log_dir) if path not in run.checkpoints()
+    ]
     if later:
-        print(f"{log_dir} has checkpoints that are not of the epochs before {run.epoch + 1}; those of the same name "
-              f"will be written over: {', '.join(later[:5])}{' ...' if len(later) > 5 else ''}")
+        print(
+            f"{log_dir} has checkpoints that are not of the epochs before {run.epoch + 1}; those "
+            "of the same name "
+            f"will be written over: {', '.join(later[:5])}{' ...' if len(later) > 5 else ''}"
+        )
 
 
 def _tell_of_data(state, data):
     """Print what has changed of the training data since a run's state was written."""
     batches = data.batches
-    now = {"seed": batches.seed, "images": len(batches.dataset.image_ids), "batch_size": data.batch_size}
-    changed = [f"{name} {now[name]} (was {state.data.get(name)})" for name in now if now[name] != state.data.get(name)
-               ] if state else []
+    now = {
+        "seed": batches.seed,
+        "images": len(batches.dataset.image_ids),
+        "batch_size": data.batch_size,
+    }
+    changed = (
+        [
+            f"{name} {now[name]} (was {state.data.get(name)})"
+            for name in now
+            if now[name] != state.data.get(name)
+        ]
+        if state
+        else []
+    )
     if changed:
-        print(f"The order of the training images is not the run's, because of its {', '.join(changed)}")
+        print(
+            "The order of the training images is not the run's, because of its "
+            f"{', '.join(changed)}"
+        )
 
 
 def _joined(first, second):

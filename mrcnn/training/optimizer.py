@@ -17,21 +17,31 @@ def make_optimizer(config, learning_rate, momentum, policy="float32"):
     Args:
         config: a ``Config``.
         learning_rate: a number, or a Keras schedule of the batches.
-        momentum: of OPTIMIZER "SGD". RMSprop, which Keras has without one, takes it from OPTIMIZER_OPTIONS.
-        policy: name of the network's dtype policy. With "mixed_float16" the loss is scaled, so that small gradients
-            do not become 0, and an update whose gradient is not finite is left out.
+        momentum: of OPTIMIZER "SGD". RMSprop, which Keras has without one, takes it from
+            OPTIMIZER_OPTIONS.
+        policy: name of the network's dtype policy. With "mixed_float16" the loss is scaled, so that
+            small gradients do not become 0, and an update whose gradient is not finite is left out.
 
     Returns:
-        Optimizer of Keras. It clips the gradient that an update uses: summed over devices, and averaged over
-        GRADIENT_ACCUMULATION_STEPS. A decay of its own leaves gamma and beta alone, as WEIGHT_DECAY does.
+        Optimizer of Keras. It clips the gradient that an update uses: summed over devices, and
+        averaged over GRADIENT_ACCUMULATION_STEPS. A decay of its own leaves gamma and beta alone,
+        as WEIGHT_DECAY does.
 
     Raises:
         ValueError: a field does not fit the others, or Keras refuses OPTIMIZER_OPTIONS.
         TypeError: OPTIMIZER is a callable that makes something else.
     """
     rate = learning_rate if callable(learning_rate) else float(learning_rate)
-    optimizer = _of_callable(config, rate) if callable(config.OPTIMIZER) else _of_name(config, rate, momentum)
-    if optimizer.clipnorm is None and optimizer.clipvalue is None and optimizer.global_clipnorm is None:
+    optimizer = (
+        _of_callable(config, rate)
+        if callable(config.OPTIMIZER)
+        else _of_name(config, rate, momentum)
+    )
+    if (
+        optimizer.clipnorm is None
+        and optimizer.clipvalue is None
+        and optimizer.global_clipnorm is None
+    ):
         optimizer.global_clipnorm = config.GRADIENT_CLIP_NORM
     if config.EMA_MOMENTUM is not None:
         optimizer.use_ema, optimizer.ema_momentum = True, config.EMA_MOMENTUM
@@ -43,16 +53,24 @@ def make_optimizer(config, learning_rate, momentum, policy="float32"):
 def _of_name(config, rate, momentum):
     name = config.OPTIMIZER
     if ":" in name:
-        raise ValueError(f"OPTIMIZER is {name!r}, the name that a file of settings keeps of a callable; settings "
-                         "import no code: set OPTIMIZER to the callable itself")
+        raise ValueError(
+            f"OPTIMIZER is {name!r}, the name that a file of settings keeps of a callable; "
+            "settings "
+            "import no code: set OPTIMIZER to the callable itself"
+        )
     if not hasattr(keras.optimizers, name):
-        raise ValueError(f"OPTIMIZER is {name!r}, which Keras {keras.__version__} has not: a later one is needed")
+        raise ValueError(
+            f"OPTIMIZER is {name!r}, which Keras {keras.__version__} has not: a later one is needed"
+        )
     options = {**({"momentum": momentum} if name == "SGD" else {}), **config.OPTIMIZER_OPTIONS}
     try:
         optimizer = over_devices(getattr(keras.optimizers, name))(rate, **options)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"OPTIMIZER_OPTIONS is {config.OPTIMIZER_OPTIONS}, which keras.optimizers.{name} refuses: "
-                         f"{error}") from error
+        raise ValueError(
+            f"OPTIMIZER_OPTIONS is {config.OPTIMIZER_OPTIONS}, which keras.optimizers.{name} "
+            "refuses: "
+            f"{error}"
+        ) from error
     if optimizer.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
     return optimizer
@@ -60,13 +78,21 @@ def _of_name(config, rate, momentum):
 
 def _of_callable(config, rate):
     optimizer = config.OPTIMIZER(rate)
-    wrappers = tuple(getattr(keras.optimizers, name) for name in ("LossScaleOptimizer", "MultiOptimizer")
-                     if hasattr(keras.optimizers, name))
+    wrappers = tuple(
+        getattr(keras.optimizers, name)
+        for name in ("LossScaleOptimizer", "MultiOptimizer")
+        if hasattr(keras.optimizers, name)
+    )
     if not isinstance(optimizer, keras.optimizers.Optimizer) or isinstance(optimizer, wrappers):
-        raise TypeError(f"OPTIMIZER(learning_rate) gave {type(optimizer).__name__}; it must give one optimizer of "
-                        "Keras, without another one inside")
+        raise TypeError(
+            f"OPTIMIZER(learning_rate) gave {type(optimizer).__name__}; it must give one optimizer "
+            "of "
+            "Keras, without another one inside"
+        )
     if optimizer.built:
-        raise ValueError("OPTIMIZER(learning_rate) gave an optimizer that is in use; every stage needs a new one")
+        raise ValueError(
+            "OPTIMIZER(learning_rate) gave an optimizer that is in use; every stage needs a new one"
+        )
     optimizer.__class__ = over_devices(type(optimizer))
     return optimizer
 
@@ -80,15 +106,17 @@ def current_rate(optimizer, last=False):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     schedule = inner._learning_rate
     if last and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return float(keras.ops.convert_to_numpy(schedule(keras.ops.maximum(inner._iterations - 1, 0))))
+        return float(
+            keras.ops.convert_to_numpy(schedule(keras.ops.maximum(inner._iterations - 1, 0)))
+        )
     return float(keras.ops.convert_to_numpy(inner.learning_rate))
 
 
 def optimizer_state(optimizer):
     """name -> array of all variables of any Keras optimizer that is built.
 
-    The names are Keras': "conv1_kernel_momentum" of the variable "conv1/kernel". Of equal ones, such
-    as the "iteration" of the optimizer around another one, the second gets "#2".
+    The names are Keras': "conv1_kernel_momentum" of the variable "conv1/kernel". Of equal ones,
+    such as the "iteration" of the optimizer around another one, the second gets "#2".
     """
     return {name: variable.numpy() for name, variable in _named(optimizer)}
 
@@ -96,7 +124,8 @@ def optimizer_state(optimizer):
 def restore_optimizer(optimizer, state, counters=True):
     """Give a built optimizer the values of an `optimizer_state`.
 
-    What only one of the two has keeps its value, so that layers that begin to train begin without momentum.
+    What only one of the two has keeps its value, so that layers that begin to train begin without
+    momentum.
 
     Args:
         counters: False leaves the number of steps, the learning rate and the gradients of an update
@@ -142,4 +171,6 @@ def _named(optimizer):
     # the inner one's first: they have the same names with and without another optimizer around it
     variables = optimizer.variables if inner is None else [*inner.variables, *optimizer._variables]
     # Nadam has a variable without a name, which Keras then counts through the whole process
-    return numbered((re.sub(r"^variable_\d+$", "variable", variable.name), variable) for variable in variables)
+    return numbered(
+        (re.sub(r"^variable_\d+$", "variable", variable.name), variable) for variable in variables
+    )

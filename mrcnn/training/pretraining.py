@@ -1,4 +1,6 @@
-"""Pretraining of the backbone as a classifier, as Faster R-CNN's was on ImageNet (Ren et al. 2015, section 3.1)."""
+"""Pretraining of the backbone as a classifier, as Faster R-CNN's was on ImageNet (Ren et al. 2015,
+section 3.1).
+"""
 
 import copy
 from typing import NamedTuple
@@ -18,15 +20,16 @@ from mrcnn.weights.load import load_h5, save_h5
 class Pretraining(NamedTuple):
     """What `pretrain_backbone` gives."""
 
-    path: str                # .h5 file of the backbone's weights
-    accuracy: float          # share of right classes among the training crops of the last epoch
-    val_accuracy: float      # the same of the validation crops, or None
+    path: str  # .h5 file of the backbone's weights
+    accuracy: float  # share of right classes among the training crops of the last epoch
+    val_accuracy: float  # the same of the validation crops, or None
     history: keras.callbacks.History
 
 
 @under_policy
 def classifier(config, classes, train_bn=None):
-    """A classifier of images: the backbone with a global average and a fully connected layer on top.
+    """A classifier of images: the backbone with a global average and a fully connected layer on
+    top.
 
     Args:
         config: a ``Config``; its backbone gets the layer names that it has in the whole network.
@@ -39,21 +42,37 @@ def classifier(config, classes, train_bn=None):
     config = copy.copy(config)
     config.TRAIN_BN = train_bn
     image = keras.Input((None, None, config.IMAGE_CHANNEL_COUNT), name="input_image")
-    pooled = keras.layers.GlobalAveragePooling2D(name="crop_pool")(backbone_graph(image, config)[-1])
+    pooled = keras.layers.GlobalAveragePooling2D(name="crop_pool")(
+        backbone_graph(image, config)[-1]
+    )
     logits = keras.layers.Dense(classes, dtype="float32", name="crop_class")(pooled)
     return keras.Model(image, logits, name="classifier")
 
 
-def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=128, batch_size=32, learning_rate=0.01,
-                      weights=None, train_bn=None, workers=1, verbose="auto"):
+def pretrain_backbone(
+    config,
+    dataset,
+    path,
+    epochs,
+    *,
+    val_dataset=None,
+    size=128,
+    batch_size=32,
+    learning_rate=0.01,
+    weights=None,
+    train_bn=None,
+    workers=1,
+    verbose="auto",
+):
     """Train a backbone to tell the classes of a data set's objects from crops of single objects.
 
     Load what it writes with ``model.load_weights(path, by_name=True)`` before ``train``. Every crop
-    has one class, so classes seldom seen train on few of them. All layers train, on one device and without
-    WEIGHT_DECAY.
+    has one class, so classes seldom seen train on few of them. All layers train, on one device and
+    without WEIGHT_DECAY.
 
     Args:
-        config: the ``Config`` of the network; STEPS_PER_EPOCH and VALIDATION_STEPS batches make an epoch.
+        config: the ``Config`` of the network; STEPS_PER_EPOCH and VALIDATION_STEPS batches make an
+            epoch.
         dataset, val_dataset: prepared ``Dataset``s; ``val_dataset`` None leaves validation out.
         path: .h5 file to write, in the layout of the other weights.
         epochs: number of epochs.
@@ -61,7 +80,8 @@ def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=1
         batch_size: crops of a step.
         learning_rate: of OPTIMIZER, in all epochs.
         weights: .h5 file to start from, such as ImageNet's; None: random weights.
-        train_bn: None trains the statistics of batch norm, which random weights need; False keeps those of ``weights``.
+        train_bn: None trains the statistics of batch norm, which random weights need; False keeps
+            those of ``weights``.
         workers: threads that prepare crops.
         verbose: of ``fit``.
 
@@ -69,11 +89,15 @@ def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=1
         `Pretraining`.
 
     Raises:
-        ValueError: a data set that has no objects, fewer than two classes, or does not fit the config.
+        ValueError: a data set that has no objects, fewer than two classes, or does not fit the
+            config.
     """
     classes = config.NUM_CLASSES - 1
     if classes < 2:
-        raise ValueError(f"NUM_CLASSES is {config.NUM_CLASSES}: a classifier needs two classes besides the background")
+        raise ValueError(
+            f"NUM_CLASSES is {config.NUM_CLASSES}: a classifier needs two classes besides the "
+            "background"
+        )
     if size % 32:
         raise ValueError(f"size is {size}; it must be a multiple of 32, the stride of the backbone")
     if config.SEED is not None:
@@ -81,20 +105,40 @@ def pretrain_backbone(config, dataset, path, epochs, *, val_dataset=None, size=1
     model = classifier(config, classes, train_bn)
     if weights:
         print(load_h5(model, weights))
-    model.compile(make_optimizer(config, learning_rate, config.LEARNING_MOMENTUM, model.dtype_policy.name),
-                  keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"], jit_compile=False)
-    data = _Crops(ObjectCrops(dataset, config, size, batch_size, augment=True), config.STEPS_PER_EPOCH, workers)
+    model.compile(
+        make_optimizer(config, learning_rate, config.LEARNING_MOMENTUM, model.dtype_policy.name),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    data = _Crops(
+        ObjectCrops(dataset, config, size, batch_size, augment=True),
+        config.STEPS_PER_EPOCH,
+        workers,
+    )
     validation = None
     if val_dataset is not None:
         check_same_classes(dataset, val_dataset)
-        validation = _Crops(ObjectCrops(val_dataset, config, size, batch_size, training=False),
-                            config.VALIDATION_STEPS, workers, True)
+        validation = _Crops(
+            ObjectCrops(val_dataset, config, size, batch_size, training=False),
+            config.VALIDATION_STEPS,
+            workers,
+            True,
+        )
     with own_errors(data, validation):
-        history = model.fit(data, epochs=epochs, validation_data=validation, shuffle=False, verbose=verbose,
-                            callbacks=[CountEpochs(data), keras.callbacks.TerminateOnNaN()])
+        history = model.fit(
+            data,
+            epochs=epochs,
+            validation_data=validation,
+            shuffle=False,
+            verbose=verbose,
+            callbacks=[CountEpochs(data), keras.callbacks.TerminateOnNaN()],
+        )
     if not np.isfinite(history.history["loss"]).all():
-        raise FloatingPointError(f"the loss became NaN or infinite in epoch {len(history.epoch)}: lower learning_rate, "
-                                 f"which is {learning_rate}")
+        raise FloatingPointError(
+            f"the loss became NaN or infinite in epoch {len(history.epoch)}: lower learning_rate, "
+            f"which is {learning_rate}"
+        )
     save_h5(model, path)
     accuracy = {name: values[-1] for name, values in history.history.items()}
     return Pretraining(path, accuracy["accuracy"], accuracy.get("val_accuracy"), history)

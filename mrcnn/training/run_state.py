@@ -1,10 +1,11 @@
-"""The state file of a training run: what a checkpoint's weights lack for going on as if nothing had happened.
+"""The state file of a training run: what a checkpoint's weights lack for going on as if nothing had
+happened.
 
     mask_rcnn_<name>_0007.h5           the weights, for people, in the original's layout
     mask_rcnn_<name>_0007.state.npz    this: optimizer, random numbers, position in the data, ...
 
-An epoch is over when its state file is there: it is written last, and names the weights by their hash.
-Knows NumPy only.
+An epoch is over when its state file is there: it is written last, and names the weights by their
+hash. Knows NumPy only.
 """
 
 import dataclasses
@@ -38,7 +39,8 @@ class RunState:
         checkpoint: "size" in bytes and "sha256" of the .h5 file of this epoch.
         optimizer: name -> array of every variable of the optimizer.
         random: name -> array of the state of every random generator in the model.
-        stage_begun: the epoch that the stage began with, from which its schedule of the learning rate counts.
+        stage_begun: the epoch that the stage began with, from which its schedule of the learning
+            rate counts.
     """
 
     epoch: int
@@ -73,7 +75,11 @@ def save_state(path, state):
     """
     facts = dataclasses.asdict(dataclasses.replace(state, optimizer={}, random={}))
     text = json.dumps({"format": FORMAT, **facts})
-    arrays = {f"{group}/{name}": _storable(value) for group in _ARRAYS for name, value in getattr(state, group).items()}
+    arrays = {
+        f"{group}/{name}": _storable(value)
+        for group in _ARRAYS
+        for name, value in getattr(state, group).items()
+    }
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **{"state": np.frombuffer(text.encode("utf8"), np.uint8)}, **arrays)
 
@@ -88,8 +94,14 @@ def load_state(path):
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             facts = json.loads(file["state"].tobytes().decode("utf8"))
-            groups = {group: {name.partition("/")[2]: file[name] for name in file.files if name.startswith(group + "/")}
-                      for group in _ARRAYS}
+            groups = {
+                group: {
+                    name.partition("/")[2]: file[name]
+                    for name in file.files
+                    if name.startswith(group + "/")
+                }
+                for group in _ARRAYS
+            }
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no state file {path}") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -101,7 +113,9 @@ def load_state(path):
 
 def _storable(value):
     value = np.asarray(value)
-    return value.astype(np.float32) if value.dtype.kind == "V" else value  # NumPy stores no bfloat16; this is exact
+    return (
+        value.astype(np.float32) if value.dtype.kind == "V" else value
+    )  # NumPy stores no bfloat16; this is exact
 
 
 def fingerprint(variables):

@@ -1,12 +1,17 @@
 """The learning rate over the steps of a stage.
 
-A schedule counts the batches of its stage: every call of ``train``, or stage of its list, begins with the
-learning rate that it is given, and warms up to it. A run that is resumed goes on where its stage was. Batches
-count, not updates, so GRADIENT_ACCUMULATION_STEPS changes no schedule.
+A schedule counts the batches of its stage: every call of ``train``, or stage of its list, begins
+with the learning rate that it is given, and warms up to it. A run that is resumed goes on where its
+stage was. Batches count, not updates, so GRADIENT_ACCUMULATION_STEPS changes no schedule.
 """
 
 import keras
-from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
+from keras.optimizers.schedules import (
+    CosineDecay,
+    LearningRateSchedule,
+    PiecewiseConstantDecay,
+    PolynomialDecay,
+)
 
 from mrcnn.networks.layers.base import PACKAGE
 
@@ -19,12 +24,13 @@ def stage_rate(config, stage, begun):
 
     Args:
         config: a ``Config``.
-        stage: `stages.Stage`. Where its learning_rate is a schedule of Keras, or a callable(step), that
-            is taken as it is, and no field counts.
+        stage: `stages.Stage`. Where its learning_rate is a schedule of Keras, or a callable(step),
+            that is taken as it is, and no field counts.
         begun: the epoch that the stage began with.
 
     Returns:
-        The stage's number where nothing changes it, else a `keras.optimizers.schedules.LearningRateSchedule`.
+        The stage's number where nothing changes it, else a
+        `keras.optimizers.schedules.LearningRateSchedule`.
 
     Raises:
         ValueError: the stage is over before the warm-up is.
@@ -35,19 +41,29 @@ def stage_rate(config, stage, begun):
     warmup, factor = config.LEARNING_RATE_WARMUP_STEPS, float(config.LEARNING_RATE_WARMUP_FACTOR)
     steps = (stage.epochs - begun) * config.STEPS_PER_EPOCH
     if warmup and warmup >= steps:
-        raise ValueError(f"LEARNING_RATE_WARMUP_STEPS is {warmup}, but stage {stage.layers!r} ends after {steps} "
-                         f"steps (epochs {begun + 1} to {stage.epochs} of {config.STEPS_PER_EPOCH}): it must be less")
+        raise ValueError(
+            f"LEARNING_RATE_WARMUP_STEPS is {warmup}, but stage {stage.layers!r} ends after "
+            f"{steps} "
+            f"steps (epochs {begun + 1} to {stage.epochs} of {config.STEPS_PER_EPOCH}): it must be "
+            "less"
+        )
     if schedule == "cosine":
-        return CosineDecay(rate * factor if warmup else rate, steps - warmup,
-                           alpha=float(config.LEARNING_RATE_END_FACTOR),
-                           warmup_target=rate if warmup else None, warmup_steps=warmup)
+        return CosineDecay(
+            rate * factor if warmup else rate,
+            steps - warmup,
+            alpha=float(config.LEARNING_RATE_END_FACTOR),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
     if callable(schedule):
         schedule = as_schedule(schedule)
     elif schedule == "multistep":
         schedule = _multistep(config, rate, stage, begun)
     elif schedule is not None:
-        raise ValueError(f"LEARNING_RATE_SCHEDULE is {schedule!r}, the name that a file of settings keeps of a "
-                         "callable; settings import no code: set it to the callable itself")
+        raise ValueError(
+            f"LEARNING_RATE_SCHEDULE is {schedule!r}, the name that a file of settings keeps of a "
+            "callable; settings import no code: set it to the callable itself"
+        )
     if schedule is None:
         return PolynomialDecay(rate * factor, warmup, rate) if warmup else rate
     return WarmUp(schedule, warmup, factor) if warmup else schedule
@@ -59,30 +75,39 @@ def _multistep(config, rate, stage, begun):
         return None
     # the last step that has the rate before
     boundaries = [int((epoch - begun) * config.STEPS_PER_EPOCH - 1) for epoch in epochs]
-    return PiecewiseConstantDecay(boundaries, [rate * config.LEARNING_RATE_DROP_FACTOR ** drops
-                                               for drops in range(len(epochs) + 1)])
+    return PiecewiseConstantDecay(
+        boundaries,
+        [rate * config.LEARNING_RATE_DROP_FACTOR**drops for drops in range(len(epochs) + 1)],
+    )
 
 
 def in_words(rate, steps):
     """A learning rate of ``steps`` steps, to be printed."""
     if not callable(rate):
         return f"{rate}"
-    first, last = (float(keras.ops.convert_to_numpy(rate(keras.ops.convert_to_tensor(step, "int64"))))
-                   for step in (0, max(steps - 1, 0)))
+    first, last = (
+        float(keras.ops.convert_to_numpy(rate(keras.ops.convert_to_tensor(step, "int64"))))
+        for step in (0, max(steps - 1, 0))
+    )
     return f"{first:g} at its first step, {last:g} at its last ({type(rate).__name__})"
 
 
 def check_callbacks(rate, callbacks):
-    """Refuse callbacks that set a learning rate which a schedule gives: Keras would, when they first do, after days.
+    """Refuse callbacks that set a learning rate which a schedule gives: Keras would, when they
+    first do, after days.
 
     Raises:
         ValueError: there is one.
     """
     for callback in callbacks if callable(rate) else ():
         if isinstance(callback, SETTERS):
-            raise ValueError(f"{type(callback).__name__} sets the learning rate, which a {type(rate).__name__} gives "
-                             "already: leave the callback out, or set LEARNING_RATE_SCHEDULE to None and "
-                             "LEARNING_RATE_WARMUP_STEPS to 0, and let the learning rate of the stage be a number")
+            raise ValueError(
+                f"{type(callback).__name__} sets the learning rate, which a {type(rate).__name__} "
+                "gives "
+                "already: leave the callback out, or set LEARNING_RATE_SCHEDULE to None and "
+                "LEARNING_RATE_WARMUP_STEPS to 0, and let the learning rate of the stage be a "
+                "number"
+            )
 
 
 def as_schedule(rate):
@@ -92,7 +117,9 @@ def as_schedule(rate):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FromFunction(LearningRateSchedule):
-    """A schedule of Keras made of a function of the step, a float32 scalar tensor, that gives a float or a tensor."""
+    """A schedule of Keras made of a function of the step, a float32 scalar tensor, that gives a
+    float or a tensor.
+    """
 
     def __init__(self, function):
         super().__init__()
@@ -111,7 +138,9 @@ class FromFunction(LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class WarmUp(LearningRateSchedule):
-    """Another schedule, times a factor that rises on a line from ``factor`` to 1 over the first ``steps`` steps."""
+    """Another schedule, times a factor that rises on a line from ``factor`` to 1 over the first
+    ``steps`` steps.
+    """
 
     def __init__(self, schedule, steps, factor):
         super().__init__()
@@ -122,9 +151,14 @@ class WarmUp(LearningRateSchedule):
         return self.schedule(step) * self._ramp(step)
 
     def get_config(self):
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps,
-                "factor": self.factor}
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "steps": self.steps,
+            "factor": self.factor,
+        }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])})
+        return cls(
+            **{**config, "schedule": keras.saving.deserialize_keras_object(config["schedule"])}
+        )

@@ -1,5 +1,6 @@
 """The stages of a training: which layers train, on which losses, until when."""
 
+import itertools
 import numbers
 import re
 from typing import NamedTuple
@@ -24,10 +25,10 @@ HEAD_LOSSES = tuple(name for name in LOSS_NAMES if name.startswith("mrcnn_"))
 class Stage(NamedTuple):
     """A part of a training, for ``train(..., layers=[Stage(...), ...])``."""
 
-    layers: str                   # "heads", "3+", "4+", "5+", "all", or a regular expression of layer names
-    epochs: int                   # the epoch to end with, counted from the beginning of the run
+    layers: str  # "heads", "3+", "4+", "5+", "all", or a regular expression of layer names
+    epochs: int  # the epoch to end with, counted from the beginning of the run
     learning_rate: object = None  # None: that of the call of train; see `schedules.stage_rate`
-    losses: tuple = None          # names of the losses that count, the others are 0; None: all
+    losses: tuple = None  # names of the losses that count, the others are 0; None: all
 
     @property
     def key(self):
@@ -39,20 +40,26 @@ class Stage(NamedTuple):
             rate = getattr(rate, "__qualname__", type(rate).__name__)
         elif not isinstance(rate, (int, float, type(None))):
             rate = float(rate)
-        return {"layers": self.layers, "epochs": int(self.epochs), "learning_rate": rate,
-                "losses": None if self.losses is None else sorted(self.losses)}
+        return {
+            "layers": self.layers,
+            "epochs": int(self.epochs),
+            "learning_rate": rate,
+            "losses": None if self.losses is None else sorted(self.losses),
+        }
 
 
 def alternating_stages(epochs, learning_rate=None):
-    """The 4-step alternating training of Faster R-CNN (Ren et al. 2015, section 3.2), for one network.
+    """The 4-step alternating training of Faster R-CNN (Ren et al. 2015, section 3.2), for one
+    network.
 
     1. the RPN with the backbone and the pyramid, on the RPN's losses;
-    2. the heads with the backbone and the pyramid, on the proposals of that RPN, whose own layers rest;
-    3. backbone and pyramid are now shared and fixed: the RPN alone is fitted to them again;
+    2. the heads with the backbone and the pyramid, on the proposals of that RPN, whose own layers
+    rest; 3. backbone and pyramid are now shared and fixed: the RPN alone is fitted to them again;
     4. the heads alone, on its proposals.
 
     The paper begins step 2 with a second network from ImageNet weights and the stored proposals of
-    the first; here the backbone goes on from step 1, so its RPN's proposals change while step 2 trains.
+    the first; here the backbone goes on from step 1, so its RPN's proposals change while step 2
+    trains.
 
     Args:
         epochs: of each step: an int for all, or four.
@@ -64,10 +71,16 @@ def alternating_stages(epochs, learning_rate=None):
     lengths = [epochs] * 4 if isinstance(epochs, numbers.Integral) else list(epochs)
     if len(lengths) != 4:
         raise ValueError(f"epochs has {len(lengths)} numbers; alternating training has 4 steps")
-    steps = ((r"(?!mrcnn_).*", RPN_LOSSES), (r"(?!rpn_).*", HEAD_LOSSES), (r"rpn_.*", RPN_LOSSES),
-             (r"mrcnn_.*", HEAD_LOSSES))
-    return [Stage(layers, sum(lengths[:number + 1]), learning_rate, losses)
-            for number, (layers, losses) in enumerate(steps)]
+    steps = (
+        (r"(?!mrcnn_).*", RPN_LOSSES),
+        (r"(?!rpn_).*", HEAD_LOSSES),
+        (r"rpn_.*", RPN_LOSSES),
+        (r"mrcnn_.*", HEAD_LOSSES),
+    )
+    return [
+        Stage(layers, sum(lengths[: number + 1]), learning_rate, losses)
+        for number, (layers, losses) in enumerate(steps)
+    ]
 
 
 def as_stages(layers, epochs, learning_rate):
@@ -75,7 +88,8 @@ def as_stages(layers, epochs, learning_rate):
 
     Args:
         layers: as of `Stage`; or a list of `Stage`, or of tuples of its fields.
-        epochs: the epoch to end with; with a list None, or an epoch at which to end before the list does.
+        epochs: the epoch to end with; with a list None, or an epoch at which to end before the list
+            does.
         learning_rate: of the stages that have none of their own.
 
     Returns:
@@ -90,16 +104,25 @@ def as_stages(layers, epochs, learning_rate):
     stages = [stage if isinstance(stage, Stage) else Stage(*stage) for stage in layers]
     if not stages:
         raise ValueError("layers is an empty list; it needs at least one Stage")
-    for stage, following in zip(stages, stages[1:]):
+    for stage, following in itertools.pairwise(stages):
         if following.epochs <= stage.epochs:
-            raise ValueError(f"stage {following.layers!r} ends with epoch {following.epochs}, but the one before it "
-                             f"with {stage.epochs}: epochs count from the beginning of the run, so they must rise")
+            raise ValueError(
+                f"stage {following.layers!r} ends with epoch {following.epochs}, but the one "
+                "before it "
+                f"with {stage.epochs}: epochs count from the beginning of the run, so they must "
+                "rise"
+            )
     for stage in stages:
         unknown = set(stage.losses or ()) - set(LOSS_NAMES)
-        if unknown or stage.losses is not None and not stage.losses:
-            raise ValueError(f"stage {stage.layers!r} has the losses {stage.losses}; take some of {LOSS_NAMES}")
+        if unknown or (stage.losses is not None and not stage.losses):
+            raise ValueError(
+                f"stage {stage.layers!r} has the losses {stage.losses}; take some of {LOSS_NAMES}"
+            )
         if not isinstance(stage.epochs, numbers.Integral):
-            raise ValueError(f"stage {stage.layers!r} has epochs={stage.epochs!r}; it must be the epoch to end with")
+            raise ValueError(
+                f"stage {stage.layers!r} has epochs={stage.epochs!r}; it must be the epoch to end "
+                "with"
+            )
     last = stages[-1].epochs if epochs is None else epochs
     chosen = []
     for stage in stages:
@@ -111,6 +134,7 @@ def as_stages(layers, epochs, learning_rate):
 
 
 # === Which layers train ===
+
 
 def trainable_layers(model, pattern, frozen_stages=0):
     """Pair each layer with weights, inside nested models too, with whether it is to be trained.
@@ -128,20 +152,34 @@ def trainable_layers(model, pattern, frozen_stages=0):
         ValueError: the backbone has no layers of the frozen stages.
     """
     named = []  # (layer, its names, whether it is of a frozen stage)
-    frozen = re.compile("|".join(["(bn_)?conv1", *(f"(res|bn){stage}.*" for stage in range(2, frozen_stages + 1))]))
+    frozen = re.compile(
+        "|".join(["(bn_)?conv1", *(f"(res|bn){stage}.*" for stage in range(2, frozen_stages + 1))])
+    )
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             aliases = list(_aliases(layer))
             stem = _stem(layer) if frozen_stages == 1 and layer.name != "rpn_model" else ()
-            named.extend((inner, (inner.name, alias), frozen_stages > 1 and frozen.fullmatch(alias) or inner in stem)
-                         for inner, alias in aliases)
+            named.extend(
+                (
+                    inner,
+                    (inner.name, alias),
+                    (frozen_stages > 1 and frozen.fullmatch(alias)) or inner in stem,
+                )
+                for inner, alias in aliases
+            )
         elif layer.weights:
             named.append((layer, (layer.name,), frozen_stages and frozen.fullmatch(layer.name)))
     if frozen_stages and not any(is_frozen for _, _, is_frozen in named):
-        raise ValueError(f"FREEZE_BACKBONE_STAGES is {frozen_stages}, but the backbone has no layers of the names "
-                         "conv1, bn_conv1, res2..., bn2... to res5..., bn5...: give them these names, or set it to 0")
-    return [(layer, not is_frozen and any(re.fullmatch(pattern, name) for name in names))
-            for layer, names, is_frozen in named]
+        raise ValueError(
+            f"FREEZE_BACKBONE_STAGES is {frozen_stages}, but the backbone has no layers of the "
+            "names "
+            "conv1, bn_conv1, res2..., bn2... to res5..., bn5...: give them these names, or set it "
+            "to 0"
+        )
+    return [
+        (layer, not is_frozen and any(re.fullmatch(pattern, name) for name in names))
+        for layer, names, is_frozen in named
+    ]
 
 
 def _aliases(nested):
@@ -157,20 +195,23 @@ def _aliases(nested):
 
 
 def _stem(backbone):
-    """The layers of a keras.applications backbone before its first map of stride 4, with weights: its conv1.
+    """The layers of a keras.applications backbone before its first map of stride 4, with weights:
+    its conv1.
 
     ConvNeXt's first layer has stride 4 itself, and is its stem.
     """
     layers = [layer for layer in backbone.layers if layer.weights]
     probe = keras.Model(backbone.inputs, [layer.output for layer in layers])
-    # the size that `networks.backbones.applications` builds at: parts of some networks take no other one here
+    # the size that `networks.backbones.applications` builds at: parts of some networks take no
+    # other one here
     shapes = probe.compute_output_shape((1, 256, 256, backbone.inputs[0].shape[-1]))
     later = next(index for index, shape in enumerate(shapes) if len(shape) == 4 and shape[1] <= 64)
-    return layers[:max(later, 1)]
+    return layers[: max(later, 1)]
 
 
 def set_trainable(model, pattern, frozen_stages=0):
-    """Train the layers that `trainable_layers` chooses, freeze the others; returns the trained ones.
+    """Train the layers that `trainable_layers` chooses, freeze the others; returns the trained
+    ones.
 
     Raises:
         ValueError: no layer matches.
@@ -178,15 +219,19 @@ def set_trainable(model, pattern, frozen_stages=0):
     chosen = trainable_layers(model, pattern, frozen_stages)
     trained = [layer for layer, train in chosen if train]
     if not trained:
-        raise ValueError(f"layers={pattern!r} matches no layer"
-                         + (f" above FREEZE_BACKBONE_STAGES = {frozen_stages}" if frozen_stages else "")
-                         + f"; use one of {sorted(STAGES)} or a regular expression of layer names such as 'mrcnn_.*'")
+        raise ValueError(
+            f"layers={pattern!r} matches no layer"
+            + (f" above FREEZE_BACKBONE_STAGES = {frozen_stages}" if frozen_stages else "")
+            + f"; use one of {sorted(STAGES)} or a regular expression of layer names such as "
+            "'mrcnn_.*'"
+        )
     for layer, train in chosen:
         layer.trainable = train
     return trained
 
 
 # === Which losses count ===
+
 
 def set_losses(model, weights, losses=None):
     """Set the factors of a training model's losses; they hold from the next ``compile`` on.
@@ -197,4 +242,6 @@ def set_losses(model, weights, losses=None):
         losses: names of those that count, the others get 0; None: all.
     """
     for name in LOSS_NAMES:
-        model.get_layer(name).weight = weights.get(name, 1.0) if losses is None or name in losses else 0.0
+        model.get_layer(name).weight = (
+            weights.get(name, 1.0) if losses is None or name in losses else 0.0
+        )

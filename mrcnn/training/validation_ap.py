@@ -13,13 +13,15 @@ class EvaluateAP(keras.callbacks.Callback):
     """Put COCO AP of boxes and masks into the logs of every few epochs.
 
     The names are val_bbox_AP, val_bbox_AP50, val_segm_AP and val_segm_AP50, so that callbacks that
-    come later, such as ModelCheckpoint and EarlyStopping(monitor="val_segm_AP", mode="max"), find them.
-    Epochs in between have no such metric: Keras' callbacks then wait for the next, and warn once.
+    come later, such as ModelCheckpoint and EarlyStopping(monitor="val_segm_AP", mode="max"), find
+    them. Epochs in between have no such metric: Keras' callbacks then wait for the next, and warn
+    once.
 
     Of several machines the chief measures, and tells the others.
 
     Args:
-        detector: function that gives an object with ``evaluate`` as `MaskRCNN` has it, of the weights in training.
+        detector: function that gives an object with ``evaluate`` as `MaskRCNN` has it, of the
+            weights in training.
         dataset: a prepared ``Dataset``.
         is_due: function of the epoch, from 0.
         verbose: False prints nothing.
@@ -35,11 +37,20 @@ class EvaluateAP(keras.callbacks.Callback):
         strategy, found = self.model.distribute_strategy, {}
         if is_chief(strategy):
             evaluation = self.detector().evaluate(self.dataset, verbose=0)
-            found = {f"val_{name}": float(evaluation[name]) for name in METRICS if name in evaluation}
-        if over_machines(strategy):  # callbacks that look at them, such as EarlyStopping, must do the same on all
+            found = {
+                f"val_{name}": float(evaluation[name]) for name in METRICS if name in evaluation
+            }
+        if over_machines(
+            strategy
+        ):  # callbacks that look at them, such as EarlyStopping, must do the same on all
             names = [f"val_{name}" for name in METRICS]
             values = of_chief(strategy, [found.get(name, np.nan) for name in names])
-            found = {name: float(value) for name, value in zip(names, values) if not np.isnan(value)}
+            found = {
+                name: float(value) for name, value in zip(names, values) if not np.isnan(value)
+            }
         logs.update(found)
         if self.verbose:
-            print(f"\nEpoch {epoch + 1}: " + ", ".join(f"{name} {value:.3f}" for name, value in found.items()))
+            print(
+                f"\nEpoch {epoch + 1}: "
+                + ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+            )

@@ -18,7 +18,13 @@ from mrcnn.data.drawing import (
     random_colors,
     save_instances,
 )
-from mrcnn.visualize.data import draw_anchor_levels, draw_sample, plot_coverage, plot_objects, plot_recall
+from mrcnn.visualize.data import (
+    draw_anchor_levels,
+    draw_sample,
+    plot_coverage,
+    plot_objects,
+    plot_recall,
+)
 from mrcnn.visualize.instances import (
     display_differences,
     display_images,

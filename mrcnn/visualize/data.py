@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from mrcnn.data.survey.anchor_coverage import box_sides
+from mrcnn.data.drawing import as_rgb, draw_instances
 from mrcnn.data.images import unmold_image
 from mrcnn.data.masks import expand_mask
 from mrcnn.data.rpn_targets import NEGATIVE_IOU, POSITIVE_IOU
-from mrcnn.data.drawing import as_rgb, draw_instances
-from mrcnn.visualize.figures import new_figure, rectangle, show
+from mrcnn.data.survey.anchor_coverage import box_sides
 from mrcnn.ops.anchors import compute_backbone_shapes, generate_anchors
+from mrcnn.visualize.figures import new_figure, rectangle, show
 
 # In classes beyond it the bars would be too thin to be read.
 _MOST_CLASSES = 25
@@ -31,7 +31,9 @@ def plot_objects(objects, class_names, image_count=None):
     shown = sorted(np.argsort(-counts[1:], kind="stable")[:_MOST_CLASSES] + 1, reverse=True)
     classes.barh([class_names[class_id] for class_id in shown], counts[shown])
     left_out = len(class_names) - 1 - len(shown)
-    classes.set_title("objects per class" + (f" ({left_out} rarer ones not shown)" if left_out else ""))
+    classes.set_title(
+        "objects per class" + (f" ({left_out} rarer ones not shown)" if left_out else "")
+    )
     classes.tick_params(axis="y", labelsize=8)
 
     numbers = np.unique(objects.image_ids, return_counts=True)[1]
@@ -42,7 +44,7 @@ def plot_objects(objects, class_names, image_count=None):
     per_image.set_ylabel("images")
 
     sides = np.maximum(box_sides(objects.boxes), 1)
-    lowest, highest = (np.log2(limit) for limit in (sides.min(initial=2 ** 15), sides.max(initial=2)))
+    lowest, highest = (np.log2(limit) for limit in (sides.min(initial=2**15), sides.max(initial=2)))
     sizes.hist(sides, 2.0 ** np.arange(np.floor(min(lowest, highest)), highest + 0.5, 0.25))
     sizes.set_xscale("log", base=2)
     sizes.xaxis.set_major_formatter("{x:g}")
@@ -50,7 +52,7 @@ def plot_objects(objects, class_names, image_count=None):
     sizes.set_ylabel("objects")
 
     height, width = np.maximum(objects.boxes[:, 2:] - objects.boxes[:, :2], 1).T
-    shapes.hist(np.clip(width / height, 2.0 ** -4, 2.0 ** 4), 2.0 ** np.arange(-4, 4.01, 0.25))
+    shapes.hist(np.clip(width / height, 2.0**-4, 2.0**4), 2.0 ** np.arange(-4, 4.01, 0.25))
     shapes.set_xscale("log", base=2)
     shapes.xaxis.set_major_formatter("{x:g}")
     shapes.set_title("shape = width / height")
@@ -59,7 +61,8 @@ def plot_objects(objects, class_names, image_count=None):
 
 
 def draw_sample(sample, config, class_names):
-    """A training image as the network is given it, augmentations, jitter and pasted objects included.
+    """A training image as the network is given it, augmentations, jitter and pasted objects
+    included.
 
     Args:
         sample: `data.sample.Sample`, such as of ``TrainingBatches(dataset, config).samples(0)``.
@@ -70,18 +73,23 @@ def draw_sample(sample, config, class_names):
         uint8 [H, W, 3] with the objects drawn in.
 
     Example:
-        >>> visualize.display_images([draw_sample(sample, config, dataset.class_names) for sample in samples])
+        >>> visualize.display_images([draw_sample(sample, config, dataset.class_names) for sample in
+        samples])
     """
     image = unmold_image(sample.image, config)
-    masks = expand_mask(sample.boxes, sample.masks, image.shape) if config.USE_MINI_MASK else sample.masks
+    masks = (
+        expand_mask(sample.boxes, sample.masks, image.shape)
+        if config.USE_MINI_MASK
+        else sample.masks
+    )
     return draw_instances(image, sample.boxes, masks, sample.class_ids, class_names)
 
 
 def draw_anchor_levels(image, config):
     """The anchors of one cell of each pyramid level over an image, a panel per level.
 
-    The cell is the one nearest to the middle; dots mark the centres of all cells, unless they are too
-    many to be told apart. A dotted frame is the border of the image: anchors may leave it.
+    The cell is the one nearest to the middle; dots mark the centres of all cells, unless they are
+    too many to be told apart. A dotted frame is the border of the image: anchors may leave it.
 
     Args:
         image: [H, W, 3], of the size that the network takes.
@@ -93,28 +101,41 @@ def draw_anchor_levels(image, config):
     panels = figure.subplots(1, len(shapes))
     height, width = image.shape[:2]
     for level, (ax, shape, stride, scale) in enumerate(
-            zip(panels, shapes, config.BACKBONE_STRIDES, config.RPN_ANCHOR_SCALES), start=2):
-        anchors = generate_anchors(scale, config.RPN_ANCHOR_RATIOS, shape, stride, config.RPN_ANCHOR_STRIDE)
+        zip(panels, shapes, config.BACKBONE_STRIDES, config.RPN_ANCHOR_SCALES), start=2
+    ):
+        anchors = generate_anchors(
+            scale, config.RPN_ANCHOR_RATIOS, shape, stride, config.RPN_ANCHOR_STRIDE
+        )
         centres = (anchors[:, :2] + anchors[:, 2:]) / 2
         distance = np.abs(centres - (height / 2, width / 2)).sum(axis=1)
         ax.imshow(image, alpha=0.6)
         if max(shape) <= _MOST_DOTS:
-            ax.plot(*np.unique(centres, axis=0).T[::-1], ".", color="black", markersize=3 if max(shape) < 16 else 1.5)
-        nearest = anchors[np.isclose(distance, distance.min())]  # of more than one cell, if they are as near
-        for number, anchor in enumerate(nearest[:np.size(config.RPN_ANCHOR_RATIOS)]):
+            ax.plot(
+                *np.unique(centres, axis=0).T[::-1],
+                ".",
+                color="black",
+                markersize=3 if max(shape) < 16 else 1.5,
+            )
+        nearest = anchors[
+            np.isclose(distance, distance.min())
+        ]  # of more than one cell, if they are as near
+        for number, anchor in enumerate(nearest[: np.size(config.RPN_ANCHOR_RATIOS)]):
             rectangle(ax, anchor, edgecolor=f"C{number}")
         rectangle(ax, (0, 0, height - 1, width - 1), edgecolor="grey", linestyle="dotted")
         margin = 0.35 * max(height, width)
         ax.set_xlim(-margin, width + margin)
         ax.set_ylim(height + margin, -margin)
         ax.axis("off")
-        ax.set_title(f"P{level}: stride {stride}, scale {scale} px\n{len(anchors)} anchors", fontsize=10)
+        ax.set_title(
+            f"P{level}: stride {stride}, scale {scale} px\n{len(anchors)} anchors", fontsize=10
+        )
     figure.tight_layout()
     show(plt)
 
 
 def plot_coverage(boxes, best):
-    """The best IoU of each object with an anchor, over its size, and the share of objects above any IoU.
+    """The best IoU of each object with an anchor, over its size, and the share of objects above any
+    IoU.
 
     Args:
         boxes: [N, 4] px.

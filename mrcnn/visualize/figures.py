@@ -13,8 +13,20 @@ import numpy as np
 
 # Backends that open a window; macOS and Windows always have a display for them.
 _WINDOW_BACKENDS = {
-    "gtk3agg", "gtk3cairo", "gtk4agg", "gtk4cairo", "qt5agg", "qt5cairo", "qtagg", "qtcairo",
-    "tkagg", "tkcairo", "wx", "wxagg", "wxcairo"}
+    "gtk3agg",
+    "gtk3cairo",
+    "gtk4agg",
+    "gtk4cairo",
+    "qt5agg",
+    "qt5cairo",
+    "qtagg",
+    "qtcairo",
+    "tkagg",
+    "tkcairo",
+    "wx",
+    "wxagg",
+    "wxcairo",
+}
 _FILE_BACKENDS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
 # Pixels of the screen around a label's text that other labels leave free.
 _LABEL_RIM = 3
@@ -24,11 +36,14 @@ _headless_figures = []  # at most one: the last figure made here without a displ
 def pyplot():
     """matplotlib.pyplot, on Agg where the chosen backend needs a display and there is none."""
     import matplotlib
+
     no_display = sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
     if no_display and matplotlib.get_backend().lower() in _WINDOW_BACKENDS:
         matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+
     return plt
 
 
@@ -67,6 +82,7 @@ def frame_image(ax, image, margin_y, margin_x, title):
 def rectangle(ax, box, **style):
     """Add the outline of a box; ``style`` as for matplotlib's Rectangle."""
     from matplotlib.patches import Rectangle
+
     y1, x1, y2, x2 = box
     ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, linewidth=2, facecolor="none", **style))
 
@@ -74,6 +90,7 @@ def rectangle(ax, box, **style):
 def join_corners(ax, box, refined, color):
     """A line between the top left corners of a box and its refined form."""
     from matplotlib.lines import Line2D
+
     ax.add_line(Line2D([box[1], refined[1]], [box[0], refined[0]], color=color))
 
 
@@ -81,6 +98,7 @@ def contours(ax, mask, color):
     """The outline of a mask; padding closes those of masks that touch the border."""
     from matplotlib.patches import Polygon
     from skimage.measure import find_contours
+
     padded = np.pad(np.asarray(mask).astype(np.uint8), 1)
     for points in find_contours(padded, 0.5):
         ax.add_patch(Polygon(points[:, ::-1] - 1, facecolor="none", edgecolor=color))
@@ -88,12 +106,21 @@ def contours(ax, mask, color):
 
 def label(ax, x, y, text, color):
     """White text on a dark ground with a rim of ``color``, readable on any image."""
-    return ax.text(x, y, text, color="w", size=11, verticalalignment="top", bbox={
-        "facecolor": "black", "alpha": 0.6, "pad": 2, "edgecolor": color})
+    return ax.text(
+        x,
+        y,
+        text,
+        color="w",
+        size=11,
+        verticalalignment="top",
+        bbox={"facecolor": "black", "alpha": 0.6, "pad": 2, "edgecolor": color},
+    )
 
 
 def keep_inside(ax, texts, image):
-    """Move texts that stick out of the image back into it, and a little up or down from under others."""
+    """Move texts that stick out of the image back into it, and a little up or down from under
+    others.
+    """
     height, width = image.shape[:2]
     ax.apply_aspect()  # settles the data-to-screen transform, which drawing does otherwise
     to_data = ax.transData.inverted()
@@ -106,9 +133,14 @@ def keep_inside(ax, texts, image):
         lowest = max(height - abs(inner.height), 0)
         y = max(min(y, lowest), 0)
         size = abs(outer.height), outer.width
-        steps = [number * size[0] for number in (0, 1, -1, 2, -2)]  # no farther: it shall stay at its box
-        free = (y + step for step in steps
-                if 0 <= y + step <= lowest and not _on_another((y + step, x, *size), placed))
+        steps = [
+            number * size[0] for number in (0, 1, -1, 2, -2)
+        ]  # no farther: it shall stay at its box
+        free = (
+            y + step
+            for step in steps
+            if 0 <= y + step <= lowest and not _on_another((y + step, x, *size), placed)
+        )
         y = next(free, y)
         placed.append((y, x, *size))
         text.set_position((x, y))
@@ -117,5 +149,7 @@ def keep_inside(ax, texts, image):
 def _on_another(label_place, placed):
     """Whether a label (y, x, height, width) lies on one of others."""
     y, x, height, width = label_place
-    return any(y < y2 + height2 and y2 < y + height and x < x2 + width2 and x2 < x + width
-               for y2, x2, height2, width2 in placed)
+    return any(
+        y < y2 + height2 and y2 < y + height and x < x2 + width2 and x2 < x + width
+        for y2, x2, height2, width2 in placed
+    )

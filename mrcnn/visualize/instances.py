@@ -6,10 +6,19 @@ from mrcnn.data.drawing import apply_mask, as_rgb, check_instances, instance_lab
 from mrcnn.data.masks import unmold_mask
 from mrcnn.evaluation import compute_matches, score_order
 from mrcnn.ops.boxes_np import trim_zeros
-from mrcnn.visualize.figures import contours, frame_image, join_corners, keep_inside, label, new_figure, rectangle, show
-
+from mrcnn.visualize.figures import (
+    contours,
+    frame_image,
+    join_corners,
+    keep_inside,
+    label,
+    new_figure,
+    rectangle,
+    show,
+)
 
 # === Images ===
+
 
 def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolation=None):
     """Show images side by side.
@@ -27,8 +36,9 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
         ax = figure.add_subplot(rows, cols, position)
         ax.set_title(title, fontsize=9)
         ax.axis("off")
-        ax.imshow(np.asarray(image).astype(np.uint8), cmap=cmap, norm=norm,
-                  interpolation=interpolation)
+        ax.imshow(
+            np.asarray(image).astype(np.uint8), cmap=cmap, norm=norm, interpolation=interpolation
+        )
     show(plt)
 
 
@@ -42,8 +52,10 @@ def display_top_masks(image, mask, class_ids, class_names, limit=4):
         class_names: list of names by class id.
     """
     mask, class_ids = np.asarray(mask), np.asarray(class_ids)
-    areas = {class_id: np.sum(mask[:, :, class_ids == class_id])
-             for class_id in np.unique(class_ids).tolist()}
+    areas = {
+        class_id: np.sum(mask[:, :, class_ids == class_id])
+        for class_id in np.unique(class_ids).tolist()
+    }
     top = sorted((c for c in areas if areas[c] > 0), key=lambda c: areas[c], reverse=True)[:limit]
     pictures, titles = [image], [f"H x W={image.shape[0]}x{image.shape[1]}"]
     for class_id in top:
@@ -58,9 +70,22 @@ def display_top_masks(image, mask, class_ids, class_names, limit=4):
 
 # === Instances ===
 
-def display_instances(image, boxes, masks, class_ids, class_names, scores=None, title="",
-                      figsize=(16, 16), ax=None, show_mask=True, show_bbox=True, colors=None,
-                      captions=None):
+
+def display_instances(
+    image,
+    boxes,
+    masks,
+    class_ids,
+    class_names,
+    scores=None,
+    title="",
+    figsize=(16, 16),
+    ax=None,
+    show_mask=True,
+    show_bbox=True,
+    colors=None,
+    captions=None,
+):
     """Show the instances of an image: masks, outlines, boxes, names and scores.
 
     Args:
@@ -100,8 +125,9 @@ def display_instances(image, boxes, masks, class_ids, class_names, scores=None, 
         if captions:
             caption = captions[i]
         else:
-            caption = instance_label(class_ids[i], class_names,
-                                     None if scores is None else scores[i])
+            caption = instance_label(
+                class_ids[i], class_names, None if scores is None else scores[i]
+            )
         if caption:
             texts.append(label(ax, box[1] + 2, box[0] + 2, caption, color))
         if masks is not None:
@@ -114,17 +140,39 @@ def display_instances(image, boxes, masks, class_ids, class_names, scores=None, 
         show(plt)
 
 
-def display_differences(image, gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score,
-                        pred_mask, class_names, title="", ax=None, show_mask=True, show_box=True,
-                        iou_threshold=0.5, score_threshold=0.5):
+def display_differences(
+    image,
+    gt_box,
+    gt_class_id,
+    gt_mask,
+    pred_box,
+    pred_class_id,
+    pred_score,
+    pred_mask,
+    class_names,
+    title="",
+    ax=None,
+    show_mask=True,
+    show_box=True,
+    iou_threshold=0.5,
+    score_threshold=0.5,
+):
     """Show objects (green) and predictions (red) with "score / IoU" at each prediction.
 
     The IoU is that with the matched object, or the best one where none was matched.
     Arguments are those of ``compute_matches`` and ``display_instances``.
     """
     _, pred_match, overlaps = compute_matches(
-        gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask,
-        iou_threshold=iou_threshold, score_threshold=score_threshold)
+        gt_box,
+        gt_class_id,
+        gt_mask,
+        pred_box,
+        pred_class_id,
+        pred_score,
+        pred_mask,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+    )
     gt_count, pred_count = len(trim_zeros(np.asarray(gt_box))), len(pred_match)
     captions = [""] * (gt_count + pred_count)
     for row, index in enumerate(score_order(pred_box, pred_score)):
@@ -139,14 +187,22 @@ def display_differences(image, gt_box, gt_class_id, gt_mask, pred_box, pred_clas
         return np.concatenate(parts, axis=axis) if parts else np.asarray(of_objects)
 
     display_instances(
-        image, joined(gt_box, pred_box), joined(gt_mask, pred_mask, axis=-1),
-        joined(gt_class_id, pred_class_id), class_names, ax=ax, show_bbox=show_box,
-        show_mask=show_mask, captions=captions,
+        image,
+        joined(gt_box, pred_box),
+        joined(gt_mask, pred_mask, axis=-1),
+        joined(gt_class_id, pred_class_id),
+        class_names,
+        ax=ax,
+        show_bbox=show_box,
+        show_mask=show_mask,
+        captions=captions,
         colors=[(0, 1, 0, 0.8)] * gt_count + [(1, 0, 0, 1)] * pred_count,
-        title=title or "Ground Truth and Detections\n GT=green, pred=red, captions: score/IoU")
+        title=title or "Ground Truth and Detections\n GT=green, pred=red, captions: score/IoU",
+    )
 
 
 # === Boxes ===
+
 
 def draw_rois(image, rois, refined_rois, mask, class_ids, class_names, limit=10):
     """Show RoIs (dashed), their refined boxes (solid) and masks; prints how many are positive.
@@ -197,11 +253,19 @@ def _place_mask(mask, roi, image_shape):
     before = max(0, -y1, -x1)
     size = max(height, width, y2, x2) + before
     placed = unmold_mask(mask, (y1 + before, x1 + before, y2 + before, x2 + before), (size, size))
-    return placed[before:before + height, before:before + width]
+    return placed[before : before + height, before : before + width]
 
 
-def draw_boxes(image, boxes=None, refined_boxes=None, masks=None, captions=None,
-               visibilities=None, title="", ax=None):
+def draw_boxes(
+    image,
+    boxes=None,
+    refined_boxes=None,
+    masks=None,
+    captions=None,
+    visibilities=None,
+    title="",
+    ax=None,
+):
     """Draw boxes, and what they were refined to, over an image.
 
     Args:
@@ -255,6 +319,7 @@ def draw_boxes(image, boxes=None, refined_boxes=None, masks=None, captions=None,
 
 # === Plots ===
 
+
 def plot_precision_recall(AP, precisions, recalls):
     """Plot the curve of ``compute_ap``. AP: float; precisions, recalls: [M]."""
     _, figure = new_figure()
@@ -267,8 +332,7 @@ def plot_precision_recall(AP, precisions, recalls):
     ax.plot(recalls, precisions)
 
 
-def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_names,
-                  threshold=0.5):
+def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_names, threshold=0.5):
     """Plot the IoU of each prediction (row) with each object (column).
 
     Args:
@@ -283,19 +347,33 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     plt, figure = new_figure((12, 10))
     ax = figure.add_subplot()
     ax.imshow(overlaps, interpolation="nearest", cmap=plt.cm.Blues)
-    ax.set_yticks(np.arange(len(pred_class_ids)),
-                  [f"{class_names[int(class_id)]} ({pred_scores[i]:.2f})"
-                   for i, class_id in enumerate(pred_class_ids)])
-    ax.set_xticks(np.arange(len(gt_class_ids)),
-                  [class_names[int(class_id)] for class_id in gt_class_ids], rotation=90)
+    ax.set_yticks(
+        np.arange(len(pred_class_ids)),
+        [
+            f"{class_names[int(class_id)]} ({pred_scores[i]:.2f})"
+            for i, class_id in enumerate(pred_class_ids)
+        ],
+    )
+    ax.set_xticks(
+        np.arange(len(gt_class_ids)),
+        [class_names[int(class_id)] for class_id in gt_class_ids],
+        rotation=90,
+    )
     dark = overlaps.max(initial=0) / 2
     for (i, j), overlap in np.ndenumerate(overlaps):
         verdict = ""
         if overlap > threshold:
             verdict = "match" if gt_class_ids[j] == pred_class_ids[i] else "wrong"
         color = "white" if overlap > dark else "black" if overlap > 0 else "grey"
-        ax.text(j, i, f"{overlap:.3f}\n{verdict}", horizontalalignment="center",
-                verticalalignment="center", fontsize=9, color=color)
+        ax.text(
+            j,
+            i,
+            f"{overlap:.3f}\n{verdict}",
+            horizontalalignment="center",
+            verticalalignment="center",
+            fontsize=9,
+            color=color,
+        )
     ax.set_xlabel("Ground truth")
     ax.set_ylabel("Predictions")
     figure.tight_layout()

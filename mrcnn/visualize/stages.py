@@ -31,8 +31,9 @@ def plot_activations(activation, title="", limit=16, cols=8):
         ax.set_title(f"channel {channel}", fontsize=8)
         ax.axis("off")
     height, width, channels = activation.shape
-    figure.suptitle(f"{title} {height} x {width} x {channels}".strip()
-                    + f", {constant} constant channels")
+    figure.suptitle(
+        f"{title} {height} x {width} x {channels}".strip() + f", {constant} constant channels"
+    )
     figure.tight_layout()
     show(plt)
 
@@ -51,8 +52,14 @@ def draw_boxes_by_level(image, boxes, levels, limit=30):
     plt, figure = new_figure((4 * max(len(present), 1), 4.3))
     for ax, level in zip(np.ravel(figure.subplots(1, max(len(present), 1))), present):
         own = np.asarray(boxes)[levels == level]
-        frame_image(ax, image, 0, 0, f"P{level}: {len(own)} boxes"
-                    + (f", {limit} of them drawn" if len(own) > limit else ""))
+        frame_image(
+            ax,
+            image,
+            0,
+            0,
+            f"P{level}: {len(own)} boxes"
+            + (f", {limit} of them drawn" if len(own) > limit else ""),
+        )
         ax.imshow(image)
         for box in own[:limit]:
             rectangle(ax, box, edgecolor=f"C{level % 10}", alpha=0.7)
@@ -76,9 +83,11 @@ def display_roi_features(image, rois, features, titles=None):
     panels = figure.subplots(2, len(rois), squeeze=False)
     for number, (roi, feature) in enumerate(zip(rois, features)):
         y1, x1, y2, x2 = np.round(roi).astype(int)
-        crop = image[max(y1, 0):max(y2, y1 + 1), max(x1, 0):max(x2, x1 + 1)]
+        crop = image[max(y1, 0) : max(y2, y1 + 1), max(x1, 0) : max(x2, x1 + 1)]
         panels[0, number].imshow(crop, aspect="auto")
-        panels[0, number].set_title(titles[number] if titles else f"{y2 - y1} x {x2 - x1} px", fontsize=8)
+        panels[0, number].set_title(
+            titles[number] if titles else f"{y2 - y1} x {x2 - x1} px", fontsize=8
+        )
         panels[1, number].imshow(np.linalg.norm(feature, axis=-1), cmap="magma")
         for ax in panels[:, number]:
             ax.set_box_aspect(1)
@@ -103,12 +112,21 @@ def plot_class_probabilities(probs, class_names, titles=None):
     plt, figure = new_figure((max(5, 0.7 * len(class_names) + 2), max(2, 0.32 * len(probs) + 1.4)))
     ax = figure.add_subplot()
     ax.imshow(probs, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    ax.set_xticks(np.arange(len(class_names)), class_names, rotation=0 if len(class_names) < 8 else 90)
+    ax.set_xticks(
+        np.arange(len(class_names)), class_names, rotation=0 if len(class_names) < 8 else 90
+    )
     ax.set_yticks(np.arange(len(probs)), titles if titles is not None else np.arange(len(probs)))
     if len(class_names) <= 20:
         for (row, column), value in np.ndenumerate(probs):
-            ax.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize=8,
-                    color="white" if value > 0.5 else "black")
+            ax.text(
+                column,
+                row,
+                f"{value:.3f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value > 0.5 else "black",
+            )
     ax.set_title("class probabilities")
     figure.tight_layout()
     show(plt)
@@ -149,9 +167,14 @@ def plot_deltas(deltas, title=""):
         title: str.
     """
     plt, figure = new_figure((13, 3))
-    for ax, name, values in zip(figure.subplots(1, 4), ("dy", "dx", "log dh", "log dw"), np.asarray(deltas).T):
+    for ax, name, values in zip(
+        figure.subplots(1, 4), ("dy", "dx", "log dh", "log dw"), np.asarray(deltas).T
+    ):
         ax.hist(values, 40)
-        ax.set_title(f"{name}: mean {values.mean():.2f}, std {values.std():.2f}" if len(values) else name, fontsize=10)
+        ax.set_title(
+            f"{name}: mean {values.mean():.2f}, std {values.std():.2f}" if len(values) else name,
+            fontsize=10,
+        )
     figure.suptitle(title)
     figure.tight_layout()
     show(plt)
@@ -183,6 +206,9 @@ def plot_lost(traces):
     ax.set_xlim(0, max(len(traces), 1) * 1.12)
     ax.invert_yaxis()
     ax.set_xlabel("objects")
-    ax.set_title(f"what becomes of {len(traces)} objects: past the stage (blue), lost there (red)", fontsize=10)
+    ax.set_title(
+        f"what becomes of {len(traces)} objects: past the stage (blue), lost there (red)",
+        fontsize=10,
+    )
     figure.tight_layout()
     show(plt)

@@ -13,8 +13,8 @@ def read_losses(path):
         path: the file, or the run's folder.
 
     Returns:
-        dict of column name -> list of float, one per epoch; "epoch" counts from 1. What an epoch has
-        no value of is NaN.
+        dict of column name -> list of float, one per epoch; "epoch" counts from 1. What an epoch
+        has no value of is NaN.
 
     Raises:
         FileNotFoundError: no such file.
@@ -42,9 +42,9 @@ def plot_losses(losses, stages=()):
     """The curve of each loss, of training and of validation, epoch by epoch.
 
     Args:
-        losses: the dict of `read_losses`, or ``History.history``. Columns of validation ("val_") are
-            drawn with those that they belong to, and measures that only validation has in panels of
-            their own. Other columns, such as the learning rate, are left out.
+        losses: the dict of `read_losses`, or ``History.history``. Columns of validation ("val_")
+            are drawn with those that they belong to, and measures that only validation has in
+            panels of their own. Other columns, such as the learning rate, are left out.
         stages: epochs after which other layers began to be trained; a dotted line each.
     """
     epochs = losses.get("epoch") or range(1, 1 + max(map(len, losses.values())))

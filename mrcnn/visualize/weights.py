@@ -1,9 +1,11 @@
-"""Pictures and tables of weights: which layers are dead, which overflow, and what training changed."""
+"""Pictures and tables of weights: which layers are dead, which overflow, and what training
+changed.
+"""
 
 import numpy as np
 
-from mrcnn.visualize.figures import new_figure, show
 from mrcnn.common.tables import display_table
+from mrcnn.visualize.figures import new_figure, show
 from mrcnn.weights.statistics import is_kernel
 
 
@@ -28,8 +30,9 @@ def display_weight_stats(model):
                 name += "*** dead?"
             if not (abs(low) <= 1000 and abs(high) <= 1000):
                 name += "*** Overflow?"
-            table.append([name, str(values.shape), f"{low:+9.4f}", f"{high:+10.4f}",
-                          f"{values.std():+9.4f}"])
+            table.append(
+                [name, str(values.shape), f"{low:+9.4f}", f"{high:+10.4f}", f"{values.std():+9.4f}"]
+            )
     display_table(table)
 
 
@@ -43,16 +46,28 @@ def display_weight_problems(statistics):
     if not bad:
         print(f"None of the {len(statistics)} tensors is dead, overflows or has a dead channel")
         return
-    display_table([["WEIGHT NAME", "SHAPE", "MIN", "MAX", "DEAD CHANNELS", "PROBLEM"]] + [
-        [row.name, row.shape, f"{row.low:.4g}", f"{row.high:.4g}",
-         f"{row.dead_channels} of {row.shape[-1]}" if row.dead_channels else "", row.problem] for row in bad])
+    display_table(
+        [["WEIGHT NAME", "SHAPE", "MIN", "MAX", "DEAD CHANNELS", "PROBLEM"]]
+        + [
+            [
+                row.name,
+                row.shape,
+                f"{row.low:.4g}",
+                f"{row.high:.4g}",
+                f"{row.dead_channels} of {row.shape[-1]}" if row.dead_channels else "",
+                row.problem,
+            ]
+            for row in bad
+        ]
+    )
 
 
 def plot_weight_histograms(layers, cols=6, bins=50):
     """A histogram of every tensor, each with its own range.
 
     Args:
-        layers: dict of layer name -> [(weight name, array)], as `weights.statistics.layers_of` gives it.
+        layers: dict of layer name -> [(weight name, array)], as `weights.statistics.layers_of`
+            gives it.
         cols: histograms per row.
         bins: of each histogram.
     """
@@ -76,24 +91,47 @@ def plot_weight_ranges(layers, title=""):
     """The spread of every kernel, in the order of the layers: all layers at one glance.
 
     A band from the 1st to the 99th percentile, one from the 25th to the 75th, and crosses for the
-    least and the greatest value. A layer that is dead is a point, one that overflows leaves the others.
+    least and the greatest value. A layer that is dead is a point, one that overflows leaves the
+    others.
 
     Args:
         layers: as of `plot_weight_histograms`.
         title: str.
     """
-    kernels = [(name.split("/")[-2], values) for tensors in layers.values() for name, values in tensors
-               if is_kernel(name)]
+    kernels = [
+        (name.split("/")[-2], values)
+        for tensors in layers.values()
+        for name, values in tensors
+        if is_kernel(name)
+    ]
     marks = np.array([np.percentile(values, [0, 1, 25, 75, 99, 100]) for _, values in kernels])
     places = np.arange(len(kernels))
     plt, figure = new_figure((15, 4.5))
     ax = figure.add_subplot()
-    ax.bar(places, marks[:, 4] - marks[:, 1], bottom=marks[:, 1], color="tab:blue", alpha=0.35,
-           label="98 % of the values")
-    ax.bar(places, marks[:, 3] - marks[:, 2], bottom=marks[:, 2], color="tab:blue", label="the middle half")
+    ax.bar(
+        places,
+        marks[:, 4] - marks[:, 1],
+        bottom=marks[:, 1],
+        color="tab:blue",
+        alpha=0.35,
+        label="98 % of the values",
+    )
+    ax.bar(
+        places,
+        marks[:, 3] - marks[:, 2],
+        bottom=marks[:, 2],
+        color="tab:blue",
+        label="the middle half",
+    )
     for column in (0, 5):
-        ax.plot(places, marks[:, column], "x", color="tab:red", markersize=4,
-                label="least and greatest" if column else None)
+        ax.plot(
+            places,
+            marks[:, column],
+            "x",
+            color="tab:red",
+            markersize=4,
+            label="least and greatest" if column else None,
+        )
     ax.set_xticks(places, [name for name, _ in kernels], rotation=90, fontsize=7)
     ax.set_xlim(-1, len(kernels))
     ax.set_ylabel("weight")
@@ -108,13 +146,15 @@ def plot_weight_changes(changes, title=""):
     """How far each kernel moved, in units of its own size, in the order of the layers.
 
     Args:
-        changes: list of `WeightChange`; those that cannot be compared are left out and counted in the title.
+        changes: list of `WeightChange`; those that cannot be compared are left out and counted in
+            the title.
         title: str.
     """
     kernels = [change for change in changes if is_kernel(change.name)]
     known = [change for change in kernels if change.change is not None]
     if len(known) < len(kernels):
-        title = f"{title} ({len(kernels) - len(known)} of {len(kernels)} kernels cannot be compared)".strip()
+        unknown = len(kernels) - len(known)
+        title = f"{title} ({unknown} of {len(kernels)} kernels cannot be compared)".strip()
     plt, figure = new_figure((15, 4.5))
     ax = figure.add_subplot()
     places = np.arange(len(known))

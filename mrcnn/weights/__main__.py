@@ -9,7 +9,8 @@ from mrcnn.weights.h5_format import describe_h5
 def main(arguments=None):
     """Print `describe_h5` of the file on the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m mrcnn.weights", description="Show the tensors of a weights file.")
+        prog="python -m mrcnn.weights", description="Show the tensors of a weights file."
+    )
     parser.add_argument("file", help=".h5 file in the layout of Keras 2")
     try:
         print(describe_h5(parser.parse_args(arguments).file))

@@ -7,6 +7,7 @@
 A whole-model file has the same below the group "model_weights". This file
 knows HDF5 and NumPy only; what belongs to which variable is in weights.py.
 """
+
 import os
 
 import h5py
@@ -42,8 +43,10 @@ def read_h5(path):
             return _read_layers(file, path)
     except (OSError, KeyError, RuntimeError) as error:
         if "truncated file" in str(error):
-            raise ValueError(f"{path} is cut short ({os.path.getsize(path):,} bytes): copy or "
-                             f"download it again ({error})") from error
+            raise ValueError(
+                f"{path} is cut short ({os.path.getsize(path):,} bytes): copy or "
+                f"download it again ({error})"
+            ) from error
         raise ValueError(f"{path} cannot be read as HDF5, it is damaged: {error}") from error
 
 
@@ -72,8 +75,9 @@ def write_h5(path, layers):
         with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
             _write_layers(file, layers)
     except (OSError, RuntimeError) as error:
-        raise OSError(f"could not write {path} (is the disk full, the folder writable?): "
-                      f"{error}") from error
+        raise OSError(
+            f"could not write {path} (is the disk full, the folder writable?): {error}"
+        ) from error
 
 
 def describe_h5(path):
@@ -91,19 +95,34 @@ def describe_h5(path):
             wide = value.astype(np.float64)
             flag = "" if np.isfinite(wide).all() else "NOT FINITE"
             with np.errstate(invalid="ignore"):
-                rows.append((f"{layer}: {name}", shape, f"{wide.min():.4g}",
-                             f"{wide.max():.4g}", f"{wide.std():.4g}", flag))
+                rows.append(
+                    (
+                        f"{layer}: {name}",
+                        shape,
+                        f"{wide.min():.4g}",
+                        f"{wide.max():.4g}",
+                        f"{wide.std():.4g}",
+                        flag,
+                    )
+                )
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    lines = ["  ".join(cell.ljust(width) if column in (0, 1, 5) else cell.rjust(width)
-                       for column, (cell, width) in enumerate(zip(row, widths))).rstrip()
-             for row in rows]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in (0, 1, 5) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]
     weighty = sum(bool(weights) for weights in layers.values())
-    lines.append(f"{path}: {len(layers)} layers, {weighty} with weights, "
-                 f"{len(rows) - 1} tensors, {total:,} values")
+    lines.append(
+        f"{path}: {len(layers)} layers, {weighty} with weights, "
+        f"{len(rows) - 1} tensors, {total:,} values"
+    )
     return "\n".join(lines)
 
 
 # === Reading ===
+
 
 def _require_hdf5(path):
     """Raise for what is no HDF5 file at all, with a look at its first bytes."""
@@ -133,9 +152,12 @@ def _read_layers(file, path):
         if "layers" in file or "_layer_checkpoint_dependencies" in file:
             raise ValueError(
                 f"{path} is a Keras 3 .weights.h5 file, which stores no layer names as Keras 2 "
-                "did; load it with keras_model.load_weights(path) into the model that wrote it")
-        raise ValueError(f"{path} is an HDF5 file without the attribute layer_names, so it holds "
-                         f"no Keras weights; it has {sorted(file)[:5]}")
+                "did; load it with keras_model.load_weights(path) into the model that wrote it"
+            )
+        raise ValueError(
+            f"{path} is an HDF5 file without the attribute layer_names, so it holds "
+            f"no Keras weights; it has {sorted(file)[:5]}"
+        )
     layers = {}
     for layer in layer_names:
         group = _child(root, layer, path)
@@ -157,8 +179,11 @@ def _read_names(group, attribute):
         if not parts:
             return None
     # h5py gives bytes for elements of fixed-length arrays and str for the rest
-    return [name.decode("utf8") if isinstance(name, bytes) else str(name)
-            for part in parts for name in np.atleast_1d(part)]
+    return [
+        name.decode("utf8") if isinstance(name, bytes) else str(name)
+        for part in parts
+        for name in np.atleast_1d(part)
+    ]
 
 
 def _child(group, name, path):
@@ -168,8 +193,10 @@ def _child(group, name, path):
         if link is None:
             raise ValueError(f"{path} names {name} but does not contain it; it is damaged")
         if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{path}: {name} is a link to another place, which is not followed; "
-                             "a weights file holds its tensors itself")
+            raise ValueError(
+                f"{path}: {name} is a link to another place, which is not followed; "
+                "a weights file holds its tensors itself"
+            )
         group = group[step]
     return group
 
@@ -179,12 +206,14 @@ def _read_tensor(group, layer, name, path):
     if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu" or data.shape is None:
         raise ValueError(f"{path}: {name} of layer {layer} is not an array of numbers")
     if data.external or data.is_virtual:
-        raise ValueError(f"{path}: {name} of layer {layer} keeps its values in another file, "
-                         "which is not read")
+        raise ValueError(
+            f"{path}: {name} of layer {layer} keeps its values in another file, which is not read"
+        )
     return np.asarray(data[()])
 
 
 # === Writing ===
+
 
 def _write_layers(file, layers):
     # Old Keras calls .decode on these attributes, so they are bytes.

@@ -5,6 +5,7 @@ the training model fits the inference model and the other way round. Models
 are only asked for `.layers`, `.name`, `.weights`, `.inputs` and `.assign`: nothing here
 imports Keras or TensorFlow.
 """
+
 import dataclasses
 import re
 import warnings
@@ -33,6 +34,7 @@ class LoadReport:
         initial: layers with weights that the file has not and that keep their values.
         adapted: first convolutions whose kernel was made for another number of channels.
     """
+
     path: str
     loaded: list
     tensors: int
@@ -42,12 +44,19 @@ class LoadReport:
     adapted: list = dataclasses.field(default_factory=list)
 
     def __str__(self):
-        return "\n".join([
-            f"{self.path}: loaded {self.tensors} tensors into {len(self.loaded)} layers",
-            *([f"  adapted to the number of image channels: {_some(self.adapted)}"] if self.adapted else ()),
-            f"  excluded on request: {_some(self.excluded)}",
-            f"  in the file but not in the model: {_some(self.skipped_in_file)}",
-            f"  not in the file, left as they were: {_some(self.initial)}"])
+        return "\n".join(
+            [
+                f"{self.path}: loaded {self.tensors} tensors into {len(self.loaded)} layers",
+                *(
+                    [f"  adapted to the number of image channels: {_some(self.adapted)}"]
+                    if self.adapted
+                    else ()
+                ),
+                f"  excluded on request: {_some(self.excluded)}",
+                f"  in the file but not in the model: {_some(self.skipped_in_file)}",
+                f"  not in the file, left as they were: {_some(self.initial)}",
+            ]
+        )
 
 
 def layer_weights(layer):
@@ -68,8 +77,9 @@ def layer_weights(layer):
         if len(set(names)) < len(names):
             # a layer made of layers, such as attention: tell them apart by their path
             names = [variable.path.split(f"{part.name}/", 1)[-1] for variable in variables]
-        named.extend((f"{part.name}/{name}:0", variable)
-                     for name, variable in zip(names, variables))
+        named.extend(
+            (f"{part.name}/{name}:0", variable) for name, variable in zip(names, variables)
+        )
     return named
 
 
@@ -102,14 +112,19 @@ def load_h5(model, path, by_name=True, exclude=None):
         raise TypeError(f"exclude must be a list of layer names, so write [{exclude!r}]")
     exclude = set(exclude or ())
     layers = {name: weights for name, weights in read_h5(path).items() if weights}
-    own_names = {name for layer in model.layers
-                 for name in (layer.name, *(part for part, _ in _parts(layer)))}
+    own_names = {
+        name
+        for layer in model.layers
+        for name in (layer.name, *(part for part, _ in _parts(layer)))
+    }
     if "conv1_conv" in layers and "conv1_conv" not in own_names:
         layers = rename_keras_resnet(layers)
     unknown = exclude - own_names - set(layers)
     if unknown:
-        warnings.warn(f"exclude names layers that neither the model nor {path} has: "
-                      f"{_some(sorted(unknown))}", stacklevel=2)
+        warnings.warn(
+            f"exclude names layers that neither the model nor {path} has: {_some(sorted(unknown))}",
+            stacklevel=2,
+        )
 
     targets = _targets(model, layers)
     report = LoadReport(str(path), [], 0, [], [], [])
@@ -137,13 +152,16 @@ def load_h5(model, path, by_name=True, exclude=None):
     if mismatches:
         raise ValueError(_mismatch_message(path, mismatches, targets, layers))
     if not by_name and report.initial:
-        raise ValueError(f"{path} lacks {len(report.initial)} layers of the model: "
-                         f"{_some(report.initial)}; by_name=True leaves them as they are")
+        raise ValueError(
+            f"{path} lacks {len(report.initial)} layers of the model: "
+            f"{_some(report.initial)}; by_name=True leaves them as they are"
+        )
     if not assignments:
         raise ValueError(
             f"{path} fits no layer of the model, so nothing was loaded; the file has "
             f"{_some(list(layers))}, the model has {_some(list(targets))}"
-            + (f", excluded were {_some(sorted(exclude))}" if exclude else ""))
+            + (f", excluded were {_some(sorted(exclude))}" if exclude else "")
+        )
     bad = {name: None for _, value, name in assignments if not np.isfinite(value).all()}
     if bad:
         warnings.warn(f"{path} has NaN or infinite values in {_some(list(bad))}", stacklevel=2)
@@ -160,9 +178,13 @@ def save_h5(model, path):
     Raises:
         OSError: nothing is written then, and an older file stays as it was.
     """
-    write_h5(path, [(layer.name, [(name, np.asarray(variable))
-                                  for name, variable in layer_weights(layer)])
-                    for layer in model.layers])
+    write_h5(
+        path,
+        [
+            (layer.name, [(name, np.asarray(variable)) for name, variable in layer_weights(layer)])
+            for layer in model.layers
+        ],
+    )
 
 
 def adapt_channels(kernel, channels):
@@ -181,7 +203,9 @@ def adapt_channels(kernel, channels):
     """
     old = kernel.shape[2]
     if channels < old:
-        return np.stack([kernel[:, :, first::channels].sum(axis=2) for first in range(channels)], axis=2)
+        return np.stack(
+            [kernel[:, :, first::channels].sum(axis=2) for first in range(channels)], axis=2
+        )
     turns = np.arange(channels) % old
     shares = np.bincount(turns)[turns].astype(kernel.dtype)
     return kernel[:, :, turns] / shares[:, np.newaxis]
@@ -216,6 +240,7 @@ def rename_keras_resnet(layers):
 
 
 # === Models ===
+
 
 def _parts(layer):
     """[(name, layer)] of a nested model's layers with weights, or of the plain layer itself."""
@@ -257,17 +282,23 @@ def _match(layer, weights, exclude):
         first = {name: index for index, name in reversed(list(enumerate(inner)))}
         weights = sorted(weights, key=lambda weight: first[weight[0].split("/", 1)[0]])
     missing = [(None, None)]
-    pairs = list(zip(named + missing * (len(weights) - len(named)),
-                     weights + missing * (len(named) - len(weights))))
+    pairs = list(
+        zip(
+            named + missing * (len(weights) - len(named)),
+            weights + missing * (len(named) - len(weights)),
+        )
+    )
     if not hasattr(layer, "layers"):
         return pairs, []
     left_out = [name for name in dict.fromkeys(inner) if name in exclude]
-    return [pair for pair, name in zip(pairs, inner + [None] * len(pairs))
-            if name not in exclude], left_out
+    return [
+        pair for pair, name in zip(pairs, inner + [None] * len(pairs)) if name not in exclude
+    ], left_out
 
 
 def _adapt_first_convolution(model, pairs):
-    """`adapt_channels` of a kernel for RGB or grey images, where the model's images have other channels.
+    """`adapt_channels` of a kernel for RGB or grey images, where the model's images have other
+    channels.
 
     Returns:
         pairs, and whether one was changed.
@@ -284,15 +315,20 @@ def _adapt_first_convolution(model, pairs):
 
 # === Messages ===
 
+
 def _shape(shape):
     return "x".join(map(str, shape)) or "scalar"
 
 
 def _mismatch(pairs):
     """Words for a layer whose tensors do not fit, or None."""
-    shapes = [(None if variable is None else tuple(variable.shape),
-               None if value is None else tuple(value.shape))
-              for (_, variable), (_, value) in pairs]
+    shapes = [
+        (
+            None if variable is None else tuple(variable.shape),
+            None if value is None else tuple(value.shape),
+        )
+        for (_, variable), (_, value) in pairs
+    ]
     if all(own == stored for own, stored in shapes):
         return None
     own = ", ".join(_shape(shape) for shape, _ in shapes if shape is not None)
@@ -314,20 +350,31 @@ def _class_count(shapes):
 def _mismatch_message(path, mismatches, targets, layers):
     lines = [f"{path} does not fit the model, nothing was loaded:"]
     lines += [f"  {name}: {wrong}" for name, wrong in mismatches.items()]
-    in_model = _class_count({name: tuple(layer_weights(targets[name])[0][1].shape)
-                             for name in CLASS_LAYERS if name in targets})
-    in_file = _class_count({name: layers[name][0][1].shape
-                            for name in CLASS_LAYERS if name in layers})
+    in_model = _class_count(
+        {
+            name: tuple(layer_weights(targets[name])[0][1].shape)
+            for name in CLASS_LAYERS
+            if name in targets
+        }
+    )
+    in_file = _class_count(
+        {name: layers[name][0][1].shape for name in CLASS_LAYERS if name in layers}
+    )
     if in_file != in_model and any(name in CLASS_LAYERS for name in mismatches):
-        lines.append(f"The file was trained with NUM_CLASSES = {in_file}, the model has "
-                     f"NUM_CLASSES = {in_model}. To start from it with other classes, pass "
-                     f"exclude={list(CLASS_LAYERS)}")
+        lines.append(
+            f"The file was trained with NUM_CLASSES = {in_file}, the model has "
+            f"NUM_CLASSES = {in_model}. To start from it with other classes, pass "
+            f"exclude={list(CLASS_LAYERS)}"
+        )
     if "conv1" in mismatches and "conv1" in layers:
         stored, own = layers["conv1"][0][1].shape, layer_weights(targets["conv1"])[0][1].shape
         if len(stored) == len(own) == 4 and stored[2] != own[2]:
-            lines.append(f"The file is for images of {stored[2]} channels, the model has "
-                         f"IMAGE_CHANNEL_COUNT = {own[2]}, and only weights for RGB or grey images are adapted: "
-                         "add \"conv1\" to exclude and train all layers")
+            lines.append(
+                f"The file is for images of {stored[2]} channels, the model has "
+                f"IMAGE_CHANNEL_COUNT = {own[2]}, and only weights for RGB or grey images are "
+                "adapted: "
+                'add "conv1" to exclude and train all layers'
+            )
     return "\n".join(lines)
 
 

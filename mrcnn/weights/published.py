@@ -1,4 +1,5 @@
 """Published weights: the original's for COCO and Keras' for ImageNet, with their hashes."""
+
 import os
 
 from mrcnn.common.download import RemoteFile, fetch
@@ -8,18 +9,22 @@ COCO_WEIGHTS = RemoteFile(
     "mask_rcnn_coco.h5",
     "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5",
     md5="e98aaff6f99e307b5e2a8a3ff741a518",
-    sha256="ab8f779d74d790abe4fcf3f60ab368129df5ee866262c439c6bae5af13afaf56")
+    sha256="ab8f779d74d790abe4fcf3f60ab368129df5ee866262c439c6bae5af13afaf56",
+)
 
 # Names and hashes as in keras/src/applications/resnet.py.
 _KERAS_RESNET = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 RESNET50_IMAGENET = RemoteFile(
     "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
     _KERAS_RESNET + "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    md5="4d473c1dd8becc155b73f8504c6f6626", size=94765736)
+    md5="4d473c1dd8becc155b73f8504c6f6626",
+    size=94765736,
+)
 RESNET101_IMAGENET = RemoteFile(
     "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
     _KERAS_RESNET + "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    md5="88cf7a10940856eca736dc7b7e228a21")
+    md5="88cf7a10940856eca736dc7b7e228a21",
+)
 IMAGENET_WEIGHTS = {"resnet50": RESNET50_IMAGENET, "resnet101": RESNET101_IMAGENET}
 
 
@@ -59,9 +64,11 @@ def imagenet_weights(architecture, cache_dir=None):
         ValueError: another architecture. DownloadError: as `weights.published`.
     """
     if architecture not in IMAGENET_WEIGHTS:
-        raise ValueError(f"no ImageNet weights are known here for {architecture!r}, only for "
-                         f"{' and '.join(IMAGENET_WEIGHTS)}; a keras.applications model takes "
-                         'its own with weights="imagenet"')
+        raise ValueError(
+            f"no ImageNet weights are known here for {architecture!r}, only for "
+            f"{' and '.join(IMAGENET_WEIGHTS)}; a keras.applications model takes "
+            'its own with weights="imagenet"'
+        )
     file = IMAGENET_WEIGHTS[architecture]
     return fetch(file, os.path.join(cache_dir or cache_folder(), file.name))
 

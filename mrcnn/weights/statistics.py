@@ -1,10 +1,10 @@
 """What is in weights, and what changed between two sets of them.
 
-Weights come as `weights.h5_format.read_h5` gives them, a dict of layer name -> [(weight name, array)], so
-that files are looked at without a model; `layers_of` makes the same of a model.
+Weights come as `weights.h5_format.read_h5` gives them, a dict of layer name -> [(weight name,
+array)], so that files are looked at without a model; `layers_of` makes the same of a model.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,14 @@ class WeightStatistics(NamedTuple):
     """One tensor."""
 
     layer: str
-    name: str           # such as "conv1/kernel:0"
+    name: str  # such as "conv1/kernel:0"
     shape: tuple
-    low: float          # least value
-    high: float         # greatest value
+    low: float  # least value
+    high: float  # greatest value
     mean: float
     std: float
     dead_channels: int  # output channels (last axis) whose weights are all 0
-    problem: str        # "", or in words what is wrong
+    problem: str  # "", or in words what is wrong
 
 
 class WeightChange(NamedTuple):
@@ -33,16 +33,18 @@ class WeightChange(NamedTuple):
 
     layer: str
     name: str
-    shape: tuple                 # in the first set, or in the second where the first lacks it
-    change: Optional[float]      # |second - first| / |first| of the L2 norms; None: not comparable
-    direction: Optional[float]   # cosine between the two; None likewise, or where one of them is 0
-    verdict: str                 # "same", "changed", "other shape", "only in the first", "only in the second"
+    shape: tuple  # in the first set, or in the second where the first lacks it
+    change: float | None  # |second - first| / |first| of the L2 norms; None: not comparable
+    direction: float | None  # cosine between the two; None likewise, or where one of them is 0
+    verdict: str  # "same", "changed", "other shape", "only in the first", "only in the second"
 
 
 def layers_of(model):
     """The weights of a `MaskRCNN`, as `read_h5` would give them from its file."""
-    return {layer.name: [(weight.name, np.asarray(weight)) for weight in layer.weights]
-            for layer in model.get_trainable_layers()}
+    return {
+        layer.name: [(weight.name, np.asarray(weight)) for weight in layer.weights]
+        for layer in model.get_trainable_layers()
+    }
 
 
 def weight_problem(name, values):
@@ -83,9 +85,20 @@ def weight_statistics(layers):
             numbers = [np.nan] * 4
             if wide.size:
                 with np.errstate(invalid="ignore"):
-                    numbers = [float(number) for number in (wide.min(), wide.max(), wide.mean(), wide.std())]
-            rows.append(WeightStatistics(layer, name, wide.shape, *numbers, _dead_channels(wide),
-                                         weight_problem(name, wide)))
+                    numbers = [
+                        float(number)
+                        for number in (wide.min(), wide.max(), wide.mean(), wide.std())
+                    ]
+            rows.append(
+                WeightStatistics(
+                    layer,
+                    name,
+                    wide.shape,
+                    *numbers,
+                    _dead_channels(wide),
+                    weight_problem(name, wide),
+                )
+            )
     return rows
 
 
@@ -118,8 +131,13 @@ def compare_weights(first, second):
     for layer in dict.fromkeys([*first, *second]):
         mine, other = first.get(layer, []), second.get(layer, [])
         for index in range(max(len(mine), len(other))):
-            changes.append(_change(layer, mine[index] if index < len(mine) else None,
-                                   other[index] if index < len(other) else None))
+            changes.append(
+                _change(
+                    layer,
+                    mine[index] if index < len(mine) else None,
+                    other[index] if index < len(other) else None,
+                )
+            )
     return changes
 
 

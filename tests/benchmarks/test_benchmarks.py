@@ -11,15 +11,18 @@ from tests.paths import BENCHMARKS
 
 sys.path.insert(0, str(BENCHMARKS))
 
-import cases  # noqa: E402
-import measure  # noqa: E402
-import peers  # noqa: E402
-import processes  # noqa: E402
-import run  # noqa: E402
-import scaling  # noqa: E402
+import cases
+import measure
+import peers
+import processes
+import run
+import scaling
 
-WITHOUT_NETWORK = [name for name in cases.CASES
-                   if not name.startswith(("rates", "import", "build", "detect", "evaluate", "train"))]
+WITHOUT_NETWORK = [
+    name
+    for name in cases.CASES
+    if not name.startswith(("rates", "import", "build", "detect", "evaluate", "train"))
+]
 
 
 @pytest.mark.parametrize("name", WITHOUT_NETWORK)
@@ -47,7 +50,9 @@ def test_evaluation_case_reports_its_share_outside_of_the_network():
     result = run.run_case("evaluate-512", run.ROOT, quick=True)
     assert result["images"] == 4 and result["detections"] > 4
     assert 0 < result["outside_share"] < 1
-    assert result["network_seconds"] + result["outside_seconds"] == pytest.approx(sum(result["times"]) / 2)
+    assert result["network_seconds"] + result["outside_seconds"] == pytest.approx(
+        sum(result["times"]) / 2
+    )
 
 
 def test_confidence_leaves_the_wanted_number_of_detections():
@@ -59,28 +64,46 @@ def test_confidence_leaves_the_wanted_number_of_detections():
 
 @pytest.mark.slow
 def test_unpadded_case_runs_the_network_on_less():
-    square, rect = (run.run_case(f"detect-r50-512-50{mode}", run.ROOT, quick=True) for mode in ("", "-rect"))
+    square, rect = (
+        run.run_case(f"detect-r50-512-50{mode}", run.ROOT, quick=True) for mode in ("", "-rect")
+    )
     assert (square["molded"], rect["molded"]) == ([1, 384, 384, 3], [1, 256, 384, 3])
-    for case in (square, rect):  # scores of the small network tie, so that the two may find unlike many
+    for case in (
+        square,
+        rect,
+    ):  # scores of the small network tie, so that the two may find unlike many
         case["gflop_of_stages"]["mask head"] /= case["detections"]
-    shares = {stage: rect["gflop_of_stages"][stage] / square["gflop_of_stages"][stage]
-              for stage in ("backbone", "FPN", "mask head")}
+    shares = {
+        stage: rect["gflop_of_stages"][stage] / square["gflop_of_stages"][stage]
+        for stage in ("backbone", "FPN", "mask head")
+    }
     assert shares == pytest.approx({"backbone": 2 / 3, "FPN": 2 / 3, "mask head": 1})
 
 
 def test_arithmetic_counts_the_rois_that_the_heads_ran_on():
     import flops
-    from tests.tiny import TinyConfig
 
     from mrcnn.networks.mask_rcnn.build import inference_model
+    from tests.tiny import TinyConfig
 
     config = TinyConfig()
     model = inference_model(config)
-    shapes = [(1, *tensor.shape[1:]) if None not in tensor.shape[1:] else (1, *config.IMAGE_SHAPE)
-              for tensor in model.inputs[:2]] + [(1, 100, 4)]
-    few, many = (flops.stages(flops.count(model, shapes, rois, masks).forward) for rois, masks in ((1, 2), (3, 8)))
+    shapes = [
+        (1, *tensor.shape[1:]) if None not in tensor.shape[1:] else (1, *config.IMAGE_SHAPE)
+        for tensor in model.inputs[:2]
+    ] + [(1, 100, 4)]
+    few, many = (
+        flops.stages(flops.count(model, shapes, rois, masks).forward)
+        for rois, masks in ((1, 2), (3, 8))
+    )
     assert many["mask head"] == 4 * few["mask head"]
-    dense = 2 * config.POST_NMS_ROIS_INFERENCE * config.FPN_CLASSIF_FC_LAYERS_SIZE * 5 * config.NUM_CLASSES
+    dense = (
+        2
+        * config.POST_NMS_ROIS_INFERENCE
+        * config.FPN_CLASSIF_FC_LAYERS_SIZE
+        * 5
+        * config.NUM_CLASSES
+    )
     assert many["box head"] - dense == 3 * (few["box head"] - dense)
     assert many["backbone"] == few["backbone"] > 0
 
@@ -90,23 +113,36 @@ def row(**rates):
 
 
 def test_shares_use_the_rates_of_the_same_version_and_the_best_of_all():
-    own = {"rates": row(convolution_64=50.0, convolution_256=40.0, matmul=100.0),
-           "rates-onednn-off": row(convolution_64=200.0, convolution_256=10.0, matmul=400.0),
-           "detect": {"seconds": 2.0, "gflop": 80.0, "gflop_per_second": 40.0},
-           "rates-at-end": row(convolution_64=80.0, convolution_256=40.0, matmul=90.0)}
-    other = {"rates": row(convolution_64=20.0, convolution_256=10.0, matmul=20.0),
-             "detect": {"seconds": 4.0, "gflop": 80.0, "gflop_per_second": 20.0}}
+    own = {
+        "rates": row(convolution_64=50.0, convolution_256=40.0, matmul=100.0),
+        "rates-onednn-off": row(convolution_64=200.0, convolution_256=10.0, matmul=400.0),
+        "detect": {"seconds": 2.0, "gflop": 80.0, "gflop_per_second": 40.0},
+        "rates-at-end": row(convolution_64=80.0, convolution_256=40.0, matmul=90.0),
+    }
+    other = {
+        "rates": row(convolution_64=20.0, convolution_256=10.0, matmul=20.0),
+        "detect": {"seconds": 4.0, "gflop": 80.0, "gflop_per_second": 20.0},
+    }
     run.add_shares({"this": own, "other": other})
     assert (own["detect"]["share_of_convolution"], own["detect"]["share_of_matmul"]) == (0.5, 0.4)
-    assert (other["detect"]["share_of_convolution"], other["detect"]["share_of_matmul"]) == (1.0, 1.0)
+    assert (other["detect"]["share_of_convolution"], other["detect"]["share_of_matmul"]) == (
+        1.0,
+        1.0,
+    )
     assert own["detect"]["share_of_best_convolution"] == 0.2
     assert other["detect"]["share_of_best_convolution"] == 0.1
 
 
 def test_table_shows_failures_and_compares_versions():
-    report = {"machine": {"cpu": "some CPU", "cores": 2}, "quick": True, "trees": {"this": "abc", "other": "def"},
-              "results": {"this": {"mold": {"seconds": 2.0, "peak_bytes": 3e6}, "odd": {"error": "failed: no"}},
-                          "other": {"mold": {"seconds": 3.0, "peak_bytes": 3e6}, "odd": {"seconds": 1.0}}}}
+    report = {
+        "machine": {"cpu": "some CPU", "cores": 2},
+        "quick": True,
+        "trees": {"this": "abc", "other": "def"},
+        "results": {
+            "this": {"mold": {"seconds": 2.0, "peak_bytes": 3e6}, "odd": {"error": "failed: no"}},
+            "other": {"mold": {"seconds": 3.0, "peak_bytes": 3e6}, "odd": {"seconds": 1.0}},
+        },
+    }
     lines = run.table(report).splitlines()
     assert "say nothing about speed" in lines[0]
     assert lines[2].split() == ["mold", "2", "3"]
@@ -151,8 +187,13 @@ def peer(tmp_path):
     (tmp_path / "mrcnn").mkdir()
     (tmp_path / "mrcnn" / "__init__.py").write_text("WHOSE = 'theirs'")
     (tmp_path / "program.py").write_text(PROGRAM)
-    return peers.Variant(tmp_path / "program.py", sys.executable, tmp_path, {},
-                         {"mold-512": ("mold", {"side": 512}, 7)})
+    return peers.Variant(
+        tmp_path / "program.py",
+        sys.executable,
+        tmp_path,
+        {},
+        {"mold-512": ("mold", {"side": 512}, 7)},
+    )
 
 
 def test_peer_runs_with_its_own_package_and_the_arguments_of_its_case(peer, monkeypatch):
@@ -175,7 +216,9 @@ def test_peers_are_measured_in_turn_and_compared(peer, monkeypatch, capsys, tmp_
 
     theirs = peers.measure_peer
     monkeypatch.setattr(peers, "measure_ours", measure_ours)
-    monkeypatch.setattr(peers, "measure_peer", lambda *arguments: asked.append("theirs") or theirs(*arguments))
+    monkeypatch.setattr(
+        peers, "measure_peer", lambda *arguments: asked.append("theirs") or theirs(*arguments)
+    )
     assert peers.main(["--torchvision", sys.executable, "--quick", "--output", str(output)]) == 0
     assert asked == ["ours", "theirs"] * 2
     measured = json.loads(output.read_text())["results"]["mold-512"]
@@ -192,25 +235,36 @@ def test_round_that_failed_is_the_result_and_the_exit_status(peer, monkeypatch, 
 
 
 def test_pooled_rounds_take_the_median_of_all_times_and_the_highest_peak():
-    rounds = [{"times": [1.0, 9.0, 2.0], "seconds": 2.0, "first_call": 5.0, "peak_bytes": 7},
-              {"times": [3.0, 4.0, 8.0], "seconds": 4.0, "first_call": 7.0, "peak_bytes": 6}]
+    rounds = [
+        {"times": [1.0, 9.0, 2.0], "seconds": 2.0, "first_call": 5.0, "peak_bytes": 7},
+        {"times": [3.0, 4.0, 8.0], "seconds": 4.0, "first_call": 7.0, "peak_bytes": 6},
+    ]
     found = peers.pooled(rounds)
     assert found["seconds"] == statistics.median([1, 9, 2, 3, 4, 8])
     assert (found["peak_bytes"], found["first_call"]) == (7, 6.0)
 
 
 def test_every_case_of_a_peer_is_one_of_ours():
-    options = peers.parse(["--torchvision", sys.executable, "--original", str(run.ROOT), sys.executable])
+    options = peers.parse(
+        ["--torchvision", sys.executable, "--original", str(run.ROOT), sys.executable]
+    )
     for variant in peers.variants(options).values():
         assert variant.program.is_file()
         assert set(variant.cases) <= set(cases.CASES)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ([], "name a peer"),
-    (["--original", "nowhere", "python"], "nowhere has no mrcnn/model.py"),
-    (["--torchvision", "python", "--only", "sample-*"], "no case of these peers is called 'sample-*'"),
-    (["--torchvision", "python", "--rounds", "0"], "must be at least 1")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "name a peer"),
+        (["--original", "nowhere", "python"], "nowhere has no mrcnn/model.py"),
+        (
+            ["--torchvision", "python", "--only", "sample-*"],
+            "no case of these peers is called 'sample-*'",
+        ),
+        (["--torchvision", "python", "--rounds", "0"], "must be at least 1"),
+    ],
+)
 def test_wrong_arguments_of_peers_are_refused(arguments, message, capsys):
     with pytest.raises(SystemExit):
         peers.main(arguments)
@@ -239,28 +293,45 @@ def test_boxes_that_match_most_are_chosen_by_their_neighbours():
 
 # === Scaling ===
 
+
 def test_growth_is_cost_over_that_in_proportion():
     measured = {"512": {"seconds": 1.0}, "1024": {"seconds": 3.0}, "2048": {"error": "failed"}}
     assert scaling.growth("size", measured) == {"512": 1.0, "1024": 0.75}
-    assert scaling.growth("workers", {"1": {"seconds": 4.0}, "2": {"seconds": 3.0}}) == {"1": 1.0, "2": 1.5}
+    assert scaling.growth("workers", {"1": {"seconds": 4.0}, "2": {"seconds": 3.0}}) == {
+        "1": 1.0,
+        "2": 1.5,
+    }
     assert scaling.growth("size", {"512": {"error": "failed"}}) == {}
 
 
 def test_points_of_a_curve_run_and_are_drawn(tmp_path, capsys):
-    measured = {str(workers): processes.run(
-        scaling.__file__, ["--point", "workers", curve, workers, 1], run.ROOT)
-        for curve in list(scaling.AXES["workers"].curves)[:1] for workers in (1, 2)}
+    measured = {
+        str(workers): processes.run(
+            scaling.__file__, ["--point", "workers", curve, workers, 1], run.ROOT
+        )
+        for curve in list(scaling.AXES["workers"].curves)[:1]
+        for workers in (1, 2)
+    }
     assert all(result["images_per_second"] > 0 for result in measured.values()), measured
-    report = {"machine": {"cpu": "some CPU", "cores": 2}, "quick": True, "this": "abc",
-              "results": {"workers": {"a curve": measured},
-                          "batch": {"failed curve": {"1": {"error": "failed: no memory"}}}}}
+    report = {
+        "machine": {"cpu": "some CPU", "cores": 2},
+        "quick": True,
+        "this": "abc",
+        "results": {
+            "workers": {"a curve": measured},
+            "batch": {"failed curve": {"1": {"error": "failed: no memory"}}},
+        },
+    }
     scaling.plot(report, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
     assert "failed: no memory" in scaling.table(report)
 
 
 def test_axes_span_what_the_readme_says():
-    values = {axis: [list(points) for points in found.curves.values()] for axis, found in scaling.AXES.items()}
+    values = {
+        axis: [list(points) for points in found.curves.values()]
+        for axis, found in scaling.AXES.items()
+    }
     assert values["batch"] == [[1, 2, 3, 4]] * 2
     assert values["workers"] == [[1, 2, 4]] * 2
     assert all((points[0], points[-1]) == (512, 2048) for points in values["size"])

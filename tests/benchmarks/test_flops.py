@@ -9,18 +9,22 @@ from tests.paths import BENCHMARKS
 
 sys.path.insert(0, str(BENCHMARKS))
 
-import flops  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
-from mrcnn.networks.layers.convolution import Conv2DTranspose  # noqa: E402
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction  # noqa: E402
-from mrcnn.networks.mask_rcnn.build import inference_model, training_model  # noqa: E402
+import flops
+
+from mrcnn.config import Config
+from mrcnn.networks.layers.convolution import Conv2DTranspose
+from mrcnn.networks.mask_rcnn.build import inference_model, training_model
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 
 # FLOP for a batch of two
 BY_HAND = {
-    "conv": 2 * 2 * (4 * 4) * (3 * 3 * 3 * 4),        # stride 2: 4 x 4 cells, 3 to 4 channels
-    "deconv": 2 * 2 * (4 * 4) * (2 * 2 * 4 * 5),      # every one of 4 x 4 cells to 2 x 2, 4 to 5 channels
-    "depthwise": 2 * 2 * (8 * 8) * (3 * 3 * 5),       # each of 5 channels by itself
-    "inner": 2 * 2 * (2 * 8 * 8) * (1 * 1 * 5 * 6),   # called twice
+    "conv": 2 * 2 * (4 * 4) * (3 * 3 * 3 * 4),  # stride 2: 4 x 4 cells, 3 to 4 channels
+    "deconv": 2
+    * 2
+    * (4 * 4)
+    * (2 * 2 * 4 * 5),  # every one of 4 x 4 cells to 2 x 2, 4 to 5 channels
+    "depthwise": 2 * 2 * (8 * 8) * (3 * 3 * 5),  # each of 5 channels by itself
+    "inner": 2 * 2 * (2 * 8 * 8) * (1 * 1 * 5 * 6),  # called twice
     "dense": 2 * 2 * (6 * 7),
 }
 
@@ -42,7 +46,9 @@ def test_small_model_by_hand(small):
     work = flops.count(small, [(2, 8, 8, 3)])
     assert work.forward == BY_HAND
     # the first layer's input is the image, which needs no gradient
-    assert work.backward == {name: value * (1 if name == "conv" else 2) for name, value in BY_HAND.items()}
+    assert work.backward == {
+        name: value * (1 if name == "conv" else 2) for name, value in BY_HAND.items()
+    }
 
 
 def test_frozen_layers_have_no_backward_pass(small):
@@ -71,7 +77,10 @@ def test_mask_prediction_counts_its_own_rows_and_classes_only():
     cells = Conv2DTranspose(5, (2, 3), strides=(2, 3), name="cells")(features)
     model = keras.Model([features, class_ids], MaskPrediction(7, name="masks")([cells, class_ids]))
     work = flops.count(model, [(3, 4, 4, 6), (2, 10)])
-    assert work.forward == {"cells": 2 * (3 * 4 * 4) * (2 * 3 * 6 * 5), "masks": 2 * (3 * 8 * 12) * 5}
+    assert work.forward == {
+        "cells": 2 * (3 * 4 * 4) * (2 * 3 * 6 * 5),
+        "masks": 2 * (3 * 8 * 12) * 5,
+    }
 
 
 class Coco(Config):
@@ -88,15 +97,23 @@ def shapes(model, batch, side):
 
 
 def test_resnet101_at_1024_px(resnet101):
-    found = flops.stages(flops.count(resnet101, shapes(resnet101, 1, 1024), box_rois=1000, mask_rois=100).forward)
+    found = flops.stages(
+        flops.count(resnet101, shapes(resnet101, 1, 1024), box_rois=1000, mask_rois=100).forward
+    )
     expected = {"backbone": 316, "FPN": 119, "RPN": 208, "box head": 29, "mask head": 103}
-    assert {stage: value / 1e9 for stage, value in found.items()} == pytest.approx(expected, rel=0.02)
+    assert {stage: value / 1e9 for stage, value in found.items()} == pytest.approx(
+        expected, rel=0.02
+    )
     assert sum(found.values()) / 1e9 == pytest.approx(774, rel=0.005)
 
 
 def test_cost_follows_batch_and_masks(resnet101):
-    one = flops.stages(flops.count(resnet101, shapes(resnet101, 1, 512), box_rois=1000, mask_rois=10).forward)
-    two = flops.stages(flops.count(resnet101, shapes(resnet101, 2, 512), box_rois=2000, mask_rois=30).forward)
+    one = flops.stages(
+        flops.count(resnet101, shapes(resnet101, 1, 512), box_rois=1000, mask_rois=10).forward
+    )
+    two = flops.stages(
+        flops.count(resnet101, shapes(resnet101, 2, 512), box_rois=2000, mask_rois=30).forward
+    )
     for stage in ("backbone", "FPN", "RPN", "box head"):
         assert two[stage] == 2 * one[stage]
     assert two["mask head"] == 3 * one["mask head"]
@@ -121,7 +138,10 @@ def test_training_the_heads_alone_costs_no_backward_pass_of_the_backbone():
             assert backward[head] == 2 * forward[head] > 0
         if stage == "heads":
             assert backward["backbone"] == 0
-            laterals = sum(work.forward[f"fpn_c{level}p{level}"] for level in (2, 3, 4)) + work.forward["fpn_c5p5"]
+            laterals = (
+                sum(work.forward[f"fpn_c{level}p{level}"] for level in (2, 3, 4))
+                + work.forward["fpn_c5p5"]
+            )
         else:
             assert backward["backbone"] == 2 * forward["backbone"] - work.forward["conv1"]
             laterals = 0

@@ -16,15 +16,32 @@ from mrcnn.cli import main, train
 from mrcnn.cli.options import told_by_weights
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
+from mrcnn.common.download import DownloadError
 from mrcnn.config.file import read_config
 from mrcnn.data.formats import open_dataset
-from mrcnn.common.download import DownloadError
 from tests.tiny import Rectangles
 
-SMALL = ["--size", "64", "--batch", "2", "--backbone", "resnet50", "--set", "BACKBONE_WIDTH=4",
-         "TOP_DOWN_PYRAMID_SIZE=8", "RPN_CONV_CHANNELS=8", "FPN_CLASSIF_FC_LAYERS_SIZE=16", "MASK_HEAD_CHANNELS=8",
-         "RPN_ANCHOR_SCALES=8,16,32,48,64", "POST_NMS_ROIS_TRAINING=40", "POST_NMS_ROIS_INFERENCE=20",
-         "TRAIN_ROIS_PER_IMAGE=10", "DETECTION_MAX_INSTANCES=5", "DETECTION_MIN_CONFIDENCE=0", "SEED=0"]
+SMALL = [
+    "--size",
+    "64",
+    "--batch",
+    "2",
+    "--backbone",
+    "resnet50",
+    "--set",
+    "BACKBONE_WIDTH=4",
+    "TOP_DOWN_PYRAMID_SIZE=8",
+    "RPN_CONV_CHANNELS=8",
+    "FPN_CLASSIF_FC_LAYERS_SIZE=16",
+    "MASK_HEAD_CHANNELS=8",
+    "RPN_ANCHOR_SCALES=8,16,32,48,64",
+    "POST_NMS_ROIS_TRAINING=40",
+    "POST_NMS_ROIS_INFERENCE=20",
+    "TRAIN_ROIS_PER_IMAGE=10",
+    "DETECTION_MAX_INSTANCES=5",
+    "DETECTION_MIN_CONFIDENCE=0",
+    "SEED=0",
+]
 
 
 def write_via(folder, count, seed):
@@ -34,9 +51,19 @@ def write_via(folder, count, seed):
     for image_id in data.image_ids:
         name = f"picture{image_id}.png"
         Image.fromarray(data.load_image(image_id)).save(folder / name)
-        regions = [{"shape_attributes": {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1},
-                    "region_attributes": {"color": ("red", "blue")[class_id - 1]}}
-                   for class_id, y1, x1, y2, x2 in np.array(data.image_info[image_id]["objects"]).tolist()]
+        regions = [
+            {
+                "shape_attributes": {
+                    "name": "rect",
+                    "x": x1,
+                    "y": y1,
+                    "width": x2 - x1,
+                    "height": y2 - y1,
+                },
+                "region_attributes": {"color": ("red", "blue")[class_id - 1]},
+            }
+            for class_id, y1, x1, y2, x2 in np.array(data.image_info[image_id]["objects"]).tolist()
+        ]
         entries[name] = {"filename": name, "size": 1, "regions": regions, "file_attributes": {}}
     (folder / "via_region_data.json").write_text(json.dumps(entries))
 
@@ -54,8 +81,24 @@ def photos(tmp_path_factory):
 def trained(photos, tmp_path_factory):
     """The logs of a run of two epochs."""
     logs = tmp_path_factory.mktemp("logs")
-    assert code_of("train", photos, "--weights", "none", "--logs", logs, "--epochs", 2, "--layers", "all", "--verbose",
-                   0, *SMALL) == 0
+    assert (
+        code_of(
+            "train",
+            photos,
+            "--weights",
+            "none",
+            "--logs",
+            logs,
+            "--epochs",
+            2,
+            "--layers",
+            "all",
+            "--verbose",
+            0,
+            *SMALL,
+        )
+        == 0
+    )
     return logs
 
 
@@ -70,6 +113,7 @@ def checkpoint(logs):
 
 
 # === check ===
+
 
 def test_check(photos, capsys):
     assert code_of("check", photos, "--subset", "train") == 0
@@ -94,11 +138,16 @@ def test_check_lists_all_bad_masks(tmp_path, capsys):
     (tmp_path / "masks" / "2.png").write_bytes(b"broken")
     assert code_of("check", tmp_path) == 1
     out = " ".join(capsys.readouterr().out.split())
-    assert "masks cannot be drawn 3 " in out and "Not counted: 3 images whose objects cannot be read (first: " in out
+    assert (
+        "masks cannot be drawn 3 " in out
+        and "Not counted: 3 images whose objects cannot be read (first: " in out
+    )
 
 
 def test_class_attribute(photos, tmp_path, capsys):
-    """VIA regions with several attributes need to be told which is the class; other formats have none."""
+    """VIA regions with several attributes need to be told which is the class; other formats have
+    none.
+    """
     write_via(tmp_path / "photos", 3, 0)
     path = tmp_path / "photos" / "via_region_data.json"
     path.write_text(path.read_text().replace('{"color":', '{"grade": "first", "color":'))
@@ -108,39 +157,93 @@ def test_class_attribute(photos, tmp_path, capsys):
     assert "red" in out and "blue" in out and "first" not in out
     for name in ("images", "masks"):
         (tmp_path / "of_masks" / name).mkdir(parents=True)
-    assert "is of the format id_masks" in code_of("check", tmp_path / "of_masks", "--class-attribute", "color")
+    assert "is of the format id_masks" in code_of(
+        "check", tmp_path / "of_masks", "--class-attribute", "color"
+    )
 
 
 # === train ===
 
+
 def test_train_keeps_its_settings_beside_the_weights(trained):
     folder = checkpoint(trained).parent
     assert folder.name.startswith("photos20") and {path.name for path in folder.glob("*.h5")} == {
-        "mask_rcnn_photos_0001.h5", "mask_rcnn_photos_0002.h5"}
+        "mask_rcnn_photos_0001.h5",
+        "mask_rcnn_photos_0002.h5",
+    }
     fields = read_config(folder / "config.json")
     assert fields["CLASS_NAMES"][0] == "BG" and set(fields["CLASS_NAMES"]) == {"BG", "red", "blue"}
-    assert (fields["NUM_CLASSES"], fields["IMAGE_MAX_DIM"], fields["IMAGE_MIN_DIM"], fields["BACKBONE_WIDTH"]) == (
-        3, 64, 64, 4)
-    assert (fields["STEPS_PER_EPOCH"], fields["VALIDATION_STEPS"]) == (2, 1)  # every image once, two at a time
+    assert (
+        fields["NUM_CLASSES"],
+        fields["IMAGE_MAX_DIM"],
+        fields["IMAGE_MIN_DIM"],
+        fields["BACKBONE_WIDTH"],
+    ) == (3, 64, 64, 4)
+    assert (fields["STEPS_PER_EPOCH"], fields["VALIDATION_STEPS"]) == (
+        2,
+        1,
+    )  # every image once, two at a time
     assert "val_loss" in (folder / "losses.csv").read_text()
 
 
 def test_train_goes_on_with_last(photos, trained, tmp_path, capsys):
     logs = tmp_path / "logs"
     shutil.copytree(trained, logs)
-    assert code_of("train", photos, "--weights", "last", "--logs", logs, "--stages", "all:2", "heads:3:0.001",
-                   "--verbose", 0, "--learning-rate", 0.002) == 0
+    assert (
+        code_of(
+            "train",
+            photos,
+            "--weights",
+            "last",
+            "--logs",
+            logs,
+            "--stages",
+            "all:2",
+            "heads:3:0.001",
+            "--verbose",
+            0,
+            "--learning-rate",
+            0.002,
+        )
+        == 0
+    )
     assert checkpoint(logs).name == "mask_rcnn_photos_0003.h5" and len(list(logs.iterdir())) == 1
     fields = read_config(checkpoint(logs).parent / "config.json")
     # the settings of the run, but for what was given
-    assert fields["LEARNING_RATE"] == 0.002 and fields["BACKBONE_WIDTH"] == 4 and fields["IMAGES_PER_GPU"] == 2
+    assert (
+        fields["LEARNING_RATE"] == 0.002
+        and fields["BACKBONE_WIDTH"] == 4
+        and fields["IMAGES_PER_GPU"] == 2
+    )
     assert len(json.loads((checkpoint(logs).parent / "config.json").read_text())["uses"]) == 2
 
 
 def test_train_on_other_classes_from_a_path_is_a_new_run(photos, trained, tmp_path, capsys):
     logs = tmp_path / "logs"
-    assert code_of("train", photos / "train", "--weights", checkpoint(trained), "--logs", logs, "--epochs", 1,
-                   "--classes", "red", "--val-share", 0.3, "--name", "red", "--verbose", 0, "--steps", 1, "--flip") == 0
+    assert (
+        code_of(
+            "train",
+            photos / "train",
+            "--weights",
+            checkpoint(trained),
+            "--logs",
+            logs,
+            "--epochs",
+            1,
+            "--classes",
+            "red",
+            "--val-share",
+            0.3,
+            "--name",
+            "red",
+            "--verbose",
+            0,
+            "--steps",
+            1,
+            "--flip",
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "is for 3 classes, the data have 2: the class layers are trained anew" in out
     assert checkpoint(logs).name == "mask_rcnn_red_0001.h5"
@@ -160,15 +263,19 @@ def test_validation_images_are_set_aside(photos):
             whole = [other["id"] for other in data.image_info].index(info["id"])
             np.testing.assert_array_equal(part.load_mask(image_id)[0], data.load_mask(whole)[0])
             np.testing.assert_array_equal(part.load_image(image_id), data.load_image(whole))
-    assert data.num_images == 4 and split(data, 0.001)[1].num_images == split(data, 0.999)[0].num_images == 1
+    assert (
+        data.num_images == 4
+        and split(data, 0.001)[1].num_images == split(data, 0.999)[0].num_images == 1
+    )
     with pytest.raises(ValueError, match="between 0 and 1"):
         split(data, 1)
     with pytest.raises(ValueError, match="1 image cannot be divided"):
         split(val, 0.5)
 
 
-@pytest.mark.parametrize("path, name", [
-    ("data/photos", "photos"), ("data/My Photos (2)/", "my_photos_2"), ("/", "run")])
+@pytest.mark.parametrize(
+    "path, name", [("data/photos", "photos"), ("data/My Photos (2)/", "my_photos_2"), ("/", "run")]
+)
 def test_the_run_is_called_after_the_data(path, name):
     assert run_name(path) == name
 
@@ -177,8 +284,14 @@ def test_the_run_is_called_after_the_folder_of_a_file(photos):
     assert run_name(photos / "train" / "via_region_data.json") == "train"
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("heads:20", ("heads", 20)), ("all:40:1e-4", ("all", 40, 1e-4)), ("(?:rpn.*):3", ("(?:rpn.*)", 3))])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("heads:20", ("heads", 20)),
+        ("all:40:1e-4", ("all", 40, 1e-4)),
+        ("(?:rpn.*):3", ("(?:rpn.*)", 3)),
+    ],
+)
 def test_stages(text, expected):
     assert stage(text) == expected
 
@@ -197,28 +310,84 @@ def test_half_of_the_images_are_mirrored():
 
 # === cache ===
 
+
 def test_train_on_a_cache_is_train_on_the_data(photos, tmp_path, capsys):
     for part in ("train", "val"):
-        assert code_of("cache", photos, "--subset", part, "--output", tmp_path / "cache" / part, "--size", 64,
-                       "--shards", 2) == 0
+        assert (
+            code_of(
+                "cache",
+                photos,
+                "--subset",
+                part,
+                "--output",
+                tmp_path / "cache" / part,
+                "--size",
+                64,
+                "--shards",
+                2,
+            )
+            == 0
+        )
     assert "4 images" in capsys.readouterr().out
-    assert code_of("cache", photos, "--subset", "train", "--output", tmp_path / "cache" / "train", "--size", 96) != 0
+    assert (
+        code_of(
+            "cache",
+            photos,
+            "--subset",
+            "train",
+            "--output",
+            tmp_path / "cache" / "train",
+            "--size",
+            96,
+        )
+        != 0
+    )
     losses = []
     for data in (photos, tmp_path / "cache"):
         logs = tmp_path / f"logs_{data.name}"
-        assert code_of("train", data, "--name", "both", "--weights", "none", "--logs", logs, "--epochs", 1, "--verbose",
-                       0, *SMALL) == 0
+        assert (
+            code_of(
+                "train",
+                data,
+                "--name",
+                "both",
+                "--weights",
+                "none",
+                "--logs",
+                logs,
+                "--epochs",
+                1,
+                "--verbose",
+                0,
+                *SMALL,
+            )
+            == 0
+        )
         losses.append(next(logs.glob("*/losses.csv")).read_text())
     rows = [[row.split(",") for row in text.splitlines()] for text in losses]
     same = [place for place, name in enumerate(rows[0][0]) if "loss" in name]
     assert rows[0][0] == rows[1][0] and len(same) >= 12  # six and six of validation
-    assert [[row[place] for place in same] for row in rows[0]] == [[row[place] for place in same] for row in rows[1]]
+    assert [[row[place] for place in same] for row in rows[0]] == [
+        [row[place] for place in same] for row in rows[1]
+    ]
     with pytest.raises(SystemExit) as ended:
-        main(["train", str(tmp_path / "cache"), "--weights", "none", "--size", "128", "--logs", str(tmp_path / "logs")])
+        main(
+            [
+                "train",
+                str(tmp_path / "cache"),
+                "--weights",
+                "none",
+                "--size",
+                "128",
+                "--logs",
+                str(tmp_path / "logs"),
+            ]
+        )
     assert "64" in str(ended.value.code)
 
 
 # === evaluate ===
+
 
 def opened(*arguments):
     """The ids of the training and validation images of ``train``'s arguments, and its classes."""
@@ -234,7 +403,10 @@ def test_validation_data_in_another_place(photos, tmp_path):
     write_via(tmp_path / "both" / "train", 5, 6)
     write_via(tmp_path / "both" / "test", 1, 7)
     for subset in ([], ["--subset", "train"]):
-        assert [len(ids) for ids in opened(photos, *subset, "--val", tmp_path / "other")[:2]] == [4, 3]
+        assert [len(ids) for ids in opened(photos, *subset, "--val", tmp_path / "other")[:2]] == [
+            4,
+            3,
+        ]
     found = opened(photos, "--val", tmp_path / "both", "--val-subset", "test")
     assert [len(ids) for ids in found[:2]] == [4, 1]
     assert len(opened(photos, "--val-subset", "val")[1]) == 2
@@ -261,39 +433,99 @@ def test_a_run_that_goes_on_keeps_its_validation_images(tmp_path, monkeypatch):
 
     monkeypatch.setattr(train, "open_both", noted)
     small = [value for value in SMALL if value != "SEED=0"]
-    common = ["photos", "--val-share", 0.25, "--steps", 1, "--layers", "heads", "--verbose", 0, *small]
+    common = [
+        "photos",
+        "--val-share",
+        0.25,
+        "--steps",
+        1,
+        "--layers",
+        "heads",
+        "--verbose",
+        0,
+        *small,
+    ]
     assert code_of("train", *common, "--weights", "none", "--epochs", 1, "--seed", 5) == 0
     assert code_of("train", *common, "--weights", "last", "--epochs", 2) == 0
     assert drawn[0] == drawn[1] and drawn[0] != [
-        info["id"] for info in split(open_dataset("photos"), 0.25)[1].image_info]
+        info["id"] for info in split(open_dataset("photos"), 0.25)[1].image_info
+    ]
 
 
 def test_evaluate(photos, trained, tmp_path, capsys):
-    assert code_of("evaluate", photos, "--subset", "val", "--weights", "last", "--name", "photos", "--logs", trained,
-                   "--report", tmp_path / "report") == 0
+    assert (
+        code_of(
+            "evaluate",
+            photos,
+            "--subset",
+            "val",
+            "--weights",
+            "last",
+            "--name",
+            "photos",
+            "--logs",
+            trained,
+            "--report",
+            tmp_path / "report",
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "AP50" in out and "red" in out and "blue" in out and (tmp_path / "report").is_dir()
 
 
 def test_evaluate_some(photos, trained, capsys):
-    assert code_of("evaluate", photos, "--subset", "train", "--weights", checkpoint(trained), "--limit", 1) == 0
+    assert (
+        code_of(
+            "evaluate", photos, "--subset", "train", "--weights", checkpoint(trained), "--limit", 1
+        )
+        == 0
+    )
     assert "1 image" in capsys.readouterr().out
 
 
 # === predict ===
 
+
 def test_predict_needs_no_flags(photos, trained, tmp_path, capsys):
     output = tmp_path / "found"
-    assert code_of("predict", photos, "--recursive", "--weights", checkpoint(trained), "--output", output) == 0
+    assert (
+        code_of(
+            "predict", photos, "--recursive", "--weights", checkpoint(trained), "--output", output
+        )
+        == 0
+    )
     content = json.loads((output / "predictions.json").read_text())
-    assert len(content["images"]) == 6 and {each["name"] for each in content["categories"]} == {"red", "blue"}
+    assert len(content["images"]) == 6 and {each["name"] for each in content["categories"]} == {
+        "red",
+        "blue",
+    }
     assert (output / "train" / "picture0.png").exists() and "6 images in" in capsys.readouterr().out
 
 
 def test_predict_chooses(photos, trained, tmp_path):
     output = tmp_path / "found"
-    assert code_of("predict", photos / "val", "--weights", checkpoint(trained), "--output", output, "--classes", "red",
-                   "--min-confidence", 0.01, "--save", "coco", "labelme", "--polygons", "--limit", 1) == 0
+    assert (
+        code_of(
+            "predict",
+            photos / "val",
+            "--weights",
+            checkpoint(trained),
+            "--output",
+            output,
+            "--classes",
+            "red",
+            "--min-confidence",
+            0.01,
+            "--save",
+            "coco",
+            "labelme",
+            "--polygons",
+            "--limit",
+            1,
+        )
+        == 0
+    )
     content = json.loads((output / "predictions.json").read_text())
     assert len(content["images"]) == 1 and len(list((output / "labelme").iterdir())) == 1
     names = {each["id"]: each["name"] for each in content["categories"]}
@@ -302,7 +534,17 @@ def test_predict_chooses(photos, trained, tmp_path):
 
 def test_predict_where_nothing_can_be_read(trained, tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(b"broken")
-    assert code_of("predict", tmp_path / "a.png", "--weights", checkpoint(trained), "--output", tmp_path / "found") == 1
+    assert (
+        code_of(
+            "predict",
+            tmp_path / "a.png",
+            "--weights",
+            checkpoint(trained),
+            "--output",
+            tmp_path / "found",
+        )
+        == 1
+    )
     assert "1 could not be read" in capsys.readouterr().out
 
 
@@ -314,16 +556,27 @@ def test_predict_interrupted(photos, trained, tmp_path, monkeypatch):
 
     monkeypatch.setattr(MaskRCNN, "detect", stop)
     output = tmp_path / "found"
-    assert code_of("predict", photos / "val", "--weights", checkpoint(trained), "--output", output) == 130
+    assert (
+        code_of("predict", photos / "val", "--weights", checkpoint(trained), "--output", output)
+        == 130
+    )
     assert json.loads((output / "predictions.json").read_text())["info"]["complete"] is False
 
 
 # === Weights and settings ===
 
+
 def test_what_weights_without_settings_tell(trained, tmp_path):
     fields = told_by_weights(checkpoint(trained))
-    assert fields == {"BACKBONE_WIDTH": 4, "TOP_DOWN_PYRAMID_SIZE": 8, "RPN_CONV_CHANNELS": 8, "MASK_HEAD_CHANNELS": 8,
-                      "FPN_CLASSIF_FC_LAYERS_SIZE": 16, "NUM_CLASSES": 3, "BACKBONE": "resnet50"}
+    assert fields == {
+        "BACKBONE_WIDTH": 4,
+        "TOP_DOWN_PYRAMID_SIZE": 8,
+        "RPN_CONV_CHANNELS": 8,
+        "MASK_HEAD_CHANNELS": 8,
+        "FPN_CLASSIF_FC_LAYERS_SIZE": 16,
+        "NUM_CLASSES": 3,
+        "BACKBONE": "resnet50",
+    }
 
 
 def test_predict_with_weights_alone(photos, trained, tmp_path):
@@ -331,42 +584,100 @@ def test_predict_with_weights_alone(photos, trained, tmp_path):
     alone = tmp_path / "alone.h5"
     alone.write_bytes(checkpoint(trained).read_bytes())
     output = tmp_path / "found"
-    assert code_of("predict", photos / "val", "--weights", alone, "--output", output, "--size", 64,
-                   "--set", "RPN_ANCHOR_SCALES=8,16,32,48,64", "DETECTION_MIN_CONFIDENCE=0") == 0
+    assert (
+        code_of(
+            "predict",
+            photos / "val",
+            "--weights",
+            alone,
+            "--output",
+            output,
+            "--size",
+            64,
+            "--set",
+            "RPN_ANCHOR_SCALES=8,16,32,48,64",
+            "DETECTION_MIN_CONFIDENCE=0",
+        )
+        == 0
+    )
     content = json.loads((output / "predictions.json").read_text())
     assert [each["name"] for each in content["categories"]] == ["class 1", "class 2"]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["train", "PHOTOS", "--weights", "missing.h5"], "no weights file missing.h5"),
-    (["train", "nowhere", "--weights", "none"], "nowhere"),
-    (["train", "PHOTOS", "--weights", "none", "--size", "100"], "IMAGE_MAX_DIM is 100.*multiple of 64"),
-    (["train", "PHOTOS", "--weights", "none", "--set", "IMAGE_MAXDIM=64"], "did you mean IMAGE_MAX_DIM"),
-    (["train", "PHOTOS", "--weights", "none", "--set", "RPN_ANCHOR_SCALES=1,2"], "must be 5 positive"),
-    (["train", "PHOTOS", "--weights", "last", "--logs", "empty"], "no run of 'photos'"),
-    (["train", "PHOTOS", "--weights", "none", "--val-share", "0.5", "--val-subset", "val"], "give one of"),
-    (["train", "PHOTOS", "--weights", "none", "--classes", "green"], "green"),
-    (["evaluate", "PHOTOS", "--weights", "last"], "needs --name"),
-    (["evaluate", "PHOTOS", "--weights", "none"], "finds nothing"),
-    (["predict", "missing.jpg", "--weights", "coco", "--output", "x"], "no file, folder or camera missing.jpg"),
-    (["predict", "PHOTOS/val", "--weights", "PHOTOS/val/picture0.png", "--output", "x"], "not an HDF5 file"),
-    (["predict", "PHOTOS/val", "--weights", "w.h5", "--config", "missing.json", "--output", "x"], "w.h5"),
-    (["check", "PHOTOS", "--subset", "test"], "test"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "PHOTOS", "--weights", "missing.h5"], "no weights file missing.h5"),
+        (["train", "nowhere", "--weights", "none"], "nowhere"),
+        (
+            ["train", "PHOTOS", "--weights", "none", "--size", "100"],
+            "IMAGE_MAX_DIM is 100.*multiple of 64",
+        ),
+        (
+            ["train", "PHOTOS", "--weights", "none", "--set", "IMAGE_MAXDIM=64"],
+            "did you mean IMAGE_MAX_DIM",
+        ),
+        (
+            ["train", "PHOTOS", "--weights", "none", "--set", "RPN_ANCHOR_SCALES=1,2"],
+            "must be 5 positive",
+        ),
+        (["train", "PHOTOS", "--weights", "last", "--logs", "empty"], "no run of 'photos'"),
+        (
+            ["train", "PHOTOS", "--weights", "none", "--val-share", "0.5", "--val-subset", "val"],
+            "give one of",
+        ),
+        (["train", "PHOTOS", "--weights", "none", "--classes", "green"], "green"),
+        (["evaluate", "PHOTOS", "--weights", "last"], "needs --name"),
+        (["evaluate", "PHOTOS", "--weights", "none"], "finds nothing"),
+        (
+            ["predict", "missing.jpg", "--weights", "coco", "--output", "x"],
+            "no file, folder or camera missing.jpg",
+        ),
+        (
+            ["predict", "PHOTOS/val", "--weights", "PHOTOS/val/picture0.png", "--output", "x"],
+            "not an HDF5 file",
+        ),
+        (
+            [
+                "predict",
+                "PHOTOS/val",
+                "--weights",
+                "w.h5",
+                "--config",
+                "missing.json",
+                "--output",
+                "x",
+            ],
+            "w.h5",
+        ),
+        (["check", "PHOTOS", "--subset", "test"], "test"),
+    ],
+)
 def test_errors_are_one_line(photos, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     code = code_of(*(text.replace("PHOTOS", str(photos)) for text in arguments))
-    assert isinstance(code, str) and code.startswith("error: ") and re.search(message, code, re.DOTALL), code
+    assert (
+        isinstance(code, str) and code.startswith("error: ") and re.search(message, code, re.DOTALL)
+    ), code
 
 
-@pytest.mark.parametrize("arguments", [
-    [], ["fly"], ["predict", "a.jpg"], ["train", "data"], ["check"],
-    ["predict", "a", "--weights", "coco", "--output", "x", "--save", "everything"],
-    ["train", "data", "--weights", "coco", "--stages", "heads"],
-    ["train", "data", "--weights", "coco", "--epochs", "0"],
-    ["check", "data", "--limit", "-3"], ["evaluate", "data", "--weights", "coco", "--limit", "0"],
-    ["predict", "a", "--weights", "coco", "--output", "x", "--every", "0"],
-    ["predict", "a", "--weights", "coco", "--output", "x", "--limit", "half"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["predict", "a.jpg"],
+        ["train", "data"],
+        ["check"],
+        ["predict", "a", "--weights", "coco", "--output", "x", "--save", "everything"],
+        ["train", "data", "--weights", "coco", "--stages", "heads"],
+        ["train", "data", "--weights", "coco", "--epochs", "0"],
+        ["check", "data", "--limit", "-3"],
+        ["evaluate", "data", "--weights", "coco", "--limit", "0"],
+        ["predict", "a", "--weights", "coco", "--output", "x", "--every", "0"],
+        ["predict", "a", "--weights", "coco", "--output", "x", "--limit", "half"],
+    ],
+)
 def test_wrong_arguments(arguments, capsys):
     assert code_of(*arguments) == 2
     assert "usage: python -m mrcnn" in capsys.readouterr().err
@@ -383,9 +694,14 @@ def test_coco_weights_are_asked_for(photos, monkeypatch, tmp_path):
     assert code_of("train", photos, "--weights", "coco") == "error: no connection"
 
 
-@pytest.mark.parametrize("texts, names, choices", [
-    (["1", "cat"], ["BG", "cat", "dog"], [1, "cat"]), (["7"], None, [7]),
-    (["7", "10"], ["BG", *"0123456789"], ["7", 10])])
+@pytest.mark.parametrize(
+    "texts, names, choices",
+    [
+        (["1", "cat"], ["BG", "cat", "dog"], [1, "cat"]),
+        (["7"], None, [7]),
+        (["7", "10"], ["BG", *"0123456789"], ["7", 10]),
+    ],
+)
 def test_a_number_is_a_class_id_unless_it_is_a_name(texts, names, choices):
     assert class_choices(texts, names) == choices
 
@@ -395,8 +711,13 @@ def test_names_that_the_terminal_has_not(tmp_path):
     write_via(tmp_path / "photos", 1, 0)
     path = tmp_path / "photos" / "via_region_data.json"
     path.write_text(path.read_text().replace('"red"', '"r\u00f6d"'), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "mrcnn", "check", str(tmp_path / "photos")], capture_output=True,
-                          text=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    done = subprocess.run(
+        [sys.executable, "-m", "mrcnn", "check", str(tmp_path / "photos")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
     assert done.returncode == 0 and "r\\xf6d" in done.stdout, done.stderr
 
 
@@ -407,9 +728,16 @@ def test_help_has_examples(command, capsys):
 
 
 def test_help_is_quick_and_needs_no_tensorflow():
-    script = ("import sys\nfrom mrcnn.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-              "assert not {'tensorflow', 'keras'} & set(sys.modules)")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    script = (
+        "import sys\nfrom mrcnn.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n  "
+        "  pass\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0 and "COMMAND" in done.stdout, done.stderr
-    module = subprocess.run([sys.executable, "-m", "mrcnn", "--version"], capture_output=True, text=True, timeout=120)
+    module = subprocess.run(
+        [sys.executable, "-m", "mrcnn", "--version"], capture_output=True, text=True, timeout=120
+    )
     assert module.returncode == 0 and module.stdout.startswith("mrcnn ")

@@ -19,7 +19,11 @@ def make(path, members):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_all_files_and_again_none(tmp_path):
@@ -42,22 +46,37 @@ def test_goes_on_after_a_break(tmp_path):
     assert files(out) == CONTENT
 
 
-@pytest.mark.parametrize("name", ["../escaped.txt", "data/../../escaped.txt", "/escaped.txt", "C:/escaped.txt",
-                                  "..\\escaped.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../escaped.txt",
+        "data/../../escaped.txt",
+        "/escaped.txt",
+        "C:/escaped.txt",
+        "..\\escaped.txt",
+    ],
+)
 def test_nothing_outside_of_the_folder(tmp_path, name):
     path = make(tmp_path / "evil.zip", {"good.txt": b"good", name: b"bad"})
-    with pytest.raises(ValueError, match="evil.zip has a member that would lie outside of .*escaped"):
+    with pytest.raises(
+        ValueError, match="evil.zip has a member that would lie outside of .*escaped"
+    ):
         unpack(path, tmp_path / "out")
     assert sorted(os.listdir(tmp_path)) == ["evil.zip"]  # not even the good one
 
 
 def test_folders_that_end_with_a_backslash(tmp_path):
     path = make(tmp_path / "windows.zip", {"data\\": b"", "data\\a.txt": b"first"})
-    assert unpack(path, tmp_path / "out") == 1 and files(tmp_path / "out") == {"data/a.txt": b"first"}
+    assert unpack(path, tmp_path / "out") == 1 and files(tmp_path / "out") == {
+        "data/a.txt": b"first"
+    }
 
 
-@pytest.mark.parametrize("offsets, change, message", [((6, 8), 1, "encrypted"), ((8, 10), 99, "compression method")],
-                         ids=["encrypted", "unknown method"])
+@pytest.mark.parametrize(
+    "offsets, change, message",
+    [((6, 8), 1, "encrypted"), ((8, 10), 99, "compression method")],
+    ids=["encrypted", "unknown method"],
+)
 def test_what_cannot_be_unpacked(tmp_path, offsets, change, message):
     path = tmp_path / "odd.zip"
     make(path, {"a.txt": b"first"})
@@ -81,12 +100,14 @@ def test_no_links(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("content", [os.urandom(5000), os.urandom(2500).hex().encode()], ids=["as it is", "packed"])
+@pytest.mark.parametrize(
+    "content", [os.urandom(5000), os.urandom(2500).hex().encode()], ids=["as it is", "packed"]
+)
 def test_damaged_and_missing(tmp_path, content):
     path = tmp_path / "data.zip"
     make(path, {"a.bin": content})
     data = bytearray(path.read_bytes())
-    data[2000] ^= 0xff
+    data[2000] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(ValueError, match="data.zip is not a zip archive, or is damaged"):
         unpack(path, tmp_path / "out")

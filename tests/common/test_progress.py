@@ -11,7 +11,9 @@ def generator():
     yield from "abc"
 
 
-@pytest.mark.parametrize("items, total", [("abc", None), (generator, None), (generator, 3), ("", None)])
+@pytest.mark.parametrize(
+    "items, total", [("abc", None), (generator, None), (generator, 3), ("", None)]
+)
 def test_every_item_comes_through_once(items, total):
     source = items() if callable(items) else items
     assert "".join(track(source, "Letters", total=total)) == ("" if items == "" else "abc")

@@ -1,4 +1,5 @@
 """Config: the original's defaults, derived fields, validation, display, dicts."""
+
 import inspect
 import json
 import subprocess
@@ -8,8 +9,8 @@ import warnings
 import numpy as np
 import pytest
 
-from mrcnn.config import rules as config_checks
 from mrcnn.config import Config
+from mrcnn.config import rules as config_checks
 from tests.paths import ROOT
 
 
@@ -30,36 +31,100 @@ def graph_of(image, architecture, stage5=False, train_bn=None):
 
 # The original's, from its documentation of Config.
 ORIGINAL = {
-    "NAME": None, "GPU_COUNT": 1, "IMAGES_PER_GPU": 2, "STEPS_PER_EPOCH": 1000,
-    "VALIDATION_STEPS": 50, "BACKBONE": "resnet101", "COMPUTE_BACKBONE_SHAPE": None,
-    "BACKBONE_STRIDES": [4, 8, 16, 32, 64], "FPN_CLASSIF_FC_LAYERS_SIZE": 1024,
-    "TOP_DOWN_PYRAMID_SIZE": 256, "NUM_CLASSES": 1, "RPN_ANCHOR_SCALES": (32, 64, 128, 256, 512),
-    "RPN_ANCHOR_RATIOS": [0.5, 1, 2], "RPN_ANCHOR_STRIDE": 1, "RPN_NMS_THRESHOLD": 0.7,
-    "RPN_TRAIN_ANCHORS_PER_IMAGE": 256, "PRE_NMS_LIMIT": 6000, "POST_NMS_ROIS_TRAINING": 2000,
-    "POST_NMS_ROIS_INFERENCE": 1000, "USE_MINI_MASK": True, "MINI_MASK_SHAPE": (56, 56),
-    "IMAGE_RESIZE_MODE": "square", "IMAGE_MIN_DIM": 800, "IMAGE_MAX_DIM": 1024,
-    "IMAGE_MIN_SCALE": 0, "IMAGE_CHANNEL_COUNT": 3, "TRAIN_ROIS_PER_IMAGE": 200,
-    "ROI_POSITIVE_RATIO": 0.33, "POOL_SIZE": 7, "MASK_POOL_SIZE": 14, "MASK_SHAPE": [28, 28],
-    "MAX_GT_INSTANCES": 100, "DETECTION_MAX_INSTANCES": 100, "DETECTION_MIN_CONFIDENCE": 0.7,
-    "DETECTION_NMS_THRESHOLD": 0.3, "LEARNING_RATE": 0.001, "LEARNING_MOMENTUM": 0.9,
-    "WEIGHT_DECAY": 0.0001, "USE_RPN_ROIS": True, "TRAIN_BN": False, "GRADIENT_CLIP_NORM": 5.0,
-    "BATCH_SIZE": 2, "IMAGE_META_SIZE": 13,
-    "LOSS_WEIGHTS": {name: 1.0 for name in (
-        "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss",
-        "mrcnn_mask_loss")},
+    "NAME": None,
+    "GPU_COUNT": 1,
+    "IMAGES_PER_GPU": 2,
+    "STEPS_PER_EPOCH": 1000,
+    "VALIDATION_STEPS": 50,
+    "BACKBONE": "resnet101",
+    "COMPUTE_BACKBONE_SHAPE": None,
+    "BACKBONE_STRIDES": [4, 8, 16, 32, 64],
+    "FPN_CLASSIF_FC_LAYERS_SIZE": 1024,
+    "TOP_DOWN_PYRAMID_SIZE": 256,
+    "NUM_CLASSES": 1,
+    "RPN_ANCHOR_SCALES": (32, 64, 128, 256, 512),
+    "RPN_ANCHOR_RATIOS": [0.5, 1, 2],
+    "RPN_ANCHOR_STRIDE": 1,
+    "RPN_NMS_THRESHOLD": 0.7,
+    "RPN_TRAIN_ANCHORS_PER_IMAGE": 256,
+    "PRE_NMS_LIMIT": 6000,
+    "POST_NMS_ROIS_TRAINING": 2000,
+    "POST_NMS_ROIS_INFERENCE": 1000,
+    "USE_MINI_MASK": True,
+    "MINI_MASK_SHAPE": (56, 56),
+    "IMAGE_RESIZE_MODE": "square",
+    "IMAGE_MIN_DIM": 800,
+    "IMAGE_MAX_DIM": 1024,
+    "IMAGE_MIN_SCALE": 0,
+    "IMAGE_CHANNEL_COUNT": 3,
+    "TRAIN_ROIS_PER_IMAGE": 200,
+    "ROI_POSITIVE_RATIO": 0.33,
+    "POOL_SIZE": 7,
+    "MASK_POOL_SIZE": 14,
+    "MASK_SHAPE": [28, 28],
+    "MAX_GT_INSTANCES": 100,
+    "DETECTION_MAX_INSTANCES": 100,
+    "DETECTION_MIN_CONFIDENCE": 0.7,
+    "DETECTION_NMS_THRESHOLD": 0.3,
+    "LEARNING_RATE": 0.001,
+    "LEARNING_MOMENTUM": 0.9,
+    "WEIGHT_DECAY": 0.0001,
+    "USE_RPN_ROIS": True,
+    "TRAIN_BN": False,
+    "GRADIENT_CLIP_NORM": 5.0,
+    "BATCH_SIZE": 2,
+    "IMAGE_META_SIZE": 13,
+    "LOSS_WEIGHTS": {
+        name: 1.0
+        for name in (
+            "rpn_class_loss",
+            "rpn_bbox_loss",
+            "mrcnn_class_loss",
+            "mrcnn_bbox_loss",
+            "mrcnn_mask_loss",
+        )
+    },
 }
 ORIGINAL_ARRAYS = {
-    "MEAN_PIXEL": [123.7, 116.8, 103.9], "RPN_BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2],
-    "BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2], "IMAGE_SHAPE": [1024, 1024, 3],
+    "MEAN_PIXEL": [123.7, 116.8, 103.9],
+    "RPN_BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2],
+    "BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2],
+    "IMAGE_SHAPE": [1024, 1024, 3],
 }
-TRAINING_DATA = {"CLASS_WEIGHTS": None, "IMAGE_SAMPLING": None, "REPEAT_THRESHOLD": None, "KEEP_EMPTY_IMAGES": False,
-                 "SCALE_JITTER": None, "COPY_PASTE": 0.0}
-OPTIMIZER = {"OPTIMIZER": "SGD", "OPTIMIZER_OPTIONS": {}, "LEARNING_RATE_SCHEDULE": None,
-             "LEARNING_RATE_WARMUP_STEPS": 0, "LEARNING_RATE_WARMUP_FACTOR": 0.001, "LEARNING_RATE_DROP_EPOCHS": (),
-             "LEARNING_RATE_DROP_FACTOR": 0.1, "LEARNING_RATE_END_FACTOR": 0.0, "EMA_MOMENTUM": None,
-             "GRADIENT_ACCUMULATION_STEPS": 1, "DTYPE_POLICY": "float32", "FREEZE_BACKBONE_STAGES": 0}
-ADDED = {**TRAINING_DATA, **OPTIMIZER, "BACKBONE_WIDTH": 64, "RPN_CONV_CHANNELS": 512, "MASK_HEAD_CHANNELS": 256,
-         "STOP_PROPOSAL_GRADIENT": False, "SEED": None, "REMATERIALIZE": False, "CLASS_NAMES": None, "STATES_KEPT": 2}
+TRAINING_DATA = {
+    "CLASS_WEIGHTS": None,
+    "IMAGE_SAMPLING": None,
+    "REPEAT_THRESHOLD": None,
+    "KEEP_EMPTY_IMAGES": False,
+    "SCALE_JITTER": None,
+    "COPY_PASTE": 0.0,
+}
+OPTIMIZER = {
+    "OPTIMIZER": "SGD",
+    "OPTIMIZER_OPTIONS": {},
+    "LEARNING_RATE_SCHEDULE": None,
+    "LEARNING_RATE_WARMUP_STEPS": 0,
+    "LEARNING_RATE_WARMUP_FACTOR": 0.001,
+    "LEARNING_RATE_DROP_EPOCHS": (),
+    "LEARNING_RATE_DROP_FACTOR": 0.1,
+    "LEARNING_RATE_END_FACTOR": 0.0,
+    "EMA_MOMENTUM": None,
+    "GRADIENT_ACCUMULATION_STEPS": 1,
+    "DTYPE_POLICY": "float32",
+    "FREEZE_BACKBONE_STAGES": 0,
+}
+ADDED = {
+    **TRAINING_DATA,
+    **OPTIMIZER,
+    "BACKBONE_WIDTH": 64,
+    "RPN_CONV_CHANNELS": 512,
+    "MASK_HEAD_CHANNELS": 256,
+    "STOP_PROPOSAL_GRADIENT": False,
+    "SEED": None,
+    "REMATERIALIZE": False,
+    "CLASS_NAMES": None,
+    "STATES_KEPT": 2,
+}
 
 
 def test_defaults_are_the_originals():
@@ -74,12 +139,20 @@ def test_defaults_are_the_originals():
     assert fields == set(ORIGINAL) | set(ORIGINAL_ARRAYS) | set(ADDED)
 
 
-@pytest.mark.parametrize("mode, side", [("square", 640), ("pad64", 640), ("none", 640),
-                                        ("crop", 128)])
+@pytest.mark.parametrize(
+    "mode, side", [("square", 640), ("pad64", 640), ("none", 640), ("crop", 128)]
+)
 def test_derived_fields(mode, side):
-    config = build(IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=640, GPU_COUNT=3,
-                   IMAGES_PER_GPU=4, NUM_CLASSES=7, IMAGE_CHANNEL_COUNT=4,
-                   MEAN_PIXEL=np.zeros(4))
+    config = build(
+        IMAGE_RESIZE_MODE=mode,
+        IMAGE_MIN_DIM=128,
+        IMAGE_MAX_DIM=640,
+        GPU_COUNT=3,
+        IMAGES_PER_GPU=4,
+        NUM_CLASSES=7,
+        IMAGE_CHANNEL_COUNT=4,
+        MEAN_PIXEL=np.zeros(4),
+    )
     assert config.IMAGE_SHAPE.tolist() == [side, side, 4]
     assert config.BATCH_SIZE == 12
     assert config.IMAGE_META_SIZE == 12 + 7
@@ -97,15 +170,21 @@ WRONG = [
     # fields, words of the message
     ({"SCALE_JITTER": 2.0}, ["SCALE_JITTER is 2.0", "(0.8, 1.25)"]),
     ({"SCALE_JITTER": (2, 1)}, ["SCALE_JITTER is (2, 1)"]),
-    ({"SCALE_JITTER": (0, 1)}, ["SCALE_JITTER is (0, 1)"]), ({"SCALE_JITTER": (0.1, 1, 2)}, ["SCALE_JITTER is"]),
-    ({"COPY_PASTE": 1.5}, ["COPY_PASTE is 1.5", "from 0 to 1"]), ({"COPY_PASTE": True}, ["COPY_PASTE is True"]),
+    ({"SCALE_JITTER": (0, 1)}, ["SCALE_JITTER is (0, 1)"]),
+    ({"SCALE_JITTER": (0.1, 1, 2)}, ["SCALE_JITTER is"]),
+    ({"COPY_PASTE": 1.5}, ["COPY_PASTE is 1.5", "from 0 to 1"]),
+    ({"COPY_PASTE": True}, ["COPY_PASTE is True"]),
     ({"KEEP_EMPTY_IMAGES": None}, ["KEEP_EMPTY_IMAGES is None", "True or False"]),
     ({"IMAGE_SAMPLING": "rare"}, ["IMAGE_SAMPLING is 'rare'", "'balanced' or a callable"]),
     ({"IMAGE_SAMPLING": [1, 2]}, ["IMAGE_SAMPLING is [1, 2]"]),
-    ({"REPEAT_THRESHOLD": 0}, ["REPEAT_THRESHOLD is 0"]), ({"REPEAT_THRESHOLD": 2}, ["REPEAT_THRESHOLD is 2"]),
+    ({"REPEAT_THRESHOLD": 0}, ["REPEAT_THRESHOLD is 0"]),
+    ({"REPEAT_THRESHOLD": 2}, ["REPEAT_THRESHOLD is 2"]),
     ({"CLASS_WEIGHTS": {7: 1}, "NUM_CLASSES": 3}, ["CLASS_WEIGHTS has the class 7"]),
     ({"CLASS_WEIGHTS": {"cat": 1}}, ["CLASS_WEIGHTS names the class 'cat'", "set CLASS_NAMES"]),
-    ({"CLASS_NAMES": ["BG", "cat", "dog"], "NUM_CLASSES": 2}, ["CLASS_NAMES has 3 names", "NUM_CLASSES is 2"]),
+    (
+        {"CLASS_NAMES": ["BG", "cat", "dog"], "NUM_CLASSES": 2},
+        ["CLASS_NAMES has 3 names", "NUM_CLASSES is 2"],
+    ),
     ({"CLASS_NAMES": "BG"}, ["CLASS_NAMES is 'BG'", "list of str"]),
     ({"CLASS_NAMES": [0]}, ["CLASS_NAMES is [0]", "list of str"]),
     ({"IMAGE_MAX_DIM": 1000}, ["IMAGE_MAX_DIM is 1000", "multiple of 64", "960 or 1024"]),
@@ -117,13 +196,21 @@ WRONG = [
     ({"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": None}, ["IMAGE_MIN_DIM is None", "pad64"]),
     ({"IMAGE_MIN_DIM": -1}, ["IMAGE_MIN_DIM is -1"]),
     ({"IMAGE_MIN_DIM": 1088}, ["IMAGE_MIN_DIM is 1088 and IMAGE_MAX_DIM is 1024"]),
-    ({"IMAGE_RESIZE_MODE": "pad"}, ["IMAGE_RESIZE_MODE is 'pad'", "square, rect, pad64, crop, none"]),
+    (
+        {"IMAGE_RESIZE_MODE": "pad"},
+        ["IMAGE_RESIZE_MODE is 'pad'", "square, rect, pad64, crop, none"],
+    ),
     ({"IMAGE_MIN_SCALE": -2}, ["IMAGE_MIN_SCALE is -2"]),
     ({"MEAN_PIXEL": np.array([1.0, 2.0])}, ["MEAN_PIXEL", "3 finite numbers"]),
     ({"MEAN_PIXEL": [1.0, 2.0, float("nan")]}, ["MEAN_PIXEL", "finite"]),
-    ({"IMAGE_CHANNEL_COUNT": 1}, ["MEAN_PIXEL is array([123.7, 116.8, 103.9]) but "
-                                  "IMAGE_CHANNEL_COUNT is 1", "IMAGE_CHANNEL_COUNT = 1\n",
-                                  "MEAN_PIXEL = np.array([123.7])"]),
+    (
+        {"IMAGE_CHANNEL_COUNT": 1},
+        [
+            "MEAN_PIXEL is array([123.7, 116.8, 103.9]) but IMAGE_CHANNEL_COUNT is 1",
+            "IMAGE_CHANNEL_COUNT = 1\n",
+            "MEAN_PIXEL = np.array([123.7])",
+        ],
+    ),
     ({"NUM_CLASSES": 0}, ["NUM_CLASSES is 0", "background"]),
     ({"NUM_CLASSES": 2.0}, ["NUM_CLASSES is 2.0", "int"]),
     ({"NUM_CLASSES": True}, ["NUM_CLASSES is True"]),
@@ -150,7 +237,10 @@ WRONG = [
     ({"BACKBONE": staticmethod(graph_of)}, ["COMPUTE_BACKBONE_SHAPE is None", "[5, 2]"]),
     ({"BACKBONE_STRIDES": [4, 8, 16, 32]}, ["BACKBONE_STRIDES is [4, 8, 16, 32]", "5 increasing"]),
     ({"BACKBONE_STRIDES": [4, 8, 8, 16, 32]}, ["BACKBONE_STRIDES"]),
-    ({"BACKBONE_STRIDES": [2, 4, 8, 16, 32]}, ["levels of resnet101 have the strides [4, 8, 16, 32, 64]"]),
+    (
+        {"BACKBONE_STRIDES": [2, 4, 8, 16, 32]},
+        ["levels of resnet101 have the strides [4, 8, 16, 32, 64]"],
+    ),
     ({"RPN_ANCHOR_SCALES": (32, 64, 128)}, ["RPN_ANCHOR_SCALES is (32, 64, 128)", "5 positive"]),
     ({"RPN_ANCHOR_RATIOS": []}, ["RPN_ANCHOR_RATIOS is []"]),
     ({"RPN_ANCHOR_STRIDE": 0}, ["RPN_ANCHOR_STRIDE is 0"]),
@@ -170,8 +260,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("fields, words", WRONG,
-                         ids=[f"{next(iter(f))}-{i}" for i, (f, _) in enumerate(WRONG)])
+@pytest.mark.parametrize(
+    "fields, words", WRONG, ids=[f"{next(iter(f))}-{i}" for i, (f, _) in enumerate(WRONG)]
+)
 def test_wrong_field_is_named_with_its_value_and_a_remedy(fields, words):
     with pytest.raises(ValueError) as error:
         build(**fields)
@@ -188,26 +279,33 @@ def test_all_problems_come_in_one_message():
 
 
 RIGHT = [
-    {"IMAGE_MIN_DIM": 0}, {"IMAGE_MIN_DIM": None},
+    {"IMAGE_MIN_DIM": 0},
+    {"IMAGE_MIN_DIM": None},
     {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 0, "IMAGE_MAX_DIM": 1000},
     {"IMAGE_RESIZE_MODE": "crop", "IMAGE_MIN_DIM": 512, "IMAGE_MAX_DIM": 500},
     {"IMAGE_RESIZE_MODE": "none", "IMAGE_MAX_DIM": 500, "IMAGE_MIN_DIM": 700},
     {"IMAGE_CHANNEL_COUNT": 1, "MEAN_PIXEL": 127.5},
     {"IMAGE_CHANNEL_COUNT": 6, "MEAN_PIXEL": np.float32(0)},
     {"IMAGE_CHANNEL_COUNT": 1, "MEAN_PIXEL": [127]},
-    {"NUM_CLASSES": np.int64(3)}, {"RPN_ANCHOR_SCALES": np.array([8, 16, 32, 64, 128])},
-    {"BACKBONE": "resnet50"}, {"BACKBONE": "EfficientNetV2B0"},
+    {"NUM_CLASSES": np.int64(3)},
+    {"RPN_ANCHOR_SCALES": np.array([8, 16, 32, 64, 128])},
+    {"BACKBONE": "resnet50"},
+    {"BACKBONE": "EfficientNetV2B0"},
     {"BACKBONE": staticmethod(graph_of), "COMPUTE_BACKBONE_SHAPE": staticmethod(shapes_of)},
     {"MASK_POOL_SIZE": 7, "MASK_SHAPE": (14, 14)},
     {"USE_MINI_MASK": False, "MINI_MASK_SHAPE": None},
-    {"DETECTION_MIN_CONFIDENCE": None}, {"DETECTION_MIN_CONFIDENCE": 0},
-    {"TRAIN_BN": None}, {"TRAIN_BN": True}, {"GRADIENT_CLIP_NORM": None},
-    {"LOSS_WEIGHTS": {"rpn_class_loss": 2}}, {"SEED": 0}, {"USE_MINI_MASK": np.bool_(True)},
+    {"DETECTION_MIN_CONFIDENCE": None},
+    {"DETECTION_MIN_CONFIDENCE": 0},
+    {"TRAIN_BN": None},
+    {"TRAIN_BN": True},
+    {"GRADIENT_CLIP_NORM": None},
+    {"LOSS_WEIGHTS": {"rpn_class_loss": 2}},
+    {"SEED": 0},
+    {"USE_MINI_MASK": np.bool_(True)},
 ]
 
 
-@pytest.mark.parametrize("fields", RIGHT, ids=[f"{next(iter(f))}-{i}"
-                                               for i, f in enumerate(RIGHT)])
+@pytest.mark.parametrize("fields", RIGHT, ids=[f"{next(iter(f))}-{i}" for i, f in enumerate(RIGHT)])
 def test_right_fields_pass_without_a_warning(fields):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -223,17 +321,26 @@ def test_validate_sees_later_changes():
         config.validate()
 
 
-@pytest.mark.parametrize("typed, meant", [
-    ("IMAGE_MIN_DIMM", "IMAGE_MIN_DIM"), ("IMAGE_PER_GPU", "IMAGES_PER_GPU"),
-    ("NUM_CLASS", "NUM_CLASSES"), ("LEARNIG_RATE", "LEARNING_RATE"),
-    ("STEPS_PER_EPOCHS", "STEPS_PER_EPOCH"), ("RPN_ANCHORSCALES", "RPN_ANCHOR_SCALES")])
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("IMAGE_MIN_DIMM", "IMAGE_MIN_DIM"),
+        ("IMAGE_PER_GPU", "IMAGES_PER_GPU"),
+        ("NUM_CLASS", "NUM_CLASSES"),
+        ("LEARNIG_RATE", "LEARNING_RATE"),
+        ("STEPS_PER_EPOCHS", "STEPS_PER_EPOCH"),
+        ("RPN_ANCHORSCALES", "RPN_ANCHOR_SCALES"),
+    ],
+)
 def test_misspelt_field_warns(typed, meant):
     with pytest.warns(UserWarning, match=f"{typed} is not a field.* did you mean {meant}"):
         build(**{typed: 3})
 
 
-@pytest.mark.parametrize("own", ["TEST_ROIS_PER_IMAGE", "DETECTION_MASK_THRESHOLD", "SPEED",
-                                 "DATASET_DIR", "image_min_dimm"])
+@pytest.mark.parametrize(
+    "own",
+    ["TEST_ROIS_PER_IMAGE", "DETECTION_MASK_THRESHOLD", "SPEED", "DATASET_DIR", "image_min_dimm"],
+)
 def test_own_fields_pass_without_a_warning(own):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -248,7 +355,9 @@ def test_train_bn_is_a_bool(value):
 def test_a_batch_that_was_changed_on_the_instance():
     config = build(IMAGES_PER_GPU=2)
     config.IMAGES_PER_GPU = 1
-    with pytest.raises(ValueError, match="BATCH_SIZE is still 2, though IMAGES_PER_GPU is now 1.*call __init__"):
+    with pytest.raises(
+        ValueError, match="BATCH_SIZE is still 2, though IMAGES_PER_GPU is now 1.*call __init__"
+    ):
         config.validate()
     config.BATCH_SIZE = 1  # by the user's own hand
     config.validate()
@@ -264,26 +373,33 @@ def test_field_of_the_first_version_warns(field):
 
 def test_applications_are_those_of_keras():
     from keras import applications
-    there = {name for name in dir(applications)
-             if inspect.isfunction(getattr(applications, name))}
+
+    there = {name for name in dir(applications) if inspect.isfunction(getattr(applications, name))}
     assert set(config_checks.APPLICATIONS) <= there
     assert there == set(config_checks.APPLICATIONS) | set(config_checks.MISFITS)
 
 
 def test_import_is_light():
-    code = ("import sys; import mrcnn.config; "
-            "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'skimage') "
-            "if m in sys.modules])")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         cwd=ROOT)
+    code = (
+        "import sys; import mrcnn.config; "
+        "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'skimage') "
+        "if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert out.stdout.strip() == "[]"
 
 
 # === display, to_dict, from_dict ===
 
+
 def test_display_lists_every_field_and_no_callable(capsys):
-    config = build(OWN_FIELD="mine", BACKBONE=staticmethod(graph_of),
-                   COMPUTE_BACKBONE_SHAPE=staticmethod(shapes_of))
+    config = build(
+        OWN_FIELD="mine",
+        BACKBONE=staticmethod(graph_of),
+        COMPUTE_BACKBONE_SHAPE=staticmethod(shapes_of),
+    )
     config.display()
     lines = capsys.readouterr().out.split("\n")
     assert lines[:2] == ["", "Configurations:"]
@@ -296,9 +412,15 @@ def test_display_lists_every_field_and_no_callable(capsys):
 
 
 def test_dict_survives_json():
-    config = build(NAME="toy", NUM_CLASSES=np.int64(5), RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128),
-                   MEAN_PIXEL=np.array([1.0, 2.0, 3.0]), OWN_FIELD={"a": (1, np.float32(0.5))},
-                   FUNCTIONLESS=complex(1, 2), IMAGES_PER_GPU=1)
+    config = build(
+        NAME="toy",
+        NUM_CLASSES=np.int64(5),
+        RPN_ANCHOR_SCALES=(8, 16, 32, 64, 128),
+        MEAN_PIXEL=np.array([1.0, 2.0, 3.0]),
+        OWN_FIELD={"a": (1, np.float32(0.5))},
+        FUNCTIONLESS=complex(1, 2),
+        IMAGES_PER_GPU=1,
+    )
     fields = json.loads(json.dumps(config.to_dict()))
     assert fields["MEAN_PIXEL"] == [1.0, 2.0, 3.0]
     assert fields["IMAGE_SHAPE"] == [1024, 1024, 3]
@@ -319,8 +441,7 @@ def test_from_dict_computes_derived_fields_anew():
 
 
 def test_callable_backbone_becomes_a_name_and_comes_back_as_a_callable():
-    config = build(BACKBONE=staticmethod(graph_of),
-                   COMPUTE_BACKBONE_SHAPE=staticmethod(shapes_of))
+    config = build(BACKBONE=staticmethod(graph_of), COMPUTE_BACKBONE_SHAPE=staticmethod(shapes_of))
     fields = config.to_dict()
     assert fields["BACKBONE"] == f"{__name__}:graph_of"
     with pytest.raises(ValueError, match="never imports code"):

@@ -38,7 +38,7 @@ class Blocks(Dataset):
         count = self.counts[image_id]
         mask = np.zeros((64, 64, count), dtype=bool)
         for i in range(count):
-            mask[2 + 3 * i:20 + 4 * i, 4 + 2 * i + image_id:30 + 3 * i + image_id, i] = True
+            mask[2 + 3 * i : 20 + 4 * i, 4 + 2 * i + image_id : 30 + 3 * i + image_id, i] = True
         return mask, np.arange(count) % 2 + 1
 
 

@@ -11,19 +11,23 @@ RNG = np.random.RandomState(0)
 
 def drawn(polygons, shape):
     """Pixels whose centre is inside one of the polygons, by counting crossings."""
-    rows, columns = np.mgrid[:shape[0], :shape[1]] + 0.5
+    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
     mask = np.zeros(shape, bool)
     for polygon in polygons:
         inside = np.zeros(shape, bool)
         for (x1, y1), (x2, y2) in zip(polygon, np.roll(polygon, -1, axis=0)):
             if y1 != y2:
-                inside ^= ((y1 > rows) != (y2 > rows)) & (columns < x1 + (rows - y1) * (x2 - x1) / (y2 - y1))
+                inside ^= ((y1 > rows) != (y2 > rows)) & (
+                    columns < x1 + (rows - y1) * (x2 - x1) / (y2 - y1)
+                )
         mask |= inside
     return mask
 
 
 def drawn_by_coco(polygons, shape):
-    rle = coco_mask.merge(coco_mask.frPyObjects([polygon.ravel().tolist() for polygon in polygons], *shape))
+    rle = coco_mask.merge(
+        coco_mask.frPyObjects([polygon.ravel().tolist() for polygon in polygons], *shape)
+    )
     return coco_mask.decode(rle).astype(bool)
 
 
@@ -47,8 +51,13 @@ def test_noise_comes_back_exactly(case):
 def test_one_pixel():
     mask = np.zeros((5, 7))
     mask[2, 4] = 1
-    polygon, = mask_polygons(mask)
-    assert {tuple(point) for point in polygon} == {(4, 2), (5, 2), (5, 3), (4, 3)} and polygon.dtype == np.float64
+    (polygon,) = mask_polygons(mask)
+    assert {tuple(point) for point in polygon} == {
+        (4, 2),
+        (5, 2),
+        (5, 3),
+        (4, 3),
+    } and polygon.dtype == np.float64
     assert len(polygon) == 4
 
 
@@ -57,7 +66,7 @@ def test_a_rectangle_has_four_corners_wherever_it_lies():
         mask = np.zeros((6, 9), bool)
         y1, x1, y2, x2 = box
         mask[y1:y2, x1:x2] = True
-        polygon, = mask_polygons(mask)
+        (polygon,) = mask_polygons(mask)
         assert len(polygon) == 4 and polygon_area(polygon) == (y2 - y1) * (x2 - x1)
         assert (*polygon.min(axis=0), *polygon.max(axis=0)) == (x1, y1, x2, y2)
 
@@ -81,7 +90,7 @@ def test_pixels_that_touch_at_a_corner_are_two_parts():
 def test_holes(holes, area):
     mask = np.ones((10, 10), bool)
     mask[2:4, 2:4] = mask[6:8, 5:7] = False
-    polygon, = mask_polygons(mask, holes=holes)
+    (polygon,) = mask_polygons(mask, holes=holes)
     assert polygon_area(polygon) == area == drawn([polygon], mask.shape).sum()
 
 
@@ -89,14 +98,17 @@ def test_an_island_in_a_hole_is_a_part():
     mask = disc(31, 14, 8) | disc(31, 3)
     ring, island = mask_polygons(mask)
     assert polygon_area(ring) == disc(31, 14, 8).sum() and polygon_area(island) == disc(31, 3).sum()
-    assert sum(map(polygon_area, mask_polygons(mask, holes="fill"))) == disc(31, 14).sum() + disc(31, 3).sum()
+    assert (
+        sum(map(polygon_area, mask_polygons(mask, holes="fill")))
+        == disc(31, 14).sum() + disc(31, 3).sum()
+    )
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 1, 3])
 def test_simplified_polygons_stay_within_the_tolerance(tolerance):
     mask = disc(101, 45, 20)
-    exact, = mask_polygons(mask)
-    simple, = mask_polygons(mask, tolerance)
+    (exact,) = mask_polygons(mask)
+    (simple,) = mask_polygons(mask, tolerance)
     assert 8 <= len(simple) < len(exact) * 0.9
     assert {tuple(point) for point in simple} <= {tuple(point) for point in exact}
     off = drawn([simple], mask.shape) != mask
@@ -114,9 +126,14 @@ def test_a_hole_below_the_tolerance_goes():
     assert len(mask_polygons(disc(30, 2.5), 50)[0]) >= 3
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ((np.zeros((3, 3, 1)),), r"\(3, 3, 1\)"), ((np.zeros((3, 3)), -1), "tolerance is -1"),
-    ((np.zeros((3, 3)), 0, "cut"), "'bridge' or 'fill'")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((np.zeros((3, 3, 1)),), r"\(3, 3, 1\)"),
+        ((np.zeros((3, 3)), -1), "tolerance is -1"),
+        ((np.zeros((3, 3)), 0, "cut"), "'bridge' or 'fill'"),
+    ],
+)
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         mask_polygons(*arguments)

@@ -92,8 +92,9 @@ def test_sixteen_bits_are_scaled(tmp_path):
 def test_many_channels_stay(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     pixels = np.random.RandomState(1).randint(0, 256, (6, 5, 7)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "bands.tif", pixels, photometric="minisblack",
-                     planarconfig="contig")
+    tifffile.imwrite(
+        tmp_path / "bands.tif", pixels, photometric="minisblack", planarconfig="contig"
+    )
     dataset = Dataset()
     dataset.add_image("x", 0, tmp_path / "bands.tif")
     np.testing.assert_array_equal(dataset.load_image(0), pixels)
@@ -112,17 +113,23 @@ def test_links(dataset):
     assert dataset.source_image_link(0) == dataset.image_info[0]["path"]
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda d: d.add_class("a.b", 1, "x"), "'a.b' must not contain a dot: use 'a_b'"),
-    (lambda d: d.map_source_class_id("coco.5"), "no class 'coco.5': the classes are .*coco.18"),
-    (lambda d: d.get_source_class_id(2, "shapes"), r"Class 2 \('dog, or hound'\) is from .*'coco'"),
-    (lambda d: d.get_source_class_id(4, "coco"), "no class 4: class ids are 0 to 3"),
-    (lambda d: d.load_image(3), "no image 3 in Dataset: it has 3 images"),
-    (lambda d: d.load_image(-1), "no image -1"),
-    (lambda d: d.source_image_link(99), "no image 99"),
-    (lambda d: d.prepare(class_map={}), "class_map is not supported"),
-    (lambda d: Dataset(class_map={}), "class_map is not supported"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda d: d.add_class("a.b", 1, "x"), "'a.b' must not contain a dot: use 'a_b'"),
+        (lambda d: d.map_source_class_id("coco.5"), "no class 'coco.5': the classes are .*coco.18"),
+        (
+            lambda d: d.get_source_class_id(2, "shapes"),
+            r"Class 2 \('dog, or hound'\) is from .*'coco'",
+        ),
+        (lambda d: d.get_source_class_id(4, "coco"), "no class 4: class ids are 0 to 3"),
+        (lambda d: d.load_image(3), "no image 3 in Dataset: it has 3 images"),
+        (lambda d: d.load_image(-1), "no image -1"),
+        (lambda d: d.source_image_link(99), "no image 99"),
+        (lambda d: d.prepare(class_map={}), "class_map is not supported"),
+        (lambda d: Dataset(class_map={}), "class_map is not supported"),
+    ],
+)
 def test_errors_say_what_would_be_right(dataset, call, message):
     with pytest.raises(ValueError, match=message):
         call(dataset)

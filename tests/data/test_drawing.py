@@ -88,11 +88,11 @@ def test_draw_instances_pixels(scene):
 
 def test_draw_instances_alpha_and_no_masks(scene):
     image, boxes, masks, class_ids = scene
-    solid = drawing.draw_instances(image, boxes, masks, class_ids, NAMES, alpha=1.0,
-                                     colors=[(1, 0, 0)] * 2)
+    solid = drawing.draw_instances(
+        image, boxes, masks, class_ids, NAMES, alpha=1.0, colors=[(1, 0, 0)] * 2
+    )
     assert solid[35, 45].tolist() == [255, 0, 0]
-    without = drawing.draw_instances(image, boxes, None, class_ids, NAMES,
-                                       colors=[(1, 0, 0)] * 2)
+    without = drawing.draw_instances(image, boxes, None, class_ids, NAMES, colors=[(1, 0, 0)] * 2)
     assert without[35, 45].tolist() == [100, 100, 100]
     assert without[39, 30].tolist() == [255, 0, 0]
 
@@ -100,16 +100,36 @@ def test_draw_instances_alpha_and_no_masks(scene):
 @pytest.mark.parametrize("height, width", [(90, 120), (40, 40), (30, 200), (16, 12)])
 def test_labels_stay_inside_and_apart(height, width, monkeypatch):
     from PIL import ImageDraw
+
     fills, drawn = [], []
     rectangle, text = ImageDraw.ImageDraw.rectangle, ImageDraw.ImageDraw.text
-    monkeypatch.setattr(ImageDraw.ImageDraw, "rectangle", lambda self, xy, fill=None, **k: (
-        fills.append(xy) if fill else None, rectangle(self, xy, fill=fill, **k)))
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, *a, **k: (
-        drawn.append(self.textbbox(xy, a[0], font=k["font"])), text(self, xy, *a, **k)))
-    boxes = np.array([[0, 0, 9, 9], [height - 9, width - 9, height, width],
-                      [0, width - 9, 9, width]])
-    drawing.draw_instances(np.zeros((height, width, 3), np.uint8), boxes, None, [1, 2, 1],
-                             NAMES, scores=[0.9, 0.0, 0.5])
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "rectangle",
+        lambda self, xy, fill=None, **k: (
+            fills.append(xy) if fill else None,
+            rectangle(self, xy, fill=fill, **k),
+        ),
+    )
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, xy, *a, **k: (
+            drawn.append(self.textbbox(xy, a[0], font=k["font"])),
+            text(self, xy, *a, **k),
+        ),
+    )
+    boxes = np.array(
+        [[0, 0, 9, 9], [height - 9, width - 9, height, width], [0, width - 9, 9, width]]
+    )
+    drawing.draw_instances(
+        np.zeros((height, width, 3), np.uint8),
+        boxes,
+        None,
+        [1, 2, 1],
+        NAMES,
+        scores=[0.9, 0.0, 0.5],
+    )
     assert len(fills) == len(drawn) == 3
     for (x1, y1, x2, y2), (left, top, right, bottom) in zip(fills, drawn):
         assert 0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height
@@ -147,6 +167,7 @@ def test_nothing_to_draw_leaves_the_image(scene):
 @pytest.mark.parametrize("extension", ["png", "jpg", "JPEG"])
 def test_save_instances(scene, tmp_path, extension):
     from PIL import Image
+
     path = tmp_path / f"picture.{extension}"
     assert drawing.save_instances(path, *scene, NAMES, scores=[0.9, 0.8]) == str(path)
     expected = drawing.draw_instances(*scene, NAMES, scores=[0.9, 0.8])

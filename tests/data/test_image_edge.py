@@ -15,14 +15,21 @@ HEIGHT, WIDTH = 40, 50
 
 
 class Outlines(Dataset):
-    """As scripts for annotation tools do it: pixels of polygons set in an array of the image's size."""
+    """As scripts for annotation tools do it: pixels of polygons set in an array of the image's
+    size.
+    """
 
     def __init__(self, *images, **info):
         super().__init__()
         self.add_class("drawn", 1, "thing")
         for number, outlines in enumerate(images):
-            self.add_image("drawn", f"photo{number}", path=None, outlines=outlines,
-                           **{"height": HEIGHT, "width": WIDTH, **info})
+            self.add_image(
+                "drawn",
+                f"photo{number}",
+                path=None,
+                outlines=outlines,
+                **{"height": HEIGHT, "width": WIDTH, **info},
+            )
         self.prepare()
 
     def load_image(self, image_id):
@@ -51,12 +58,22 @@ def drawn(outline):
 INSIDE = box(3, 4, 20, 30)
 
 
-@pytest.mark.parametrize("outline", [
-    box(5, 10, 20, WIDTH), box(5, 10, HEIGHT, 30), box(5, 10, HEIGHT, WIDTH), box(0, 0, HEIGHT, WIDTH),
-    ([10, 25, 45], [30, 70, 20]), box(5, 5, 900, 30)])
+@pytest.mark.parametrize(
+    "outline",
+    [
+        box(5, 10, 20, WIDTH),
+        box(5, 10, HEIGHT, 30),
+        box(5, 10, HEIGHT, WIDTH),
+        box(0, 0, HEIGHT, WIDTH),
+        ([10, 25, 45], [30, 70, 20]),
+        box(5, 5, 900, 30),
+    ],
+)
 def test_cut_at_the_edge(outline):
     data = Outlines([INSIDE, outline])
-    with pytest.warns(UserWarning, match=r"Image drawn\.photo0: an outline leaves the image of 40 x 50 pixels"):
+    with pytest.warns(
+        UserWarning, match=r"Image drawn\.photo0: an outline leaves the image of 40 x 50 pixels"
+    ):
         mask, class_ids = data.load_mask(0)
     assert mask.shape == (HEIGHT, WIDTH, 2) and mask.dtype == bool and class_ids.tolist() == [1, 1]
     np.testing.assert_array_equal(mask[..., 0], drawn(INSIDE))
@@ -75,6 +92,7 @@ def test_inside_is_left_alone():
 
 def test_wholly_outside_is_an_object_without_pixels():
     """load_image_gt drops it, as every object that is not seen."""
+
     class Small(Config):
         IMAGE_MIN_DIM = IMAGE_MAX_DIM = 64
         NUM_CLASSES = 2
@@ -92,7 +110,10 @@ def test_told_once_for_each_image():
         for _ in range(3):
             for image_id in data.image_ids:
                 data.load_mask(image_id)
-    assert [str(warning.message).split(":")[0] for warning in told] == ["Image drawn.photo0", "Image drawn.photo2"]
+    assert [str(warning.message).split(":")[0] for warning in told] == [
+        "Image drawn.photo0",
+        "Image drawn.photo2",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:.*cut at its edge")
@@ -130,6 +151,7 @@ def test_other_index_errors_stay():
 
 def test_masks_of_another_size_are_not_cut():
     """Only what is as large as asked for is known to have been drawn on the larger image."""
+
     class Fixed(Outlines):
         def load_mask(self, image_id):
             if self.image_info[image_id]["width"] == WIDTH:

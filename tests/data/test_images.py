@@ -18,6 +18,7 @@ def noise(*shape, seed=0):
 
 # === Files ===
 
+
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 2), (6, 9, 3), (6, 9, 4), (1, 1, 3)])
 def test_png_comes_back_as_stored(tmp_path, shape):
     pixels = noise(*shape)
@@ -42,7 +43,8 @@ def test_palettes_become_colours(tmp_path):
     palette = Image.fromarray(noise(6, 9, 3)).quantize(8)
     palette.save(tmp_path / "a.png")
     np.testing.assert_array_equal(
-        images.read_image(tmp_path / "a.png"), np.array(palette.convert("RGB")))
+        images.read_image(tmp_path / "a.png"), np.array(palette.convert("RGB"))
+    )
     palette.save(tmp_path / "b.png", transparency=0)
     assert images.read_image(tmp_path / "b.png").shape == (6, 9, 4)
 
@@ -63,9 +65,17 @@ def test_one_bit_is_bool(tmp_path):
     np.testing.assert_array_equal(read, pixels)
 
 
-@pytest.mark.parametrize("orientation, turn", [
-    (1, lambda a: a), (2, np.fliplr), (3, lambda a: np.rot90(a, 2)), (4, np.flipud),
-    (6, lambda a: np.rot90(a, -1)), (8, np.rot90)])
+@pytest.mark.parametrize(
+    "orientation, turn",
+    [
+        (1, lambda a: a),
+        (2, np.fliplr),
+        (3, lambda a: np.rot90(a, 2)),
+        (4, np.flipud),
+        (6, lambda a: np.rot90(a, -1)),
+        (8, np.rot90),
+    ],
+)
 def test_exif_orientation_is_applied(tmp_path, orientation, turn):
     pixels = noise(6, 9, 3)
     exif = Image.Exif()
@@ -80,8 +90,11 @@ def test_the_size_is_that_of_the_pixels(tmp_path, suffix, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     Image.fromarray(noise(6, 9, 3)).save(tmp_path / f"a.{suffix}", exif=exif)
-    assert images.image_size(tmp_path / f"a.{suffix}") == images.read_image(tmp_path / f"a.{suffix}").shape[:2] == (
-        (9, 6) if orientation >= 5 else (6, 9))
+    assert (
+        images.image_size(tmp_path / f"a.{suffix}")
+        == images.read_image(tmp_path / f"a.{suffix}").shape[:2]
+        == ((9, 6) if orientation >= 5 else (6, 9))
+    )
 
 
 def test_the_size_of_a_png_whose_exif_comes_after_its_pixels(tmp_path):
@@ -90,10 +103,16 @@ def test_the_size_of_a_png_whose_exif_comes_after_its_pixels(tmp_path):
     Image.fromarray(noise(6, 9, 3)).save(tmp_path / "a.png", exif=exif)
     content = (tmp_path / "a.png").read_bytes()
     start = content.index(b"eXIf") - 4
-    end = start + 12 + int.from_bytes(content[start:start + 4], "big")
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
     last = content.index(b"IEND") - 4
-    (tmp_path / "a.png").write_bytes(content[:start] + content[end:last] + content[start:end] + content[last:])
-    assert images.image_size(tmp_path / "a.png") == images.read_image(tmp_path / "a.png").shape[:2] == (9, 6)
+    (tmp_path / "a.png").write_bytes(
+        content[:start] + content[end:last] + content[start:end] + content[last:]
+    )
+    assert (
+        images.image_size(tmp_path / "a.png")
+        == images.read_image(tmp_path / "a.png").shape[:2]
+        == (9, 6)
+    )
 
 
 def test_the_size_of_a_png_is_known_without_its_pixels(tmp_path, monkeypatch):
@@ -103,17 +122,29 @@ def test_the_size_of_a_png_is_known_without_its_pixels(tmp_path, monkeypatch):
 
 
 def exif_block(*entries):
-    """An EXIF block of (tag, type, the four bytes of its value) as a camera with a fault writes it."""
-    rows = b"".join(struct.pack("<HHI4s", tag, kind, 4 if kind == 2 else 1, value) for tag, kind, value in entries)
+    """An EXIF block of (tag, type, the four bytes of its value) as a camera with a fault writes
+    it.
+    """
+    rows = b"".join(
+        struct.pack("<HHI4s", tag, kind, 4 if kind == 2 else 1, value)
+        for tag, kind, value in entries
+    )
     return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4)
 
 
-@pytest.mark.parametrize("entries, size", [
-    ([(274, 2, b"six\0")], (6, 9)),  # which says nothing
-    ([(274, 3, b"\6\0\0\0"), (282, 2, b"six\0")], (9, 6)), ([(274, 3, b"\6\0\0\0"), (282, 9, b"\xff" * 4)], (9, 6))],
-    ids=["orientation", "resolution", "negative"])
+@pytest.mark.parametrize(
+    "entries, size",
+    [
+        ([(274, 2, b"six\0")], (6, 9)),  # which says nothing
+        ([(274, 3, b"\6\0\0\0"), (282, 2, b"six\0")], (9, 6)),
+        ([(274, 3, b"\6\0\0\0"), (282, 9, b"\xff" * 4)], (9, 6)),
+    ],
+    ids=["orientation", "resolution", "negative"],
+)
 def test_a_damaged_exif_block(tmp_path, entries, size):
-    """One clear error, or the image; never an error of another kind, which would end a whole folder."""
+    """One clear error, or the image; never an error of another kind, which would end a whole
+    folder.
+    """
     Image.fromarray(noise(6, 9, 3)).save(tmp_path / "a.jpg", exif=exif_block(*entries))
     for read in (images.read_image, lambda path: np.empty(images.image_size(path))):
         try:
@@ -131,13 +162,19 @@ def test_first_of_several_frames_is_read_and_told(tmp_path, caplog):
     assert "holds 3 frames" in caplog.text
 
 
-@pytest.mark.parametrize("shape, dtype", [((6, 5, 7), np.uint8), ((6, 5, 3), np.float32),
-                                          ((6, 5), np.float64), ((6, 5), np.float32)])
+@pytest.mark.parametrize(
+    "shape, dtype",
+    [((6, 5, 7), np.uint8), ((6, 5, 3), np.float32), ((6, 5), np.float64), ((6, 5), np.float32)],
+)
 def test_scientific_tiffs(tmp_path, shape, dtype):
     tifffile = pytest.importorskip("tifffile")
     pixels = (np.random.RandomState(2).rand(*shape) * 255).astype(dtype)
-    tifffile.imwrite(tmp_path / "a.tif", pixels, planarconfig="contig",
-                     photometric="rgb" if shape[-1] == 3 else "minisblack")
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        pixels,
+        planarconfig="contig",
+        photometric="rgb" if shape[-1] == 3 else "minisblack",
+    )
     read = images.read_image(tmp_path / "a.tif")
     assert read.dtype == dtype
     np.testing.assert_array_equal(read, pixels)
@@ -157,8 +194,12 @@ def test_damaged_files_are_named(tmp_path, suffix):
     path = tmp_path / f"whole.{suffix}"
     Image.fromarray(noise(40, 50, 3)).save(path)
     whole = path.read_bytes()
-    for name, content in (("cut", whole[:len(whole) // 2]), ("empty", b""),
-                          ("text", b"this is no image"), ("stub", whole[:12])):
+    for name, content in (
+        ("cut", whole[: len(whole) // 2]),
+        ("empty", b""),
+        ("text", b"this is no image"),
+        ("stub", whole[:12]),
+    ):
         damaged = tmp_path / f"{name}.{suffix}"
         damaged.write_bytes(content)
         with pytest.raises(ValueError, match=f"{name}.{suffix}"):
@@ -180,38 +221,46 @@ def test_a_broken_file_is_closed(tmp_path):
 
 # === Values ===
 
-@pytest.mark.parametrize("given, expected", [
-    (np.array([0, 7, 255], np.uint8), np.array([0, 7, 255], np.uint8)),
-    (np.array([0, 128, 129, 257, 65535], np.uint16), np.array([0, 0, 1, 1, 255], np.uint8)),
-    (np.array([0, 7, 255], np.int64), np.array([0, 7, 255], np.uint8)),
-    (np.array([0, 257 * 9, 65535], np.int32), np.array([0, 9, 255], np.uint8)),
-    (np.array([True, False]), np.array([255, 0], np.uint8)),
-    (np.array([0, 0.5, 1], np.float32), np.array([0, 127.5, 255], np.float32)),
-    (np.array([0, 0.5, 200], np.float64), np.array([0, 0.5, 200], np.float64)),
-    (np.array([0.0]), np.array([0.0])),
-])
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        (np.array([0, 7, 255], np.uint8), np.array([0, 7, 255], np.uint8)),
+        (np.array([0, 128, 129, 257, 65535], np.uint16), np.array([0, 0, 1, 1, 255], np.uint8)),
+        (np.array([0, 7, 255], np.int64), np.array([0, 7, 255], np.uint8)),
+        (np.array([0, 257 * 9, 65535], np.int32), np.array([0, 9, 255], np.uint8)),
+        (np.array([True, False]), np.array([255, 0], np.uint8)),
+        (np.array([0, 0.5, 1], np.float32), np.array([0, 127.5, 255], np.float32)),
+        (np.array([0, 0.5, 200], np.float64), np.array([0, 0.5, 200], np.float64)),
+        (np.array([0.0]), np.array([0.0])),
+    ],
+)
 def test_value_ranges(given, expected):
     made = images.as_uint8_range(given)
     assert made.dtype == expected.dtype
     np.testing.assert_array_equal(made, expected)
 
 
-@pytest.mark.parametrize("given, message", [
-    (np.array([0.1, np.nan]), "NaN"),
-    (np.array([0.1, np.inf]), r"0\.\.255"),
-    (np.array([-0.1, 0.5]), r"got -0\.1\.\.0\.5"),
-    (np.array([300.0]), r"0\.\.255"),
-    (np.array([-1], np.int16), r"0\.\.65535"),
-    (np.array([70000], np.int32), r"got 70000\.\.70000"),
-    (np.array([1 + 2j]), "complex"),
-    (np.zeros((0, 4), np.float32), r"no pixels: shape \(0, 4\)"),
-])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (np.array([0.1, np.nan]), "NaN"),
+        (np.array([0.1, np.inf]), r"0\.\.255"),
+        (np.array([-0.1, 0.5]), r"got -0\.1\.\.0\.5"),
+        (np.array([300.0]), r"0\.\.255"),
+        (np.array([-1], np.int16), r"0\.\.65535"),
+        (np.array([70000], np.int32), r"got 70000\.\.70000"),
+        (np.array([1 + 2j]), "complex"),
+        (np.zeros((0, 4), np.float32), r"no pixels: shape \(0, 4\)"),
+    ],
+)
 def test_bad_values(given, message):
     with pytest.raises(ValueError, match=message):
         images.as_uint8_range(given)
 
 
 # === Channels ===
+
 
 def test_channels_that_fit_stay():
     for count in (1, 2, 3, 4, 7):
@@ -228,7 +277,8 @@ def test_channels_are_added_and_dropped():
     np.testing.assert_array_equal(images.fit_channels(rgba, 3), rgba[..., :3])
     np.testing.assert_array_equal(images.fit_channels(grey_alpha, 1), grey_alpha[..., :1])
     np.testing.assert_array_equal(
-        images.fit_channels(grey_alpha, 3), np.repeat(grey_alpha[..., :1], 3, axis=2))
+        images.fit_channels(grey_alpha, 3), np.repeat(grey_alpha[..., :1], 3, axis=2)
+    )
     assert images.fit_channels(grey, 3).dtype == np.uint8
 
 
@@ -256,6 +306,7 @@ def test_channels_need_an_image():
 
 # === Mean pixel ===
 
+
 def test_molding_and_back():
     config = SimpleNamespace(MEAN_PIXEL=np.array([123.7, 116.8, 103.9]))
     image = noise(6, 7, 3)
@@ -274,7 +325,9 @@ def test_molding_and_back():
 def test_molding_of_any_number_of_images(shape):
     config = SimpleNamespace(MEAN_PIXEL=[123.7, 116.8, 103.9])
     values = noise(*shape) + 0.3
-    np.testing.assert_array_equal(images.mold_image(values, config), values.astype(np.float32) - config.MEAN_PIXEL)
+    np.testing.assert_array_equal(
+        images.mold_image(values, config), values.astype(np.float32) - config.MEAN_PIXEL
+    )
 
 
 def test_a_mean_pixel_of_the_wrong_length():

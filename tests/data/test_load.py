@@ -7,8 +7,8 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
-from mrcnn.ops.image_meta import parse_image_meta
 from mrcnn.data.load import SampleError, load_image_gt
+from mrcnn.ops.image_meta import parse_image_meta
 from tests.paths import PARITY as PARITY_FOLDER
 
 PARITY = PARITY_FOLDER / "batch0_small.npz"
@@ -45,7 +45,7 @@ def picture(height=100, width=128, count=2):
     image = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
     mask = np.zeros((height, width, count), dtype=bool)
     for i in range(count):
-        mask[10 + i:60, 20 + 5 * i:90, i] = True
+        mask[10 + i : 60, 20 + 5 * i : 90, i] = True
     return image, mask, (np.arange(count) % 2 + 1).astype(np.int32)
 
 
@@ -54,6 +54,7 @@ def one(image, mask, class_ids, **kwargs):
 
 
 # === Parity ===
+
 
 @pytest.mark.parametrize("i", [0, 1])
 def test_parity_with_the_original(i):
@@ -77,10 +78,12 @@ def test_parity_with_the_original(i):
 
 # === Geometry ===
 
+
 def test_square_padding_and_meta():
     image, mask, ids = picture(50, 64)
     out_image, meta, class_ids, bbox, out_mask = load_image_gt(
-        one(image, mask[:50], ids), ToyConfig(), 0)
+        one(image, mask[:50], ids), ToyConfig(), 0
+    )
     assert out_image.shape == (128, 128, 3) and out_mask.shape == (128, 128, 2)
     parts = {name: value[0] for name, value in parse_image_meta(meta[np.newaxis]).items()}
     np.testing.assert_array_equal(parts["original_image_shape"], [50, 64, 3])
@@ -98,7 +101,7 @@ def test_square_padding_and_meta():
 def test_crop_drops_objects_outside_and_follows_rng():
     image, mask, ids = picture(200, 300)
     mask[:] = False
-    mask[:5, :5, 0] = True       # in a corner, mostly cut away
+    mask[:5, :5, 0] = True  # in a corner, mostly cut away
     mask[60:140, 100:200, 1] = True
 
     class CropConfig(ToyConfig):
@@ -135,6 +138,7 @@ def test_active_classes_are_those_of_the_source():
 
 # === Random changes ===
 
+
 @pytest.mark.parametrize("seed", range(4))
 def test_augment_mirrors_by_pythons_random(seed):
     image, mask, ids = picture()
@@ -169,7 +173,8 @@ def test_augmentation_function_and_emptied_objects():
     dataset, config = one(*picture()), ToyConfig()
     plain = load_image_gt(dataset, config, 0)
     image, _, class_ids, bbox, mask = load_image_gt(
-        dataset, config, 0, augmentation=erase_first, use_mini_mask=True)
+        dataset, config, 0, augmentation=erase_first, use_mini_mask=True
+    )
     np.testing.assert_array_equal(image, 255 - plain[0])
     np.testing.assert_array_equal(class_ids, [2])
     np.testing.assert_array_equal(bbox, plain[3][1:])
@@ -177,6 +182,7 @@ def test_augmentation_function_and_emptied_objects():
 
 
 # === Kinds of input ===
+
 
 def test_no_objects():
     image = picture()[0]
@@ -193,9 +199,12 @@ def test_images_of_other_kinds(kind):
     grey = rgb[..., 0]
     grey3 = np.repeat(grey[..., np.newaxis], 3, axis=2)
     image, expected = {
-        "grey": (grey, grey3), "grey1": (grey[..., np.newaxis], grey3),
-        "rgba": (np.dstack([rgb, grey]), rgb), "uint16": (rgb.astype(np.uint16) * 257, rgb),
-        "float": (rgb / 255.0, rgb.astype(float)), "bool": (grey > 127, (grey3 > 127) * 255),
+        "grey": (grey, grey3),
+        "grey1": (grey[..., np.newaxis], grey3),
+        "rgba": (np.dstack([rgb, grey]), rgb),
+        "uint16": (rgb.astype(np.uint16) * 257, rgb),
+        "float": (rgb / 255.0, rgb.astype(float)),
+        "bool": (grey > 127, (grey3 > 127) * 255),
     }[kind]
     out = load_image_gt(one(image, mask, ids), ToyConfig(), 0)
     assert out[0].shape == (128, 128, 3)
@@ -219,8 +228,12 @@ def test_four_channels():
 def test_masks_of_other_types(dtype):
     image, mask, ids = picture()
     plain = load_image_gt(one(image, mask, ids), ToyConfig(), 0, use_mini_mask=True)
-    other = load_image_gt(one(image, mask.astype(dtype) * 255, ids.astype(float).tolist()),
-                          ToyConfig(), 0, use_mini_mask=True)
+    other = load_image_gt(
+        one(image, mask.astype(dtype) * 255, ids.astype(float).tolist()),
+        ToyConfig(),
+        0,
+        use_mini_mask=True,
+    )
     for a, b in zip(plain, other):
         np.testing.assert_array_equal(a, b)
         assert a.dtype == b.dtype
@@ -237,26 +250,29 @@ IMAGE, MASK, IDS = picture()
 NAN = np.full(MASK.shape, np.nan)
 
 
-@pytest.mark.parametrize("data, message", [
-    ((IMAGE, MASK, [1]), "2 masks but class ids of shape"),
-    ((IMAGE, MASK, [1, 2, 2]), "2 masks but class ids of shape"),
-    ((IMAGE, MASK, [[1, 2]]), "one id per mask"),
-    ((IMAGE, MASK[:90], IDS), "masks are 90 x 128 pixels .* image is 100 x 128"),
-    ((IMAGE, MASK[:, :, 0], [1]), r"\[height, width, objects\]"),
-    ((IMAGE, MASK, [1, 3]), "class id 3 is out of range: objects have ids 1 to 2"),
-    ((IMAGE, MASK, [-3, 1]), "class id -3 is out of range"),
-    ((IMAGE, MASK, [0, 1]), "class id 0 is out of range"),
-    ((IMAGE, MASK, [1.5, 1]), "must be integers"),
-    ((IMAGE, MASK, ["a", "b"]), "must be integers"),
-    ((IMAGE, MASK.astype(str), IDS), "must be bool or numbers"),
-    ((IMAGE, NAN, IDS), "not finite"),
-    ((np.where(IMAGE > 250, np.nan, IMAGE), MASK, IDS), "NaN"),
-    ((np.where(IMAGE > 250, np.inf, IMAGE), MASK, IDS), "inf"),
-    ((np.zeros((100, 128, 7), np.uint8), MASK, IDS), "7 channels"),
-    ((np.zeros((0, 128, 3), np.uint8), MASK[:0], IDS), "no pixels|with pixels"),
-    ((np.zeros(5, np.uint8), MASK, IDS), "shape"),
-    ((OSError("disk on fire"), MASK, IDS), "disk on fire"),
-])
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ((IMAGE, MASK, [1]), "2 masks but class ids of shape"),
+        ((IMAGE, MASK, [1, 2, 2]), "2 masks but class ids of shape"),
+        ((IMAGE, MASK, [[1, 2]]), "one id per mask"),
+        ((IMAGE, MASK[:90], IDS), "masks are 90 x 128 pixels .* image is 100 x 128"),
+        ((IMAGE, MASK[:, :, 0], [1]), r"\[height, width, objects\]"),
+        ((IMAGE, MASK, [1, 3]), "class id 3 is out of range: objects have ids 1 to 2"),
+        ((IMAGE, MASK, [-3, 1]), "class id -3 is out of range"),
+        ((IMAGE, MASK, [0, 1]), "class id 0 is out of range"),
+        ((IMAGE, MASK, [1.5, 1]), "must be integers"),
+        ((IMAGE, MASK, ["a", "b"]), "must be integers"),
+        ((IMAGE, MASK.astype(str), IDS), "must be bool or numbers"),
+        ((IMAGE, NAN, IDS), "not finite"),
+        ((np.where(IMAGE > 250, np.nan, IMAGE), MASK, IDS), "NaN"),
+        ((np.where(IMAGE > 250, np.inf, IMAGE), MASK, IDS), "inf"),
+        ((np.zeros((100, 128, 7), np.uint8), MASK, IDS), "7 channels"),
+        ((np.zeros((0, 128, 3), np.uint8), MASK[:0], IDS), "no pixels|with pixels"),
+        ((np.zeros(5, np.uint8), MASK, IDS), "shape"),
+        ((OSError("disk on fire"), MASK, IDS), "disk on fire"),
+    ],
+)
 def test_errors_name_the_image(data, message):
     good = picture()
     dataset = ArrayDataset(*zip(good, data))

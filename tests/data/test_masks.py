@@ -1,6 +1,5 @@
 """Instance masks: the original's numbers, and slow twins."""
 
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -15,7 +14,7 @@ RESIZED = np.load(PARITY_FOLDER / "utils_resize.npz")
 
 def unpacked(file, name, shape=None):
     shape = tuple(file[name + "_shape"] if shape is None else shape)
-    return np.unpackbits(file[name + "_packed"])[:np.prod(shape)].reshape(shape).astype(bool)
+    return np.unpackbits(file[name + "_packed"])[: np.prod(shape)].reshape(shape).astype(bool)
 
 
 MASKS1, MASKS2 = unpacked(PARITY, "masks1"), unpacked(PARITY, "masks2")
@@ -28,6 +27,7 @@ def assert_same(actual, expected):
 
 
 # === Boxes ===
+
 
 def test_boxes_are_the_originals():
     assert_same(masks.extract_bboxes(MASKS1), BOXES1)
@@ -63,11 +63,13 @@ def test_boxes_need_three_dimensions():
 
 # === Resizing ===
 
+
 @pytest.mark.parametrize("case", ["square_down", "square_up", "square_800", "crop"])
 def test_resized_masks_are_the_originals(case):
     crop = tuple(RESIZED[case + "_crop"].astype(int)) or None
-    made = masks.resize_mask(unpacked(RESIZED, "mask"), RESIZED[case + "_scale"].item(),
-                             RESIZED[case + "_padding"], crop)
+    made = masks.resize_mask(
+        unpacked(RESIZED, "mask"), RESIZED[case + "_scale"].item(), RESIZED[case + "_padding"], crop
+    )
     assert_same(made, unpacked(RESIZED, case + "_mask"))
 
 
@@ -75,9 +77,12 @@ def test_zoom_is_scipys_for_many_sizes():
     random = np.random.RandomState(5)
     scales_that_lose_the_edge = [((75, 59), 512 / 75), ((61, 67), 256 / 67), ((31, 57), 3.75)]
     cases = scales_that_lose_the_edge + [
-        (tuple(random.randint(1, 90, 2)), scale) for scale in random.uniform(0.05, 4, 300)]
-    cases += [((height, width), 256 / max(height, width))
-              for height, width in random.randint(1, 90, (200, 2))]
+        (tuple(random.randint(1, 90, 2)), scale) for scale in random.uniform(0.05, 4, 300)
+    ]
+    cases += [
+        ((height, width), 256 / max(height, width))
+        for height, width in random.randint(1, 90, (200, 2))
+    ]
     checked = 0
     for (height, width), scale in cases:
         if min(round(height * scale), round(width * scale)) < 1:
@@ -98,13 +103,18 @@ def test_resized_masks_keep_type_and_values(dtype):
 
 
 def test_resizing_no_masks_and_a_mask_of_one_pixel():
-    assert masks.resize_mask(np.zeros((10, 20, 0), bool), 2.0, [(1, 1), (0, 0), (0, 0)]).shape \
-        == (22, 40, 0)
+    assert masks.resize_mask(np.zeros((10, 20, 0), bool), 2.0, [(1, 1), (0, 0), (0, 0)]).shape == (
+        22,
+        40,
+        0,
+    )
     one = masks.resize_mask(np.ones((1, 1, 1), bool), 3.0, [(0, 0)] * 3)
     assert one.shape == (3, 3, 1) and one.all()
     assert masks.resize_mask(np.ones((3, 2, 1), bool), 0.1, [(0, 0)] * 3).shape == (1, 1, 1)
     for scale in (1, 2.0):  # what Dataset.load_mask returns for an image without objects
-        assert masks.resize_mask(np.zeros((0, 0, 0), bool), scale, [(1, 2), (3, 4), (0, 0)]).shape == (3, 7, 0)
+        assert masks.resize_mask(
+            np.zeros((0, 0, 0), bool), scale, [(1, 2), (3, 4), (0, 0)]
+        ).shape == (3, 7, 0)
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
@@ -115,7 +125,9 @@ def test_resized_masks_are_copies_in_the_same_order(in_pieces, scale, crop):
     given = masks.each_in_one_piece(mask) if in_pieces else mask
     made = masks.resize_mask(given, scale, [(2, 1), (0, 3), (0, 0)], crop)
     zoomed = mask if scale == 1 else ndimage.zoom(mask, [scale, scale, 1], order=0)
-    assert_same(made, np.pad(zoomed, [(2, 1), (0, 3), (0, 0)]) if crop is None else zoomed[2:7, 1:5])
+    assert_same(
+        made, np.pad(zoomed, [(2, 1), (0, 3), (0, 0)]) if crop is None else zoomed[2:7, 1:5]
+    )
     assert not np.shares_memory(made, given)
     assert np.moveaxis(made, -1, 0).flags.c_contiguous == in_pieces
 
@@ -127,11 +139,14 @@ def test_masks_to_resize_need_three_dimensions():
 
 # === Small masks ===
 
+
 def test_mini_masks_are_the_originals():
     mini = masks.minimize_mask(BOXES1, MASKS1, (56, 56))
     assert_same(mini, unpacked(PARITY, "mini_56"))
-    assert_same(masks.expand_mask(BOXES1, mini, MASKS1.shape),
-                unpacked(PARITY, "mini_56_expanded", MASKS1.shape))
+    assert_same(
+        masks.expand_mask(BOXES1, mini, MASKS1.shape),
+        unpacked(PARITY, "mini_56_expanded", MASKS1.shape),
+    )
 
 
 def test_mini_masks_against_scikit_image():
@@ -144,8 +159,9 @@ def test_mini_masks_against_scikit_image():
         assert mini.shape == (*mini_shape, 8) and mini.dtype == bool
         for i, (y1, x1, y2, x2) in enumerate(boxes):
             part = mask[y1:y2, x1:x2, i].astype(float)
-            expected = skimage_resize(part, mini_shape, order=1, mode="constant",
-                                      anti_aliasing=False)
+            expected = skimage_resize(
+                part, mini_shape, order=1, mode="constant", anti_aliasing=False
+            )
             np.testing.assert_array_equal(mini[..., i], np.around(expected).astype(bool))
 
 
@@ -153,8 +169,11 @@ def test_no_masks_stay_no_masks():
     none = np.zeros((20, 30, 0), bool)
     assert masks.minimize_mask(np.zeros((0, 4), int), none, (8, 8)).shape == (8, 8, 0)
     assert masks.expand_mask(np.zeros((0, 4), int), none[:8, :8], (20, 30, 3)).shape == (20, 30, 0)
-    assert masks.unmold_masks(np.zeros((0, 28, 28)), np.zeros((0, 4), int), (20, 30, 3)).shape \
-        == (20, 30, 0)
+    assert masks.unmold_masks(np.zeros((0, 28, 28)), np.zeros((0, 4), int), (20, 30, 3)).shape == (
+        20,
+        30,
+        0,
+    )
 
 
 def test_a_box_without_area_is_named():
@@ -173,8 +192,9 @@ def test_unmolded_masks_are_the_originals():
     expected = unpacked(PARITY, "unmold", (200, 260, len(PARITY["unmold_in"])))
     for i, (mask, box) in enumerate(zip(PARITY["unmold_in"], PARITY["unmold_boxes"])):
         assert_same(masks.unmold_mask(mask, box, (200, 260, 3)), expected[..., i])
-    assert_same(masks.unmold_masks(PARITY["unmold_in"], PARITY["unmold_boxes"], (200, 260, 3)),
-                expected)
+    assert_same(
+        masks.unmold_masks(PARITY["unmold_in"], PARITY["unmold_boxes"], (200, 260, 3)), expected
+    )
 
 
 @pytest.mark.parametrize("box", [(0, 0, 50, 70), (10, 20, 11, 21), (49, 0, 50, 70), (3, 5, 40, 9)])
@@ -182,8 +202,10 @@ def test_unmolding_against_scikit_image(box):
     mask = np.random.RandomState(3).rand(28, 28).astype(np.float32)
     y1, x1, y2, x2 = box
     expected = np.zeros((50, 70), bool)
-    expected[y1:y2, x1:x2] = skimage_resize(
-        mask, (y2 - y1, x2 - x1), order=1, mode="constant", anti_aliasing=False) >= 0.5
+    expected[y1:y2, x1:x2] = (
+        skimage_resize(mask, (y2 - y1, x2 - x1), order=1, mode="constant", anti_aliasing=False)
+        >= 0.5
+    )
     assert_same(masks.unmold_mask(mask, np.array(box, np.int32), (50, 70, 3)), expected)
 
 
@@ -191,15 +213,18 @@ def test_one_half_is_inside_the_unmolded_mask():
     mask = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(0))]], np.float32)
     np.testing.assert_array_equal(
         masks.unmold_mask(mask, (1, 1, 2, 3), (3, 4)),
-        [[False] * 4, [False, True, False, False], [False] * 4])
+        [[False] * 4, [False, True, False, False], [False] * 4],
+    )
 
 
 # === Overlaps ===
 
+
 def test_mask_overlaps_are_the_originals():
     assert_same(masks.compute_overlaps_masks(MASKS1, MASKS2), PARITY["mask_overlaps"])
-    assert_same(masks.compute_overlaps_masks(MASKS1[..., :0], MASKS2),
-                PARITY["mask_overlaps_empty"])
+    assert_same(
+        masks.compute_overlaps_masks(MASKS1[..., :0], MASKS2), PARITY["mask_overlaps_empty"]
+    )
 
 
 def test_mask_overlaps_against_loops():
@@ -215,19 +240,29 @@ def test_mask_overlaps_against_loops():
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.float64])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (37, 53, 7), (16, 8, 2), (48, 9, 3), (33, 1, 4), (5, 64, 1)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (37, 53, 7), (16, 8, 2), (48, 9, 3), (33, 1, 4), (5, 64, 1)]
+)
 def test_boxes_and_parts_of_every_layout(shape, dtype):
-    """Masks side by side in memory and each in one piece, of odd sizes, seen from behind, some empty."""
+    """Masks side by side in memory and each in one piece, of odd sizes, seen from behind, some
+    empty.
+    """
     rng = np.random.RandomState(sum(shape))
     side_by_side = (rng.rand(*shape) < 0.02).astype(dtype)
     side_by_side[..., 0] = 0
     side_by_side[-1, -1, -1] = 1
-    for given in (side_by_side, masks.each_in_one_piece(side_by_side), side_by_side[::-1, ::-1, ::-1]):
+    for given in (
+        side_by_side,
+        masks.each_in_one_piece(side_by_side),
+        side_by_side[::-1, ::-1, ::-1],
+    ):
         boxes, parts = masks.boxed_masks(given)
         np.testing.assert_array_equal(boxes, masks.extract_bboxes(given))
         for index, ((y1, x1, y2, x2), part) in enumerate(zip(boxes, parts, strict=True)):
             y, x = np.nonzero(given[..., index])
-            assert (y1, x1, y2, x2) == ((y.min(), x.min(), y.max() + 1, x.max() + 1) if len(y) else (0, 0, 0, 0))
+            assert (y1, x1, y2, x2) == (
+                (y.min(), x.min(), y.max() + 1, x.max() + 1) if len(y) else (0, 0, 0, 0)
+            )
             assert part.dtype == bool and part.flags.c_contiguous
             np.testing.assert_array_equal(part, given[y1:y2, x1:x2, index] > 0.5)
 

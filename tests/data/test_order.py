@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tests.data.blocks import Blocks, SmallConfig
 
-from mrcnn.data.dataset import Dataset
 from mrcnn.data.batches import TrainingBatches, data_generator
+from mrcnn.data.dataset import Dataset
 from mrcnn.data.order import Passes, image_weights, pass_length, repeat_factors, weighted_pass
+from tests.data.blocks import Blocks, SmallConfig
 
 
 class Classes(Dataset):
@@ -31,8 +31,11 @@ class Classes(Dataset):
 
 
 def sampling(kind, **fields):
-    return type("SamplingConfig", (SmallConfig,), {"IMAGE_SAMPLING": staticmethod(kind) if callable(kind) else kind,
-                                                   **fields})()
+    return type(
+        "SamplingConfig",
+        (SmallConfig,),
+        {"IMAGE_SAMPLING": staticmethod(kind) if callable(kind) else kind, **fields},
+    )()
 
 
 def factors_by_loops(images, threshold):
@@ -40,7 +43,9 @@ def factors_by_loops(images, threshold):
         return sum(class_id in image for image in images) / len(images)
 
     limit = threshold or max(share(c) for image in images for c in image if c > 0)
-    return [max([1.0] + [max(1, np.sqrt(limit / share(c))) for c in image if c > 0]) for image in images]
+    return [
+        max([1.0] + [max(1, np.sqrt(limit / share(c))) for c in image if c > 0]) for image in images
+    ]
 
 
 @pytest.mark.parametrize("threshold", [None, 0.3, 1.0])
@@ -75,7 +80,9 @@ def test_balance_that_changes_nothing_is_told(caplog):
         repeat_factors(Classes([[], [-1]]), 0.1)
         repeat_factors(Classes([[1], [2]]))
     assert [record.getMessage().count("changes nothing") for record in caplog.records] == [1, 1, 1]
-    assert "at least 0.5 of the images, and REPEAT_THRESHOLD is 0.1" in caplog.records[0].getMessage()
+    assert (
+        "at least 0.5 of the images, and REPEAT_THRESHOLD is 0.1" in caplog.records[0].getMessage()
+    )
 
 
 def test_no_balance_is_asked_for():
@@ -85,7 +92,10 @@ def test_no_balance_is_asked_for():
 
 # === Passes ===
 
-@pytest.mark.parametrize("weights", [[1, 1, 1], [1, 2.5, 1.2, 3], [0, 1, 0, 2], [0.2, 0.1], [1e-9, 1e9], [4]])
+
+@pytest.mark.parametrize(
+    "weights", [[1, 1, 1], [1, 2.5, 1.2, 3], [0, 1, 0, 2], [0.2, 0.1], [1e-9, 1e9], [4]]
+)
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_pass_has_each_image_as_often_as_its_weight(weights, shuffle):
     weights = np.array(weights, float)
@@ -108,7 +118,7 @@ def test_a_pass_has_each_image_as_often_as_its_weight(weights, shuffle):
 def test_passes_without_weights_are_permutations():
     passes = Passes(np.arange(5) + 10, seed=3)
     taken = [passes.image(number) for number in range(15)]
-    assert all(sorted(taken[start:start + 5]) == list(range(10, 15)) for start in (0, 5, 10))
+    assert all(sorted(taken[start : start + 5]) == list(range(10, 15)) for start in (0, 5, 10))
     assert taken[:5] != taken[5:10]
     assert [passes.image(3, step) for step in range(3)] == [taken[3], taken[4], taken[0]]
 
@@ -120,7 +130,7 @@ def test_rare_classes_come_more_often_in_training():
     config = sampling("balanced")
     batches = TrainingBatches(dataset, config, batch_size=12, seed=0)  # 9 + sqrt(9) images a pass
     for index in range(4):
-        assert sorted(batches.image_ids(index)) == list(range(9)) + [9, 9, 9]
+        assert sorted(batches.image_ids(index)) == [*list(range(9)), 9, 9, 9]
     plain = TrainingBatches(dataset, config, batch_size=10, seed=0, training=False)
     assert sorted(plain.image_ids(1)) == list(range(10))
     np.random.seed(0)
@@ -155,14 +165,20 @@ def test_a_weighted_batch_depends_on_seed_and_index_alone():
     assert [first.image_ids(i) for i in range(24)] != [other.image_ids(i) for i in range(24)]
 
 
-@pytest.mark.parametrize("weights", [[1, 1], [1, 1, 1, 1], [[1, 1, 1]], [1, -1, 1], [1, np.nan, 1], [0, 0, 0], 1])
+@pytest.mark.parametrize(
+    "weights", [[1, 1], [1, 1, 1, 1], [[1, 1, 1]], [1, -1, 1], [1, np.nan, 1], [0, 0, 0], 1]
+)
 def test_wrong_weights(weights):
-    with pytest.raises(ValueError, match="IMAGE_SAMPLING must return 3 finite weights .* of Blocks"):
+    with pytest.raises(
+        ValueError, match="IMAGE_SAMPLING must return 3 finite weights .* of Blocks"
+    ):
         TrainingBatches(Blocks([1, 1, 1]), sampling(lambda dataset: weights))
 
 
 def test_the_name_of_a_function_from_a_file_is_not_imported():
-    with pytest.raises(ValueError, match="IMAGE_SAMPLING is 'my.module:weights', the name of a function"):
+    with pytest.raises(
+        ValueError, match="IMAGE_SAMPLING is 'my.module:weights', the name of a function"
+    ):
         TrainingBatches(Blocks([1]), sampling("my.module:weights"))
 
 

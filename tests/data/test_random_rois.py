@@ -13,16 +13,24 @@ STD = np.array([0.1, 0.1, 0.2, 0.2])
 
 def config(rois=20, mini=False, ratio=0.33, shape=(28, 28)):
     return SimpleNamespace(
-        TRAIN_ROIS_PER_IMAGE=rois, ROI_POSITIVE_RATIO=ratio, NUM_CLASSES=4, BBOX_STD_DEV=STD,
-        MASK_SHAPE=list(shape), USE_MINI_MASK=mini, IMAGE_SHAPE=np.array([80, 100, 3]))
+        TRAIN_ROIS_PER_IMAGE=rois,
+        ROI_POSITIVE_RATIO=ratio,
+        NUM_CLASSES=4,
+        BBOX_STD_DEV=STD,
+        MASK_SHAPE=list(shape),
+        USE_MINI_MASK=mini,
+        IMAGE_SHAPE=np.array([80, 100, 3]),
+    )
 
 
 def ellipses(boxes, height=80, width=100):
     ys, xs = np.mgrid[:height, :width] + 0.5
     masks = np.zeros((height, width, len(boxes)), dtype=bool)
     for i, (y1, x1, y2, x2) in enumerate(boxes):
-        masks[:, :, i] = (((ys - (y1 + y2) / 2) / max(y2 - y1, 1) * 2) ** 2
-                          + ((xs - (x1 + x2) / 2) / max(x2 - x1, 1) * 2) ** 2) < 1
+        masks[:, :, i] = (
+            ((ys - (y1 + y2) / 2) / max(y2 - y1, 1) * 2) ** 2
+            + ((xs - (x1 + x2) / 2) / max(x2 - x1, 1) * 2) ** 2
+        ) < 1
     return masks
 
 
@@ -39,13 +47,19 @@ def iou(a, b):
 
 # === generate_random_rois ===
 
+
 def original_order_twin(shape, count, boxes):
     """One region at a time from the same stream of random numbers."""
     out = []
     share = int(0.9 * count / len(boxes))
-    ranges = [((max(2 * y1 - y2, 0), min(2 * y2 - y1, shape[0])),
-               (max(2 * x1 - x2, 0), min(2 * x2 - x1, shape[1])), share)
-              for y1, x1, y2, x2 in boxes.tolist()]
+    ranges = [
+        (
+            (max(2 * y1 - y2, 0), min(2 * y2 - y1, shape[0])),
+            (max(2 * x1 - x2, 0), min(2 * x2 - x1, shape[1])),
+            share,
+        )
+        for y1, x1, y2, x2 in boxes.tolist()
+    ]
     ranges.append(((0, shape[0]), (0, shape[1]), count - share * len(boxes)))
     for rows, columns, number in ranges:
         while True:
@@ -75,22 +89,26 @@ def test_random_rois_none():
 def test_random_rois_surround_their_object():
     rois = generate_random_rois((80, 100, 3), 400, IDS, BOXES, np.random.RandomState(0))
     for i, (y1, x1, y2, x2) in enumerate(BOXES):
-        near = rois[120 * i:120 * (i + 1)]
+        near = rois[120 * i : 120 * (i + 1)]
         assert near[:, 0].min() >= y1 - (y2 - y1) and near[:, 2].max() < y2 + (y2 - y1)
         assert near[:, 1].min() >= x1 - (x2 - x1) and near[:, 3].max() < x2 + (x2 - x1)
 
 
-@pytest.mark.parametrize("boxes", [
-    np.zeros((0, 4), dtype=np.int32),
-    np.array([[5, 5, 5, 9]]),                      # no area
-    np.array([[0, 0, 1, 1]]),                      # one pixel in a corner
-    np.array([[79, 99, 80, 100]]),
-    np.array([[200, 200, 240, 240]]),              # outside the image
-    np.array([[-20, -20, 400, 400]]),              # larger than it
-])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        np.zeros((0, 4), dtype=np.int32),
+        np.array([[5, 5, 5, 9]]),  # no area
+        np.array([[0, 0, 1, 1]]),  # one pixel in a corner
+        np.array([[79, 99, 80, 100]]),
+        np.array([[200, 200, 240, 240]]),  # outside the image
+        np.array([[-20, -20, 400, 400]]),  # larger than it
+    ],
+)
 def test_random_rois_end_for_odd_objects(boxes):
-    rois = generate_random_rois((80, 100, 3), 50, np.ones(len(boxes)), boxes,
-                                np.random.RandomState(1))
+    rois = generate_random_rois(
+        (80, 100, 3), 50, np.ones(len(boxes)), boxes, np.random.RandomState(1)
+    )
     assert rois.shape == (50, 4)
     assert ((rois[:, 2:] - rois[:, :2]) >= 1).all() and rois.min() >= 0
     assert rois[:, 2].max() < 80 and rois[:, 3].max() < 100
@@ -104,6 +122,7 @@ def test_random_rois_smallest_image():
 
 
 # === build_detection_targets ===
+
 
 def check_targets(rois, ids, bboxes, masks, gt_ids, gt_boxes, full_masks, settings):
     """Every row from the definition: which object, class, deltas and mask."""
@@ -123,7 +142,7 @@ def check_targets(rois, ids, bboxes, masks, gt_ids, gt_boxes, full_masks, settin
         shift = ((gt[:2] + gt_size / 2) - (roi[:2] + size / 2)) / size
         expected = np.concatenate([shift, np.log(gt_size / size)]) / STD
         np.testing.assert_allclose(bboxes[row, ids[row]], expected, rtol=1e-5, atol=1e-5)
-        part = full_masks[roi[0]:roi[2], roi[1]:roi[3], best].astype(float)
+        part = full_masks[roi[0] : roi[2], roi[1] : roi[3], best].astype(float)
         cut = resize(part, shape, order=1, mode="constant", anti_aliasing=False)
         np.testing.assert_allclose(masks[row, :, :, ids[row]], cut, atol=1e-6)
 
@@ -133,11 +152,14 @@ def check_targets(rois, ids, bboxes, masks, gt_ids, gt_boxes, full_masks, settin
 def test_targets_row_by_row(count, shape):
     settings, masks = config(count, shape=shape), ellipses(BOXES)
     proposals = generate_random_rois((80, 100, 3), 400, IDS, BOXES, np.random.RandomState(2))
-    out = build_detection_targets(proposals, IDS, BOXES, masks, settings,
-                                  np.random.RandomState(3))
-    rois, ids, bboxes, roi_masks = out
+    out = build_detection_targets(proposals, IDS, BOXES, masks, settings, np.random.RandomState(3))
+    _rois, ids, _bboxes, _roi_masks = out
     assert [array.shape for array in out] == [
-        (count, 4), (count,), (count, 4, 4), (count, *shape, 4)]
+        (count, 4),
+        (count,),
+        (count, 4, 4),
+        (count, *shape, 4),
+    ]
     assert [array.dtype for array in out] == [np.int32, np.int32, np.float32, np.float32]
     found = sum(max(iou(roi, box) for box in BOXES) > 0.5 for roi in proposals)
     assert found == 11
@@ -153,10 +175,12 @@ def test_targets_from_mini_masks():
         full[y1:y2, x1:x2, i] = True
     proposals = generate_random_rois((80, 100, 3), 400, IDS, BOXES, np.random.RandomState(2))
     mini = np.ones((56, 56, 3), dtype=bool)
-    with_mini = build_detection_targets(proposals, IDS, BOXES, mini, config(mini=True),
-                                        np.random.RandomState(3))
-    without = build_detection_targets(proposals, IDS, BOXES, full, config(),
-                                      np.random.RandomState(3))
+    with_mini = build_detection_targets(
+        proposals, IDS, BOXES, mini, config(mini=True), np.random.RandomState(3)
+    )
+    without = build_detection_targets(
+        proposals, IDS, BOXES, full, config(), np.random.RandomState(3)
+    )
     assert without[3].any()
     for a, b in zip(with_mini[:3], without[:3]):
         np.testing.assert_array_equal(a, b)
@@ -171,8 +195,7 @@ def test_random_choices_in_the_original_order():
     proposals = np.concatenate([negative, positive]).astype(np.int32)
     proposals[4:, 0] += np.arange(5, dtype=np.int32)  # distinct, IoU still above 0.5
     np.random.seed(4)
-    rois, ids, _, _ = build_detection_targets(
-        proposals, IDS, BOXES, ellipses(BOXES), config(10))
+    rois, ids, _, _ = build_detection_targets(proposals, IDS, BOXES, ellipses(BOXES), config(10))
     np.random.seed(4)
     first = np.random.choice(np.arange(4, 9), 3, replace=False)
     second = np.arange(4)
@@ -185,14 +208,16 @@ def test_exactly_half_is_neither_positive_nor_negative():
     boxes = np.array([[0, 0, 20, 20]], dtype=np.int32)
     proposals = np.array([[0, 0, 10, 20]], dtype=np.int32)
     rois, ids, bboxes, masks = build_detection_targets(
-        proposals, np.array([1]), boxes, ellipses(boxes), config(6))
+        proposals, np.array([1]), boxes, ellipses(boxes), config(6)
+    )
     assert not rois.any() and not ids.any() and not bboxes.any() and not masks.any()
 
 
 def test_no_negative_pads_with_zeros():
     proposals = np.tile(BOXES[1], (30, 1))
     rois, ids, bboxes, masks = build_detection_targets(
-        proposals, IDS, BOXES, ellipses(BOXES), config(20))
+        proposals, IDS, BOXES, ellipses(BOXES), config(20)
+    )
     np.testing.assert_array_equal(rois, np.vstack([np.tile(BOXES[1], (6, 1)), np.zeros((14, 4))]))
     np.testing.assert_array_equal(ids, [1] * 6 + [0] * 14)
     assert not bboxes.any() and not masks[6:].any() and masks[:6, ..., 1].any()
@@ -201,7 +226,8 @@ def test_no_negative_pads_with_zeros():
 def test_no_positive_repeats_negatives():
     proposals = np.array([[0, 60, 20, 99], [2, 60, 20, 99]], dtype=np.int32)
     rois, ids, bboxes, masks = build_detection_targets(
-        proposals, IDS, BOXES, ellipses(BOXES), config(9))
+        proposals, IDS, BOXES, ellipses(BOXES), config(9)
+    )
     assert not ids.any() and not bboxes.any() and not masks.any()
     assert (rois[:, 0] <= 2).all() and (rois[:, 3] == 99).all()
 
@@ -209,17 +235,19 @@ def test_no_positive_repeats_negatives():
 @pytest.mark.parametrize("gt_ids", [[], [-1, -2, -1], [0, 0, 0]])
 def test_without_objects_all_is_background(gt_ids):
     gt_ids = np.array(gt_ids, dtype=np.int32)
-    boxes = BOXES[:len(gt_ids)]
+    boxes = BOXES[: len(gt_ids)]
     proposals = generate_random_rois((80, 100, 3), 30, gt_ids, boxes, np.random.RandomState(0))
     rois, ids, bboxes, masks = build_detection_targets(
-        proposals, gt_ids, boxes, ellipses(boxes), config(20))
+        proposals, gt_ids, boxes, ellipses(boxes), config(20)
+    )
     assert not ids.any() and not bboxes.any() and not masks.any()
     assert (rois[:, 2] > rois[:, 0]).all()
 
 
 def test_no_regions_at_all():
     rois, ids, bboxes, masks = build_detection_targets(
-        np.zeros((0, 4), dtype=np.int32), IDS, BOXES, ellipses(BOXES), config(5))
+        np.zeros((0, 4), dtype=np.int32), IDS, BOXES, ellipses(BOXES), config(5)
+    )
     assert rois.shape == (5, 4) and not rois.any() and not ids.any()
     assert not bboxes.any() and not masks.any()
 
@@ -229,7 +257,8 @@ def test_crowds_and_objects_without_area_are_left_out():
     boxes = np.array([[10, 10, 40, 50], [30, 60, 30, 90], [50, 5, 76, 35], [4, 4, 4, 4]])
     proposals = np.array([[10, 10, 40, 50], [50, 5, 76, 35], [4, 4, 4, 4]], dtype=np.int32)
     rois, found, bboxes, _ = build_detection_targets(
-        proposals, ids, boxes, ellipses(boxes), config(6))
+        proposals, ids, boxes, ellipses(boxes), config(6)
+    )
     assert found[0] == 3 and not found[1:].any()
     np.testing.assert_array_equal(rois[0], [50, 5, 76, 35])
     assert np.isfinite(bboxes).all()
@@ -239,7 +268,8 @@ def test_float_regions_of_less_than_a_pixel():
     boxes = np.array([[10, 10, 11, 11]], dtype=np.int32)
     proposals = np.array([[10.05, 10.05, 10.95, 10.95]])
     rois, ids, bboxes, masks = build_detection_targets(
-        proposals, np.array([1]), boxes, ellipses(boxes), config(3, ratio=1.0))
+        proposals, np.array([1]), boxes, ellipses(boxes), config(3, ratio=1.0)
+    )
     assert ids[0] == 1 and rois.dtype == np.float64
     assert not masks.any() and np.isfinite(bboxes).all() and bboxes[0, 1].any()
 
@@ -251,5 +281,6 @@ def test_regions_that_begin_outside_the_image():
     masks[:15, :30, 0] = True
     proposals = np.array([[-4, -4, 30, 30]], dtype=np.int32)
     out = build_detection_targets(
-        proposals, np.array([1]), boxes, masks, config(3, ratio=1.0, shape=(30, 30)))
+        proposals, np.array([1]), boxes, masks, config(3, ratio=1.0, shape=(30, 30))
+    )
     np.testing.assert_allclose(out[3][0, :, :, 1], masks[:30, :30, 0], atol=1e-6)

@@ -27,6 +27,7 @@ def noise(*shape, seed=0):
 
 # === resize ===
 
+
 def reference_resize(image, shape, **options):
     options = {"order": 1, "mode": "constant", "anti_aliasing": False, **options}
     return skimage_resize(image, shape, **options)
@@ -38,8 +39,14 @@ def test_resize_is_scikit_images(seed):
     height, width = draw.randint(1, 90, 2)
     shape = tuple(int(n) for n in draw.randint(1, 140, 2))
     grey = draw.rand(height, width)
-    for image in (noise(height, width, 3, seed=seed), noise(height, width, 1, seed=seed),
-                  grey, grey.astype(np.float32), grey - 0.5, grey + 0.2):
+    for image in (
+        noise(height, width, 3, seed=seed),
+        noise(height, width, 1, seed=seed),
+        grey,
+        grey.astype(np.float32),
+        grey - 0.5,
+        grey + 0.2,
+    ):
         made = images.resize(image, shape, preserve_range=True)
         expected = reference_resize(image, shape, preserve_range=True)
         assert made.dtype == expected.dtype and made.shape == expected.shape
@@ -64,26 +71,43 @@ def test_a_part_of_the_result(seed):
     height, width = (int(side) for side in draw.randint(1, 120, 2))
     y1, x1 = draw.randint(0, height), draw.randint(0, width)
     y2, x2 = draw.randint(y1, height) + 1, draw.randint(x1, width) + 1
-    for image in (noise(*draw.randint(1, 90, 2), 3, seed=seed), draw.rand(40, 30).astype(np.float32)):
+    for image in (
+        noise(*draw.randint(1, 90, 2), 3, seed=seed),
+        draw.rand(40, 30).astype(np.float32),
+    ):
         whole = bilinear(image, height, width)
-        np.testing.assert_array_equal(bilinear(image, height, width, (y1, x1, y2, x2)), whole[y1:y2, x1:x2])
+        np.testing.assert_array_equal(
+            bilinear(image, height, width, (y1, x1, y2, x2)), whole[y1:y2, x1:x2]
+        )
 
 
-@pytest.mark.parametrize("options", [
-    dict(order=0), dict(order=3), dict(mode="edge"), dict(cval=0.5), dict(clip=False),
-    dict(anti_aliasing=True), dict(preserve_range=True)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(order=0),
+        dict(order=3),
+        dict(mode="edge"),
+        dict(cval=0.5),
+        dict(clip=False),
+        dict(anti_aliasing=True),
+        dict(preserve_range=True),
+    ],
+)
 def test_other_options_reach_scikit_image(options):
     for image in (noise(20, 30, 3), np.random.RandomState(0).rand(20, 30) + 0.25):
         np.testing.assert_array_equal(
-            images.resize(image, (11, 50), **options), reference_resize(image, (11, 50), **options))
+            images.resize(image, (11, 50), **options), reference_resize(image, (11, 50), **options)
+        )
 
 
 def test_resize_of_bool_and_of_uint8_without_range():
     mask = noise(9, 13) > 128
     np.testing.assert_array_equal(
-        images.resize(mask, (56, 56)), reference_resize(mask.astype(float), (56, 56)))
+        images.resize(mask, (56, 56)), reference_resize(mask.astype(float), (56, 56))
+    )
     np.testing.assert_allclose(
-        images.resize(noise(9, 13), (5, 20)), reference_resize(noise(9, 13), (5, 20)), atol=1e-15)
+        images.resize(noise(9, 13), (5, 20)), reference_resize(noise(9, 13), (5, 20)), atol=1e-15
+    )
 
 
 def test_enlarging_blends_the_border_with_zero():
@@ -103,6 +127,7 @@ def test_resize_needs_pixels():
 
 # === resize_image ===
 
+
 @pytest.mark.parametrize("case", CASES)
 def test_window_scale_padding_and_crop_are_the_originals(case):
     random.seed(99)
@@ -116,19 +141,21 @@ def test_window_scale_padding_and_crop_are_the_originals(case):
     assert (crop or ()) == tuple(PARITY[case + "_crop"])
     if scale == 1:
         y, x, height, width = crop or (0, 0, 375, 500)
-        part = made[window[0]:window[2], window[1]:window[3]]
-        np.testing.assert_array_equal(part, image[y:y + height, x:x + width])
+        part = made[window[0] : window[2], window[1] : window[3]]
+        np.testing.assert_array_equal(part, image[y : y + height, x : x + width])
 
 
-@pytest.mark.parametrize("case, size", [("square_down", 64), ("square_up", 160),
-                                        ("square_800", 256)])
+@pytest.mark.parametrize(
+    "case, size", [("square_down", 64), ("square_up", 160), ("square_800", 256)]
+)
 def test_pixels_are_the_originals(case, size):
     # The corner of a photo: the same ratio gives the same pixels as the whole
     # photo did, but for the row and column that now touch a border.
     patch = PARITY["patch"]
     scale = size / len(patch)
     made, window, got, _, _ = images.resize_image(
-        patch, min_dim=size if scale > 1 else None, max_dim=size, mode="square")
+        patch, min_dim=size if scale > 1 else None, max_dim=size, mode="square"
+    )
     assert window == (0, 0, size, size) and got == scale
     last = size - 1 if scale > 1 else size
     expected = PARITY[case + "_patch"]
@@ -158,7 +185,8 @@ def test_square_and_pad64_geometry(seed):
 
     if max(height, width) * (min_dim or 1) / min(height, width) < 2000:
         made, window, got, padding, crop = images.resize_image(
-            image, min_dim, 1, min_scale, mode="pad64")  # max_dim is not for this mode
+            image, min_dim, 1, min_scale, mode="pad64"
+        )  # max_dim is not for this mode
         scale, new_height, new_width = slow_geometry(height, width, min_dim, None, min_scale)
         assert made.shape[0] % 64 == made.shape[1] % 64 == 0
         assert 0 <= made.shape[0] - new_height < 64 and 0 <= made.shape[1] - new_width < 64
@@ -179,7 +207,7 @@ def test_values_are_cut_off_not_rounded():
 
 
 def test_sizes_round_half_to_even():
-    made, window, scale, _, _ = images.resize_image(noise(5, 10, 3), max_dim=5)
+    _made, window, scale, _, _ = images.resize_image(noise(5, 10, 3), max_dim=5)
     assert scale == 0.5 and window == (1, 0, 3, 5)  # 2.5 rows become 2
 
 
@@ -193,32 +221,35 @@ def test_crop_takes_its_own_generator():
     image = noise(70, 90, 3)
     crops = set()
     for seed in range(200):
-        made, window, scale, padding, crop = images.resize_image(
-            image, min_dim=64, mode="crop", rng=np.random.RandomState(seed))
+        made, window, scale, _padding, crop = images.resize_image(
+            image, min_dim=64, mode="crop", rng=np.random.RandomState(seed)
+        )
         y, x, height, width = crop
         assert (height, width) == (64, 64) and window == (0, 0, 64, 64) and scale == 1
-        np.testing.assert_array_equal(made, image[y:y + 64, x:x + 64])
+        np.testing.assert_array_equal(made, image[y : y + 64, x : x + 64])
         crops.add(crop)
-        again = images.resize_image(image, min_dim=64, mode="crop",
-                                    rng=np.random.RandomState(seed))
+        again = images.resize_image(image, min_dim=64, mode="crop", rng=np.random.RandomState(seed))
         assert again[4] == crop
     assert {y for y, *_ in crops} == set(range(7))  # both ends are reached
     assert {x for _, x, *_ in crops} <= set(range(27)) and len(crops) > 100
 
 
 def test_crop_enlarges_small_images():
-    made, window, scale, _, crop = images.resize_image(noise(20, 40, 3), min_dim=64, mode="crop")
+    made, _window, scale, _, crop = images.resize_image(noise(20, 40, 3), min_dim=64, mode="crop")
     assert made.shape == (64, 64, 3) and scale == 3.2 and crop[0] == 0
 
 
-@pytest.mark.parametrize("image, options, message", [
-    (noise(5, 5), dict(max_dim=8), r"\[height, width, channels\].*\(5, 5\)"),
-    (noise(0, 5, 3), dict(max_dim=8), r"\(0, 5, 3\)"),
-    (noise(5, 5, 3), dict(mode="cube"), "'cube' is unknown: use"),
-    (noise(5, 5, 3), dict(min_dim=8), "needs IMAGE_MAX_DIM"),
-    (noise(5, 5, 3), dict(mode="crop"), "needs IMAGE_MIN_DIM"),
-    (noise(5, 5, 3), dict(mode="pad64", min_dim=100), "divisible by 64, got 100"),
-])
+@pytest.mark.parametrize(
+    "image, options, message",
+    [
+        (noise(5, 5), dict(max_dim=8), r"\[height, width, channels\].*\(5, 5\)"),
+        (noise(0, 5, 3), dict(max_dim=8), r"\(0, 5, 3\)"),
+        (noise(5, 5, 3), dict(mode="cube"), "'cube' is unknown: use"),
+        (noise(5, 5, 3), dict(min_dim=8), "needs IMAGE_MAX_DIM"),
+        (noise(5, 5, 3), dict(mode="crop"), "needs IMAGE_MIN_DIM"),
+        (noise(5, 5, 3), dict(mode="pad64", min_dim=100), "divisible by 64, got 100"),
+    ],
+)
 def test_resizing_errors(image, options, message):
     with pytest.raises(ValueError, match=message):
         images.resize_image(image, **options)
@@ -226,13 +257,19 @@ def test_resizing_errors(image, options, message):
 
 # === Without the padding of "square" ===
 
-@pytest.mark.parametrize("height, width", [(683, 1024), (1024, 683), (1024, 1024), (40, 61), (61, 40), (100, 1), (500, 333)])
+
+@pytest.mark.parametrize(
+    "height, width",
+    [(683, 1024), (1024, 683), (1024, 1024), (40, 61), (61, 40), (100, 1), (500, 333)],
+)
 @pytest.mark.parametrize("max_dim", [256, 1024])
 def test_rect_is_square_without_whole_64s_of_padding(height, width, max_dim):
     image = noise(height, width, 3)
     options = dict(min_dim=max_dim * 3 // 4, max_dim=max_dim)
     square, window, scale, _, _ = images.resize_image(image, mode="square", **options)
-    rect, rect_window, rect_scale, padding, crop = images.resize_image(image, mode="rect", **options)
+    rect, rect_window, rect_scale, padding, crop = images.resize_image(
+        image, mode="rect", **options
+    )
     assert rect_scale == scale and crop is None
     assert all(side % 64 == 0 and side <= max_dim for side in rect.shape[:2])
     y1, x1, y2, x2 = rect_window
@@ -240,7 +277,9 @@ def test_rect_is_square_without_whole_64s_of_padding(height, width, max_dim):
     assert (window[0] - y1) % 64 == (window[1] - x1) % 64 == 0
     assert y1 < 64 and x1 < 64 and rect.shape[0] - y2 < 64 and rect.shape[1] - x2 < 64
     assert padding == [(y1, rect.shape[0] - y2), (x1, rect.shape[1] - x2), (0, 0)]
-    np.testing.assert_array_equal(rect[y1:y2, x1:x2], square[window[0]:window[2], window[1]:window[3]])
+    np.testing.assert_array_equal(
+        rect[y1:y2, x1:x2], square[window[0] : window[2], window[1] : window[3]]
+    )
     assert rect.sum(dtype=np.int64) == square.sum(dtype=np.int64)  # all else is 0
 
 

@@ -10,8 +10,10 @@ from mrcnn.data.rle import encode_masks
 
 def slow(masks):
     """pycocotools, which reads every pixel of the image."""
-    return [{"size": rle["size"], "counts": rle["counts"].decode()}
-            for rle in coco_mask.encode(np.asfortranarray(masks, np.uint8))]
+    return [
+        {"size": rle["size"], "counts": rle["counts"].decode()}
+        for rle in coco_mask.encode(np.asfortranarray(masks, np.uint8))
+    ]
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 9), (9, 1), (7, 5), (40, 61)])
@@ -20,14 +22,24 @@ def test_noise(height, width, density):
     rng = np.random.RandomState(int(100 * density) + height)
     masks = rng.rand(height, width, 6) <= density
     assert encode_masks(masks) == slow(masks)
-    assert encode_masks(np.moveaxis(np.ascontiguousarray(np.moveaxis(masks, -1, 0)), 0, -1)) == slow(masks)
+    assert encode_masks(
+        np.moveaxis(np.ascontiguousarray(np.moveaxis(masks, -1, 0)), 0, -1)
+    ) == slow(masks)
 
 
-@pytest.mark.parametrize("rows, columns", [
-    (slice(0, 1), slice(0, 1)), (slice(9, 10), slice(14, 15)),  # a corner
-    (slice(None), slice(3, 6)),  # whole columns: one run
-    (slice(5, None), slice(3, 6)), (slice(0, 5), slice(3, 6)),  # at the bottom, at the top
-    (slice(None), slice(12, None)), (slice(None), slice(None)), (slice(4, 6), slice(None))])
+@pytest.mark.parametrize(
+    "rows, columns",
+    [
+        (slice(0, 1), slice(0, 1)),
+        (slice(9, 10), slice(14, 15)),  # a corner
+        (slice(None), slice(3, 6)),  # whole columns: one run
+        (slice(5, None), slice(3, 6)),
+        (slice(0, 5), slice(3, 6)),  # at the bottom, at the top
+        (slice(None), slice(12, None)),
+        (slice(None), slice(None)),
+        (slice(4, 6), slice(None)),
+    ],
+)
 def test_rectangles(rows, columns):
     masks = np.zeros((10, 15, 1), bool)
     masks[rows, columns] = True

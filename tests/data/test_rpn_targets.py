@@ -20,7 +20,7 @@ def config(count=256):
 
 
 def anchors_of(side, scales=(32, 64, 128, 256, 512)):
-    strides = [4, 8, 16, 32, 64][:len(scales)]
+    strides = [4, 8, 16, 32, 64][: len(scales)]
     shapes = [(math.ceil(side / stride),) * 2 for stride in strides]
     return generate_pyramid_anchors(scales, [0.5, 1, 2], shapes, strides, 1)
 
@@ -64,11 +64,14 @@ def slow_targets(anchors, class_ids, boxes):
         if value == 1:
             box = objects[ious.index(max(ious))]
             height, width = anchor[2] - anchor[0], anchor[3] - anchor[1]
-            deltas.append([
-                ((box[0] + box[2]) - (anchor[0] + anchor[2])) / 2 / height / 0.1,
-                ((box[1] + box[3]) - (anchor[1] + anchor[3])) / 2 / width / 0.1,
-                math.log((box[2] - box[0]) / height) / 0.2,
-                math.log((box[3] - box[1]) / width) / 0.2])
+            deltas.append(
+                [
+                    ((box[0] + box[2]) - (anchor[0] + anchor[2])) / 2 / height / 0.1,
+                    ((box[1] + box[3]) - (anchor[1] + anchor[3])) / 2 / width / 0.1,
+                    math.log((box[2] - box[0]) / height) / 0.2,
+                    math.log((box[3] - box[1]) / width) / 0.2,
+                ]
+            )
     return np.array(match), np.array(deltas).reshape(-1, 4)
 
 
@@ -76,7 +79,8 @@ def test_parity_with_sampling():
     golden = np.load(PARITY)
     np.random.seed(123)
     match, bbox = build_rpn_targets(
-        (1024, 1024, 3), anchors_of(1024), golden["gt_class_ids"], golden["gt_boxes"], config())
+        (1024, 1024, 3), anchors_of(1024), golden["gt_class_ids"], golden["gt_boxes"], config()
+    )
     assert match.dtype == np.int32 and match.shape == (261888,)
     np.testing.assert_array_equal(np.flatnonzero(match == 1), golden["positive"])
     np.testing.assert_array_equal(np.flatnonzero(match == -1), golden["negative"])
@@ -87,8 +91,12 @@ def test_parity_with_sampling():
 def test_parity_without_sampling():
     golden = np.load(PARITY)
     match, bbox = build_rpn_targets(
-        (1024, 1024, 3), anchors_of(1024), golden["gt_class_ids"], golden["gt_boxes"],
-        config(EVERYTHING))
+        (1024, 1024, 3),
+        anchors_of(1024),
+        golden["gt_class_ids"],
+        golden["gt_boxes"],
+        config(EVERYTHING),
+    )
     np.testing.assert_array_equal(np.flatnonzero(match == 1), golden["all_positive"])
     assert np.count_nonzero(match == -1) == golden["all_negative_count"]
     packed = np.packbits(np.concatenate([match == 1, match == -1]))
@@ -112,8 +120,8 @@ def test_equals_slow_twin(seed, kind):
     slow_match, slow_bbox = slow_targets(anchors, class_ids, boxes)
     assert (slow_match == 1).any() and (slow_match == 0).any()
     np.testing.assert_array_equal(match, slow_match)
-    np.testing.assert_allclose(bbox[:len(slow_bbox)], slow_bbox, rtol=1e-12, atol=1e-12)
-    assert not bbox[len(slow_bbox):].any()
+    np.testing.assert_allclose(bbox[: len(slow_bbox)], slow_bbox, rtol=1e-12, atol=1e-12)
+    assert not bbox[len(slow_bbox) :].any()
 
 
 def test_crowd_keeps_anchors_from_being_negative():
@@ -123,7 +131,8 @@ def test_crowd_keeps_anchors_from_being_negative():
     inside = (anchors[:, 0] >= 40) & (anchors[:, 1] >= 40)
     assert inside.any() and not match[inside].any()
     without, _ = build_rpn_targets(
-        (64, 64, 3), anchors, class_ids[:1], boxes[:1], config(EVERYTHING))
+        (64, 64, 3), anchors, class_ids[:1], boxes[:1], config(EVERYTHING)
+    )
     assert (without[inside] == -1).all()
 
 
@@ -132,17 +141,21 @@ def test_first_of_two_equally_good_objects_is_the_target():
     left, right = [16, 12, 48, 44], [16, 20, 48, 52]
     for first, second in ((left, right), (right, left)):
         match, bbox = build_rpn_targets(
-            (64, 64, 3), anchors, np.array([1, 2]), np.array([first, second]), config(4))
+            (64, 64, 3), anchors, np.array([1, 2]), np.array([first, second]), config(4)
+        )
         assert match.tolist() == [1]
         np.testing.assert_allclose(bbox[0], [0, (first[1] - 16) / 32 / 0.1, 0, 0])
 
 
-@pytest.mark.parametrize("class_ids, boxes", [
-    ([], np.zeros((0, 4))),
-    ([1], [[10, 10, 10, 40]]),       # no area
-    ([1, 2], [[0, 0, 0, 0], [5, 9, 30, 9]]),
-    ([2], [[500, 500, 540, 540]]),   # out of reach of every anchor
-])
+@pytest.mark.parametrize(
+    "class_ids, boxes",
+    [
+        ([], np.zeros((0, 4))),
+        ([1], [[10, 10, 10, 40]]),  # no area
+        ([1, 2], [[0, 0, 0, 0], [5, 9, 30, 9]]),
+        ([2], [[500, 500, 540, 540]]),  # out of reach of every anchor
+    ],
+)
 def test_nothing_to_match_gives_negatives_only(class_ids, boxes):
     anchors = anchors_of(64, (8, 16, 32))
     class_ids, boxes = np.array(class_ids, dtype=np.int32), np.array(boxes)
@@ -154,7 +167,8 @@ def test_nothing_to_match_gives_negatives_only(class_ids, boxes):
 def test_only_a_crowd():
     anchors = anchors_of(64, (8, 16, 32))
     match, bbox = build_rpn_targets(
-        (64, 64, 3), anchors, np.array([-1]), np.array([[0, 0, 32, 64]]), config(EVERYTHING))
+        (64, 64, 3), anchors, np.array([-1]), np.array([[0, 0, 32, 64]]), config(EVERYTHING)
+    )
     assert (match == -1).any() and not (match == 1).any() and not bbox.any()
     assert (match[anchors[:, 0] > 32] == -1).all()
 
@@ -178,8 +192,9 @@ def test_rng_decides_and_leaves_the_global_state_alone():
     class_ids, boxes = random_objects(3, 7, 64)
 
     def draw(seed):
-        return build_rpn_targets((64, 64, 3), anchors, class_ids, boxes, config(16),
-                                 np.random.RandomState(seed))[0]
+        return build_rpn_targets(
+            (64, 64, 3), anchors, class_ids, boxes, config(16), np.random.RandomState(seed)
+        )[0]
 
     before = np.random.get_state()[1].copy()
     first, again, other = draw(5), draw(5), draw(6)

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tests.data.blocks import Blocks, SmallConfig, images_of
 
 from mrcnn.data.batches import TrainingBatches, data_generator
+from tests.data.blocks import Blocks, SmallConfig, images_of
 
 
 def config_with(**fields):
@@ -18,7 +18,9 @@ def config_with(**fields):
 @pytest.mark.parametrize("training", [True, False])
 def test_empty_images_are_kept(mini, counts, training):
     config = config_with(KEEP_EMPTY_IMAGES=True, USE_MINI_MASK=mini)
-    batches = TrainingBatches(Blocks(counts), config, batch_size=len(counts), shuffle=False, training=training)
+    batches = TrainingBatches(
+        Blocks(counts), config, batch_size=len(counts), shuffle=False, training=training
+    )
     inputs = batches.batch(0)
     assert images_of(inputs) == list(range(len(counts))) and batches.skipped == 0
     for row, count in enumerate(counts):
@@ -32,8 +34,14 @@ def test_empty_images_are_kept(mini, counts, training):
 
 def test_generator_keeps_empty_images_and_has_nothing_to_tell(caplog):
     config = config_with(KEEP_EMPTY_IMAGES=True)
-    batches = data_generator(Blocks([0, 1, 0]), config, shuffle=False, batch_size=2, random_rois=20,
-                             detection_targets=True)
+    batches = data_generator(
+        Blocks([0, 1, 0]),
+        config,
+        shuffle=False,
+        batch_size=2,
+        random_rois=20,
+        detection_targets=True,
+    )
     found = [next(batches) for _ in range(3)]
     assert [images_of(inputs) for inputs, _ in found] == [[0, 1], [2, 0], [1, 2]]
     (inputs, (class_ids, deltas, masks)) = found[1]
@@ -44,7 +52,10 @@ def test_generator_keeps_empty_images_and_has_nothing_to_tell(caplog):
 def test_an_image_of_crowds_alone_is_an_empty_one():
     """Its anchors are background only where they touch no crowd."""
     dataset = Blocks([1])
-    dataset.load_mask = lambda image_id: (np.pad(np.ones((32, 64, 1), bool), [(0, 32), (0, 0), (0, 0)]), [-1])
+    dataset.load_mask = lambda image_id: (
+        np.pad(np.ones((32, 64, 1), bool), [(0, 32), (0, 0), (0, 0)]),
+        [-1],
+    )
     config = config_with(KEEP_EMPTY_IMAGES=True, RPN_TRAIN_ANCHORS_PER_IMAGE=9999)
     batches = TrainingBatches(dataset, config, batch_size=1)
     match, class_ids = batches.batch(0)[2][0, :, 0], batches.batch(0)[4][0]
@@ -65,12 +76,19 @@ def test_a_jittered_view_without_objects_is_replaced_or_kept():
     fields = {"SCALE_JITTER": (2.0, 2.0)}
     batches = TrainingBatches(Corner([1]), config_with(**fields), batch_size=6, seed=0)
     assert (batches.batch(0)[4][:, 0] == 1).all() and batches.skipped > 6
-    kept = TrainingBatches(Corner([1]), config_with(KEEP_EMPTY_IMAGES=True, **fields), batch_size=30, seed=0)
+    kept = TrainingBatches(
+        Corner([1]), config_with(KEEP_EMPTY_IMAGES=True, **fields), batch_size=30, seed=0
+    )
     found = kept.batch(0)[4][:, 0]
     assert kept.skipped == 0 and (found == 1).any() and (found == 0).any()
 
 
-ALL = {"SCALE_JITTER": (0.2, 2.0), "COPY_PASTE": 0.5, "KEEP_EMPTY_IMAGES": True, "IMAGE_SAMPLING": "balanced"}
+ALL = {
+    "SCALE_JITTER": (0.2, 2.0),
+    "COPY_PASTE": 0.5,
+    "KEEP_EMPTY_IMAGES": True,
+    "IMAGE_SAMPLING": "balanced",
+}
 
 
 def shift(image, masks, rng):
@@ -80,8 +98,9 @@ def shift(image, masks, rng):
 
 def test_batches_depend_on_seed_and_index_alone():
     def make(seed):
-        return TrainingBatches(Blocks([1, 4, 7, 2, 0]), config_with(**ALL), augment=True, augmentation=shift,
-                               seed=seed)
+        return TrainingBatches(
+            Blocks([1, 4, 7, 2, 0]), config_with(**ALL), augment=True, augmentation=shift, seed=seed
+        )
 
     first = make(9)
     expected = [first.batch(index) for index in range(20)]

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tests.data.blocks import Blocks, SmallConfig, images_of
 
 from mrcnn.data.augment.user import import_imgaug
 from mrcnn.data.batches import REMEMBERED_BATCHES, TrainingBatches, data_generator
+from tests.data.blocks import Blocks, SmallConfig, images_of
 
 
 def assert_same(left, right):
@@ -39,6 +39,7 @@ def test_batches_without_shuffling():
 
 def test_batch_is_what_the_generator_gives():
     """Same arrays where nothing is random: every anchor in, no subset of objects."""
+
     class Everything(SmallConfig):
         RPN_TRAIN_ANCHORS_PER_IMAGE = 20000
 
@@ -48,8 +49,14 @@ def test_batch_is_what_the_generator_gives():
 
 
 def augmented(seed, augmentation, shuffle=True):
-    return TrainingBatches(Blocks([1, 4, 7, 2, 0]), SmallConfig(), augment=True, shuffle=shuffle,
-                           augmentation=augmentation, seed=seed)
+    return TrainingBatches(
+        Blocks([1, 4, 7, 2, 0]),
+        SmallConfig(),
+        augment=True,
+        shuffle=shuffle,
+        augmentation=augmentation,
+        seed=seed,
+    )
 
 
 def shift(image, masks, rng):
@@ -59,8 +66,7 @@ def shift(image, masks, rng):
 
 def imgaug_chain():
     iaa = import_imgaug().augmenters
-    return iaa.SomeOf((1, 2), [
-        iaa.Fliplr(0.5), iaa.Affine(rotate=(-20, 20)), iaa.Add((-20, 20))])
+    return iaa.SomeOf((1, 2), [iaa.Fliplr(0.5), iaa.Affine(rotate=(-20, 20)), iaa.Add((-20, 20))])
 
 
 @pytest.mark.parametrize("make_augmentation", [lambda: shift, imgaug_chain])
@@ -148,6 +154,7 @@ def test_object_limit(count, kept):
 
 def test_random_crops_get_more_tries():
     """One image whose only object lies in few crops: found, not called empty."""
+
     class CropConfig(SmallConfig):
         IMAGE_RESIZE_MODE = "crop"
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from mrcnn.distributed.cluster import cluster, worker_count
 from mrcnn.data.batches import TrainingBatches
+from mrcnn.distributed.cluster import cluster, worker_count
 from mrcnn.training.data import TrainingData
 from tests.tiny import Rectangles, tiny_config
 
@@ -16,8 +16,13 @@ def set_cluster(monkeypatch, jobs, task):
 
 
 def test_without_tf_config_a_machine_is_alone(monkeypatch):
-    for text in (None, "", "{}", '{"cluster": {"worker": ["one:1"]}, "task": {"type": "worker", "index": 0}}',
-                 '{"cluster": {}, "task": {"type": "worker", "index": 0}}'):
+    for text in (
+        None,
+        "",
+        "{}",
+        '{"cluster": {"worker": ["one:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {}, "task": {"type": "worker", "index": 0}}',
+    ):
         monkeypatch.delenv("TF_CONFIG", raising=False)
         if text is not None:
             monkeypatch.setenv("TF_CONFIG", text)
@@ -25,26 +30,43 @@ def test_without_tf_config_a_machine_is_alone(monkeypatch):
         assert tiny_config(IMAGES_PER_GPU=2).BATCH_SIZE == 2
 
 
-@pytest.mark.parametrize("jobs, task, index", [
-    ({"worker": ["a:1", "b:2", "c:3"]}, {"type": "worker", "index": 2}, 2),
-    ({"worker": ["a:1", "b:2", "c:3"]}, {"type": "worker", "index": 0}, 0),
-    ({"chief": ["a:1"], "worker": ["b:2", "c:3"]}, {"type": "worker", "index": 0}, 1),
-    ({"chief": ["a:1"], "worker": ["b:2", "c:3"]}, {"type": "chief", "index": 0}, 0),
-])
+@pytest.mark.parametrize(
+    "jobs, task, index",
+    [
+        ({"worker": ["a:1", "b:2", "c:3"]}, {"type": "worker", "index": 2}, 2),
+        ({"worker": ["a:1", "b:2", "c:3"]}, {"type": "worker", "index": 0}, 0),
+        ({"chief": ["a:1"], "worker": ["b:2", "c:3"]}, {"type": "worker", "index": 0}, 1),
+        ({"chief": ["a:1"], "worker": ["b:2", "c:3"]}, {"type": "chief", "index": 0}, 0),
+    ],
+)
 def test_the_batch_is_that_of_all_machines(monkeypatch, jobs, task, index):
     set_cluster(monkeypatch, jobs, task)
     found = cluster()
-    assert found.workers == ("a:1", "b:2", "c:3") and found.index == index and found.is_chief == (index == 0)
+    assert (
+        found.workers == ("a:1", "b:2", "c:3")
+        and found.index == index
+        and found.is_chief == (index == 0)
+    )
     assert tiny_config(IMAGES_PER_GPU=2, GPU_COUNT=4).BATCH_SIZE == 24
 
 
-@pytest.mark.parametrize("text, reason", [
-    ("{", "names no machine"),
-    ("[1]", "names no machine"),
-    ('{"cluster": {"worker": ["a:1", "b:2"]}}', "it has no 'task'"),
-    ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}', "its task is worker 2"),
-    ('{"cluster": {"worker": ["a:1", "b:2"], "ps": ["c:3"]}, "task": {"type": "ps", "index": 0}}', "its task is ps 0"),
-])
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("{", "names no machine"),
+        ("[1]", "names no machine"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}}', "it has no 'task'"),
+        (
+            '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}',
+            "its task is worker 2",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1", "b:2"], "ps": ["c:3"]}, "task": {"type": "ps", '
+            '"index": 0}}',
+            "its task is ps 0",
+        ),
+    ],
+)
 def test_a_wrong_tf_config_is_told(monkeypatch, text, reason):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match="TF_CONFIG") as error:
@@ -55,13 +77,21 @@ def test_a_wrong_tf_config_is_told(monkeypatch, text, reason):
 def test_the_rows_of_all_machines_are_the_batch_of_one():
     dataset, config = Rectangles(7), tiny_config(IMAGES_PER_GPU=1)
     whole = TrainingData(TrainingBatches(dataset, config, 6), 4, ["float32"] * 7, epoch=1)
-    shares = [TrainingData(TrainingBatches(dataset, config, 2), 4, ["float32"] * 7, epoch=1, shard=(worker, 3))
-              for worker in range(3)]
+    shares = [
+        TrainingData(
+            TrainingBatches(dataset, config, 2), 4, ["float32"] * 7, epoch=1, shard=(worker, 3)
+        )
+        for worker in range(3)
+    ]
     for step in (0, 3):
         rows = [share[step][0] for share in shares]
         for arrays, expected in zip(zip(*rows), whole[step][0], strict=True):
             np.testing.assert_array_equal(np.concatenate(arrays), expected)
-        ids = [image for number in shares[1].numbers(step) for image in shares[1].batches.image_ids(number)]
+        ids = [
+            image
+            for number in shares[1].numbers(step)
+            for image in shares[1].batches.image_ids(number)
+        ]
         assert ids == whole.batches.image_ids(whole.first() + step)
     assert {share.batch_size for share in shares} == {whole.batch_size} == {6}
     # and no machine loads what another one does

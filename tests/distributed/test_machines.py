@@ -12,6 +12,7 @@ import textwrap
 
 import numpy as np
 import pytest
+
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -79,7 +80,9 @@ def free_port():
 
 
 def launch(folder, task, workers=2, folders=None):
-    """Run the program on each worker; returns a list of (exit code, output, what it saved or None)."""
+    """Run the program on each worker; returns a list of (exit code, output, what it saved or
+    None).
+    """
     folder.mkdir(exist_ok=True)
     program = folder / "program.py"
     program.write_text(PROGRAM)
@@ -88,24 +91,43 @@ def launch(folder, task, workers=2, folders=None):
     for index in range(workers):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        started.append(subprocess.Popen(
-            [sys.executable, program, task, folders[index] if folders else folder / "logs",
-             folder / f"end{index}.npz"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "PYTHONPATH": search, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2",
-                 "TF_CONFIG": json.dumps(config) if workers > 1 else ""}))
+        started.append(
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    program,
+                    task,
+                    folders[index] if folders else folder / "logs",
+                    folder / f"end{index}.npz",
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": search,
+                    "CUDA_VISIBLE_DEVICES": "",
+                    "TF_CPP_MIN_LOG_LEVEL": "2",
+                    "TF_CONFIG": json.dumps(config) if workers > 1 else "",
+                },
+            )
+        )
     try:
         outputs = [process.communicate(timeout=900)[0] for process in started]
     finally:
         for process in started:
             process.kill()
     ends = [folder / f"end{index}.npz" for index in range(workers)]
-    return [(process.returncode, output, dict(np.load(end)) if end.exists() else None)
-            for process, output, end in zip(started, outputs, ends)]
+    return [
+        (process.returncode, output, dict(np.load(end)) if end.exists() else None)
+        for process, output, end in zip(started, outputs, ends)
+    ]
 
 
 def equal(first, second):
-    return set(first) == set(second) and all(np.array_equal(first[name], second[name]) for name in first)
+    return set(first) == set(second) and all(
+        np.array_equal(first[name], second[name]) for name in first
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +141,7 @@ def test_two_machines_train_as_one(whole, tmp_path):
     folder, ((code, output, chief), (other_code, other_output, other)) = whole
     assert code == other_code == 0, (output[-3000:], other_output[-3000:])
     assert equal(chief, other)
-    (one_code, one_output, one), = launch(tmp_path / "one", "train", workers=1)
+    ((one_code, one_output, one),) = launch(tmp_path / "one", "train", workers=1)
     assert one_code == 0, one_output[-3000:]
     for name, value in one.items():
         np.testing.assert_allclose(chief[name], value, rtol=1e-3, atol=2e-5, err_msg=name)
@@ -128,7 +150,8 @@ def test_two_machines_train_as_one(whole, tmp_path):
     # the chief alone writes, and alone has a progress bar
     (run,) = (folder / "logs").iterdir()
     assert {"mask_rcnn_tiny_0001.h5", "mask_rcnn_tiny_0002.state.npz", "losses.csv"} <= {
-        file.name for file in run.iterdir()}
+        file.name for file in run.iterdir()
+    }
     assert len((run / "losses.csv").read_text().splitlines()) == 3
     assert "Epoch 2/2" in output and "Epoch 2/2" not in other_output
     assert "Worker 1 of 2 waits for the others" in other_output
@@ -140,7 +163,10 @@ def test_a_killed_machine_stops_the_others_and_all_go_on(whole, tmp_path, dead):
     assert ended[dead][0] == -9
     code, output, saved = ended[1 - dead]
     assert code == 1 and saved is None
-    assert "RuntimeError: training stopped, because another worker did" in output and "Start all workers" in output
+    assert (
+        "RuntimeError: training stopped, because another worker did" in output
+        and "Start all workers" in output
+    )
     again = launch(tmp_path, "train")
     for (code, output, saved), (_, _, expected) in zip(again, whole[1]):
         assert code == 0 and "begins with epoch 1" in output, output[-3000:]
@@ -148,7 +174,8 @@ def test_a_killed_machine_stops_the_others_and_all_go_on(whole, tmp_path, dead):
         for name, value in expected.items():
             if name in ("loss", "val_loss"):  # of the epochs of this call
                 value = value[-1:]
-            # TensorFlow does not add the parts of a convolution's gradient in the same order each time
+            # TensorFlow does not add the parts of a convolution's gradient in the same order each
+            # time
             np.testing.assert_allclose(saved[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
     assert equal(again[0][2], again[1][2])
 
@@ -156,13 +183,17 @@ def test_a_killed_machine_stops_the_others_and_all_go_on(whole, tmp_path, dead):
 def test_an_error_is_told_to_all_machines(tmp_path):
     (code, output, _), (bad_code, bad_output, _) = launch(tmp_path, "bad image")
     assert bad_code == 1 and "the disk of worker 1 is gone" in bad_output
-    assert code == 1 and "another worker did: " in output and "the disk of worker 1 is gone" in output
+    assert (
+        code == 1 and "another worker did: " in output and "the disk of worker 1 is gone" in output
+    )
 
 
 def test_a_machine_without_the_checkpoint_is_told(whole, tmp_path):
     ended = launch(tmp_path, "train", folders=[whole[0] / "logs", tmp_path / "empty"])
     for code, output, _ in ended:
-        assert code == 1 and "the epoch trained last is 2 on worker 0, 0 on worker 1" in output, output[-3000:]
+        assert code == 1 and "the epoch trained last is 2 on worker 0, 0 on worker 1" in output, (
+            output[-3000:]
+        )
         assert "a folder that they share" in output
 
 

@@ -1,9 +1,12 @@
-"""Two devices train and detect as one does with the same batch; two logical CPUs stand for two GPUs.
+"""Two devices train and detect as one does with the same batch; two logical CPUs stand for two
+GPUs.
 
-Each loss is divided by a count over all devices, so that equality is exact but for the order of float32 sums. Which
-regions are sampled differs between devices, so none is left out by lot here (see EXACT).
+Each loss is divided by a count over all devices, so that equality is exact but for the order of
+float32 sums. Which regions are sampled differs between devices, so none is left out by lot here
+(see EXACT).
 
-TensorFlow takes the number of devices only before it starts, so the training runs in a process of its own.
+TensorFlow takes the number of devices only before it starts, so the training runs in a process of
+its own.
 """
 
 import json
@@ -16,9 +19,8 @@ import pytest
 
 from mrcnn.distributed.strategy import device_strategy
 from mrcnn.model import MaskRCNN
-from tests.tiny import tiny_config
 from tests.paths import ROOT
-
+from tests.tiny import tiny_config
 
 PROGRAM = textwrap.dedent('''
     import json
@@ -184,8 +186,13 @@ def run(folder, *arguments):
     program, path = folder / "program.py", folder / "report.json"
     program.write_text(PROGRAM)
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, str(program), str(path), *arguments], capture_output=True, text=True,
-                          timeout=900, env={**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    done = subprocess.run(
+        [sys.executable, str(program), str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(path.read_text())
 
@@ -224,12 +231,19 @@ def test_detection_takes_the_devices_that_there_are(report):
 
 @pytest.mark.slow
 def test_evaluation_during_training_on_two_devices(tmp_path):
-    assert {"val_segm_AP", "val_bbox_AP", "val_loss", "loss"} <= set(run(tmp_path, "slow")["evaluate"])
+    assert {"val_segm_AP", "val_bbox_AP", "val_loss", "loss"} <= set(
+        run(tmp_path, "slow")["evaluate"]
+    )
 
 
 def test_more_devices_than_there_are(report, tmp_path):
-    assert "GPU_COUNT is 3, but TensorFlow sees 2 CPU device(s): set it to 2 or less" in report["too many"]
-    with pytest.raises(ValueError, match=r"GPU_COUNT is 1000, but TensorFlow sees \d+ [CG]PU device"):
+    assert (
+        "GPU_COUNT is 3, but TensorFlow sees 2 CPU device(s): set it to 2 or less"
+        in report["too many"]
+    )
+    with pytest.raises(
+        ValueError, match=r"GPU_COUNT is 1000, but TensorFlow sees \d+ [CG]PU device"
+    ):
         MaskRCNN("training", tiny_config(GPU_COUNT=1000, IMAGES_PER_GPU=1), str(tmp_path))
     with pytest.raises(ValueError, match="GPU_COUNT is 1000"):
         device_strategy(1000)

@@ -1,4 +1,6 @@
-"""Images of rectangles whose objects and detections are given, and COCOeval fed with dicts written here."""
+"""Images of rectangles whose objects and detections are given, and COCOeval fed with dicts written
+here.
+"""
 
 import numpy as np
 
@@ -15,9 +17,12 @@ def rectangles(boxes, height=60, width=80):
 
 def result(boxes, class_ids, scores, **size):
     masks = rectangles(boxes, **size)
-    return {"rois": np.array(boxes, np.int32).reshape(-1, 4),
-            "class_ids": np.array(class_ids, np.int32),
-            "scores": np.array(scores, np.float32), "masks": masks}
+    return {
+        "rois": np.array(boxes, np.int32).reshape(-1, 4),
+        "class_ids": np.array(class_ids, np.int32),
+        "scores": np.array(scores, np.float32),
+        "masks": masks,
+    }
 
 
 class Rectangles(Dataset):
@@ -36,8 +41,10 @@ class Rectangles(Dataset):
 
     def load_mask(self, image_id):
         objects = self.image_info[image_id]["objects"]
-        return (rectangles([box for _, box in objects]),
-                np.array([class_id for class_id, _ in objects], np.int32))
+        return (
+            rectangles([box for _, box in objects]),
+            np.array([class_id for class_id, _ in objects], np.int32),
+        )
 
 
 IMAGES = [[(1, (5, 5, 15, 15)), (2, (30, 40, 40, 50))], [(1, (20, 10, 30, 20))], []]
@@ -57,7 +64,7 @@ def slow_rle(mask):
             counts.append(run)
             value, run = pixel, 0
         run += 1
-    return {"size": list(mask.shape), "counts": counts + [run]}
+    return {"size": list(mask.shape), "counts": [*counts, run]}
 
 
 def coco_by_hand(images, results, iou_type):
@@ -72,25 +79,36 @@ def coco_by_hand(images, results, iou_type):
     annotations, detections = [], []
     for image_id, objects in enumerate(images):
         for class_id, (y1, x1, y2, x2) in objects:
-            annotations.append({
-                "id": 100 + len(annotations), "image_id": image_id, "category_id": abs(class_id),
-                "iscrowd": int(class_id < 0), "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "segmentation": rle(rectangles([(y1, x1, y2, x2)])[:, :, 0])})
+            annotations.append(
+                {
+                    "id": 100 + len(annotations),
+                    "image_id": image_id,
+                    "category_id": abs(class_id),
+                    "iscrowd": int(class_id < 0),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": (x2 - x1) * (y2 - y1),
+                    "segmentation": rle(rectangles([(y1, x1, y2, x2)])[:, :, 0]),
+                }
+            )
     for image_id, found in enumerate(results):
         for i, (y1, x1, y2, x2) in enumerate(found["rois"].tolist()):
-            one = {"image_id": image_id, "category_id": int(found["class_ids"][i]),
-                   "score": float(found["scores"][i])}
+            one = {
+                "image_id": image_id,
+                "category_id": int(found["class_ids"][i]),
+                "score": float(found["scores"][i]),
+            }
             if iou_type == "bbox":
                 one["bbox"] = [x1, y1, x2 - x1, y2 - y1]
             else:
                 one["segmentation"] = rle(found["masks"][:, :, i])
             detections.append(one)
     coco = COCO()
-    coco.dataset = {"info": {}, "images": [{"id": i, "height": 60, "width": 80}
-                                           for i in range(len(images))],
-                    "annotations": annotations,
-                    "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}
+    coco.dataset = {
+        "info": {},
+        "images": [{"id": i, "height": 60, "width": 80} for i in range(len(images))],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
     coco.createIndex()
     evaluator = COCOeval(coco, coco.loadRes(detections), iou_type)
     evaluator.evaluate()
@@ -107,12 +125,17 @@ def noisy_images_and_results(seed=0):
         objects = []
         for _ in range(rng.randint(1, 5)):
             y, x = rng.randint(0, 15), rng.randint(0, 30)
-            objects.append((int(rng.randint(1, 3)), (int(y), int(x), int(y + rng.randint(8, 45)),
-                                                     int(x + rng.randint(8, 50)))))
+            objects.append(
+                (
+                    int(rng.randint(1, 3)),
+                    (int(y), int(x), int(y + rng.randint(8, 45)), int(x + rng.randint(8, 50))),
+                )
+            )
         if image_id == 2:
             objects.append((-1, (0, 0, 50, 70)))
-        found = [np.clip(np.array(box) + rng.randint(-3, 4, 4), 0, 60)
-                 for c, box in objects if c > 0]
+        found = [
+            np.clip(np.array(box) + rng.randint(-3, 4, 4), 0, 60) for c, box in objects if c > 0
+        ]
         found.append(np.array([1, 1, 9, 12]))
         class_ids = [c for c, _ in objects if c > 0] + [1]
         images.append(objects)

@@ -32,7 +32,8 @@ def test_summary_equals_pycocotools_fed_by_hand(iou_type, seed, capsys):
     measured = [summary[name] for name in evaluation.COCO_METRICS]
     np.testing.assert_array_equal(np.nan_to_num(measured, nan=-1), expected)
     assert 0 < summary["AP"] < 1 and summary["AP"] == pytest.approx(
-        np.mean(list(summary["AP_per_class"].values())))
+        np.mean(list(summary["AP_per_class"].values()))
+    )
 
 
 def test_mask_area_decides_small_or_medium_for_segm():
@@ -85,8 +86,9 @@ def test_perfect_detections_have_ap_1(batch_size):
         sizes.append(len(images))
         return perfect(images)
 
-    summary = evaluation.evaluate_detections(Rectangles(IMAGES), detect, batch_size=batch_size,
-                                             progress=False)
+    summary = evaluation.evaluate_detections(
+        Rectangles(IMAGES), detect, batch_size=batch_size, progress=False
+    )
     for kind in ("bbox", "segm"):
         assert summary[kind]["AP"] == pytest.approx(1)
         assert summary[kind]["AR_100"] == pytest.approx(1)
@@ -100,8 +102,14 @@ def test_shifted_boxes_have_the_ap_of_their_iou():
     # 10 x 10 shifted by 1 px: IoU 90 / 110 = 0.818, a hit at 0.5 .. 0.8, seven of ten thresholds.
     def shifted(images):
         answers = [IMAGES[image[0, 0, 0]] for image in images]
-        return [result([(y1, x1 + 1, y2, x2 + 1) for _, (y1, x1, y2, x2) in a],
-                       [c for c, _ in a], [0.9] * len(a)) for a in answers]
+        return [
+            result(
+                [(y1, x1 + 1, y2, x2 + 1) for _, (y1, x1, y2, x2) in a],
+                [c for c, _ in a],
+                [0.9] * len(a),
+            )
+            for a in answers
+        ]
 
     summary = evaluation.evaluate_detections(Rectangles(IMAGES), shifted, progress=False)
     for kind in ("bbox", "segm"):
@@ -216,16 +224,19 @@ def test_wrong_input_is_named():
     with pytest.raises(ValueError, match="'scores': 0"):
         evaluation.coco_detections(0, {**found, "scores": np.zeros(0)})
     with pytest.raises(ValueError, match="needs a segmentation in every detection"):
-        evaluation.coco_summary(ground_truth, evaluation.coco_detections(
-            0, {**found, "masks": None}), "segm")
+        evaluation.coco_summary(
+            ground_truth, evaluation.coco_detections(0, {**found, "masks": None}), "segm"
+        )
     with pytest.raises(ValueError, match="returned 1 results for 2 images"):
-        evaluation.evaluate_detections(dataset, lambda images: [found], batch_size=2,
-                                       progress=False)
+        evaluation.evaluate_detections(
+            dataset, lambda images: [found], batch_size=2, progress=False
+        )
     with pytest.raises(ValueError, match="batch_size is 0"):
         evaluation.evaluate_detections(dataset, perfect, batch_size=0, progress=False)
     with pytest.warns(UserWarning, match=r"category ids \[5\]"):
-        evaluation.coco_summary(ground_truth, evaluation.coco_detections(
-            0, {**found, "class_ids": [5]}), "bbox")
+        evaluation.coco_summary(
+            ground_truth, evaluation.coco_detections(0, {**found, "class_ids": [5]}), "bbox"
+        )
 
 
 def test_masks_and_class_ids_must_agree():

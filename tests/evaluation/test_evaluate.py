@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from mrcnn.evaluation import COCO_METRICS, Evaluation, coco_summary, evaluate
-from tests.evaluation.scenes import IMAGES, Rectangles, coco_by_hand, noisy_images_and_results, perfect, result
+from tests.evaluation.scenes import (
+    IMAGES,
+    Rectangles,
+    coco_by_hand,
+    noisy_images_and_results,
+    perfect,
+    result,
+)
 
 
 def recorded(results):
@@ -19,18 +26,27 @@ def quiet(dataset, detect, *arguments, **options):
     return evaluate(dataset, detect, *arguments, **{"verbose": 0, **options})
 
 
-# Image 0: a cat found, a dog taken for a cat, a second cat missed. Image 1: a false alarm. Image 2: all right.
-OBJECTS = [[(1, (0, 0, 10, 10)), (2, (20, 20, 30, 30)), (1, (40, 40, 50, 50))], [], [(2, (0, 0, 20, 20))]]
-FOUND = [result([(0, 0, 10, 10), (20, 20, 30, 30), (40, 40, 50, 50)], [1, 1, 1], [0.9, 0.8, 0.3]),
-         result([(5, 5, 15, 15)], [2], [0.6]),
-         result([(0, 0, 20, 20)], [2], [0.95])]
+# Image 0: a cat found, a dog taken for a cat, a second cat missed. Image 1: a false alarm. Image 2:
+# all right.
+OBJECTS = [
+    [(1, (0, 0, 10, 10)), (2, (20, 20, 30, 30)), (1, (40, 40, 50, 50))],
+    [],
+    [(2, (0, 0, 20, 20))],
+]
+FOUND = [
+    result([(0, 0, 10, 10), (20, 20, 30, 30), (40, 40, 50, 50)], [1, 1, 1], [0.9, 0.8, 0.3]),
+    result([(5, 5, 15, 15)], [2], [0.6]),
+    result([(0, 0, 20, 20)], [2], [0.95]),
+]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("batch_size, workers", [(1, 1), (4, 2)])
 def test_ap_is_that_of_pycocotools_fed_by_hand(seed, batch_size, workers, capsys):
     images, results = noisy_images_and_results(seed)
-    evaluation = quiet(Rectangles(images), recorded(results), batch_size=batch_size, workers=workers)
+    evaluation = quiet(
+        Rectangles(images), recorded(results), batch_size=batch_size, workers=workers
+    )
     assert capsys.readouterr() == ("", "")
     for kind in ("bbox", "segm"):
         expected = coco_by_hand(images, results, kind)
@@ -39,8 +55,14 @@ def test_ap_is_that_of_pycocotools_fed_by_hand(seed, batch_size, workers, capsys
         # per class: the same with the other class's objects and detections taken away
         for name, class_id in (("cat", 1), ("dog", 2)):
             alone = [[(c, box) for c, box in objects if abs(c) == class_id] for objects in images]
-            found = [result(r["rois"][r["class_ids"] == class_id].tolist(), r["class_ids"][r["class_ids"] == class_id],
-                            r["scores"][r["class_ids"] == class_id]) for r in results]
+            found = [
+                result(
+                    r["rois"][r["class_ids"] == class_id].tolist(),
+                    r["class_ids"][r["class_ids"] == class_id],
+                    r["scores"][r["class_ids"] == class_id],
+                )
+                for r in results
+            ]
             stats = coco_by_hand(alone, found, kind)
             assert evaluation.per_class[name][f"{kind}_AP"] == pytest.approx(stats[0])
             assert evaluation.per_class[name][f"{kind}_AP50"] == pytest.approx(stats[1])
@@ -48,9 +70,12 @@ def test_ap_is_that_of_pycocotools_fed_by_hand(seed, batch_size, workers, capsys
 
 def test_counts_by_hand():
     evaluation = quiet(Rectangles(OBJECTS), recorded(FOUND))
-    assert {key: evaluation[key] for key in ("objects", "detections", "hits", "images", "crowds")} == {
-        "objects": 4, "detections": 4, "hits": 2, "images": 3, "crowds": 0}
-    assert evaluation["precision"] == 0.5 and evaluation["recall"] == 0.5 and evaluation["F1"] == 0.5
+    assert {
+        key: evaluation[key] for key in ("objects", "detections", "hits", "images", "crowds")
+    } == {"objects": 4, "detections": 4, "hits": 2, "images": 3, "crowds": 0}
+    assert (
+        evaluation["precision"] == 0.5 and evaluation["recall"] == 0.5 and evaluation["F1"] == 0.5
+    )
     cat, dog = evaluation.per_class["cat"], evaluation.per_class["dog"]
     assert (cat["objects"], cat["detections"], cat["hits"]) == (2, 2, 1)
     assert (dog["objects"], dog["detections"], dog["hits"]) == (2, 2, 1)
@@ -58,11 +83,15 @@ def test_counts_by_hand():
     assert cat["best_F1"] == pytest.approx(4 / 5) and cat["best_F1_score"] == pytest.approx(0.3)
     assert dog["best_F1"] == pytest.approx(2 / 3) and dog["best_F1_score"] == pytest.approx(0.95)
     # all together: 0.95 and 0.9 are right, 0.8 and 0.6 wrong, 0.3 is right again
-    assert evaluation["best_F1"] == pytest.approx(2 * 2 / (2 + 4)) and evaluation["best_F1_score"] == pytest.approx(0.9)
+    assert evaluation["best_F1"] == pytest.approx(2 * 2 / (2 + 4)) and evaluation[
+        "best_F1_score"
+    ] == pytest.approx(0.9)
     np.testing.assert_array_equal(evaluation.confusion, [[0, 0, 1], [1, 1, 0], [0, 1, 1]])
     assert evaluation.class_names == ["background", "cat", "dog"]
-    assert [(row["image_id"], row["hits"], row["missed"], row["false_alarms"], row["confused"])
-            for row in evaluation.worst] == [(1, 0, 0, 1, 0), (0, 1, 1, 0, 1)]
+    assert [
+        (row["image_id"], row["hits"], row["missed"], row["false_alarms"], row["confused"])
+        for row in evaluation.worst
+    ] == [(1, 0, 0, 1, 0), (0, 1, 1, 0, 1)]
     assert evaluation.worst[1]["F1"] == pytest.approx(2 / 5)  # 1 right, 2 detections, 3 objects
 
 
@@ -74,7 +103,9 @@ def test_min_score_and_iou():
     assert high["segm_AP"] == low["segm_AP"]  # AP looks at all scores
     shifted = [result([(0, 1, 10, 11)], [1], [0.9])]  # an IoU of 0.818
     for iou, hits in ((0.8, 1), (0.85, 0)):
-        assert quiet(Rectangles([[(1, (0, 0, 10, 10))]]), recorded(shifted), iou=iou)["hits"] == hits
+        assert (
+            quiet(Rectangles([[(1, (0, 0, 10, 10))]]), recorded(shifted), iou=iou)["hits"] == hits
+        )
 
 
 def test_curves_are_cocos():
@@ -89,13 +120,17 @@ def test_curves_are_cocos():
 
 
 def test_a_class_that_does_not_appear():
-    evaluation = quiet(Rectangles([[(1, (0, 0, 10, 10))]], names=("cat", "dog", "cow")),
-                       recorded([result([(0, 0, 10, 10), (30, 30, 40, 40)], [1, 2], [0.9, 0.8])]))
+    evaluation = quiet(
+        Rectangles([[(1, (0, 0, 10, 10))]], names=("cat", "dog", "cow")),
+        recorded([result([(0, 0, 10, 10), (30, 30, 40, 40)], [1, 2], [0.9, 0.8])]),
+    )
     assert evaluation["segm_AP"] == pytest.approx(1)  # of the cat alone, as COCO has it
     dog, cow = evaluation.per_class["dog"], evaluation.per_class["cow"]
     assert np.isnan(dog["segm_AP"]) and np.isnan(dog["recall"]) and dog["precision"] == 0
     assert np.isnan(cow["precision"]) and np.isnan(cow["F1"]) and cow["objects"] == 0
-    assert evaluation["precision"] == 0.5 and np.mean(evaluation.curves["segm"]["0.50"]["mean"]) == pytest.approx(1)
+    assert evaluation["precision"] == 0.5 and np.mean(
+        evaluation.curves["segm"]["0.50"]["mean"]
+    ) == pytest.approx(1)
     assert "cow" in str(evaluation)
 
 
@@ -103,16 +138,25 @@ def test_nothing_found_and_nothing_there(tmp_path):
     nothing = quiet(Rectangles(IMAGES), recorded([result([], [], [])] * 3), report=tmp_path / "a")
     assert nothing["segm_AP"] == 0 and nothing["F1"] == 0 and np.isnan(nothing["best_F1_score"])
     assert len(nothing.worst) == 2 and nothing.confusion[1:, 0].tolist() == [2, 1]
-    empty = quiet(Rectangles([[], []]), recorded([result([(0, 0, 5, 5)], [1], [0.9]), result([], [], [])]),
-                  report=tmp_path / "b")
+    empty = quiet(
+        Rectangles([[], []]),
+        recorded([result([(0, 0, 5, 5)], [1], [0.9]), result([], [], [])]),
+        report=tmp_path / "b",
+    )
     assert np.isnan(empty["segm_AP"]) and np.isnan(empty["recall"]) and empty["precision"] == 0
     neither = quiet(Rectangles([[]]), recorded([result([], [], [])]), report=tmp_path / "c")
-    assert neither.worst == [] and "No image with a mistake" in (tmp_path / "c" / "report.html").read_text()
+    assert (
+        neither.worst == []
+        and "No image with a mistake" in (tmp_path / "c" / "report.html").read_text()
+    )
 
 
 def test_crowds():
     objects = [[(1, (0, 0, 10, 10)), (-1, (20, 20, 50, 60))]]
-    evaluation = quiet(Rectangles(objects), recorded([result([(0, 0, 10, 10), (25, 25, 35, 35)], [1, 1], [0.5, 0.9])]))
+    evaluation = quiet(
+        Rectangles(objects),
+        recorded([result([(0, 0, 10, 10), (25, 25, 35, 35)], [1, 1], [0.5, 0.9])]),
+    )
     assert evaluation["segm_AP"] == evaluation["bbox_AP"] == pytest.approx(1)
     assert evaluation["precision"] == 1 and evaluation["objects"] == 1 and evaluation["crowds"] == 1
     assert evaluation.worst == [] and "1 crowd regions" in str(evaluation)
@@ -120,11 +164,17 @@ def test_crowds():
 
 def test_a_detector_without_masks():
     def boxes_only(images):
-        return [{key: value for key, value in one.items() if key != "masks"} for one in perfect(images)]
+        return [
+            {key: value for key, value in one.items() if key != "masks"} for one in perfect(images)
+        ]
 
     evaluation = quiet(Rectangles(IMAGES), boxes_only)
     assert evaluation.iou_types == ("bbox",) and evaluation.settings["iou_type"] == "bbox"
-    assert evaluation["bbox_AP"] == pytest.approx(1) and "segm_AP" not in evaluation and evaluation["F1"] == 1
+    assert (
+        evaluation["bbox_AP"] == pytest.approx(1)
+        and "segm_AP" not in evaluation
+        and evaluation["F1"] == 1
+    )
 
 
 class Damaged(Rectangles):
@@ -143,14 +193,23 @@ class Damaged(Rectangles):
 
 def test_images_that_cannot_be_read_are_named(tmp_path, capsys):
     images = [*IMAGES, [(1, (0, 0, 5, 5))]]
-    with pytest.warns(UserWarning, match="2 images cannot be read and are left out: 1: .*one.png; 3: .*three-mask"):
+    with pytest.warns(
+        UserWarning, match="2 images cannot be read and are left out: 1: .*one.png; 3: .*three-mask"
+    ):
         evaluation = evaluate(Damaged(images), perfect, report=tmp_path)
-    assert evaluation["images"] == 2 and evaluation["segm_AP"] == pytest.approx(1) and evaluation["objects"] == 2
+    assert (
+        evaluation["images"] == 2
+        and evaluation["segm_AP"] == pytest.approx(1)
+        and evaluation["objects"] == 2
+    )
     assert [one["image_id"] for one in evaluation.left_out["unreadable_images"]] == [1, 3]
     assert "Left out: 2 images that cannot be read: 1, 3." in capsys.readouterr().out
     page = (tmp_path / "report.html").read_text()
     assert "2 images that cannot be read" in page and "secret" not in page
-    with pytest.warns(UserWarning), pytest.raises(ValueError, match="none of the 1 images can be read; the first, 1: "):
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(ValueError, match="none of the 1 images can be read; the first, 1: "),
+    ):
         quiet(Damaged(images), perfect, [0, 1])
         quiet(Damaged(images), perfect, [1])
 
@@ -177,9 +236,13 @@ def test_what_a_reader_left_out_is_told():
 
 def test_more_than_a_hundred_of_a_class_are_told():
     boxes = [(i // 40 * 3, i % 40 * 2, i // 40 * 3 + 2, i % 40 * 2 + 2) for i in range(130)]
-    evaluation = quiet(Rectangles([[(1, box) for box in boxes]]),
-                       recorded([result(boxes, [1] * 130, np.linspace(0.6, 0.9, 130))]))
-    assert evaluation.left_out["surplus_detections"] == 30 and "AP leaves out 30 detections" in str(evaluation)
+    evaluation = quiet(
+        Rectangles([[(1, box) for box in boxes]]),
+        recorded([result(boxes, [1] * 130, np.linspace(0.6, 0.9, 130))]),
+    )
+    assert evaluation.left_out["surplus_detections"] == 30 and "AP leaves out 30 detections" in str(
+        evaluation
+    )
     assert evaluation["hits"] == 130 and evaluation["recall"] == 1 and evaluation["segm_AR_100"] < 1
 
 
@@ -193,33 +256,57 @@ def test_an_image_drawn_twice_counts_once():
     """As of matterport's np.random.choice(dataset.image_ids, 10)."""
     twice = quiet(Rectangles(OBJECTS), recorded(FOUND), np.array([2, 0, 2, 0, 0]))
     once = quiet(Rectangles(OBJECTS), recorded(FOUND), [2, 0])
-    assert twice["images"] == 2 and twice["objects"] == 4 and twice.confusion.tolist() == once.confusion.tolist()
+    assert (
+        twice["images"] == 2
+        and twice["objects"] == 4
+        and twice.confusion.tolist() == once.confusion.tolist()
+    )
     for name in COCO_METRICS:
         np.testing.assert_equal(twice[f"segm_{name}"], once[f"segm_{name}"])
 
 
 def test_it_is_a_mapping_and_a_table(capsys):
     evaluation = evaluate(Rectangles(OBJECTS), recorded(FOUND), settings={"network": "toy"})
-    assert isinstance(evaluation, Evaluation) and dict(evaluation)["segm_AP50"] == evaluation["segm_AP50"]
+    assert (
+        isinstance(evaluation, Evaluation)
+        and dict(evaluation)["segm_AP50"] == evaluation["segm_AP50"]
+    )
     assert len(evaluation) == len(list(evaluation)) and "bbox_AR_100" in evaluation
     streams = capsys.readouterr()
-    assert streams.out == str(evaluation) + "\n" and "Detecting" in streams.err and "Scoring" in streams.err
+    assert (
+        streams.out == str(evaluation) + "\n"
+        and "Detecting" in streams.err
+        and "Scoring" in streams.err
+    )
     lines = str(evaluation).splitlines()
     assert lines[0].split() == ["bbox", "segm"] and len({len(line) for line in lines[:13]}) == 1
-    table = lines[lines.index("") + 1:][:4]
+    table = lines[lines.index("") + 1 :][:4]
     assert [line.split()[0] for line in table] == ["class", "cat", "dog", "all"]
     assert len({len(line) for line in table}) == 1
     assert repr(evaluation).startswith("<Evaluation of 3 images, bbox_AP 0.")
-    assert evaluation.settings["network"] == "toy" and evaluation.settings["dataset"] == "Rectangles"
-    assert 0 < evaluation["detect_seconds"] <= evaluation["seconds"] and evaluation["images_per_second"] > 0
+    assert (
+        evaluation.settings["network"] == "toy" and evaluation.settings["dataset"] == "Rectangles"
+    )
+    assert (
+        0 < evaluation["detect_seconds"] <= evaluation["seconds"]
+        and evaluation["images_per_second"] > 0
+    )
 
 
 def test_files(tmp_path):
     folder = tmp_path / "new" / "report"
-    evaluation = quiet(Rectangles(OBJECTS, names=("cat", "<dog & é>")), recorded(FOUND), report=folder)
+    evaluation = quiet(
+        Rectangles(OBJECTS, names=("cat", "<dog & é>")), recorded(FOUND), report=folder
+    )
     assert {path.name for path in folder.iterdir()} == {
-        "report.html", "evaluation.json", "pr_curves.png", "pr_curves_per_class.png", "confusion.png",
-        "ground_truth.json", "detections.json"}
+        "report.html",
+        "evaluation.json",
+        "pr_curves.png",
+        "pr_curves_per_class.png",
+        "confusion.png",
+        "ground_truth.json",
+        "detections.json",
+    }
     told = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     assert told == json.loads(evaluation.to_json()) == json.loads(json.dumps(evaluation.to_dict()))
     assert told["metrics"]["precision"] == 0.5 and told["confusion"]["classes"][1] == "cat"
@@ -230,9 +317,12 @@ def test_files(tmp_path):
     assert page.count("data:image/jpeg;base64,") == 2 * len(evaluation.worst) == 4
     assert "&lt;dog &amp; é&gt;" in page and "<dog" not in page
     # nothing is fetched from elsewhere
-    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page.replace("base64", "")
+    assert not re.search(r'(src|href)="(?!data:)', page) and "http" not in page.replace(
+        "base64", ""
+    )
 
     from pycocotools.coco import COCO
+
     truth = COCO(str(folder / "ground_truth.json"))
     detections = json.loads((folder / "detections.json").read_text())
     for kind in ("bbox", "segm"):
@@ -244,7 +334,9 @@ def test_pictures_open_and_leave_no_figure(tmp_path):
     from PIL import Image
 
     before = plt.get_fignums()
-    quiet(Rectangles(OBJECTS, names=[f"class number {i}" for i in range(30)]), recorded(FOUND)).save(tmp_path)
+    quiet(
+        Rectangles(OBJECTS, names=[f"class number {i}" for i in range(30)]), recorded(FOUND)
+    ).save(tmp_path)
     assert plt.get_fignums() == before
     for path in tmp_path.glob("*.png"):
         with Image.open(path) as picture:
@@ -274,7 +366,9 @@ def test_colours_of_the_worst_images():
 
     evaluation = quiet(Rectangles(OBJECTS), recorded(FOUND))
     scene = evaluation._found.scenes[0]
-    pair = compare(np.zeros((60, 80, 3), np.uint8), scene, evaluation.settings, ["BG", "cat", "dog"])
+    pair = compare(
+        np.zeros((60, 80, 3), np.uint8), scene, evaluation.settings, ["BG", "cat", "dog"]
+    )
     scale = SIDE / 80
     for picture, colours in zip(pair, ((GREEN, ORANGE, RED), (GREEN, ORANGE, None))):
         assert picture.shape == (360, 480, 3)
@@ -308,7 +402,10 @@ def test_wrong_input_is_named():
         quiet(dataset, recorded(FOUND), [5])
     with pytest.raises(ValueError, match="image_ids is empty"):
         quiet(dataset, recorded(FOUND), np.zeros(0, int))
-    with pytest.raises(ValueError, match=r"detect returned the class ids \[7\] in 0; the dataset has the ids 1 to 2"):
+    with pytest.raises(
+        ValueError,
+        match=r"detect returned the class ids \[7\] in 0; the dataset has the ids 1 to 2",
+    ):
         quiet(dataset, lambda images: [result([(0, 0, 5, 5)], [7], [0.9])])
     with pytest.raises(ValueError, match="detect returned 0 results for 1 images"):
         quiet(dataset, lambda images: [])
@@ -317,7 +414,9 @@ def test_wrong_input_is_named():
 def test_a_report_that_cannot_be_written_shows_at_once(tmp_path):
     (tmp_path / "report").write_text("a file")
     with pytest.raises(FileExistsError, match="report"):
-        quiet(Rectangles(OBJECTS), lambda images: pytest.fail("detected"), report=tmp_path / "report")
+        quiet(
+            Rectangles(OBJECTS), lambda images: pytest.fail("detected"), report=tmp_path / "report"
+        )
 
 
 def test_an_error_of_the_detector_ends_it_at_once():
@@ -341,5 +440,8 @@ def test_masks_of_another_size_than_the_image():
         def load_image(self, image_id):
             return np.zeros((80, 60, 3), np.uint8)
 
-    with pytest.raises(ValueError, match=r"load_mask\(0\) returned masks of 60 x 80 px, but the image 0 has 80 x 60"):
+    with pytest.raises(
+        ValueError,
+        match=r"load_mask\(0\) returned masks of 60 x 80 px, but the image 0 has 80 x 60",
+    ):
         quiet(Turned(OBJECTS), recorded(FOUND))

@@ -32,9 +32,17 @@ def test_coco_mini(tmp_path):
         masks, class_ids = dataset.load_mask(next(order))
         some = (class_ids > 0) & (rng.rand(len(class_ids)) < 0.8)
         masks = np.roll(masks[..., some], rng.randint(-4, 5, 2), axis=(0, 1))
-        class_ids = np.where(rng.rand(some.sum()) < 0.15, rng.randint(1, 81, some.sum()), class_ids[some])
-        return [{"rois": extract_bboxes(masks), "class_ids": class_ids, "scores": rng.rand(len(class_ids)),
-                 "masks": masks}]
+        class_ids = np.where(
+            rng.rand(some.sum()) < 0.15, rng.randint(1, 81, some.sum()), class_ids[some]
+        )
+        return [
+            {
+                "rois": extract_bboxes(masks),
+                "class_ids": class_ids,
+                "scores": rng.rand(len(class_ids)),
+                "masks": masks,
+            }
+        ]
 
     evaluation = evaluate(dataset, detect, report=tmp_path, verbose=0)
     assert evaluation["images"] == 160 and evaluation["objects"] + evaluation["crowds"] == 1438
@@ -46,7 +54,9 @@ def test_coco_mini(tmp_path):
     official = {kind: coco_summary(truth, detections, kind) for kind in ("bbox", "segm")}
     for name in ("AP", "AP50", "AP75", "AR_1", "AR_10", "AR_100"):
         assert evaluation[f"segm_{name}"] == pytest.approx(official["segm"][name], abs=1e-12)
-    assert official["segm"]["AP_per_class"]["person"] == pytest.approx(evaluation.per_class["person"]["segm_AP"])
+    assert official["segm"]["AP_per_class"]["person"] == pytest.approx(
+        evaluation.per_class["person"]["segm_AP"]
+    )
     # the file's boxes are those of the polygons, ours those of the pixels: up to a pixel apart
     assert evaluation["bbox_AP"] == pytest.approx(official["bbox"]["AP"], abs=0.01)
     assert 0.2 < evaluation["segm_AP"] < 0.6

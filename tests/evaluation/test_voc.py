@@ -1,6 +1,5 @@
 """compute_matches, compute_ap, compute_recall: the original's numbers, loops, hand-made cases."""
 
-
 import numpy as np
 import pytest
 
@@ -52,7 +51,7 @@ def slow_voc_ap(gt_ids, gt_masks, pred_ids, scores, pred_masks, iou_threshold):
     total = 0.0
     for i, hit in enumerate(hits):
         if hit:
-            total += max(sum(hits[:k + 1]) / (k + 1) for k in range(i, len(hits)))
+            total += max(sum(hits[: k + 1]) / (k + 1) for k in range(i, len(hits)))
     return total / len(gt_ids)
 
 
@@ -62,10 +61,20 @@ def parity():
     values = {key: stored[key] for key in stored.files}
     for side in ("gt", "pred"):
         shape = values[f"{side}_masks_shape"]
-        bits = np.unpackbits(values[f"{side}_masks_packed"])[:np.prod(shape)]
+        bits = np.unpackbits(values[f"{side}_masks_packed"])[: np.prod(shape)]
         values[f"{side}_masks"] = bits.reshape(shape).astype(bool)
-    values["arguments"] = [values[key] for key in (
-        "gt_boxes", "gt_ids", "gt_masks", "pred_boxes", "pred_ids", "pred_scores", "pred_masks")]
+    values["arguments"] = [
+        values[key]
+        for key in (
+            "gt_boxes",
+            "gt_ids",
+            "gt_masks",
+            "pred_boxes",
+            "pred_ids",
+            "pred_scores",
+            "pred_masks",
+        )
+    ]
     return values
 
 
@@ -118,8 +127,11 @@ def test_ap_without_objects_or_predictions():
 
 def test_padding_rows_do_not_count():
     gt, gt_ids, gt_masks, *pred = random_case(3)
-    padded = (np.pad(gt, ((0, 5), (0, 0))), np.pad(gt_ids, (0, 5)),
-              np.pad(gt_masks, ((0, 0), (0, 0), (0, 5))))
+    padded = (
+        np.pad(gt, ((0, 5), (0, 0))),
+        np.pad(gt_ids, (0, 5)),
+        np.pad(gt_masks, ((0, 0), (0, 0), (0, 5))),
+    )
     expected = evaluation.compute_ap(gt, gt_ids, gt_masks, *pred)[0]
     assert evaluation.compute_ap(*padded, *pred)[0] == expected
 
@@ -152,8 +164,9 @@ def test_ap_range_takes_lists_and_arrays(kind, capsys):
 def test_ap_range_computes_overlaps_once(monkeypatch):
     calls = []
     original = voc.compute_overlaps_masks
-    monkeypatch.setattr(voc, "compute_overlaps_masks",
-                        lambda *masks: calls.append(1) or original(*masks))
+    monkeypatch.setattr(
+        voc, "compute_overlaps_masks", lambda *masks: calls.append(1) or original(*masks)
+    )
     evaluation.compute_ap_range(*random_case(2), verbose=0)
     assert len(calls) == 1
 

@@ -18,10 +18,13 @@ def steps():
     """Three proposals: one on each object, found as it should be, and one on nothing."""
     boxes = norm_boxes(np.array([[10, 10, 30, 30], [40, 40, 60, 60], [0, 40, 20, 60]]), SHAPE)
     return {
-        "proposals": boxes.copy(), "clipped_rois": boxes.copy(),
+        "proposals": boxes.copy(),
+        "clipped_rois": boxes.copy(),
         "probs": np.array([[0.1, 0.9, 0], [0.1, 0.1, 0.8], [0.9, 0.1, 0]], np.float32),
-        "confident": np.array([True, True, False]), "nms_indices": np.array([0, 1]),
-        "masks": np.ones((4, 28, 28, 3), np.float32)}
+        "confident": np.array([True, True, False]),
+        "nms_indices": np.array([0, 1]),
+        "masks": np.ones((4, 28, 28, 3), np.float32),
+    }
 
 
 def spoil(values, stage):
@@ -65,7 +68,9 @@ def test_numbers_of_a_trace():
 
 
 def test_a_candidate_must_pass_all_stages():
-    """One proposal of the right class that is unsure, and a sure one elsewhere, do not make a detection."""
+    """One proposal of the right class that is unsure, and a sure one elsewhere, do not make a
+    detection.
+    """
     values = steps()
     values["confident"][0] = False
     values["probs"][2] = 0, 1, 0
@@ -83,7 +88,11 @@ def test_crowds_nothing_and_no_proposals():
 
 
 def test_counts():
-    traces = [trace for stage in ("found", "mask") for trace in trace_objects(spoil(steps(), stage), CLASS_IDS, MASKS)]
+    traces = [
+        trace
+        for stage in ("found", "mask")
+        for trace in trace_objects(spoil(steps(), stage), CLASS_IDS, MASKS)
+    ]
     assert count_stages(traces) == {**dict.fromkeys(STAGES, 0), "found": 3, "mask": 1}
     assert list(count_stages([])) == list(STAGES)
 
@@ -92,7 +101,8 @@ def test_of_a_model_and_a_dataset(detector, rectangles):
     """Found by the diagnosis is found by `detect`, and the other way round."""
     traces = diagnose(detector, rectangles)
     assert [trace.image_id for trace in traces] == [
-        image_id for image_id in rectangles.image_ids for _ in rectangles.load_mask(image_id)[1]]
+        image_id for image_id in rectangles.image_ids for _ in rectangles.load_mask(image_id)[1]
+    ]
     assert len(diagnose(detector, rectangles, [2])) == 2
     images = [rectangles.load_image(image_id) for image_id in rectangles.image_ids]
     results = detector.detect(images)
@@ -100,7 +110,9 @@ def test_of_a_model_and_a_dataset(detector, rectangles):
         masks, class_ids = rectangles.load_mask(trace.image_id)
         result = results[trace.image_id]
         own = result["rois"][result["class_ids"] == trace.class_id]
-        best = compute_overlaps(own, extract_bboxes(masks)[class_ids == trace.class_id]).max(initial=0)
+        best = compute_overlaps(own, extract_bboxes(masks)[class_ids == trace.class_id]).max(
+            initial=0
+        )
         if trace.stage in ("mask", "found"):
             assert best >= 0.5
         if best < 0.45:  # a pixel of rounding

@@ -13,7 +13,11 @@ def models(tmp_path_factory):
     """The same random weights behind a low and a high DETECTION_MIN_CONFIDENCE: (low, high)."""
     built = []
     for least in (0.0, 0.7):
-        model = MaskRCNN("inference", tiny_config(DETECTION_MIN_CONFIDENCE=least), str(tmp_path_factory.mktemp("logs")))
+        model = MaskRCNN(
+            "inference",
+            tiny_config(DETECTION_MIN_CONFIDENCE=least),
+            str(tmp_path_factory.mktemp("logs")),
+        )
         randomize(model.keras_model)
         built.append(model)
     return built
@@ -21,7 +25,11 @@ def models(tmp_path_factory):
 
 def numbers(evaluation):
     """What does not depend on the clock."""
-    return {key: value for key, value in evaluation.items() if not key.endswith(("seconds", "per_second"))}
+    return {
+        key: value
+        for key, value in evaluation.items()
+        if not key.endswith(("seconds", "per_second"))
+    }
 
 
 def test_it_is_evaluate_on_detect(models, rectangles):
@@ -31,8 +39,14 @@ def test_it_is_evaluate_on_detect(models, rectangles):
     np.testing.assert_equal(numbers(evaluation), numbers(by_hand))
     np.testing.assert_array_equal(evaluation.confusion, by_hand.confusion)
     summary = evaluate_detections(rectangles, low.detect, progress=False)
-    assert evaluation["segm_AP"] == summary["segm"]["AP"] and evaluation["bbox_AR_10"] == summary["bbox"]["AR_10"]
-    assert evaluation["objects"] == 8 and sum(row["detections"] for row in evaluation.per_class.values()) > 5
+    assert (
+        evaluation["segm_AP"] == summary["segm"]["AP"]
+        and evaluation["bbox_AR_10"] == summary["bbox"]["AR_10"]
+    )
+    assert (
+        evaluation["objects"] == 8
+        and sum(row["detections"] for row in evaluation.per_class.values()) > 5
+    )
 
 
 def test_ap_counts_low_scores_without_another_model(models, rectangles):
@@ -45,8 +59,13 @@ def test_ap_counts_low_scores_without_another_model(models, rectangles):
         assert evaluation[key] == expected[key]
     assert "all detections from a score of 0.05" in str(evaluation)
     # precision and recall are those of what detect returns, which has not changed
-    assert evaluation["detections"] == sum(few) == sum(
-        len(one["scores"]) for one in high.detect([rectangles.load_image(i) for i in range(6)]))
+    assert (
+        evaluation["detections"]
+        == sum(few)
+        == sum(
+            len(one["scores"]) for one in high.detect([rectangles.load_image(i) for i in range(6)])
+        )
+    )
     everything = [one["score"] for scene in evaluation._found.scenes for one in scene.detections]
     assert len(everything) > sum(few) and 0.05 <= min(everything) < 0.7
     assert high.keras_model.get_layer("mrcnn_detection").settings["DETECTION_MIN_CONFIDENCE"] == 0.7
@@ -68,8 +87,13 @@ def test_batches(models, rectangles, monkeypatch):
     low, _ = models
     sizes = []
     predict = low.predict
-    monkeypatch.setattr(low, "predict", lambda images, metas, **options: sizes.append(len(images)) or predict(
-        images, metas, **options))
+    monkeypatch.setattr(
+        low,
+        "predict",
+        lambda images, metas, **options: (
+            sizes.append(len(images)) or predict(images, metas, **options)
+        ),
+    )
     expected = numbers(low.evaluate(rectangles, verbose=0))
     assert sizes == [2, 2, 2]  # BATCH_SIZE
     sizes.clear()
@@ -91,10 +115,14 @@ def test_the_classes_must_be_the_networks(models, rectangles):
     other = Rectangles(2)
     other.add_class("rectangles", 3, "green")
     other.prepare()
-    with pytest.raises(ValueError, match=r"Rectangles has 4 classes .*\(red, blue, green\).* NUM_CLASSES 3"):
+    with pytest.raises(
+        ValueError, match=r"Rectangles has 4 classes .*\(red, blue, green\).* NUM_CLASSES 3"
+    ):
         low.evaluate(other, verbose=0)
     model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "blue", "red"]), "logs")
-    with pytest.raises(ValueError, match="1 is 'red' in the dataset and 'blue' in CLASS_NAMES; 2 is 'blue'"):
+    with pytest.raises(
+        ValueError, match="1 is 'red' in the dataset and 'blue' in CLASS_NAMES; 2 is 'blue'"
+    ):
         model.evaluate(rectangles, verbose=0)
     unprepared = type("Empty", (Rectangles,), {"prepare": lambda self: None})(2)
     with pytest.raises(ValueError, match="no class_names: call its prepare"):

@@ -1,4 +1,6 @@
-"""The inference model as a function: its masks, and that each has its own least score, whichever threads make them."""
+"""The inference model as a function: its masks, and that each has its own least score, whichever
+threads make them.
+"""
 
 import threading
 import time
@@ -8,16 +10,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
-from mrcnn.model import MaskRCNN
 from mrcnn.inference.graph import predict_function
+from mrcnn.model import MaskRCNN
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from tests.tiny import image, randomize, tiny_config
-
 
 # === Masks ===
 
-@pytest.fixture(scope="module", params=[("inference", False, 1), ("inference", True, 1), ("training", False, 8)],
-                ids=["statistics stored", "of the batch", "layers of a training model"])
+
+@pytest.fixture(
+    scope="module",
+    params=[("inference", False, 1), ("inference", True, 1), ("training", False, 8)],
+    ids=["statistics stored", "of the batch", "layers of a training model"],
+)
 def model(request, tmp_path_factory):
     """With weights at which every batch has both classes and rows without any."""
     mode, train_bn, seed = request.param
@@ -34,8 +39,12 @@ def batch_of(model, count):
 def own_masks(model, images, metas):
     """The detections of ``keras_model``, and its masks of all classes at the class of each."""
     detections, _, _, masks, *_ = model.keras_model(
-        [images, metas, np.stack([model.get_anchors(images.shape[1:])] * len(images))], training=False)
-    return detections, tf.gather(masks, tf.cast(detections[..., 4], tf.int32), axis=-1, batch_dims=2)
+        [images, metas, np.stack([model.get_anchors(images.shape[1:])] * len(images))],
+        training=False,
+    )
+    return detections, tf.gather(
+        masks, tf.cast(detections[..., 4], tf.int32), axis=-1, batch_dims=2
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -53,7 +62,9 @@ def test_masks_are_those_of_the_detections_classes(model, count):
 def test_nothing_detected(model, monkeypatch, count):
     images, metas = batch_of(model, count)
     detections, masks = model.predict(images, metas, min_confidence=2.0)
-    monkeypatch.setitem(model.keras_model.get_layer("mrcnn_detection").settings, "DETECTION_MIN_CONFIDENCE", 2.0)
+    monkeypatch.setitem(
+        model.keras_model.get_layer("mrcnn_detection").settings, "DETECTION_MIN_CONFIDENCE", 2.0
+    )
     expected, expected_masks = own_masks(model, images, metas)
     assert not detections.any() and not expected.numpy().any()
     np.testing.assert_allclose(masks, expected_masks, rtol=1e-3, atol=1e-4)
@@ -63,10 +74,18 @@ def test_nothing_detected(model, monkeypatch, count):
 def test_masks_of_other_classes_are_not_computed(model, monkeypatch):
     monkeypatch.setattr(MaskPrediction, "call", None)
     images, metas = batch_of(model, 1)
-    assert len(predict_function(model.keras_model)(images, metas, model.get_anchors(images.shape[1:])[np.newaxis])) == 2
+    assert (
+        len(
+            predict_function(model.keras_model)(
+                images, metas, model.get_anchors(images.shape[1:])[np.newaxis]
+            )
+        )
+        == 2
+    )
 
 
 # === Least scores ===
+
 
 class Detection(keras.layers.Layer):
     """One detection, which is the least score that the layer was traced with all over."""
@@ -98,5 +117,12 @@ def test_functions_traced_in_threads_at_once():
         thread.start()
     for thread in threads:
         thread.join()
-    assert {key: round(value, 6) for key, value in found.items()} == {0.125: 0.125, None: 0.7, 0.5: 0.5}
-    assert model.get_layer("mrcnn_detection").settings == {"DETECTION_MIN_CONFIDENCE": 0.7, "other": 1}
+    assert {key: round(value, 6) for key, value in found.items()} == {
+        0.125: 0.125,
+        None: 0.7,
+        0.5: 0.5,
+    }
+    assert model.get_layer("mrcnn_detection").settings == {
+        "DETECTION_MIN_CONFIDENCE": 0.7,
+        "other": 1,
+    }

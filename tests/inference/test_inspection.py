@@ -9,7 +9,10 @@ from tests.tiny import image
 
 def test_steps_of_the_detection_layer(detector):
     pillar = detector.keras_model.get_layer("mrcnn_detection").output
-    steps = {field: detector.ancestor(pillar, f"mrcnn_detection/{field}") for field in DetectionSteps._fields}
+    steps = {
+        field: detector.ancestor(pillar, f"mrcnn_detection/{field}")
+        for field in DetectionSteps._fields
+    }
     assert None not in steps.values()
     images = [image(64, 64, seed) for seed in range(2)]
     values = detector.run_graph(images, [*steps.items(), ("output", pillar)])
@@ -17,13 +20,20 @@ def test_steps_of_the_detection_layer(detector):
     assert values["class_ids"].shape == values["scores"].shape == values["clipped_rois"].shape[:2]
     kept = values["nms_indices"]  # of the first image, without padding
     assert kept.ndim == 1 and len(kept) == np.count_nonzero(values["output"][0, :, 4])
-    np.testing.assert_array_equal(values["output"][0, :len(kept), :4], values["clipped_rois"][0, kept])
+    np.testing.assert_array_equal(
+        values["output"][0, : len(kept), :4], values["clipped_rois"][0, kept]
+    )
 
 
-@pytest.mark.parametrize("name", ["mrcnn_detection/rois", "mrcnn_detection/no_such_step", "ROI/refined_rois"])
+@pytest.mark.parametrize(
+    "name", ["mrcnn_detection/rois", "mrcnn_detection/no_such_step", "ROI/refined_rois"]
+)
 def test_unknown_steps_are_none(detector, name):
     assert detector.ancestor(detector.keras_model.get_layer("mrcnn_detection").output, name) is None
 
 
 def test_detections_do_not_come_before_the_proposals(detector):
-    assert detector.ancestor(detector.keras_model.get_layer("ROI").output, "mrcnn_detection/scores") is None
+    assert (
+        detector.ancestor(detector.keras_model.get_layer("ROI").output, "mrcnn_detection/scores")
+        is None
+    )

@@ -11,18 +11,22 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mrcnn.model import MaskRCNN
 from mrcnn.inference.predict import predict, predictions
 from mrcnn.inference.sources import find_sources, read_frames
 from mrcnn.inference.writers import Videos, Writer
-from tests.tiny import image, tiny_config
+from mrcnn.model import MaskRCNN
 from tests.inference.videos import write_video
+from tests.tiny import image, tiny_config
 
 
 @pytest.fixture(scope="module")
 def model(detector, tmp_path_factory):
     """The detector with names for its classes."""
-    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "red", "blue/sky"]), str(tmp_path_factory.mktemp("l")))
+    model = MaskRCNN(
+        "inference",
+        tiny_config(CLASS_NAMES=["BG", "red", "blue/sky"]),
+        str(tmp_path_factory.mktemp("l")),
+    )
     model.keras_model.set_weights(detector.keras_model.get_weights())
     return model
 
@@ -42,7 +46,9 @@ PREDICT = importlib.import_module("mrcnn.inference.predict")
 
 
 def files(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def read_coco(folder):
@@ -60,18 +66,28 @@ def test_a_folder_becomes_pictures_and_one_json(model, photos, tmp_path, capsys)
     content, coco = read_coco(output)
     assert content["info"]["complete"] is True
     assert [entry["file_name"] for entry in content["images"]] == ["a.jpg", "b.png", "deep/c.tif"]
-    assert [(entry["width"], entry["height"]) for entry in content["images"]] == [(64, 64), (64, 54), (64, 44)]
+    assert [(entry["width"], entry["height"]) for entry in content["images"]] == [
+        (64, 64),
+        (64, 54),
+        (64, 44),
+    ]
     assert content["categories"] == [{"id": 1, "name": "red"}, {"id": 2, "name": "blue/sky"}]
-    assert [entry["id"] for entry in content["annotations"]] == list(range(1, len(content["annotations"]) + 1))
+    assert [entry["id"] for entry in content["annotations"]] == list(
+        range(1, len(content["annotations"]) + 1)
+    )
     # equal to detecting one by one
-    for entry, frame in zip(content["images"], read_frames(find_sources(photos, True)[0]), strict=True):
-        result, = model.detect([frame.image])
+    for entry, frame in zip(
+        content["images"], read_frames(find_sources(photos, True)[0]), strict=True
+    ):
+        (result,) = model.detect([frame.image])
         assert result.count
         found = coco.loadAnns(coco.getAnnIds(imgIds=entry["id"]))
         assert [each["category_id"] for each in found] == result["class_ids"].tolist()
         np.testing.assert_allclose([each["score"] for each in found], result["scores"], atol=1e-5)
         for index, each in enumerate(found):
-            assert (coco.annToMask(each) != result["masks"][..., index]).mean() < 0.01 and each["iscrowd"] == 0
+            assert (coco.annToMask(each) != result["masks"][..., index]).mean() < 0.01 and each[
+                "iscrowd"
+            ] == 0
     shown = np.array(Image.open(output / "b.png"))
     assert shown.shape == (54, 64, 3) and (shown != image(54, 64, 1)).any()
     assert summary.images == 3 and summary.counts.total() == len(content["annotations"])
@@ -79,16 +95,28 @@ def test_a_folder_becomes_pictures_and_one_json(model, photos, tmp_path, capsys)
 
 
 def test_polygons_labelme_and_crops(model, photos, tmp_path):
-    predict(model, photos, tmp_path / "found", save=["coco", "labelme", "crops"], polygons=True, progress=False)
+    predict(
+        model,
+        photos,
+        tmp_path / "found",
+        save=["coco", "labelme", "crops"],
+        polygons=True,
+        progress=False,
+    )
     content, coco = read_coco(tmp_path / "found")
-    assert [type(entry["segmentation"]) for entry in content["annotations"] if entry["area"]].count(dict) == 0
+    assert [type(entry["segmentation"]) for entry in content["annotations"] if entry["area"]].count(
+        dict
+    ) == 0
     for entry in content["annotations"]:
         assert coco.annToMask(entry).sum() == entry["area"]
     labels = json.loads((tmp_path / "found" / "labelme" / "a.json").read_text())
     first = coco.loadAnns(coco.getAnnIds(imgIds=1))
-    assert os.path.normpath(tmp_path / "found" / "labelme" / labels["imagePath"]) == str(photos / "a.jpg")
+    assert os.path.normpath(tmp_path / "found" / "labelme" / labels["imagePath"]) == str(
+        photos / "a.jpg"
+    )
     assert {shape["label"] for shape in labels["shapes"]} == {
-        coco.cats[entry["category_id"]]["name"] for entry in first if entry["area"]}
+        coco.cats[entry["category_id"]]["name"] for entry in first if entry["area"]
+    }
     crops = [name for name in files(tmp_path / "found") if name.startswith("crops/")]
     assert len(crops) == len(content["annotations"])
     assert {name.split("/")[1] for name in crops} <= {"red", "blue_sky"}
@@ -106,28 +134,53 @@ def test_a_video_becomes_a_video(model, tmp_path):
     assert len(frames) == 3 and frames[0].image.shape == (48, 64, 3)
     assert cv2.VideoCapture(str(tmp_path / "found" / "clip.avi.mp4")).get(cv2.CAP_PROP_FPS) == 5
     content, _ = read_coco(tmp_path / "found")
-    assert [(entry["file_name"], entry["video"], entry["frame"]) for entry in content["images"]] == [
-        (f"clip.avi/{number:06d}", "clip.avi", number) for number in (0, 2, 4)]
+    assert [
+        (entry["file_name"], entry["video"], entry["frame"]) for entry in content["images"]
+    ] == [(f"clip.avi/{number:06d}", "clip.avi", number) for number in (0, 2, 4)]
 
 
 def test_videos_and_images_together_with_every_output(model, photos, tmp_path):
     write_video(photos / "one.avi", 2)
     write_video(photos / "two.avi", 3, size=(32, 96))
-    predict(model, photos, tmp_path / "found", save=["pictures", "video", "frames", "labelme"], video_type=".avi",
-            progress=False)
-    frames = [f"{name}.avi/00000{number}" for name, count in (("one", 2), ("two", 3)) for number in range(count)]
+    predict(
+        model,
+        photos,
+        tmp_path / "found",
+        save=["pictures", "video", "frames", "labelme"],
+        video_type=".avi",
+        progress=False,
+    )
+    frames = [
+        f"{name}.avi/00000{number}"
+        for name, count in (("one", 2), ("two", 3))
+        for number in range(count)
+    ]
     assert set(files(tmp_path / "found")) == {
-        "a.jpg", "b.png", "one.avi", "two.avi", *(f"frames/{name}.png" for name in frames), "labelme/a.json",
-        "labelme/b.json", *(f"labelme/{name}{kind}" for name in frames for kind in (".json", ".png"))}
+        "a.jpg",
+        "b.png",
+        "one.avi",
+        "two.avi",
+        *(f"frames/{name}.png" for name in frames),
+        "labelme/a.json",
+        "labelme/b.json",
+        *(f"labelme/{name}{kind}" for name in frames for kind in (".json", ".png")),
+    }
     labels = json.loads((tmp_path / "found" / "labelme" / "two.avi" / "000002.json").read_text())
-    assert labels["imagePath"] == "000002.png" and (labels["imageHeight"], labels["imageWidth"]) == (96, 32)
+    assert labels["imagePath"] == "000002.png" and (
+        labels["imageHeight"],
+        labels["imageWidth"],
+    ) == (96, 32)
 
 
 def test_classes_confidence_and_limit(model, photos, tmp_path):
-    predict(model, photos, tmp_path / "found", classes="red", min_confidence=0.6, limit=1, save=["coco"])
+    predict(
+        model, photos, tmp_path / "found", classes="red", min_confidence=0.6, limit=1, save=["coco"]
+    )
     content, _ = read_coco(tmp_path / "found")
     assert len(content["images"]) == 1
-    expected, = model.detect([next(read_frames(find_sources(photos)[0])).image], classes="red", min_confidence=0.6)
+    (expected,) = model.detect(
+        [next(read_frames(find_sources(photos)[0])).image], classes="red", min_confidence=0.6
+    )
     assert len(content["annotations"]) == expected.count > 0
     assert {entry["category_id"] for entry in content["annotations"]} == {1}
 
@@ -136,13 +189,25 @@ def test_what_cannot_be_read_is_counted(model, photos, tmp_path, capsys):
     (photos / "aa.png").write_bytes(b"broken")
     (photos / "list.txt").write_text("x")
     summary = predict(model, photos, tmp_path / "found")
-    assert summary.images == 2 and [name for name, _ in summary.unreadable] == ["aa.png"] and summary.others == 1
-    assert "1 could not be read" in str(summary) and "aa.png" in str(summary) and "1 files that are no" in str(summary)
+    assert (
+        summary.images == 2
+        and [name for name, _ in summary.unreadable] == ["aa.png"]
+        and summary.others == 1
+    )
+    assert (
+        "1 could not be read" in str(summary)
+        and "aa.png" in str(summary)
+        and "1 files that are no" in str(summary)
+    )
     assert len(read_coco(tmp_path / "found")[0]["images"]) == 2
 
 
-@pytest.mark.parametrize("stop, complete", [(KeyboardInterrupt, False), (OSError("disk full"), False)])
-def test_what_was_done_before_an_interruption_is_valid(model, photos, tmp_path, monkeypatch, stop, complete):
+@pytest.mark.parametrize(
+    "stop, complete", [(KeyboardInterrupt, False), (OSError("disk full"), False)]
+)
+def test_what_was_done_before_an_interruption_is_valid(
+    model, photos, tmp_path, monkeypatch, stop, complete
+):
     detect, calls = model.detect, []
 
     def detect_some(*args, **kwargs):
@@ -161,7 +226,9 @@ def test_what_was_done_before_an_interruption_is_valid(model, photos, tmp_path, 
             predict(model, photos, tmp_path / "found")
     content, _ = read_coco(tmp_path / "found")
     assert content["info"]["complete"] is complete
-    assert [entry["file_name"] for entry in content["images"]] == ["a.jpg"] and content["annotations"]
+    assert [entry["file_name"] for entry in content["images"]] == ["a.jpg"] and content[
+        "annotations"
+    ]
     assert files(tmp_path / "found") == ["a.jpg", "predictions.json"]  # no .part is left
 
 
@@ -186,12 +253,22 @@ def test_a_camera_is_read_until_the_key_q(model, tmp_path, monkeypatch):
 
     write_video(tmp_path / "clip.avi", 9)
     capture, shown = cv2.VideoCapture, []
-    monkeypatch.setattr(cv2, "VideoCapture", lambda place: capture(str(tmp_path / "clip.avi") if place == 0 else place))
+    monkeypatch.setattr(
+        cv2,
+        "VideoCapture",
+        lambda place: capture(str(tmp_path / "clip.avi") if place == 0 else place),
+    )
     monkeypatch.setattr(cv2, "imshow", lambda title, picture: shown.append(picture), raising=False)
-    monkeypatch.setattr(cv2, "waitKey", lambda delay: ord("q") if len(shown) == 3 else -1, raising=False)
+    monkeypatch.setattr(
+        cv2, "waitKey", lambda delay: ord("q") if len(shown) == 3 else -1, raising=False
+    )
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None, raising=False)
     summary = predict(model, 0, tmp_path / "found", show=True)
-    assert summary.images == 3 == len(shown) and shown[0].shape == (48, 64, 3) and not summary.interrupted
+    assert (
+        summary.images == 3 == len(shown)
+        and shown[0].shape == (48, 64, 3)
+        and not summary.interrupted
+    )
     assert files(tmp_path / "found") == ["camera0.mp4", "predictions.json"]
 
 
@@ -240,8 +317,14 @@ class Failing(Writer):
             raise self.error
 
 
-@pytest.mark.parametrize("errors", [(OSError(28, "No space left"), None), (None, OSError(28, "No space left")),
-                                    (OSError(28, "No space left"), OSError(28, "No space left"))])
+@pytest.mark.parametrize(
+    "errors",
+    [
+        (OSError(28, "No space left"), None),
+        (None, OSError(28, "No space left")),
+        (OSError(28, "No space left"), OSError(28, "No space left")),
+    ],
+)
 def test_all_writers_are_closed_where_one_fails(model, photos, tmp_path, monkeypatch, errors):
     calls = []
     writers = [Failing(calls, error) for error in errors]
@@ -273,17 +356,23 @@ def test_a_video_cut_off_by_a_full_disk_is_an_error(model, tmp_path, monkeypatch
             self.count += 1
 
     monkeypatch.setattr(Videos, "write", write_some)
-    with pytest.raises(OSError, match="clip.avi.mp4: not all of its 5 frames could be written; is the disk full"):
+    with pytest.raises(
+        OSError, match="clip.avi.mp4: not all of its 5 frames could be written; is the disk full"
+    ):
         predict(model, tmp_path / "clip.avi", tmp_path / "found")
     assert len(read_coco(tmp_path / "found")[0]["images"]) == 5
 
 
 def test_a_class_name_leads_to_no_other_folder(detector, photos, tmp_path):
-    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "..", "/"]), str(tmp_path / "logs"))
+    model = MaskRCNN(
+        "inference", tiny_config(CLASS_NAMES=["BG", "..", "/"]), str(tmp_path / "logs")
+    )
     model.keras_model.set_weights(detector.keras_model.get_weights())
     summary = predict(model, photos, tmp_path / "found", save=["crops"])
     found = files(tmp_path / "found")
-    assert len(found) == summary.counts.total() > 0 and {name.split("/")[0] for name in found} == {"crops"}
+    assert len(found) == summary.counts.total() > 0 and {name.split("/")[0] for name in found} == {
+        "crops"
+    }
     assert {name.split("/")[1] for name in found} <= {"__", "_"}
 
 
@@ -297,7 +386,9 @@ def test_a_file_name_that_is_no_text(model, tmp_path):
         pytest.skip("the file system takes no such name")
     predict(model, tmp_path / "photos", tmp_path / "found", save=["pictures", "coco", "labelme"])
     assert read_coco(tmp_path / "found")[0]["images"][0]["file_name"] == name
-    labels = json.loads((tmp_path / "found" / "labelme" / name.replace(".png", ".json")).read_text())
+    labels = json.loads(
+        (tmp_path / "found" / "labelme" / name.replace(".png", ".json")).read_text()
+    )
     assert os.path.basename(labels["imagePath"]) == name
 
 
@@ -305,7 +396,11 @@ def test_images_of_five_channels(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     config = tiny_config(IMAGE_CHANNEL_COUNT=5, MEAN_PIXEL=np.zeros(5))
     model = MaskRCNN("inference", config, str(tmp_path / "logs"))
-    tifffile.imwrite(tmp_path / "a.tif", np.concatenate([image(64, 64), image(64, 64, 1)], axis=-1)[..., :5],
-                     photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.concatenate([image(64, 64), image(64, 64, 1)], axis=-1)[..., :5],
+        photometric="minisblack",
+        planarconfig="contig",
+    )
     summary = predict(model, tmp_path / "a.tif", tmp_path / "found", save=["pictures", "crops"])
     assert summary.images == 1 and Image.open(tmp_path / "found" / "a.tif.png").size == (64, 64)

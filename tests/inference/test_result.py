@@ -12,8 +12,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mrcnn.data.drawing import class_colors, draw_instances
-from mrcnn.model import MaskRCNN
 from mrcnn.inference.result import Result, resolve_classes
+from mrcnn.model import MaskRCNN
 from tests.tiny import image, tiny_config
 
 NAMES = ["BG", "red", "blue", "green"]
@@ -27,25 +27,43 @@ def make(image_of=image(40, 48), names=NAMES):
         masks[y1:y2, x1:x2, index] = True
     masks[8:12, 8:12, 0] = False
     masks[10:30, 28:32, 1] = False
-    return Result(BOXES, np.array([1, 3, 1], np.int32), np.array([0.9, 0.8, 0.5], np.float32), masks,
-                  image=image_of, class_names=names)
+    return Result(
+        BOXES,
+        np.array([1, 3, 1], np.int32),
+        np.array([0.9, 0.8, 0.5], np.float32),
+        masks,
+        image=image_of,
+        class_names=names,
+    )
 
 
 def nothing(**fields):
-    return Result(np.zeros((0, 4), np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32), np.empty((40, 48, 0)),
-                  **fields)
+    return Result(
+        np.zeros((0, 4), np.int32),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.float32),
+        np.empty((40, 48, 0)),
+        **fields,
+    )
 
 
 def equal(first, second):
     return list(first) == list(second) and all(
-        np.array_equal(first[key], second[key]) and first[key].dtype == second[key].dtype for key in first)
+        np.array_equal(first[key], second[key]) and first[key].dtype == second[key].dtype
+        for key in first
+    )
 
 
 # === A dict ===
 
+
 def test_it_is_the_dict_of_the_original():
     result = make()
-    assert isinstance(result, dict) and list(result) == ["rois", "class_ids", "scores", "masks"] and len(result) == 4
+    assert (
+        isinstance(result, dict)
+        and list(result) == ["rois", "class_ids", "scores", "masks"]
+        and len(result) == 4
+    )
     assert result["rois"] is BOXES and dict(**result)["rois"] is BOXES
     assert result and nothing()  # no detections: true all the same, as the original's
     with pytest.raises(KeyError):
@@ -54,8 +72,10 @@ def test_it_is_the_dict_of_the_original():
     assert result.pop("note") == 1
 
 
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, Result.copy,
-                                 lambda result: pickle.loads(pickle.dumps(result))])
+@pytest.mark.parametrize(
+    "how",
+    [copy.copy, copy.deepcopy, Result.copy, lambda result: pickle.loads(pickle.dumps(result))],
+)
 def test_copies(how):
     result = make()
     other = how(result)
@@ -76,17 +96,31 @@ def test_json_of_its_lists():
 
 # === What was found ===
 
+
 def test_counts_names_and_areas():
     result = make()
-    assert (result.count, result.names, result.counts) == (3, ["red", "green", "red"], {"red": 2, "green": 1})
+    assert (result.count, result.names, result.counts) == (
+        3,
+        ["red", "green", "red"],
+        {"red": 2, "green": 1},
+    )
     assert result.area.tolist() == [20 * 30 - 16, 20 * 16, 5 * 48] and result.area.dtype == np.int64
     assert make(names=None).names == ["class 1", "class 3", "class 1"]
     empty = nothing()
     assert (empty.count, empty.names, empty.counts, empty.area.tolist()) == (0, [], {}, [])
 
 
-@pytest.mark.parametrize("index, kept", [
-    (1, [1]), (-1, [2]), (slice(0, 2), [0, 1]), ([2, 0], [2, 0]), (np.array([True, False, True]), [0, 2]), ([], [])])
+@pytest.mark.parametrize(
+    "index, kept",
+    [
+        (1, [1]),
+        (-1, [2]),
+        (slice(0, 2), [0, 1]),
+        ([2, 0], [2, 0]),
+        (np.array([True, False, True]), [0, 2]),
+        ([], []),
+    ],
+)
 def test_select(index, kept):
     result = make()
     chosen = result.select(index)
@@ -103,17 +137,37 @@ def test_select_of_nothing():
         make().select(3)
 
 
-@pytest.mark.parametrize("classes, least, kept", [
-    (None, None, [0, 1, 2]), ("red", None, [0, 2]), (3, None, [1]), (["green", 1], 0.6, [0, 1]), ("blue", 0, []),
-    (None, np.float32(0.8), [0, 1]), (np.array([1, 2]), None, [0, 2]), ([], None, [])])
+@pytest.mark.parametrize(
+    "classes, least, kept",
+    [
+        (None, None, [0, 1, 2]),
+        ("red", None, [0, 2]),
+        (3, None, [1]),
+        (["green", 1], 0.6, [0, 1]),
+        ("blue", 0, []),
+        (None, np.float32(0.8), [0, 1]),
+        (np.array([1, 2]), None, [0, 2]),
+        ([], None, []),
+    ],
+)
 def test_filter(classes, least, kept):
     assert make().filter(classes, least)["scores"].tolist() == make()["scores"][kept].tolist()
 
 
-@pytest.mark.parametrize("classes, names, message", [
-    ("rde", NAMES, "no class 'rde'; did you mean 'red'"), ("dog", NAMES, "the classes are red, blue, green"),
-    ("BG", NAMES, "no class 'BG'"), ("red", None, "CLASS_NAMES"), (0, NAMES, "0 is the background"),
-    (4, NAMES, "from 1 to 3"), (-1, None, "no class -1"), ([1.5], NAMES, "got 1.5"), ([True], NAMES, "got True")])
+@pytest.mark.parametrize(
+    "classes, names, message",
+    [
+        ("rde", NAMES, "no class 'rde'; did you mean 'red'"),
+        ("dog", NAMES, "the classes are red, blue, green"),
+        ("BG", NAMES, "no class 'BG'"),
+        ("red", None, "CLASS_NAMES"),
+        (0, NAMES, "0 is the background"),
+        (4, NAMES, "from 1 to 3"),
+        (-1, None, "no class -1"),
+        ([1.5], NAMES, "got 1.5"),
+        ([True], NAMES, "got True"),
+    ],
+)
 def test_unknown_classes(classes, names, message):
     with pytest.raises(ValueError, match=message):
         resolve_classes(classes, names)
@@ -121,9 +175,12 @@ def test_unknown_classes(classes, names, message):
 
 # === Pictures ===
 
+
 def test_the_picture_is_that_of_drawing(tmp_path):
     result = make()
-    expected = draw_instances(result.image, BOXES, result["masks"], result["class_ids"], NAMES, result["scores"])
+    expected = draw_instances(
+        result.image, BOXES, result["masks"], result["class_ids"], NAMES, result["scores"]
+    )
     np.testing.assert_array_equal(result.draw(), expected)
     path = result.save(tmp_path / "found.png")
     np.testing.assert_array_equal(np.array(Image.open(path)), expected)
@@ -133,10 +190,14 @@ def test_the_picture_is_that_of_drawing(tmp_path):
 def test_a_class_has_one_colour_in_all_pictures():
     blank = np.zeros((40, 48, 3), np.uint8)
     one, other = make(blank), make(blank).select([2]).select(0)
-    red, green = ([round(255 * channel) for channel in class_colors(4)[class_id]] for class_id in (1, 3))
+    red, green = (
+        [round(255 * channel) for channel in class_colors(4)[class_id]] for class_id in (1, 3)
+    )
     for result, shown in ((one, True), (other, False)):
         picture = result.draw(alpha=1)
-        assert (picture == red).all(axis=-1).any() and (picture == green).all(axis=-1).any() == shown
+        assert (picture == red).all(axis=-1).any() and (picture == green).all(
+            axis=-1
+        ).any() == shown
 
 
 def test_plot_draws_the_objects_in_the_colours_of_their_classes(monkeypatch):
@@ -149,9 +210,14 @@ def test_plot_draws_the_objects_in_the_colours_of_their_classes(monkeypatch):
     figure, ax = plt.subplots()
     make(np.zeros((40, 48, 3), np.uint8)).plot(ax=ax, title="three")
     assert ax.get_title() == "three" and [text.get_text() for text in ax.texts] == [
-        "red 0.900", "green 0.800", "red 0.500"]
+        "red 0.900",
+        "green 0.800",
+        "red 0.500",
+    ]
     boxes = [patch for patch in ax.patches if patch.__class__.__name__ == "Rectangle"]
-    assert [box.get_edgecolor()[:3] for box in boxes] == [class_colors(4)[class_id] for class_id in (1, 3, 1)]
+    assert [box.get_edgecolor()[:3] for box in boxes] == [
+        class_colors(4)[class_id] for class_id in (1, 3, 1)
+    ]
     plt.close(figure)
     nothing(image=image(40, 48)).plot()
     assert len(plt.get_fignums()) == 1
@@ -160,12 +226,18 @@ def test_plot_draws_the_objects_in_the_colours_of_their_classes(monkeypatch):
 def test_an_image_in_place_of_the_own_one():
     picture = image(40, 48, 3)
     np.testing.assert_array_equal(make(None).draw(picture), make(picture).draw())
-    for method in (lambda result: result.draw(), lambda result: result.save("x.png"), lambda result: result.crop(),
-                   lambda result: result.plot()):
+    for method in (
+        lambda result: result.draw(),
+        lambda result: result.save("x.png"),
+        lambda result: result.crop(),
+        lambda result: result.plot(),
+    ):
         with pytest.raises(ValueError, match="no image.*image="):
             method(make(None))
     for method in (Result.draw, Result.crop, Result.plot):
-        with pytest.raises(ValueError, match="of an image of 48 x 40 px .*, the image given has 48 x 41 px"):
+        with pytest.raises(
+            ValueError, match="of an image of 48 x 40 px .*, the image given has 48 x 41 px"
+        ):
             method(make(None), image=image(41, 48))
 
 
@@ -181,8 +253,15 @@ def test_crops():
     assert nothing(image=result.image).crop() == []
 
 
-@pytest.mark.parametrize("picture", [image(40, 48), image(40, 48, channels=1), image(40, 48)[..., 0],
-                                     image(40, 48).astype(np.uint16) * 257])
+@pytest.mark.parametrize(
+    "picture",
+    [
+        image(40, 48),
+        image(40, 48, channels=1),
+        image(40, 48)[..., 0],
+        image(40, 48).astype(np.uint16) * 257,
+    ],
+)
 def test_crops_with_alpha(picture):
     result = make(picture)
     assert result.crop()[0].dtype == picture.dtype and result.crop()[0].ndim == picture.ndim
@@ -196,6 +275,7 @@ def test_crops_with_alpha(picture):
 
 # === Other forms ===
 
+
 @pytest.mark.parametrize("polygons", [False, True])
 def test_coco(polygons):
     result = make()
@@ -207,7 +287,9 @@ def test_coco(polygons):
         if polygons:
             segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, 40, 48))
         np.testing.assert_array_equal(coco_mask.decode(segmentation), result["masks"][..., index])
-        assert entry["area"] == coco_mask.area(segmentation) and entry["score"] == float(result["scores"][index])
+        assert entry["area"] == coco_mask.area(segmentation) and entry["score"] == float(
+            result["scores"][index]
+        )
     assert nothing().to_coco(1, polygons=polygons) == []
     assert [entry["category_id"] for entry in result.to_coco(7)] == [1, 3, 1]
 
@@ -230,13 +312,26 @@ def test_labelme(tmp_path):
     path.parent.mkdir()
     content = make().to_labelme(photo, path)
     assert json.loads(path.read_text()) == content
-    assert set(content) == {"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"}
-    assert content["imagePath"].replace("\\", "/") == "../photos/a.jpg" and content["imageData"] is None
+    assert set(content) == {
+        "version",
+        "flags",
+        "shapes",
+        "imagePath",
+        "imageData",
+        "imageHeight",
+        "imageWidth",
+    }
+    assert (
+        content["imagePath"].replace("\\", "/") == "../photos/a.jpg"
+        and content["imageData"] is None
+    )
     assert (content["imageHeight"], content["imageWidth"]) == (40, 48)
     shapes = content["shapes"]
     assert [shape["label"] for shape in shapes] == ["red", "green", "green", "red"]
     assert [shape["group_id"] for shape in shapes] == [None, 1, 1, None]
-    assert {shape["shape_type"] for shape in shapes} == {"polygon"} and shapes[1]["description"] == "score 0.800"
+    assert {shape["shape_type"] for shape in shapes} == {"polygon"} and shapes[1][
+        "description"
+    ] == "score 0.800"
     assert sorted(map(tuple, shapes[3]["points"])) == [(0, 0), (0, 5), (48, 0), (48, 5)]
     assert nothing().to_labelme("a.jpg")["shapes"] == []
 
@@ -250,9 +345,15 @@ def test_supervision(monkeypatch):
     assert found.xyxy.tolist()[0] == [3, 2, 33, 22] and found.xyxy.dtype == np.float32
     assert found.mask.shape == (3, 40, 48) and found.mask.dtype == bool
     np.testing.assert_array_equal(found.mask[1], result["masks"][..., 1])
-    assert found.class_id.tolist() == [1, 3, 1] and found.data["class_name"].tolist() == ["red", "green", "red"]
+    assert found.class_id.tolist() == [1, 3, 1] and found.data["class_name"].tolist() == [
+        "red",
+        "green",
+        "red",
+    ]
     empty = nothing().to_supervision()
-    assert empty.xyxy.shape == (0, 4) and empty.mask.shape == (0, 40, 48) and empty.mask.dtype == bool
+    assert (
+        empty.xyxy.shape == (0, 4) and empty.mask.shape == (0, 40, 48) and empty.mask.dtype == bool
+    )
 
 
 def test_supervision_is_not_installed(monkeypatch):
@@ -269,7 +370,11 @@ PICTURES = [image(64, 64), image(40, 90, 1), image(64, 64, 2)]
 @pytest.fixture(scope="module")
 def named(detector, tmp_path_factory):
     """The detector with names for its classes."""
-    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=("BG", "red", "blue")), str(tmp_path_factory.mktemp("logs")))
+    model = MaskRCNN(
+        "inference",
+        tiny_config(CLASS_NAMES=("BG", "red", "blue")),
+        str(tmp_path_factory.mktemp("logs")),
+    )
     model.keras_model.set_weights(detector.keras_model.get_weights())
     return model
 
@@ -283,8 +388,16 @@ def test_detect_returns_results(detector, named):
         assert set(result.names) <= {"red", "blue"}
 
 
-@pytest.mark.parametrize("choice", [dict(classes=["blue"]), dict(classes=1), dict(min_confidence=0.6),
-                                    dict(classes=["red", "blue"], min_confidence=0.6), dict(classes=[])])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        dict(classes=["blue"]),
+        dict(classes=1),
+        dict(min_confidence=0.6),
+        dict(classes=["red", "blue"], min_confidence=0.6),
+        dict(classes=[]),
+    ],
+)
 def test_detect_chooses_as_filter_does(named, choice):
     every = named.detect(PICTURES)
     assert sum(result.count for result in every)
@@ -292,7 +405,10 @@ def test_detect_chooses_as_filter_does(named, choice):
         wanted = result.filter(**choice)
         assert all(np.array_equal(wanted[key], chosen[key]) for key in wanted)
         if not chosen.count:
-            assert chosen["masks"].dtype == np.float64 and chosen["masks"].shape == (*result.image.shape[:2], 0)
+            assert chosen["masks"].dtype == np.float64 and chosen["masks"].shape == (
+                *result.image.shape[:2],
+                0,
+            )
 
 
 def test_detect_refuses_what_it_cannot_choose(detector, named):
@@ -310,7 +426,9 @@ def test_detect_refuses_what_it_cannot_choose(detector, named):
 def test_min_confidence_takes_the_place_of_the_configs(detector, tmp_path, least):
     strict = MaskRCNN("inference", tiny_config(DETECTION_MIN_CONFIDENCE=0.9), str(tmp_path))
     strict.keras_model.set_weights(detector.keras_model.get_weights())
-    for result, every in zip(strict.detect(PICTURES, min_confidence=least), detector.detect(PICTURES), strict=True):
+    for result, every in zip(
+        strict.detect(PICTURES, min_confidence=least), detector.detect(PICTURES), strict=True
+    ):
         assert equal(result, every.filter(min_confidence=least))
     assert strict.detect(PICTURES)[0].count < detector.detect(PICTURES)[0].count
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from mrcnn.inference.sources import count_frames, find_sources, read_frames
-from tests.tiny import image
 from tests.inference.videos import write_video
+from tests.tiny import image
 
 
 @pytest.fixture
@@ -27,13 +27,20 @@ def names(found):
 def test_a_folder(folder):
     assert names(find_sources(folder)) == ["a.JPG", "b.png"] and find_sources(folder)[1] == 1
     found, others = find_sources(folder, recursive=True)
-    assert names((found,)) == ["a.JPG", "b.png", "deep/c.tif", "deep/clip.avi", "deep/down/d.png"] and others == 1
+    assert (
+        names((found,)) == ["a.JPG", "b.png", "deep/c.tif", "deep/clip.avi", "deep/down/d.png"]
+        and others == 1
+    )
     assert [source.kind for source in found] == ["image"] * 3 + ["video", "image"]
 
 
 def test_results_of_an_earlier_run_are_no_sources(folder):
     assert names(find_sources(folder, True, leave_out=folder / "deep")) == ["a.JPG", "b.png"]
-    assert names(find_sources(str(folder / "**" / "*.*"), leave_out=folder / "deep")) == ["a.JPG", "b.png", "notes.txt"]
+    assert names(find_sources(str(folder / "**" / "*.*"), leave_out=folder / "deep")) == [
+        "a.JPG",
+        "b.png",
+        "notes.txt",
+    ]
     # unless one looks into them, or writes to a folder above
     assert len(names(find_sources(folder / "deep", leave_out=folder / "deep"))) == 2
     assert len(names(find_sources(folder, leave_out=folder.parent))) == 2
@@ -42,7 +49,9 @@ def test_results_of_an_earlier_run_are_no_sources(folder):
 
 
 def test_files_patterns_and_cameras_each_once(folder):
-    found = find_sources([folder / "b.png", str(folder / "*.png"), str(folder / "**" / "*.tif"), 0, "1"])
+    found = find_sources(
+        [folder / "b.png", str(folder / "*.png"), str(folder / "**" / "*.tif"), 0, "1"]
+    )
     assert names(found) == ["b.png", "deep/c.tif", "camera0", "camera1"]
     assert [source.path for source in found[0][2:]] == [0, 1] and found[1] == 0
 
@@ -50,11 +59,20 @@ def test_files_patterns_and_cameras_each_once(folder):
 def test_names_of_several_folders_do_not_collide(folder):
     (folder / "other").mkdir()
     Image.fromarray(image(9, 9)).save(folder / "other" / "c.tif")
-    assert names(find_sources([folder / "deep", folder / "other"])) == ["deep/c.tif", "deep/clip.avi", "other/c.tif"]
+    assert names(find_sources([folder / "deep", folder / "other"])) == [
+        "deep/c.tif",
+        "deep/clip.avi",
+        "other/c.tif",
+    ]
 
 
-@pytest.mark.parametrize("place, message", [
-    ("missing.png", "no file, folder or camera .*missing.png"), ("*.webp", "no file fits the pattern .*webp")])
+@pytest.mark.parametrize(
+    "place, message",
+    [
+        ("missing.png", "no file, folder or camera .*missing.png"),
+        ("*.webp", "no file fits the pattern .*webp"),
+    ],
+)
 def test_places_that_do_not_exist(folder, place, message):
     with pytest.raises(FileNotFoundError, match=message):
         find_sources(str(folder / place))
@@ -65,20 +83,26 @@ def test_images_are_read_in_order(folder):
     assert [frame.name for frame in frames] == ["a.JPG", "b.png"]
     np.testing.assert_array_equal(frames[1].image, image(20, 30, 0))
     assert frames[1].number is None
-    grey, = read_frames(find_sources(folder / "b.png")[0], channels=1)
+    (grey,) = read_frames(find_sources(folder / "b.png")[0], channels=1)
     assert grey.image.shape == (20, 30, 1)
 
 
-@pytest.mark.parametrize("every, numbers", [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (4, [0, 4]), (9, [0])])
+@pytest.mark.parametrize(
+    "every, numbers", [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (4, [0, 4]), (9, [0])]
+)
 def test_frames_of_a_video(folder, every, numbers):
     sources, _ = find_sources(folder / "deep" / "clip.avi")
     frames = list(read_frames(sources, every=every))
-    assert [frame.number for frame in frames] == numbers and count_frames(sources, every) == len(numbers)
+    assert [frame.number for frame in frames] == numbers and count_frames(sources, every) == len(
+        numbers
+    )
     assert frames[-1].name == f"clip.avi/{numbers[-1]:06d}" and frames[0].rate == 10 / every
     for frame in frames:
         # of the colours that went in: red grows with the number, the codec loses a little
         assert frame.image.shape == (48, 64, 3)
-        np.testing.assert_allclose(frame.image.mean(axis=(0, 1)), [40 * frame.number, 80, 20], atol=6)
+        np.testing.assert_allclose(
+            frame.image.mean(axis=(0, 1)), [40 * frame.number, 80, 20], atol=6
+        )
 
 
 def test_every_must_be_at_least_one(folder):
@@ -90,7 +114,10 @@ def test_a_link_to_nothing_is_told(folder):
     (folder / "link.png").symlink_to(folder / "gone.png")
     unreadable = []
     sources, _ = find_sources(folder)
-    assert [frame.name for frame in read_frames(sources, unreadable=unreadable)] == ["a.JPG", "b.png"]
+    assert [frame.name for frame in read_frames(sources, unreadable=unreadable)] == [
+        "a.JPG",
+        "b.png",
+    ]
     assert unreadable[0][0] == "link.png" and "link.png" in unreadable[0][1]
 
 
@@ -104,12 +131,16 @@ def test_what_cannot_be_read_is_told_and_passed_over(folder):
     (folder / "a.JPG").write_bytes(b"broken")
     (folder / "empty.png").write_bytes(b"")
     (folder / "film.mp4").write_bytes(b"broken")
-    clip = (folder / "deep" / "clip.avi")
+    clip = folder / "deep" / "clip.avi"
     clip.write_bytes(clip.read_bytes()[:-3000])
     unreadable = []
     sources, _ = find_sources(folder, True)
     read = [frame.name for frame in read_frames(sources, unreadable=unreadable)]
-    assert [name for name in read if "clip" not in name] == ["b.png", "deep/c.tif", "deep/down/d.png"]
+    assert [name for name in read if "clip" not in name] == [
+        "b.png",
+        "deep/c.tif",
+        "deep/down/d.png",
+    ]
     told = dict(unreadable)
     assert set(told) >= {"a.JPG", "empty.png", "film.mp4"}
     assert "damaged or no image" in told["a.JPG"] and "0 bytes" in told["empty.png"]
@@ -135,7 +166,10 @@ def test_a_video_that_ends_early_is_told(folder, monkeypatch):
 
     monkeypatch.setattr(cv2, "VideoCapture", Longer)
     unreadable = []
-    assert len(list(read_frames(find_sources(folder / "deep" / "clip.avi")[0], unreadable=unreadable))) == 5
+    assert (
+        len(list(read_frames(find_sources(folder / "deep" / "clip.avi")[0], unreadable=unreadable)))
+        == 5
+    )
     assert unreadable[0][0] == "clip.avi" and "only 5 of the 8 frames" in unreadable[0][1]
 
 

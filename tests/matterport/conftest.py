@@ -1,4 +1,6 @@
-"""Run the scripts of this folder as their users do: as a program, in a folder of the project's samples."""
+"""Run the scripts of this folder as their users do: as a program, in a folder of the project's
+samples.
+"""
 
 import pathlib
 import runpy
@@ -42,6 +44,7 @@ def script(tmp_path, monkeypatch):
 @pytest.fixture
 def photo():
     """photo(height, width, objects, seed) -> uint8 image; objects are (y1, x1, y2, x2)."""
+
     def make(height, width, objects, seed=0):
         rng = np.random.RandomState(seed)
         image = rng.randint(60, 120, (height, width, 3)).astype(np.uint8)
@@ -54,11 +57,13 @@ def photo():
 
 @pytest.fixture
 def start_weights(tmp_path):
-    """start_weights(config, path) writes weights to begin with, and returns the model that has them.
+    """start_weights(config, path) writes weights to begin with, and returns the model that has
+    them.
 
     The initial ones will not do: without the right statistics the 50 layers' values grow until the
     proposals are empty, and then nothing behind them is trained.
     """
+
     def make(config, path):
         from mrcnn.model import MaskRCNN
         from tests.tiny import randomize
@@ -66,7 +71,9 @@ def start_weights(tmp_path):
         model = MaskRCNN("inference", config, str(tmp_path))
         randomize(model.keras_model)
         for variable in model.keras_model.weights:
-            if variable.name == "gamma" and "branch2c" in variable.path or "class_logits/kernel" in variable.path:
+            if (
+                variable.name == "gamma" and "branch2c" in variable.path
+            ) or "class_logits/kernel" in variable.path:
                 variable.assign(variable * 0.2)
         model.save_weights(str(path))
         return model

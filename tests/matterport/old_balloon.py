@@ -1,8 +1,9 @@
 """Train on balloons outlined in the VGG Image Annotator, and splash colour on them.
 
-    python old_balloon.py train --dataset=<folder> --weights=coco
-    python old_balloon.py splash --weights=last --image=<file>
+python old_balloon.py train --dataset=<folder> --weights=coco
+python old_balloon.py splash --weights=last --image=<file>
 """
+
 import datetime
 import json
 import os
@@ -15,9 +16,10 @@ import skimage.io
 
 ROOT_DIR = os.path.abspath("../../")
 sys.path.append(ROOT_DIR)
-from mrcnn import model as modellib, utils  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
-from tests.matterport.toy_network import ToyNetwork  # noqa: E402
+from mrcnn import model as modellib
+from mrcnn import utils
+from mrcnn.config import Config
+from tests.matterport.toy_network import ToyNetwork
 
 COCO_WEIGHTS_PATH = os.path.join(ROOT_DIR, "mask_rcnn_coco.h5")
 DEFAULT_LOGS_DIR = os.path.join(ROOT_DIR, "logs")
@@ -46,8 +48,14 @@ class BalloonDataset(utils.Dataset):
             polygons = [r["shape_attributes"] for r in regions]
             image_path = os.path.join(dataset_dir, a["filename"])
             height, width = skimage.io.imread(image_path).shape[:2]
-            self.add_image("balloon", image_id=a["filename"], path=image_path,
-                           width=width, height=height, polygons=polygons)
+            self.add_image(
+                "balloon",
+                image_id=a["filename"],
+                path=image_path,
+                width=width,
+                height=height,
+                polygons=polygons,
+            )
 
     def load_mask(self, image_id):
         info = self.image_info[image_id]
@@ -74,7 +82,9 @@ def train(model):
     dataset_val.load_balloon(args.dataset, "val")
     dataset_val.prepare()
     print("Training network heads")
-    model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE, epochs=1, layers="heads")
+    model.train(
+        dataset_train, dataset_val, learning_rate=config.LEARNING_RATE, epochs=1, layers="heads"
+    )
 
 
 def color_splash(image, mask):
@@ -90,7 +100,7 @@ def detect_and_color_splash(model, image_path):
     image = skimage.io.imread(image_path)
     r = model.detect([image], verbose=1)[0]
     splash = color_splash(image, r["masks"])
-    file_name = "splash_{:%Y%m%dT%H%M%S}.png".format(datetime.datetime.now())
+    file_name = f"splash_{datetime.datetime.now():%Y%m%dT%H%M%S}.png"
     skimage.io.imsave(file_name, splash)
     print("Saved to ", file_name)
     return r, file_name
@@ -110,9 +120,11 @@ if __name__ == "__main__":
     if args.command == "train":
         config = BalloonConfig()
     else:
+
         class InferenceConfig(BalloonConfig):
             GPU_COUNT = 1
             IMAGES_PER_GPU = 1
+
         config = InferenceConfig()
     config.display()
 
@@ -132,8 +144,11 @@ if __name__ == "__main__":
     print("Loading weights ", weights_path)
     if args.weights.lower() == "coco":
         # the last layers depend on the number of classes
-        model.load_weights(weights_path, by_name=True, exclude=[
-            "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"])
+        model.load_weights(
+            weights_path,
+            by_name=True,
+            exclude=["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"],
+        )
     else:
         model.load_weights(weights_path, by_name=True)
 

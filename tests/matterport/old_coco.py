@@ -1,8 +1,9 @@
 """Train on COCO in three stages, and measure AP with pycocotools.
 
-    python old_coco.py train --dataset=<folder> --model=<file.h5>
-    python old_coco.py evaluate --dataset=<folder> --model=last
+python old_coco.py train --dataset=<folder> --model=<file.h5>
+python old_coco.py evaluate --dataset=<folder> --model=last
 """
+
 import os
 import sys
 import time
@@ -15,9 +16,10 @@ from pycocotools.cocoeval import COCOeval
 
 ROOT_DIR = os.path.abspath("../../")
 sys.path.append(ROOT_DIR)
-from mrcnn import model as modellib, utils  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
-from tests.matterport.toy_network import ToyNetwork  # noqa: E402
+from mrcnn import model as modellib
+from mrcnn import utils
+from mrcnn.config import Config
+from tests.matterport.toy_network import ToyNetwork
 
 COCO_MODEL_PATH = os.path.join(ROOT_DIR, "mask_rcnn_coco.h5")
 DEFAULT_LOGS_DIR = os.path.join(ROOT_DIR, "logs")
@@ -33,10 +35,17 @@ class CocoConfig(ToyNetwork, Config):
 
 
 class CocoDataset(utils.Dataset):
-    def load_coco(self, dataset_dir, subset, year=DEFAULT_DATASET_YEAR, class_ids=None, class_map=None,
-                  return_coco=False):
-        coco = COCO("{}/annotations/instances_{}{}.json".format(dataset_dir, subset, year))
-        image_dir = "{}/{}{}".format(dataset_dir, subset, year)
+    def load_coco(
+        self,
+        dataset_dir,
+        subset,
+        year=DEFAULT_DATASET_YEAR,
+        class_ids=None,
+        class_map=None,
+        return_coco=False,
+    ):
+        coco = COCO(f"{dataset_dir}/annotations/instances_{subset}{year}.json")
+        image_dir = f"{dataset_dir}/{subset}{year}"
         if not class_ids:
             class_ids = sorted(coco.getCatIds())
             image_ids = list(coco.imgs.keys())
@@ -49,16 +58,22 @@ class CocoDataset(utils.Dataset):
             self.add_class("coco", i, coco.loadCats(i)[0]["name"])
         for i in image_ids:
             self.add_image(
-                "coco", image_id=i, path=os.path.join(image_dir, coco.imgs[i]["file_name"]),
-                width=coco.imgs[i]["width"], height=coco.imgs[i]["height"],
-                annotations=coco.loadAnns(coco.getAnnIds(imgIds=[i], catIds=class_ids, iscrowd=None)))
+                "coco",
+                image_id=i,
+                path=os.path.join(image_dir, coco.imgs[i]["file_name"]),
+                width=coco.imgs[i]["width"],
+                height=coco.imgs[i]["height"],
+                annotations=coco.loadAnns(
+                    coco.getAnnIds(imgIds=[i], catIds=class_ids, iscrowd=None)
+                ),
+            )
         if return_coco:
             return coco
 
     def load_mask(self, image_id):
         image_info = self.image_info[image_id]
         if image_info["source"] != "coco":
-            return super(CocoDataset, self).load_mask(image_id)
+            return super().load_mask(image_id)
         instance_masks, class_ids = [], []
         for annotation in image_info["annotations"]:
             class_id = self.map_source_class_id("coco.{}".format(annotation["category_id"]))
@@ -73,14 +88,16 @@ class CocoDataset(utils.Dataset):
                 instance_masks.append(m)
                 class_ids.append(class_id)
         if class_ids:
-            return np.stack(instance_masks, axis=2).astype(bool), np.array(class_ids, dtype=np.int32)
-        return super(CocoDataset, self).load_mask(image_id)
+            return np.stack(instance_masks, axis=2).astype(bool), np.array(
+                class_ids, dtype=np.int32
+            )
+        return super().load_mask(image_id)
 
     def image_reference(self, image_id):
         info = self.image_info[image_id]
         if info["source"] == "coco":
             return "http://cocodataset.org/#explore?id={}".format(info["id"])
-        return super(CocoDataset, self).image_reference(image_id)
+        return super().image_reference(image_id)
 
     def annToRLE(self, ann, height, width):
         segm = ann["segmentation"]
@@ -104,13 +121,15 @@ def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
             score = scores[i]
             bbox = np.around(rois[i], 1)
             mask = masks[:, :, i]
-            results.append({
-                "image_id": image_id,
-                "category_id": dataset.get_source_class_id(class_id, "coco"),
-                "bbox": [bbox[1], bbox[0], bbox[3] - bbox[1], bbox[2] - bbox[0]],
-                "score": score,
-                "segmentation": maskUtils.encode(np.asfortranarray(mask)),
-            })
+            results.append(
+                {
+                    "image_id": image_id,
+                    "category_id": dataset.get_source_class_id(class_id, "coco"),
+                    "bbox": [bbox[1], bbox[0], bbox[3] - bbox[1], bbox[2] - bbox[0]],
+                    "score": score,
+                    "segmentation": maskUtils.encode(np.asfortranarray(mask)),
+                }
+            )
     return results
 
 
@@ -126,15 +145,23 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
         t = time.time()
         r = model.detect([image], verbose=0)[0]
         t_prediction += time.time() - t
-        results.extend(build_coco_results(dataset, coco_image_ids[i:i + 1], r["rois"], r["class_ids"],
-                                          r["scores"], r["masks"].astype(np.uint8)))
+        results.extend(
+            build_coco_results(
+                dataset,
+                coco_image_ids[i : i + 1],
+                r["rois"],
+                r["class_ids"],
+                r["scores"],
+                r["masks"].astype(np.uint8),
+            )
+        )
     coco_results = coco.loadRes(results)
     coco_eval = COCOeval(coco, coco_results, eval_type)
     coco_eval.params.imgIds = coco_image_ids
     coco_eval.evaluate()
     coco_eval.accumulate()
     coco_eval.summarize()
-    print("Prediction time: {}. Average {}/image".format(t_prediction, t_prediction / len(image_ids)))
+    print(f"Prediction time: {t_prediction}. Average {t_prediction / len(image_ids)}/image")
     return results, coco_eval
 
 
@@ -153,15 +180,20 @@ if __name__ == "__main__":
     if args.command == "train":
         config = CocoConfig()
     else:
+
         class InferenceConfig(CocoConfig):
             GPU_COUNT = 1
             IMAGES_PER_GPU = 1
             DETECTION_MIN_CONFIDENCE = 0
+
         config = InferenceConfig()
     config.display()
 
-    model = modellib.MaskRCNN(mode="training" if args.command == "train" else "inference",
-                              config=config, model_dir=args.logs)
+    model = modellib.MaskRCNN(
+        mode="training" if args.command == "train" else "inference",
+        config=config,
+        model_dir=args.logs,
+    )
     if args.model.lower() == "coco":
         model_path = COCO_MODEL_PATH
     elif args.model.lower() == "last":
@@ -184,17 +216,35 @@ if __name__ == "__main__":
         # right/left flip half of the time
         augmentation = imgaug.augmenters.Fliplr(0.5)
         print("Training network heads")
-        model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE,
-                    epochs=1, layers="heads", augmentation=augmentation)
+        model.train(
+            dataset_train,
+            dataset_val,
+            learning_rate=config.LEARNING_RATE,
+            epochs=1,
+            layers="heads",
+            augmentation=augmentation,
+        )
         print("Fine tune Resnet stage 4 and up")
-        model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE,
-                    epochs=3, layers="4+", augmentation=augmentation)
+        model.train(
+            dataset_train,
+            dataset_val,
+            learning_rate=config.LEARNING_RATE,
+            epochs=3,
+            layers="4+",
+            augmentation=augmentation,
+        )
         print("Fine tune all layers")
-        model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE / 10,
-                    epochs=4, layers="all", augmentation=augmentation)
+        model.train(
+            dataset_train,
+            dataset_val,
+            learning_rate=config.LEARNING_RATE / 10,
+            epochs=4,
+            layers="all",
+            augmentation=augmentation,
+        )
     elif args.command == "evaluate":
         dataset_val = CocoDataset()
         coco = dataset_val.load_coco(args.dataset, "val", year=args.year, return_coco=True)
         dataset_val.prepare()
-        print("Running COCO evaluation on {} images.".format(args.limit))
+        print(f"Running COCO evaluation on {args.limit} images.")
         results, coco_eval = evaluate_coco(model, dataset_val, coco, "bbox", limit=int(args.limit))

@@ -1,8 +1,9 @@
 """Train on microscopy images with a mask file per nucleus; write a run-length encoded submission.
 
-    python old_nucleus.py train --dataset=<folder> --subset=train --weights=<file.h5>
-    python old_nucleus.py detect --dataset=<folder> --subset=stage1_test --weights=last
+python old_nucleus.py train --dataset=<folder> --subset=train --weights=<file.h5>
+python old_nucleus.py detect --dataset=<folder> --subset=stage1_test --weights=last
 """
+
 import datetime
 import os
 import sys
@@ -14,11 +15,13 @@ from imgaug import augmenters as iaa
 
 ROOT_DIR = os.path.abspath("../../")
 sys.path.append(ROOT_DIR)
-from mrcnn import model as modellib  # noqa: E402
-from mrcnn import utils  # noqa: E402
-from mrcnn import visualize  # noqa: E402
-from mrcnn.config import Config  # noqa: E402
-from tests.matterport.toy_network import ToyNetwork  # noqa: E402
+from mrcnn import model as modellib
+from mrcnn import (
+    utils,
+    visualize,
+)
+from mrcnn.config import Config
+from tests.matterport.toy_network import ToyNetwork
 
 DEFAULT_LOGS_DIR = os.path.join(ROOT_DIR, "logs")
 RESULTS_DIR = os.path.join(ROOT_DIR, "results/nucleus/")
@@ -63,8 +66,11 @@ class NucleusDataset(utils.Dataset):
             if subset == "train":
                 image_ids = list(set(image_ids) - set(VAL_IMAGE_IDS))
         for image_id in image_ids:
-            self.add_image("nucleus", image_id=image_id,
-                           path=os.path.join(dataset_dir, image_id, "images/{}.png".format(image_id)))
+            self.add_image(
+                "nucleus",
+                image_id=image_id,
+                path=os.path.join(dataset_dir, image_id, f"images/{image_id}.png"),
+            )
 
     def load_mask(self, image_id):
         info = self.image_info[image_id]
@@ -90,19 +96,34 @@ def train(model, dataset_dir, subset):
     dataset_val = NucleusDataset()
     dataset_val.load_nucleus(dataset_dir, "val")
     dataset_val.prepare()
-    augmentation = iaa.SomeOf((0, 2), [
-        iaa.Fliplr(0.5),
-        iaa.Flipud(0.5),
-        iaa.OneOf([iaa.Affine(rotate=90), iaa.Affine(rotate=180), iaa.Affine(rotate=270)]),
-        iaa.Multiply((0.8, 1.5)),
-        iaa.GaussianBlur(sigma=(0.0, 5.0)),
-    ])
+    augmentation = iaa.SomeOf(
+        (0, 2),
+        [
+            iaa.Fliplr(0.5),
+            iaa.Flipud(0.5),
+            iaa.OneOf([iaa.Affine(rotate=90), iaa.Affine(rotate=180), iaa.Affine(rotate=270)]),
+            iaa.Multiply((0.8, 1.5)),
+            iaa.GaussianBlur(sigma=(0.0, 5.0)),
+        ],
+    )
     print("Train network heads")
-    model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE, epochs=1,
-                augmentation=augmentation, layers="heads")
+    model.train(
+        dataset_train,
+        dataset_val,
+        learning_rate=config.LEARNING_RATE,
+        epochs=1,
+        augmentation=augmentation,
+        layers="heads",
+    )
     print("Train all layers")
-    model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE, epochs=2,
-                augmentation=augmentation, layers="all")
+    model.train(
+        dataset_train,
+        dataset_val,
+        learning_rate=config.LEARNING_RATE,
+        epochs=2,
+        augmentation=augmentation,
+        layers="all",
+    )
 
 
 def rle_encode(mask):
@@ -128,7 +149,7 @@ def rle_decode(rle, shape):
 def mask_to_rle(image_id, mask, scores):
     assert mask.ndim == 3
     if mask.shape[-1] == 0:
-        return "{},".format(image_id)
+        return f"{image_id},"
     order = np.argsort(scores)[::-1] + 1  # 1-based, the surest first
     mask = np.max(mask * np.reshape(order, [1, 1, -1]), -1)
     lines = []
@@ -136,12 +157,12 @@ def mask_to_rle(image_id, mask, scores):
         m = np.where(mask == o, 1, 0)
         if m.sum() == 0.0:
             continue
-        lines.append("{}, {}".format(image_id, rle_encode(m)))
+        lines.append(f"{image_id}, {rle_encode(m)}")
     return "\n".join(lines)
 
 
 def detect(model, dataset_dir, subset):
-    submit_dir = os.path.join(RESULTS_DIR, "submit_{:%Y%m%dT%H%M%S}".format(datetime.datetime.now()))
+    submit_dir = os.path.join(RESULTS_DIR, f"submit_{datetime.datetime.now():%Y%m%dT%H%M%S}")
     os.makedirs(submit_dir)
     dataset = NucleusDataset()
     dataset.load_nucleus(dataset_dir, subset)
@@ -153,9 +174,18 @@ def detect(model, dataset_dir, subset):
         source_id = dataset.image_info[image_id]["id"]
         submission.append(mask_to_rle(source_id, r["masks"], r["scores"]))
         found[source_id] = r
-        visualize.display_instances(image, r["rois"], r["masks"], r["class_ids"], dataset.class_names, r["scores"],
-                                    show_bbox=False, show_mask=False, title="Predictions")
-        plt.savefig("{}/{}.png".format(submit_dir, source_id))
+        visualize.display_instances(
+            image,
+            r["rois"],
+            r["masks"],
+            r["class_ids"],
+            dataset.class_names,
+            r["scores"],
+            show_bbox=False,
+            show_mask=False,
+            title="Predictions",
+        )
+        plt.savefig(f"{submit_dir}/{source_id}.png")
     with open(os.path.join(submit_dir, "submit.csv"), "w") as f:
         f.write("ImageId,EncodedPixels\n" + "\n".join(submission))
     print("Saved to ", submit_dir)
@@ -175,15 +205,21 @@ if __name__ == "__main__":
 
     config = NucleusConfig() if args.command == "train" else NucleusInferenceConfig()
     config.display()
-    model = modellib.MaskRCNN(mode="training" if args.command == "train" else "inference",
-                              config=config, model_dir=args.logs)
+    model = modellib.MaskRCNN(
+        mode="training" if args.command == "train" else "inference",
+        config=config,
+        model_dir=args.logs,
+    )
     weights_path = model.find_last() if args.weights.lower() == "last" else args.weights
     print("Loading weights ", weights_path)
     if args.weights.lower() == "last":
         model.load_weights(weights_path, by_name=True)
     else:
-        model.load_weights(weights_path, by_name=True, exclude=[
-            "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"])
+        model.load_weights(
+            weights_path,
+            by_name=True,
+            exclude=["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"],
+        )
     if args.command == "train":
         train(model, args.dataset, args.subset)
     elif args.command == "detect":

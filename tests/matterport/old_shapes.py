@@ -1,7 +1,8 @@
 """The cells of a notebook that trains on shapes: dataset inline, two stages, detect, AP.
 
-    python old_shapes.py <folder of the logs> <COCO weights>
+python old_shapes.py <folder of the logs> <COCO weights>
 """
+
 import os
 import random
 import sys
@@ -10,7 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from skimage.draw import disk, polygon
 
-from mrcnn import model as modellib, utils, visualize
+from mrcnn import model as modellib
+from mrcnn import utils, visualize
 from mrcnn.config import Config
 from mrcnn.model import log
 from tests.matterport.toy_network import ToyNetwork
@@ -20,6 +22,7 @@ COCO_MODEL_PATH = sys.argv[2]
 
 
 # %% Configurations
+
 
 class ShapesConfig(ToyNetwork, Config):
     NAME = "shapes"
@@ -38,6 +41,7 @@ config.display()
 
 # %% Dataset
 
+
 class ShapesDataset(utils.Dataset):
     def load_shapes(self, count, height, width):
         self.add_class("shapes", 1, "square")
@@ -46,11 +50,21 @@ class ShapesDataset(utils.Dataset):
         for i in range(count):
             shapes = [self.random_shape(height, width) for _ in range(random.randint(1, 3))]
             ground = [random.randint(0, 255) for _ in range(3)]
-            self.add_image("shapes", image_id=i, path=None, width=width, height=height, bg_color=ground, shapes=shapes)
+            self.add_image(
+                "shapes",
+                image_id=i,
+                path=None,
+                width=width,
+                height=height,
+                bg_color=ground,
+                shapes=shapes,
+            )
 
     def load_image(self, image_id):
         info = self.image_info[image_id]
-        image = np.ones([info["height"], info["width"], 3], dtype=np.uint8) * np.uint8(info["bg_color"])
+        image = np.ones([info["height"], info["width"], 3], dtype=np.uint8) * np.uint8(
+            info["bg_color"]
+        )
         for name, color, dims in info["shapes"]:
             image[self.pixels(name, dims, image.shape)] = color
         return image
@@ -107,19 +121,27 @@ init_with = "coco"  # imagenet, coco, or last
 if init_with == "imagenet":
     model.load_weights(model.get_imagenet_weights(), by_name=True)
 elif init_with == "coco":
-    model.load_weights(COCO_MODEL_PATH, by_name=True,
-                       exclude=["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"])
+    model.load_weights(
+        COCO_MODEL_PATH,
+        by_name=True,
+        exclude=["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"],
+    )
 elif init_with == "last":
     model.load_weights(model.find_last(), by_name=True)
 
-model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE, epochs=1, layers="heads")
-model.train(dataset_train, dataset_val, learning_rate=config.LEARNING_RATE / 10, epochs=2, layers="all")
+model.train(
+    dataset_train, dataset_val, learning_rate=config.LEARNING_RATE, epochs=1, layers="heads"
+)
+model.train(
+    dataset_train, dataset_val, learning_rate=config.LEARNING_RATE / 10, epochs=2, layers="all"
+)
 
 # saving by hand is not needed, callbacks save after every epoch
 # model.keras_model.save_weights(os.path.join(MODEL_DIR, "mask_rcnn_shapes.h5"))
 
 
 # %% Detect
+
 
 class InferenceConfig(ShapesConfig):
     GPU_COUNT = 1
@@ -136,13 +158,16 @@ model.load_weights(model_path, by_name=True)
 
 image_id = random.choice(dataset_val.image_ids)
 original_image, image_meta, gt_class_id, gt_bbox, gt_mask = modellib.load_image_gt(
-    dataset_val, inference_config, image_id, use_mini_mask=False)
+    dataset_val, inference_config, image_id, use_mini_mask=False
+)
 log("original_image", original_image)
 log("image_meta", image_meta)
 log("gt_class_id", gt_class_id)
 log("gt_bbox", gt_bbox)
 log("gt_mask", gt_mask)
-visualize.display_instances(original_image, gt_bbox, gt_mask, gt_class_id, dataset_train.class_names, figsize=(8, 8))
+visualize.display_instances(
+    original_image, gt_bbox, gt_mask, gt_class_id, dataset_train.class_names, figsize=(8, 8)
+)
 
 
 def get_ax(rows=1, cols=1, size=8):
@@ -152,8 +177,15 @@ def get_ax(rows=1, cols=1, size=8):
 
 results = model.detect([original_image], verbose=1)
 r = results[0]
-visualize.display_instances(original_image, r["rois"], r["masks"], r["class_ids"],
-                            dataset_val.class_names, r["scores"], ax=get_ax())
+visualize.display_instances(
+    original_image,
+    r["rois"],
+    r["masks"],
+    r["class_ids"],
+    dataset_val.class_names,
+    r["scores"],
+    ax=get_ax(),
+)
 plt.savefig(os.path.join(MODEL_DIR, "instances.png"))
 
 # %% Evaluation: mAP at IoU 0.5 of some images, drawn by lot
@@ -161,13 +193,18 @@ plt.savefig(os.path.join(MODEL_DIR, "instances.png"))
 APs, perfect = [], []
 for image_id in np.random.choice(dataset_val.image_ids, 4):
     image, image_meta, gt_class_id, gt_bbox, gt_mask = modellib.load_image_gt(
-        dataset_val, inference_config, image_id, use_mini_mask=False)
+        dataset_val, inference_config, image_id, use_mini_mask=False
+    )
     molded_images = np.expand_dims(modellib.mold_image(image, inference_config), 0)
     results = model.detect([image], verbose=0)
     r = results[0]
     AP, precisions, recalls, overlaps = utils.compute_ap(
-        gt_bbox, gt_class_id, gt_mask, r["rois"], r["class_ids"], r["scores"], r["masks"])
+        gt_bbox, gt_class_id, gt_mask, r["rois"], r["class_ids"], r["scores"], r["masks"]
+    )
     APs.append(AP)
-    perfect.append(utils.compute_ap(gt_bbox, gt_class_id, gt_mask,
-                                    gt_bbox, gt_class_id, np.ones(len(gt_bbox)), gt_mask)[0])
+    perfect.append(
+        utils.compute_ap(
+            gt_bbox, gt_class_id, gt_mask, gt_bbox, gt_class_id, np.ones(len(gt_bbox)), gt_mask
+        )[0]
+    )
 print("mAP: ", np.mean(APs))

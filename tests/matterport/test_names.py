@@ -121,8 +121,9 @@ config.Config()
 config.Config.display(self)
 """.strip().splitlines()
 
-CONSTANTS = {"utils.COCO_MODEL_URL":
-             "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"}
+CONSTANTS = {
+    "utils.COCO_MODEL_URL": "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
+}
 
 
 def lookup(path):
@@ -149,11 +150,13 @@ def test_signature(line):
     found = list(inspect.signature(lookup(path)).parameters.values())
     variadic = [p for p in wanted if p.kind is p.VAR_KEYWORD]
     wanted = [p for p in wanted if p not in variadic]
-    assert [p.name for p in found][:len(wanted)] == [p.name for p in wanted]
-    assert [p.default for p in found][:len(wanted)] == [p.default for p in wanted]
+    assert [p.name for p in found][: len(wanted)] == [p.name for p in wanted]
+    assert [p.default for p in found][: len(wanted)] == [p.default for p in wanted]
     # what comes after must not be required
-    extra = found[len(wanted):]
-    assert all(p.default is not p.empty or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in extra)
+    extra = found[len(wanted) :]
+    assert all(
+        p.default is not p.empty or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in extra
+    )
     if variadic:
         assert any(p.kind is p.VAR_KEYWORD for p in found)
 
@@ -166,6 +169,12 @@ def test_constant(path):
 def test_loss_and_layer_classes_are_keras_layers():
     import keras
 
-    for name in ("ProposalLayer", "PyramidROIAlign", "DetectionTargetLayer", "DetectionLayer", "BatchNorm"):
+    for name in (
+        "ProposalLayer",
+        "PyramidROIAlign",
+        "DetectionTargetLayer",
+        "DetectionLayer",
+        "BatchNorm",
+    ):
         assert issubclass(lookup(f"model.{name}"), keras.layers.Layer)
     assert issubclass(lookup("model.BatchNorm"), keras.layers.BatchNormalization)

@@ -1,4 +1,6 @@
-"""The COCO script: polygons, run lengths and crowds; three stages with a flip; AP by pycocotools."""
+"""The COCO script: polygons, run lengths and crowds; three stages with a flip; AP by
+pycocotools.
+"""
 
 import json
 import pathlib
@@ -10,7 +12,8 @@ import pytest
 import skimage.io
 from pycocotools import mask as mask_tools
 
-from mrcnn import model as modellib, utils
+from mrcnn import model as modellib
+from mrcnn import utils
 from mrcnn.config import Config
 from tests.matterport.toy_network import ToyNetwork
 
@@ -49,33 +52,61 @@ def dataset(tmp_path, photo):
         images, annotations = [], []
         for number in range(3):
             image_id, name = first + number, f"{subset}_{number}.png"
-            skimage.io.imsave(folder / name, photo(*SIZE, [*BOXES, CROWD], seed=number), check_contrast=False)
+            skimage.io.imsave(
+                folder / name, photo(*SIZE, [*BOXES, CROWD], seed=number), check_contrast=False
+            )
             images.append({"id": image_id, "file_name": name, "height": SIZE[0], "width": SIZE[1]})
             (y1, x1, y2, x2), other = BOXES
             rle = mask_tools.encode(rectangle(*other))
             rle["counts"] = rle["counts"].decode()
             for category, segmentation, box, crowd in (
-                    (1, [[x1, y1, x2, y1, x2, y2, x1, y2]], BOXES[0], 0),
-                    (18, rle, other, 0),
-                    (44, {"size": list(SIZE), "counts": counts(rectangle(*CROWD))}, CROWD, 1)):
+                (1, [[x1, y1, x2, y1, x2, y2, x1, y2]], BOXES[0], 0),
+                (18, rle, other, 0),
+                (44, {"size": list(SIZE), "counts": counts(rectangle(*CROWD))}, CROWD, 1),
+            ):
                 height, width = box[2] - box[0], box[3] - box[1]
-                annotations.append({
-                    "id": len(annotations) + 1, "image_id": image_id, "category_id": category, "iscrowd": crowd,
-                    "segmentation": segmentation, "bbox": [box[1], box[0], width, height], "area": height * width})
-        content = {"images": images, "annotations": annotations, "categories": [
-            {"id": 1, "name": "person"}, {"id": 18, "name": "dog"}, {"id": 44, "name": "bottle"}]}
-        (tmp_path / "coco" / "annotations" / f"instances_{subset}2014.json").write_text(json.dumps(content))
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image_id,
+                        "category_id": category,
+                        "iscrowd": crowd,
+                        "segmentation": segmentation,
+                        "bbox": [box[1], box[0], width, height],
+                        "area": height * width,
+                    }
+                )
+        content = {
+            "images": images,
+            "annotations": annotations,
+            "categories": [
+                {"id": 1, "name": "person"},
+                {"id": 18, "name": "dog"},
+                {"id": 44, "name": "bottle"},
+            ],
+        }
+        (tmp_path / "coco" / "annotations" / f"instances_{subset}2014.json").write_text(
+            json.dumps(content)
+        )
     return tmp_path / "coco"
 
 
-def test_three_stages_then_evaluate(script, dataset, tmp_path, eagerly, start_weights, monkeypatch, capsys):
+def test_three_stages_then_evaluate(
+    script, dataset, tmp_path, eagerly, start_weights, monkeypatch, capsys
+):
     calls = []
     train = modellib.MaskRCNN.train
 
     def recorded(self, *args, **kwargs):
         history = train(self, *args, **kwargs)
-        calls.append((kwargs["layers"], history.epoch, history.history,
-                      [weight.path for weight in self.keras_model.trainable_variables]))
+        calls.append(
+            (
+                kwargs["layers"],
+                history.epoch,
+                history.history,
+                [weight.path for weight in self.keras_model.trainable_variables],
+            )
+        )
         return history
 
     monkeypatch.setattr(modellib.MaskRCNN, "train", recorded)
@@ -83,12 +114,29 @@ def test_three_stages_then_evaluate(script, dataset, tmp_path, eagerly, start_we
     start_weights(StartConfig(), start)
     coco = script("old_coco.py", "train", f"--dataset={dataset}", f"--model={start}")
     # epochs are totals: to 1, to 3, to 4
-    assert [(layers, epochs) for layers, epochs, *_ in calls] == [("heads", [0]), ("4+", [1, 2]), ("all", [3])]
-    assert all(np.isfinite(series).all() for _, _, history, _ in calls for series in history.values())
+    assert [(layers, epochs) for layers, epochs, *_ in calls] == [
+        ("heads", [0]),
+        ("4+", [1, 2]),
+        ("all", [3]),
+    ]
+    assert all(
+        np.isfinite(series).all() for _, _, history, _ in calls for series in history.values()
+    )
     trained = [{path.split("/")[0] for path in paths} for *_, paths in calls]
     assert not any(name.startswith(("res", "bn", "conv1")) for name in trained[0])
-    assert {name[:4] for name in trained[1] - trained[0]} == {"res4", "bn4a", "bn4b", "bn4c", "bn4d", "bn4e", "bn4f",
-                                                              "res5", "bn5a", "bn5b", "bn5c"}
+    assert {name[:4] for name in trained[1] - trained[0]} == {
+        "res4",
+        "bn4a",
+        "bn4b",
+        "bn4c",
+        "bn4d",
+        "bn4e",
+        "bn4f",
+        "res5",
+        "bn5a",
+        "bn5b",
+        "bn5c",
+    }
     assert {"conv1", "bn_conv1", "res2a_branch1"} <= trained[2] - trained[1]
     assert coco["model"].find_last().endswith("mask_rcnn_coco_0004.h5")
     assert isinstance(coco["augmentation"], imgaug.augmenters.Fliplr)
@@ -117,8 +165,14 @@ def as_results(names, image_id):
     masks, class_ids = dataset.load_mask(image_id)
     real = class_ids > 0
     masks, class_ids = masks[..., real], class_ids[real]
-    return names["build_coco_results"](dataset, [dataset.image_info[image_id]["id"]], utils.extract_bboxes(masks),
-                                       class_ids, np.ones(len(class_ids)), masks.astype(np.uint8))
+    return names["build_coco_results"](
+        dataset,
+        [dataset.image_info[image_id]["id"]],
+        utils.extract_bboxes(masks),
+        class_ids,
+        np.ones(len(class_ids)),
+        masks.astype(np.uint8),
+    )
 
 
 def test_masks_of_every_kind(dataset):
@@ -140,8 +194,13 @@ def test_masks_of_every_kind(dataset):
     assert ids.tolist() == [1, 2, -3] and meta[12:].tolist() == [1, 1, 1, 1]
     # no anchor below the crowd is a negative, and none a positive
     shapes = modellib.compute_backbone_shapes(config, config.IMAGE_SHAPE)
-    anchors = utils.generate_pyramid_anchors(config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS, shapes,
-                                             config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE)
+    anchors = utils.generate_pyramid_anchors(
+        config.RPN_ANCHOR_SCALES,
+        config.RPN_ANCHOR_RATIOS,
+        shapes,
+        config.BACKBONE_STRIDES,
+        config.RPN_ANCHOR_STRIDE,
+    )
     match, _ = modellib.build_rpn_targets(config.IMAGE_SHAPE, anchors, ids, boxes, config)
     on_crowd = utils.compute_overlaps(anchors, boxes[2:]).ravel() > 0.001
     assert on_crowd.any() and not (match[on_crowd] == -1).any()
@@ -150,4 +209,6 @@ def test_masks_of_every_kind(dataset):
     # a flip moves crowd and objects together
     flip = imgaug.augmenters.Fliplr(1.0)
     _, _, _, flipped, _ = modellib.load_image_gt(data, config, 0, augmentation=flip)
-    np.testing.assert_array_equal(flipped, np.stack([boxes[:, 0], 64 - boxes[:, 3], boxes[:, 2], 64 - boxes[:, 1]], 1))
+    np.testing.assert_array_equal(
+        flipped, np.stack([boxes[:, 0], 64 - boxes[:, 3], boxes[:, 2], 64 - boxes[:, 1]], 1)
+    )

@@ -20,7 +20,13 @@ class TwoSources(Rectangles):
         self.add_class("blues", 7, "blue")
         for number in range(4):
             source, class_id = ("reds", 1) if number < 2 else ("blues", 2)
-            self.add_image(source, number, path=None, size=(64, 64), objects=[(class_id, 8, 8 + number, 40, 44)])
+            self.add_image(
+                source,
+                number,
+                path=None,
+                size=(64, 64),
+                objects=[(class_id, 8, 8 + number, 40, 44)],
+            )
         self.prepare()
 
 
@@ -48,10 +54,13 @@ def run(model, inputs):
 
 # === Regions of one's own ===
 
+
 def test_random_rois_are_what_is_trained_on(model, eagerly):
     """USE_RPN_ROIS=False: the generator's regions take the place of the proposals."""
     trained = model(USE_RPN_ROIS=False, POST_NMS_ROIS_TRAINING=PROPOSALS)
-    batches = modellib.data_generator(Rectangles(4), trained.config, shuffle=True, batch_size=2, random_rois=PROPOSALS)
+    batches = modellib.data_generator(
+        Rectangles(4), trained.config, shuffle=True, batch_size=2, random_rois=PROPOSALS
+    )
     inputs, outputs = next(batches)
     assert outputs == [] and len(inputs) == len(trained.keras_model.inputs) == 8
     found = run(trained, inputs)
@@ -59,7 +68,9 @@ def test_random_rois_are_what_is_trained_on(model, eagerly):
     for image in range(2):
         used = found["output_rois"][image]
         used = used[used.any(axis=1)]
-        assert len(used) and all(np.abs(given[image] - roi).max(axis=1).min() < 1e-6 for roi in used)
+        assert len(used) and all(
+            np.abs(given[image] - roi).max(axis=1).min() < 1e-6 for roi in used
+        )
     assert (found["class_ids"] > 0).any() and (found["class_ids"] == 0).any()
 
 
@@ -67,29 +78,45 @@ def test_random_rois_are_what_is_trained_on(model, eagerly):
 def test_a_loop_of_ones_own(model, eagerly, random_rois):
     """Who calls ``compile`` and feeds the generator's batches to Keras, in place of ``train``."""
     trained = model(USE_RPN_ROIS=not random_rois, POST_NMS_ROIS_TRAINING=PROPOSALS)
-    batches = modellib.data_generator(Rectangles(4), trained.config, batch_size=2, random_rois=random_rois)
+    batches = modellib.data_generator(
+        Rectangles(4), trained.config, batch_size=2, random_rois=random_rois
+    )
     trained.set_trainable(r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)", verbose=0)
     trained.compile(0.01, 0.9)
     before = values(trained.keras_model)
     for _ in range(2):
         logs = trained.keras_model.train_on_batch(next(batches)[0], return_dict=True)
     assert np.isfinite(list(logs.values())).all() and logs["rpn_class_loss"] > 0
-    changed = {name for name, value in values(trained.keras_model).items() if not np.array_equal(value, before[name])}
+    changed = {
+        name
+        for name, value in values(trained.keras_model).items()
+        if not np.array_equal(value, before[name])
+    }
     assert all(name.startswith(("mrcnn_", "rpn_", "fpn_")) for name in changed)
     assert any("mrcnn_class" in name for name in changed)
 
 
 def test_detection_targets_are_those_of_the_graph(model, eagerly):
-    """detection_targets=True: the same regions, classes, boxes and masks as the model's own layer finds."""
+    """detection_targets=True: the same regions, classes, boxes and masks as the model's own layer
+    finds.
+    """
     config = tiny_config(IMAGES_PER_GPU=2, USE_RPN_ROIS=False, POST_NMS_ROIS_TRAINING=PROPOSALS)
-    batches = modellib.data_generator(Rectangles(4), config, shuffle=False, batch_size=2, random_rois=PROPOSALS,
-                                      detection_targets=True)
+    batches = modellib.data_generator(
+        Rectangles(4),
+        config,
+        shuffle=False,
+        batch_size=2,
+        random_rois=PROPOSALS,
+        detection_targets=True,
+    )
     inputs, (class_ids, deltas, masks) = next(batches)
     assert len(inputs) == 9 and class_ids.shape == (2, 20, 1) and masks.shape == (2, 20, 28, 28, 3)
     found = run(model(USE_RPN_ROIS=False, POST_NMS_ROIS_TRAINING=PROPOSALS), inputs[:8])
     compared = 0
     for image in range(2):
-        for roi, class_id, delta, mask in zip(inputs[8][image], class_ids[image, :, 0], deltas[image], masks[image]):
+        for roi, class_id, delta, mask in zip(
+            inputs[8][image], class_ids[image, :, 0], deltas[image], masks[image]
+        ):
             same = np.abs(found["rois"][image] - (roi - [0, 0, 1, 1]) / 63).max(axis=1) < 1e-6
             if class_id and same.any():  # each draws its own sample of the regions
                 row = np.argmax(same)
@@ -104,11 +131,14 @@ def test_detection_targets_are_those_of_the_graph(model, eagerly):
 
 # === Sources of data ===
 
+
 def class_loss(found, active):
     """Cross-entropy of the proposals that are predicted to be of an active class."""
     logits = found["mrcnn_class_logits"].astype(np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    entropy = -np.take_along_axis(log_probs, found["class_ids"][..., np.newaxis].astype(int), axis=-1)[..., 0]
+    entropy = -np.take_along_axis(
+        log_probs, found["class_ids"][..., np.newaxis].astype(int), axis=-1
+    )[..., 0]
     counts = np.asarray(active)[logits.argmax(axis=-1)]
     return (entropy * counts).sum() / counts.sum()
 
@@ -118,11 +148,20 @@ def test_classes_of_other_sources_are_not_trained(model, eagerly, first, active)
     """Of a batch, the first image's source decides which classes count, as in the original."""
     trained = model(USE_RPN_ROIS=False, POST_NMS_ROIS_TRAINING=PROPOSALS)
     data = TwoSources()
-    samples = [modellib.load_image_gt(data, trained.config, image_id) for image_id in (first, 2 - first)]
-    flags = [modellib.parse_image_meta(sample[1][np.newaxis])["active_class_ids"][0].tolist() for sample in samples]
+    samples = [
+        modellib.load_image_gt(data, trained.config, image_id) for image_id in (first, 2 - first)
+    ]
+    flags = [
+        modellib.parse_image_meta(sample[1][np.newaxis])["active_class_ids"][0].tolist()
+        for sample in samples
+    ]
     assert flags == [active, [1, active[2], active[1]]]
 
-    inputs, _ = next(modellib.data_generator(data, trained.config, shuffle=False, batch_size=2, random_rois=PROPOSALS))
+    inputs, _ = next(
+        modellib.data_generator(
+            data, trained.config, shuffle=False, batch_size=2, random_rois=PROPOSALS
+        )
+    )
     inputs[1] = np.stack([sample[1] for sample in samples])
     found = run(trained, inputs)
     logits = found["mrcnn_class_logits"][found["output_rois"].any(axis=-1)]
@@ -142,10 +181,19 @@ def test_some_sources_are_not_augmented(tmp_path, eagerly):
         return image // 2, masks
 
     config = tiny_config()
-    pictures = modellib.data_generator(TwoSources(), config, shuffle=False, batch_size=4, augmentation=darken,
-                                       no_augmentation_sources=["reds"])
+    pictures = modellib.data_generator(
+        TwoSources(),
+        config,
+        shuffle=False,
+        batch_size=4,
+        augmentation=darken,
+        no_augmentation_sources=["reds"],
+    )
     images = next(pictures)[0][0] + config.MEAN_PIXEL
-    plain = next(modellib.data_generator(TwoSources(), config, shuffle=False, batch_size=4))[0][0] + config.MEAN_PIXEL
+    plain = (
+        next(modellib.data_generator(TwoSources(), config, shuffle=False, batch_size=4))[0][0]
+        + config.MEAN_PIXEL
+    )
     np.testing.assert_allclose(images[:2], plain[:2], atol=1e-4)
     np.testing.assert_allclose(images[2:], plain[2:] // 2, atol=1.01)
     assert len(seen) == 2

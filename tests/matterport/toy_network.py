@@ -1,4 +1,6 @@
-"""What the scripts of this folder add to their configs, so that a network of seconds stands for the real one."""
+"""What the scripts of this folder add to their configs, so that a network of seconds stands for the
+real one.
+"""
 
 from mrcnn.config import Config
 

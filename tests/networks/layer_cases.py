@@ -4,20 +4,30 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
-from tests import twins
 
 from mrcnn.config import Config
-from mrcnn.ops.image_meta import compose_image_meta
 from mrcnn.networks.layers.convolution import Conv2DTranspose
-from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
-from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
-from mrcnn.networks.mask_rcnn.loss_layers import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from mrcnn.networks.layers.normalization import BatchNorm
-from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
-from mrcnn.networks.mask_rcnn.roi_features import DistinctROIAlign, PyramidROIAlign, SelectedROIAlign
+from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
 from mrcnn.networks.mask_rcnn.gather_rows import GatherRows
+from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
+from mrcnn.networks.mask_rcnn.loss_layers import (
+    BoxLoss,
+    ClassLoss,
+    MaskLoss,
+    RPNBoxLoss,
+    RPNClassLoss,
+)
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
+from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
+from mrcnn.networks.mask_rcnn.roi_features import (
+    DistinctROIAlign,
+    PyramidROIAlign,
+    SelectedROIAlign,
+)
 from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer
+from mrcnn.ops.image_meta import compose_image_meta
+from tests import twins
 
 CLASSES = 4
 IMAGE_SHAPE = (100, 84, 3)  # no level divides evenly
@@ -55,8 +65,11 @@ def pyramid(random, batch, channels=2):
 
 def proposal_inputs(random, batch, rois):
     boxes = twins.random_boxes(random, batch, rois)
-    return [twins.softmax(random.normal(size=(batch, rois, 2))),
-            random.normal(size=(batch, rois, 4)).astype(np.float32), boxes]
+    return [
+        twins.softmax(random.normal(size=(batch, rois, 2))),
+        random.normal(size=(batch, rois, 4)).astype(np.float32),
+        boxes,
+    ]
 
 
 def align_inputs(random, batch, rois):
@@ -85,8 +98,12 @@ def target_inputs(random, batch, rois):
 
 
 def detection_inputs(random, batch, rois):
-    return [twins.random_boxes(random, batch, rois), twins.softmax(random.normal(0, 2, (batch, rois, CLASSES))),
-            random.normal(size=(batch, rois, CLASSES, 4)).astype(np.float32), meta(batch)]
+    return [
+        twins.random_boxes(random, batch, rois),
+        twins.softmax(random.normal(0, 2, (batch, rois, CLASSES))),
+        random.normal(size=(batch, rois, CLASSES, 4)).astype(np.float32),
+        meta(batch),
+    ]
 
 
 def rpn_match(random, batch, rois):
@@ -100,8 +117,11 @@ def normal(random, *shape):
 
 
 def mask_loss_inputs(random, batch, rois):
-    return [(random.uniform(size=(batch, rois, 4, 4)) < 0.5).astype(np.float32), class_ids(random, batch, rois),
-            random.uniform(0.1, 0.9, (batch, rois, 4, 4, CLASSES)).astype(np.float32)]
+    return [
+        (random.uniform(size=(batch, rois, 4, 4)) < 0.5).astype(np.float32),
+        class_ids(random, batch, rois),
+        random.uniform(0.1, 0.9, (batch, rois, 4, 4, CLASSES)).astype(np.float32),
+    ]
 
 
 def mask_inputs(random, batch, rois):
@@ -110,7 +130,9 @@ def mask_inputs(random, batch, rois):
 
 
 def case(make, inputs):
-    return SimpleNamespace(make=make, inputs=lambda batch, rois=10: inputs(np.random.RandomState(0), batch, rois))
+    return SimpleNamespace(
+        make=make, inputs=lambda batch, rois=10: inputs(np.random.RandomState(0), batch, rois)
+    )
 
 
 # layers around kernels that XLA lacks, which always compute in float32
@@ -119,35 +141,79 @@ GRAPH_LAYERS = {
     "PyramidROIAlign": case(lambda: PyramidROIAlign([3, 2]), align_inputs),
     "DistinctROIAlign": case(lambda: DistinctROIAlign([3, 2]), align_inputs),
     "SelectedROIAlign": case(lambda: SelectedROIAlign([3, 2]), selected_inputs),
-    "DetectionTargetLayer": case(lambda: DetectionTargetLayer(CONFIG, shuffle=False), target_inputs),
+    "DetectionTargetLayer": case(
+        lambda: DetectionTargetLayer(CONFIG, shuffle=False), target_inputs
+    ),
     "DetectionLayer": case(lambda: DetectionLayer(CONFIG), detection_inputs),
-    "NormalizeBoxes": case(lambda: NormalizeBoxes(), lambda random, batch, rois: [
-        random.randint(0, 80, (batch, rois, 4)).astype(np.float32), np.zeros((batch, *IMAGE_SHAPE), np.float32)]),
-    "Anchors": case(lambda: Anchors(CONFIG), lambda random, batch, rois: np.zeros((batch, 64, 64, 3), np.float32)),
-    "RPNClassLoss": case(lambda: RPNClassLoss(0.5), lambda random, batch, rois: [
-        rpn_match(random, batch, rois), normal(random, batch, rois, 2)]),
-    "RPNBoxLoss": case(lambda: RPNBoxLoss(0.5), lambda random, batch, rois: [
-        normal(random, batch, rois, 4), rpn_match(random, batch, rois), normal(random, batch, rois, 4)]),
-    "ClassLoss": case(lambda: ClassLoss(0.5), lambda random, batch, rois: [
-        class_ids(random, batch, rois), normal(random, batch, rois, CLASSES), meta(batch)[:, 12:]]),
-    "BoxLoss": case(lambda: BoxLoss(0.5), lambda random, batch, rois: [
-        normal(random, batch, rois, 4), class_ids(random, batch, rois), normal(random, batch, rois, CLASSES, 4)]),
+    "NormalizeBoxes": case(
+        lambda: NormalizeBoxes(),
+        lambda random, batch, rois: [
+            random.randint(0, 80, (batch, rois, 4)).astype(np.float32),
+            np.zeros((batch, *IMAGE_SHAPE), np.float32),
+        ],
+    ),
+    "Anchors": case(
+        lambda: Anchors(CONFIG),
+        lambda random, batch, rois: np.zeros((batch, 64, 64, 3), np.float32),
+    ),
+    "RPNClassLoss": case(
+        lambda: RPNClassLoss(0.5),
+        lambda random, batch, rois: [
+            rpn_match(random, batch, rois),
+            normal(random, batch, rois, 2),
+        ],
+    ),
+    "RPNBoxLoss": case(
+        lambda: RPNBoxLoss(0.5),
+        lambda random, batch, rois: [
+            normal(random, batch, rois, 4),
+            rpn_match(random, batch, rois),
+            normal(random, batch, rois, 4),
+        ],
+    ),
+    "ClassLoss": case(
+        lambda: ClassLoss(0.5),
+        lambda random, batch, rois: [
+            class_ids(random, batch, rois),
+            normal(random, batch, rois, CLASSES),
+            meta(batch)[:, 12:],
+        ],
+    ),
+    "BoxLoss": case(
+        lambda: BoxLoss(0.5),
+        lambda random, batch, rois: [
+            normal(random, batch, rois, 4),
+            class_ids(random, batch, rois),
+            normal(random, batch, rois, CLASSES, 4),
+        ],
+    ),
     "MaskLoss": case(lambda: MaskLoss(0.5), mask_loss_inputs),
 }
 OTHER_LAYERS = {
     "MaskPrediction": case(lambda: MaskPrediction(CLASSES), mask_inputs),
     "MaskPrediction, compact": case(lambda: MaskPrediction(CLASSES, compact=True), mask_inputs),
-    "Conv2DTranspose": case(lambda: Conv2DTranspose(4, (2, 3), strides=(2, 3)),
-                            lambda random, batch, rois: normal(random, batch, 3, rois, 5)),
-    "GatherRows": case(lambda: GatherRows(), lambda random, batch, rois: [
-        normal(random, batch + 3, 1, 1, 4), random.randint(0, batch + 3, (batch, rois)).astype(np.int32)]),
-    "BatchNorm": case(lambda: BatchNorm(beta_initializer="random_normal"),
-                      lambda random, batch, rois: normal(random, batch, 5, rois, 3)),
+    "Conv2DTranspose": case(
+        lambda: Conv2DTranspose(4, (2, 3), strides=(2, 3)),
+        lambda random, batch, rois: normal(random, batch, 3, rois, 5),
+    ),
+    "GatherRows": case(
+        lambda: GatherRows(),
+        lambda random, batch, rois: [
+            normal(random, batch + 3, 1, 1, 4),
+            random.randint(0, batch + 3, (batch, rois)).astype(np.int32),
+        ],
+    ),
+    "BatchNorm": case(
+        lambda: BatchNorm(beta_initializer="random_normal"),
+        lambda random, batch, rois: normal(random, batch, 5, rois, 3),
+    ),
 }
 ALL_LAYERS = {**GRAPH_LAYERS, **OTHER_LAYERS}
 
 
 def symbolic(inputs):
     """keras.Input for each array; the first axis is free."""
-    tensors = [keras.Input(part.shape[1:], dtype=str(part.dtype)) for part in keras.tree.flatten(inputs)]
+    tensors = [
+        keras.Input(part.shape[1:], dtype=str(part.dtype)) for part in keras.tree.flatten(inputs)
+    ]
     return keras.tree.pack_sequence_as(inputs, tensors)

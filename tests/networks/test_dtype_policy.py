@@ -1,20 +1,39 @@
-"""DTYPE_POLICY: what computes in half precision, how far its losses are off, and that weights stay float32."""
+"""DTYPE_POLICY: what computes in half precision, how far its losses are off, and that weights stay
+float32.
+"""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.weights.h5_format import read_h5
 from mrcnn.model import MaskRCNN
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
 from mrcnn.training.data import training_data
 from mrcnn.training.pretraining import classifier
+from mrcnn.weights.h5_format import read_h5
 from tests.tiny import Rectangles, image, randomize, tiny_config, values
 
-LOSSES = ["rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"]
-FLOAT32 = ("ROI", "proposal_targets", "roi_align_classifier", "roi_align_mask", "rpn_class", "rpn_bbox",
-           "mrcnn_class_logits", "mrcnn_class", "mrcnn_bbox", "mrcnn_mask", *LOSSES)
+LOSSES = [
+    "rpn_class_loss",
+    "rpn_bbox_loss",
+    "mrcnn_class_loss",
+    "mrcnn_bbox_loss",
+    "mrcnn_mask_loss",
+]
+FLOAT32 = (
+    "ROI",
+    "proposal_targets",
+    "roi_align_classifier",
+    "roi_align_mask",
+    "rpn_class",
+    "rpn_bbox",
+    "mrcnn_class_logits",
+    "mrcnn_class",
+    "mrcnn_bbox",
+    "mrcnn_mask",
+    *LOSSES,
+)
 HALF = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 
 
@@ -24,7 +43,9 @@ def test_what_computes_in_half_precision(policy):
     for model in (training_model(config), inference_model(config)):
         for name in ("conv1", "bn_conv1", "fpn_p2", "mrcnn_class_conv1", "mrcnn_mask_deconv"):
             assert model.get_layer(name).compute_dtype == HALF[policy], name
-        assert model.get_layer("rpn_model").get_layer("rpn_conv_shared").compute_dtype == HALF[policy]
+        assert (
+            model.get_layer("rpn_model").get_layer("rpn_conv_shared").compute_dtype == HALF[policy]
+        )
         for name in FLOAT32:
             if name in {layer.name for layer in model.layers}:
                 assert model.get_layer(name).compute_dtype == "float32", name
@@ -37,7 +58,10 @@ def test_what_computes_in_half_precision(policy):
 def test_the_default_leaves_the_users_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
     assert training_model(tiny_config()).get_layer("conv1").compute_dtype == "bfloat16"
-    assert training_model(tiny_config(DTYPE_POLICY="mixed_float16")).get_layer("conv1").compute_dtype == "float16"
+    assert (
+        training_model(tiny_config(DTYPE_POLICY="mixed_float16")).get_layer("conv1").compute_dtype
+        == "float16"
+    )
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
 
 
@@ -52,7 +76,9 @@ def _raise(*args, **kwargs):
 
 
 def losses_and_gradients(policy):
-    """The five losses of a batch whose regions are given, and the norm of every variable's gradient."""
+    """The five losses of a batch whose regions are given, and the norm of every variable's
+    gradient.
+    """
     config = tiny_config(DTYPE_POLICY=policy, USE_RPN_ROIS=False, POST_NMS_ROIS_TRAINING=400)
     keras.utils.set_random_seed(0)
     model = training_model(config)
@@ -77,12 +103,17 @@ def test_losses_are_close_and_gradients_finite(policy, tolerance, exact):
         assert value > 0 and value == pytest.approx(exact[0][name], rel=tolerance), name
     for gradient in gradients:
         assert gradient.dtype == "float32" and np.isfinite(gradient).all()
-    whole, reference = (np.concatenate([np.ravel(gradient) for gradient in found]) for found in (gradients, exact[1]))
+    whole, reference = (
+        np.concatenate([np.ravel(gradient) for gradient in found])
+        for found in (gradients, exact[1])
+    )
     assert 0 < np.linalg.norm(whole - reference) < 5 * tolerance * np.linalg.norm(reference)
 
 
 class LowScale(keras.callbacks.Callback):
-    """What Keras comes to after some steps: at its first scale of the loss, float16 overflows, and they are left out."""
+    """What Keras comes to after some steps: at its first scale of the loss, float16 overflows, and
+    they are left out.
+    """
 
     def on_train_begin(self, logs=None):
         if isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer):
@@ -94,12 +125,30 @@ def test_training_and_files(policy, tmp_path, eagerly):
     config = tiny_config(STEPS_PER_EPOCH=2, DTYPE_POLICY=policy)
     model = MaskRCNN("training", config, str(tmp_path))
     before = values(model.keras_model)
-    history = model.train(Rectangles(4), Rectangles(2, seed=1), 0.01, None, [("heads", 1), ("all", 2)], verbose=0,
-                          custom_callbacks=[LowScale()])
+    history = model.train(
+        Rectangles(4),
+        Rectangles(2, seed=1),
+        0.01,
+        None,
+        [("heads", 1), ("all", 2)],
+        verbose=0,
+        custom_callbacks=[LowScale()],
+    )
     assert all(np.isfinite(series).all() for series in history.history.values())
     after = values(model.keras_model)
-    assert np.mean([not np.array_equal(before[name], after[name]) for name in before if "moving" not in name]) > 0.8
-    assert {value.dtype for layer in read_h5(model.find_last()).values() for _, value in layer} == {np.dtype("f4")}
+    assert (
+        np.mean(
+            [
+                not np.array_equal(before[name], after[name])
+                for name in before
+                if "moving" not in name
+            ]
+        )
+        > 0.8
+    )
+    assert {value.dtype for layer in read_h5(model.find_last()).values() for _, value in layer} == {
+        np.dtype("f4")
+    }
     # in float32 and in half precision
     for detecting in (tiny_config(), config):
         detector = MaskRCNN("inference", detecting, str(tmp_path))
@@ -110,7 +159,7 @@ def test_training_and_files(policy, tmp_path, eagerly):
 def test_detections_are_those_of_float32(tmp_path, detector):
     model = MaskRCNN("inference", tiny_config(DTYPE_POLICY="mixed_float16"), str(tmp_path))
     randomize(model.keras_model)
-    found, = model.detect([image(100, 80)])
-    exact, = detector.detect([image(100, 80)])
+    (found,) = model.detect([image(100, 80)])
+    (exact,) = detector.detect([image(100, 80)])
     assert len(exact["rois"]) and np.isfinite(found["scores"]).all()
     assert np.abs(found["rois"].astype(int) - exact["rois"][0]).max(axis=1).min() <= 2

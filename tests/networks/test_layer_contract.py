@@ -3,13 +3,13 @@
 import contextlib
 import json
 
-from tests.networks import layer_cases as cases
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mrcnn.networks.layers.base import GraphLayer
+from tests.networks import layer_cases as cases
 
 EVERY_LAYER = pytest.mark.parametrize("name", list(cases.ALL_LAYERS))
 EVERY_GRAPH_LAYER = pytest.mark.parametrize("name", list(cases.GRAPH_LAYERS))
@@ -103,7 +103,9 @@ def test_other_layers_follow_the_policy(name, policy, tolerance):
     with dtype_policy(policy):
         actual = keras.tree.flatten(with_weights_of(case.make(), inputs, layer)(inputs))
     for half, full in zip(actual, expected):
-        assert half.dtype == ("float32" if name.startswith("MaskPrediction") else policy[len("mixed_"):])
+        assert half.dtype == (
+            "float32" if name.startswith("MaskPrediction") else policy[len("mixed_") :]
+        )
         np.testing.assert_allclose(tf.cast(half, tf.float32), full, atol=tolerance, rtol=tolerance)
 
 
@@ -118,7 +120,9 @@ def test_keras_does_not_compile_them_with_xla(name):
 
 
 def specs(inputs, batch=None):
-    return keras.tree.map_structure(lambda part: tf.TensorSpec([batch, *part.shape[1:]], part.dtype), inputs)
+    return keras.tree.map_structure(
+        lambda part: tf.TensorSpec([batch, *part.shape[1:]], part.dtype), inputs
+    )
 
 
 @EVERY_LAYER
@@ -136,7 +140,11 @@ def test_one_graph_serves_any_batch_size(name):
 def graph_size(layer, inputs):
     """Nodes of the layer's graph for inputs of these fixed shapes."""
     signature = keras.tree.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), inputs)
-    graph = tf.function(lambda values: layer(values)).get_concrete_function(signature).graph.as_graph_def()
+    graph = (
+        tf.function(lambda values: layer(values))
+        .get_concrete_function(signature)
+        .graph.as_graph_def()
+    )
     return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
 
@@ -155,8 +163,12 @@ def test_images_of_a_batch_do_not_touch_each_other(name, batch):
     case = cases.GRAPH_LAYERS[name]
     inputs, layer = case.inputs(batch), case.make()
     together = keras.tree.flatten(layer(inputs))
-    single = [keras.tree.flatten(layer(keras.tree.map_structure(lambda part, i=i: part[i:i + 1], inputs)))
-              for i in range(batch)]
+    single = [
+        keras.tree.flatten(
+            layer(keras.tree.map_structure(lambda part, i=i: part[i : i + 1], inputs))
+        )
+        for i in range(batch)
+    ]
     if name == "DistinctROIAlign":  # its places count over the batch: look the rows up
         together, single = [tf.gather(*together)], [[tf.gather(*parts)] for parts in single]
     for output, parts in zip(together, zip(*single)):

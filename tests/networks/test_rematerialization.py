@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.training.data import training_data
 from mrcnn.networks.mask_rcnn.build import training_model
 from mrcnn.networks.rematerialization import blocks
+from mrcnn.training.data import training_data
 from tests.tiny import Rectangles, TinyConfig, tiny_config
 
 RESNET = dict(BACKBONE="resnet50", COMPUTE_BACKBONE_SHAPE=None, BACKBONE_WIDTH=4)
@@ -25,7 +25,10 @@ def make(**fields):
 
 
 def gradients(model, inputs):
-    """The losses and the gradient of each weight, of one traced step, and the number of its convolutions."""
+    """The losses and the gradient of each weight, of one traced step, and the number of its
+    convolutions.
+    """
+
     @tf.function
     def step():
         with tf.GradientTape() as tape:
@@ -35,8 +38,11 @@ def gradients(model, inputs):
 
     losses, found = step()
     operations = step.get_concrete_function().graph.get_operations()
-    return np.array(losses), [np.asarray(gradient) for gradient in found], \
-        sum(operation.type == "Conv2D" for operation in operations)
+    return (
+        np.array(losses),
+        [np.asarray(gradient) for gradient in found],
+        sum(operation.type == "Conv2D" for operation in operations),
+    )
 
 
 # bfloat16 rounds sums of gradients to 3 digits, and not in the same order
@@ -51,19 +57,33 @@ def test_same_losses_and_gradients(policy, tolerance):
     np.testing.assert_allclose(again, losses, rtol=1e-5)
     assert len(found) == len(expected) and any(np.abs(gradient).max() > 0 for gradient in found)
     for weight, one, other in zip(model.trainable_weights, found, expected):
-        assert np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-3), weight.path
+        assert np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-3), (
+            weight.path
+        )
 
 
 def test_blocks_of_a_resnet():
     model, _ = make()
     parts = blocks(model)
-    chosen = [[node.operation.name for node in nodes] for nodes, rematerialize in parts if rematerialize]
+    chosen = [
+        [node.operation.name for node in nodes] for nodes, rematerialize in parts if rematerialize
+    ]
     assert len(chosen) == 3 + 4 + 6 + 3 + 1
     assert "conv1" in chosen[0] and chosen[0][-1] == "res2a_out"
     assert chosen[-1][0] == "mrcnn_mask_conv1" and chosen[-1][-1] == "mrcnn_mask_deconv"
     together = [node for nodes, _ in parts for node in nodes]
-    assert len(together) == len(set(map(id, together))) == len(
-        [node for nodes in model._nodes_by_depth.values() for node in nodes if not node.is_input])
+    assert (
+        len(together)
+        == len(set(map(id, together)))
+        == len(
+            [
+                node
+                for nodes in model._nodes_by_depth.values()
+                for node in nodes
+                if not node.is_input
+            ]
+        )
+    )
 
 
 def test_a_backbone_without_known_blocks():

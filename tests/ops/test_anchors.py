@@ -9,15 +9,21 @@ import numpy as np
 import pytest
 
 from mrcnn.ops import anchors, boxes_np
-from tests.paths import PARITY as PARITY_FOLDER, ROOT
+from tests.paths import PARITY as PARITY_FOLDER
+from tests.paths import ROOT
 
 PARITY = np.load(PARITY_FOLDER / "utils_boxes.npz")
 
 
 def config(**changes):
-    fields = dict(BACKBONE="resnet101", COMPUTE_BACKBONE_SHAPE=None,
-                  BACKBONE_STRIDES=[4, 8, 16, 32, 64], RPN_ANCHOR_SCALES=(32, 64, 128, 256, 512),
-                  RPN_ANCHOR_RATIOS=[0.5, 1, 2], RPN_ANCHOR_STRIDE=1)
+    fields = dict(
+        BACKBONE="resnet101",
+        COMPUTE_BACKBONE_SHAPE=None,
+        BACKBONE_STRIDES=[4, 8, 16, 32, 64],
+        RPN_ANCHOR_SCALES=(32, 64, 128, 256, 512),
+        RPN_ANCHOR_RATIOS=[0.5, 1, 2],
+        RPN_ANCHOR_STRIDE=1,
+    )
     return SimpleNamespace(**{**fields, **changes})
 
 
@@ -44,8 +50,10 @@ def test_backbone_shapes_are_the_originals():
     np.testing.assert_array_equal(shapes, PARITY["backbone_shapes_coco1024"])
 
 
-@pytest.mark.parametrize("shape, feature_stride, anchor_stride",
-                         [((3, 5), 4, 1), ((5, 3), 16, 2), ((1, 1), 64, 1), ((0, 4), 8, 1)])
+@pytest.mark.parametrize(
+    "shape, feature_stride, anchor_stride",
+    [((3, 5), 4, 1), ((5, 3), 16, 2), ((1, 1), 64, 1), ((0, 4), 8, 1)],
+)
 def test_one_level_against_loops(shape, feature_stride, anchor_stride):
     expected = []
     for row in range(0, shape[0], anchor_stride):
@@ -54,16 +62,15 @@ def test_one_level_against_loops(shape, feature_stride, anchor_stride):
                 for scale in (20, 33):
                     height, width = scale / math.sqrt(ratio), scale * math.sqrt(ratio)
                     y, x = row * feature_stride, column * feature_stride
-                    expected.append([y - height / 2, x - width / 2,
-                                     y + height / 2, x + width / 2])
+                    expected.append([y - height / 2, x - width / 2, y + height / 2, x + width / 2])
     made = anchors.generate_anchors((20, 33), [0.5, 1, 3], shape, feature_stride, anchor_stride)
     np.testing.assert_allclose(made, np.reshape(expected, (-1, 4)), rtol=0, atol=1e-12)
 
 
 def test_ratio_is_width_by_height_and_keeps_the_area():
     tall, wide = anchors.generate_anchors(32, [0.5, 2], (1, 1), 4, 1)
-    np.testing.assert_allclose(tall[2:] - tall[:2], [32 * 2 ** 0.5, 32 / 2 ** 0.5])
-    np.testing.assert_allclose(wide[2:] - wide[:2], [32 / 2 ** 0.5, 32 * 2 ** 0.5])
+    np.testing.assert_allclose(tall[2:] - tall[:2], [32 * 2**0.5, 32 / 2**0.5])
+    np.testing.assert_allclose(wide[2:] - wide[:2], [32 / 2**0.5, 32 * 2**0.5])
 
 
 def test_odd_image_sizes_round_the_maps_up():
@@ -91,10 +98,12 @@ def test_a_scale_too_few_is_an_error():
 
 
 def test_numpy_modules_import_nothing_heavy():
-    code = ("import sys, mrcnn.ops.anchors, mrcnn.ops.boxes_np, mrcnn.data.dataset, "
-            "mrcnn.data.masks, mrcnn.ops.image_meta; "
-            "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'skimage', 'scipy', "
-            "'imgaug') if m in sys.modules])")
+    code = (
+        "import sys, mrcnn.ops.anchors, mrcnn.ops.boxes_np, mrcnn.data.dataset, "
+        "mrcnn.data.masks, mrcnn.ops.image_meta; "
+        "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'skimage', 'scipy', "
+        "'imgaug') if m in sys.modules])"
+    )
     root = ROOT
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert out.stdout.strip() == "[]", out.stdout + out.stderr

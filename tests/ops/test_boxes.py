@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests import twins
 
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops import boxes_np
+from tests import twins
 
 
 def random_deltas(random, *shape):
@@ -20,7 +20,9 @@ def test_deltas_against_loops(shape):
     actual = box_ops.apply_box_deltas(boxes, deltas)
     assert actual.dtype == tf.float32 and actual.shape == boxes.shape
     for index in np.ndindex(*shape):
-        np.testing.assert_allclose(actual[index], twins.apply_deltas(boxes[index], deltas[index]), atol=2e-6)
+        np.testing.assert_allclose(
+            actual[index], twins.apply_deltas(boxes[index], deltas[index]), atol=2e-6
+        )
 
 
 @pytest.mark.parametrize("shape", [(9,), (2, 7), (0,)])
@@ -29,7 +31,9 @@ def test_refinement_against_loops_and_back(shape):
     boxes, gt_boxes = twins.random_boxes(random, *shape), twins.random_boxes(random, *shape)
     deltas = box_ops.box_refinement(boxes, gt_boxes)
     for index in np.ndindex(*shape):
-        np.testing.assert_allclose(deltas[index], twins.refinement(boxes[index], gt_boxes[index]), atol=1e-5)
+        np.testing.assert_allclose(
+            deltas[index], twins.refinement(boxes[index], gt_boxes[index]), atol=1e-5
+        )
     np.testing.assert_allclose(box_ops.apply_box_deltas(boxes, deltas), gt_boxes, atol=1e-6)
 
 
@@ -57,10 +61,14 @@ def test_clipping_against_loops(batched):
         windows = np.repeat(windows[1:2], 3, axis=0)
     actual = box_ops.clip_boxes(tf.constant(boxes), windows if batched else windows[0])
     for image, row in np.ndindex(3, 8):
-        np.testing.assert_array_equal(actual[image, row], twins.clip(boxes[image, row], windows[image]))
+        np.testing.assert_array_equal(
+            actual[image, row], twins.clip(boxes[image, row], windows[image])
+        )
 
 
-@pytest.mark.parametrize("shape1, shape2", [((6,), (4,)), ((2, 6), (2, 4)), ((1,), (1,)), ((0,), (4,)), ((6,), (0,))])
+@pytest.mark.parametrize(
+    "shape1, shape2", [((6,), (4,)), ((2, 6), (2, 4)), ((1,), (1,)), ((0,), (4,)), ((6,), (0,))]
+)
 def test_overlaps_against_loops(shape1, shape2):
     random = np.random.RandomState(4)
     first, second = twins.random_boxes(random, *shape1), twins.random_boxes(random, *shape2)
@@ -72,7 +80,9 @@ def test_overlaps_against_loops(shape1, shape2):
 
 
 def test_overlaps_of_boxes_without_area_are_zero_and_so_are_their_gradients():
-    boxes = tf.Variable([[0.2, 0.2, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0], [0.1, 0.1, 0.5, 0.1], [0.1, 0.1, 0.5, 0.5]])
+    boxes = tf.Variable(
+        [[0.2, 0.2, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0], [0.1, 0.1, 0.5, 0.1], [0.1, 0.1, 0.5, 0.5]]
+    )
     with tf.GradientTape() as tape:
         overlaps = box_ops.pairwise_iou(boxes, boxes)
     np.testing.assert_array_equal(overlaps, np.diag([0, 0, 0, 1]))
@@ -80,7 +90,9 @@ def test_overlaps_of_boxes_without_area_are_zero_and_so_are_their_gradients():
 
 
 def test_touching_boxes_do_not_overlap():
-    overlaps = box_ops.pairwise_iou(tf.constant([[0, 0, 0.5, 0.5]]), tf.constant([[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1]]))
+    overlaps = box_ops.pairwise_iou(
+        tf.constant([[0, 0, 0.5, 0.5]]), tf.constant([[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1]])
+    )
     np.testing.assert_array_equal(overlaps, [[0, 0]])
 
 
@@ -90,18 +102,24 @@ def test_normalised_boxes_equal_the_numpy_twin(shape):
     boxes = random.randint(0, 640, (3, 11, 4))
     normalised = box_ops.norm_boxes(boxes, shape)
     assert normalised.dtype == tf.float32
-    np.testing.assert_allclose(normalised, boxes_np.norm_boxes(boxes, shape[:2]), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        normalised, boxes_np.norm_boxes(boxes, shape[:2]), rtol=1e-6, atol=1e-7
+    )
     pixels = box_ops.denorm_boxes(normalised, shape)
     assert pixels.dtype == tf.int32
     np.testing.assert_array_equal(pixels, boxes)
 
 
 def test_the_whole_image_is_the_unit_square():
-    np.testing.assert_array_equal(box_ops.norm_boxes([[0, 0, 480, 640]], (480, 640)), [[0, 0, 1, 1]])
+    np.testing.assert_array_equal(
+        box_ops.norm_boxes([[0, 0, 480, 640]], (480, 640)), [[0, 0, 1, 1]]
+    )
 
 
 def test_halves_of_pixels_round_to_even():
-    boxes = tf.constant([[0.5, 1.5, 2.5, 3.5]])  # in units of a 2 px image: no scale, y2 and x2 shifted by 1
+    boxes = tf.constant(
+        [[0.5, 1.5, 2.5, 3.5]]
+    )  # in units of a 2 px image: no scale, y2 and x2 shifted by 1
     np.testing.assert_array_equal(box_ops.denorm_boxes(boxes, (2, 2)), [[0, 2, 4, 4]])
 
 

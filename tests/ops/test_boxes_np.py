@@ -32,21 +32,20 @@ def assert_same(actual, expected):
 
 # === The original's numbers ===
 
+
 def test_overlaps_are_the_originals():
     assert_same(boxes_np.compute_overlaps(PARITY["boxes1"], PARITY["boxes2"]), PARITY["overlaps"])
 
 
 @pytest.mark.parametrize("threshold", ["0.1", "0.3"])
 def test_suppression_is_the_originals(threshold):
-    kept = boxes_np.non_max_suppression(
-        PARITY["boxes1"], PARITY["nms_scores"], float(threshold))
+    kept = boxes_np.non_max_suppression(PARITY["boxes1"], PARITY["nms_scores"], float(threshold))
     assert_same(kept, PARITY["nms_" + threshold])
 
 
 def test_deltas_are_the_originals():
     assert_same(boxes_np.apply_box_deltas(PARITY["boxes1"], PARITY["deltas"]), PARITY["applied"])
-    assert_same(boxes_np.box_refinement(PARITY["boxes1"][:30], PARITY["boxes2"]),
-                PARITY["refine"])
+    assert_same(boxes_np.box_refinement(PARITY["boxes1"][:30], PARITY["boxes2"]), PARITY["refine"])
 
 
 def test_normalised_boxes_are_the_originals():
@@ -55,6 +54,7 @@ def test_normalised_boxes_are_the_originals():
 
 
 # === Overlaps ===
+
 
 @pytest.mark.parametrize("count1, count2", [(1, 1), (7, 13), (40, 3), (5, 9000)])
 def test_overlaps_against_loops(count1, count2):
@@ -102,6 +102,7 @@ def test_boxes_without_area_overlap_nothing():
 
 # === Suppression ===
 
+
 def slow_suppression(boxes, scores, threshold):
     left = sorted(range(len(boxes)), key=lambda i: -scores[i])
     kept = []
@@ -136,14 +137,16 @@ def test_suppression_of_one_box_and_of_none():
 
 # === Deltas ===
 
+
 def test_deltas_and_refinement_undo_each_other():
-    boxes = random_boxes(6, 50) + [0, 0, 1, 1]
-    targets = random_boxes(7, 50) + [0, 0, 1, 1]
+    boxes = [*random_boxes(6, 50), 0, 0, 1, 1]
+    targets = [*random_boxes(7, 50), 0, 0, 1, 1]
     deltas = boxes_np.box_refinement(boxes, targets)
     for box, target, delta in zip(boxes, targets, deltas):
         height, width = box[2] - box[0], box[3] - box[1]
         assert delta[0] == pytest.approx(
-            ((target[0] + target[2]) / 2 - (box[0] + box[2]) / 2) / height, abs=1e-4)
+            ((target[0] + target[2]) / 2 - (box[0] + box[2]) / 2) / height, abs=1e-4
+        )
         assert delta[3] == pytest.approx(math.log((target[3] - target[1]) / width), abs=1e-5)
     np.testing.assert_allclose(boxes_np.apply_box_deltas(boxes, deltas), targets, atol=1e-3)
 
@@ -168,6 +171,7 @@ def test_refinement_of_boxes_without_area_is_zero_and_silent():
 
 
 # === Normalised coordinates ===
+
 
 def test_whole_image_is_zero_to_one():
     normalised = boxes_np.norm_boxes(np.array([[0, 0, 48, 63]]), (48, 63))
@@ -195,6 +199,7 @@ def test_a_box_stays_inside_of_an_image_of_one_pixel(shape):
 
 
 # === Padding ===
+
 
 def test_trim_zeros():
     rows = np.array([[0, 0], [0, 1], [0, 0], [-1, 0]])

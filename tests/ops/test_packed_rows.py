@@ -37,7 +37,15 @@ def test_heads_meet_few_numbers_of_rows():
         assert not found[count:].any()
         lengths[count] = len(found)
     for count, length in lengths.items():
-        most = count if count < 16 else count + 3 if count < 32 else count + 7 if count < 128 else count * 9 / 8
+        most = (
+            count
+            if count < 16
+            else count + 3
+            if count < 32
+            else count + 7
+            if count < 128
+            else count * 9 / 8
+        )
         assert count <= length <= max(1, most)
     assert len(set(lengths.values())) == 37 and lengths[199] == lengths[200] == 200
 
@@ -57,8 +65,9 @@ def test_rows_come_back_to_their_place(shape):
     class_ids = tf.constant(IDS)
     expected = np.zeros((2, 3, *shape), np.float32)
     expected[0, 1], expected[1, 0], expected[1, 2] = values
-    np.testing.assert_array_equal(rows.scatter_rows(tf.constant(values), rows.real_rows(class_ids), class_ids),
-                                  expected)
+    np.testing.assert_array_equal(
+        rows.scatter_rows(tf.constant(values), rows.real_rows(class_ids), class_ids), expected
+    )
 
 
 def test_values_beyond_the_rows_are_left_out():
@@ -69,18 +78,28 @@ def test_values_beyond_the_rows_are_left_out():
 
 def boxes(*pattern):
     """[images, rows, 4] of which "0" is padding."""
-    return tf.constant([[[0.0] * 4 if row == "0" else [0.1, 0.1, 0.1 * int(row), 0.5] for row in image]
-                        for image in pattern])
+    return tf.constant(
+        [
+            [[0.0] * 4 if row == "0" else [0.1, 0.1, 0.1 * int(row), 0.5] for row in image]
+            for image in pattern
+        ]
+    )
 
 
-@pytest.mark.parametrize("pattern, kept, index", [
-    (["123"], [[0, 0], [0, 1], [0, 2]], [[0, 1, 2]]),
-    (["100", "230"], [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]], [[0, 1, 1], [2, 3, 4]]),
-    (["000", "000"], [[0, 0], [1, 0]], [[0, 0, 0], [1, 1, 1]]),
-    # padding in the middle is padding too
-    (["10020", "00300"], [[0, 0], [0, 1], [0, 3], [0, 4], [1, 0], [1, 2], [1, 3]],
-     [[0, 1, 1, 2, 3], [4, 4, 5, 6, 6]]),
-])
+@pytest.mark.parametrize(
+    "pattern, kept, index",
+    [
+        (["123"], [[0, 0], [0, 1], [0, 2]], [[0, 1, 2]]),
+        (["100", "230"], [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]], [[0, 1, 1], [2, 3, 4]]),
+        (["000", "000"], [[0, 0], [1, 0]], [[0, 0, 0], [1, 1, 1]]),
+        # padding in the middle is padding too
+        (
+            ["10020", "00300"],
+            [[0, 0], [0, 1], [0, 3], [0, 4], [1, 0], [1, 2], [1, 3]],
+            [[0, 1, 1, 2, 3], [4, 4, 5, 6, 6]],
+        ),
+    ],
+)
 def test_padding_is_taken_once_an_image(pattern, kept, index):
     batch = boxes(*pattern)
     found, places = rows.distinct_rows(batch)

@@ -1,4 +1,6 @@
-"""What the whole-network tests share: weights, written once, and the kernels of the reference runs."""
+"""What the whole-network tests share: weights, written once, and the kernels of the reference
+runs.
+"""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -18,10 +20,11 @@ def network_weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def with_avx2():
-    """A function (function, *arguments) -> what it returns, in a process with oneDNN's AVX2 kernels.
+    """A function (function, *arguments) -> what it returns, in a process with oneDNN's AVX2
+    kernels.
 
-    Those are what the processors had that the reference numbers come from. Others round otherwise: of 200
-    scores one moves by 1.3e-4, and over six steps other RoIs become positive.
+    Those are what the processors had that the reference numbers come from. Others round otherwise:
+    of 200 scores one moves by 1.3e-4, and over six steps other RoIs become positive.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")

@@ -1,4 +1,5 @@
-"""The weights that the whole-network numbers of this folder were computed with: ResNet-50, 3 classes.
+"""The weights that the whole-network numbers of this folder were computed with: ResNet-50, 3
+classes.
 
 Kernels are seeded normal draws, scaled; `network_weights.npz` holds the order of the draws, the
 scales and all other vectors, so that 0.6 MB stand for a file of 180 MB.
@@ -28,7 +29,9 @@ def write_weights(path):
         file.attrs["keras_version"] = np.bytes_(b"2.1.6")
         for name, weights in groups.items():
             group = file.create_group(name)
-            group.attrs["weight_names"] = np.array([weight.encode() for weight, _ in weights], dtype="S")
+            group.attrs["weight_names"] = np.array(
+                [weight.encode() for weight, _ in weights], dtype="S"
+            )
             for weight, values in weights:
                 group.create_dataset(weight, data=values)
 

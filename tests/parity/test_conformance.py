@@ -20,7 +20,9 @@ FOLDER = CONFORMANCE
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not os.path.isdir(FOLDER), reason="MRCNN_CONFORMANCE names no folder of numbers"),
+    pytest.mark.skipif(
+        not os.path.isdir(FOLDER), reason="MRCNN_CONFORMANCE names no folder of numbers"
+    ),
 ]
 
 
@@ -52,6 +54,7 @@ def load_detector(weights):
 
 # === Inference ===
 
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 class TestStages:
     """Each stage on the original's own input, so that a tie of two scores does not spread."""
@@ -67,19 +70,27 @@ class TestStages:
         np.testing.assert_allclose(molded, reference["molded"], atol=1e-5)
         np.testing.assert_array_equal(metas, reference["image_meta"])
         np.testing.assert_array_equal(windows, reference["windows"])
-        np.testing.assert_array_equal(detector.get_anchors(molded.shape[1:]), reference["anchors_norm"])
+        np.testing.assert_array_equal(
+            detector.get_anchors(molded.shape[1:]), reference["anchors_norm"]
+        )
 
     def test_rpn(self, detector, number):
         reference = self.reference(number)
-        outputs = [(name, detector.keras_model.get_layer(name).output) for name in ("rpn_class", "rpn_bbox")]
-        values = detector.run_graph(reference["molded"], outputs, image_metas=reference["image_meta"])
+        outputs = [
+            (name, detector.keras_model.get_layer(name).output)
+            for name in ("rpn_class", "rpn_bbox")
+        ]
+        values = detector.run_graph(
+            reference["molded"], outputs, image_metas=reference["image_meta"]
+        )
         for name, value in values.items():
             np.testing.assert_allclose(value, reference[name], atol=1e-3)
 
     def test_proposals(self, detector, number):
         reference = self.reference(number)
         rois = detector.keras_model.get_layer("ROI")(
-            [reference["rpn_class"], reference["rpn_bbox"], reference["anchors_norm"][np.newaxis]])
+            [reference["rpn_class"], reference["rpn_bbox"], reference["anchors_norm"][np.newaxis]]
+        )
         np.testing.assert_array_equal(rois, reference["rois"])
 
     def test_heads(self, detector, number):
@@ -87,16 +98,23 @@ class TestStages:
         model = detector.keras_model
         layers = [model.get_layer(name).output for name in ("mrcnn_class", "mrcnn_bbox")]
         heads = keras.Model([*model.inputs[:2], model.get_layer("ROI").output], layers)
-        values = heads([reference["molded"], reference["image_meta"].astype(np.float32), reference["rois"]],
-                       training=False)
+        values = heads(
+            [reference["molded"], reference["image_meta"].astype(np.float32), reference["rois"]],
+            training=False,
+        )
         for name, value in zip(("mrcnn_class", "mrcnn_bbox"), values):
             np.testing.assert_allclose(value, reference[name], atol=1e-3)
 
     def test_detections(self, detector, number):
         reference = self.reference(number)
         detections = detector.keras_model.get_layer("mrcnn_detection")(
-            [reference["rois"], reference["mrcnn_class"], reference["mrcnn_bbox"],
-             reference["image_meta"].astype(np.float32)])
+            [
+                reference["rois"],
+                reference["mrcnn_class"],
+                reference["mrcnn_bbox"],
+                reference["image_meta"].astype(np.float32),
+            ]
+        )
         np.testing.assert_array_equal(detections, reference["detections"])
 
     def test_unmold(self, detector, number):
@@ -104,13 +122,17 @@ class TestStages:
         own = reference["mrcnn_mask_of_class"]
         masks = np.repeat(own[..., np.newaxis], InferenceConfig.NUM_CLASSES, axis=-1)
         rois, class_ids, scores, full = detector.unmold_detections(
-            reference["detections"][0], masks, reference["image"].shape, reference["molded"].shape[1:],
-            reference["windows"][0])
+            reference["detections"][0],
+            masks,
+            reference["image"].shape,
+            reference["molded"].shape[1:],
+            reference["windows"][0],
+        )
         np.testing.assert_array_equal(rois, reference["final_rois"])
         np.testing.assert_array_equal(class_ids, reference["final_class_ids"])
         np.testing.assert_array_equal(scores, reference["final_scores"])
         shape = reference["final_masks_shape"]
-        packed = np.unpackbits(reference["final_masks_packed"])[:np.prod(shape)].reshape(shape)
+        packed = np.unpackbits(reference["final_masks_packed"])[: np.prod(shape)].reshape(shape)
         np.testing.assert_array_equal(full, packed.astype(bool))
 
 
@@ -123,7 +145,7 @@ def test_detect(with_avx2, network_weights, number):
     assert (result["rois"] == reference["final_rois"]).all(axis=1).mean() >= 0.99
     np.testing.assert_allclose(result["scores"], reference["final_scores"], atol=1e-4)
     shape = reference["final_masks_shape"]
-    packed = np.unpackbits(reference["final_masks_packed"])[:np.prod(shape)].reshape(shape)
+    packed = np.unpackbits(reference["final_masks_packed"])[: np.prod(shape)].reshape(shape)
     for index in range(shape[2]):
         assert (result["masks"][..., index] == packed[..., index].astype(bool)).mean() >= 0.999
 

@@ -1,4 +1,5 @@
-"""The whole training network against numbers that the original's code gave: same weights, same batch.
+"""The whole training network against numbers that the original's code gave: same weights, same
+batch.
 
 The random order in which DetectionTargetLayer takes RoIs is left out on both sides.
 """
@@ -15,18 +16,24 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mrcnn.training.stages import STAGES
 from mrcnn.config import Config
 from mrcnn.data.images import mold_image
-from mrcnn.networks.layers.convolution import Conv2D
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from mrcnn.model import MaskRCNN
+from mrcnn.networks.layers.convolution import Conv2D
 from mrcnn.networks.mask_rcnn import build as assemble
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
+from mrcnn.training.stages import STAGES
 
 HERE = Path(__file__).parent
 REFERENCE = np.load(HERE / "network_training.npz")
 INPUTS = np.load(HERE / "batch0_small.npz")
-LOSSES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss")
+LOSSES = (
+    "rpn_class_loss",
+    "rpn_bbox_loss",
+    "mrcnn_class_loss",
+    "mrcnn_bbox_loss",
+    "mrcnn_mask_loss",
+)
 
 
 class NetworkConfig(Config):
@@ -40,11 +47,23 @@ class NetworkConfig(Config):
 
 def batch(model):
     """The recorded batch, in the dtypes of the model's inputs."""
-    images = np.stack([np.asarray(Image.open(io.BytesIO(REFERENCE[f"image{i}_png"].tobytes()))) for i in range(2)])
-    masks = np.unpackbits(INPUTS["in_gt_masks_packed"], count=2 * 56 * 56 * 100).reshape(2, 56, 56, 100)
-    arrays = [mold_image(images, NetworkConfig()), *(INPUTS[f"in_{name}"] for name in (
-        "image_meta", "rpn_match", "rpn_bbox", "gt_class_ids", "gt_boxes")), masks]
-    return [tf.constant(np.asarray(array), tensor.dtype) for array, tensor in zip(arrays, model.inputs)]
+    images = np.stack(
+        [np.asarray(Image.open(io.BytesIO(REFERENCE[f"image{i}_png"].tobytes()))) for i in range(2)]
+    )
+    masks = np.unpackbits(INPUTS["in_gt_masks_packed"], count=2 * 56 * 56 * 100).reshape(
+        2, 56, 56, 100
+    )
+    arrays = [
+        mold_image(images, NetworkConfig()),
+        *(
+            INPUTS[f"in_{name}"]
+            for name in ("image_meta", "rpn_match", "rpn_bbox", "gt_class_ids", "gt_boxes")
+        ),
+        masks,
+    ]
+    return [
+        tf.constant(np.asarray(array), tensor.dtype) for array, tensor in zip(arrays, model.inputs)
+    ]
 
 
 @pytest.fixture
@@ -54,6 +73,7 @@ def trainer(network_weights, tmp_path):
         model.load_weights(network_weights, by_name=True)
         model.keras_model.get_layer("proposal_targets").shuffle = False
         return model
+
     return make
 
 
@@ -64,9 +84,18 @@ def test_outputs_losses_and_gradients(trainer, stop, row):
         outputs = dict(zip(model.output_names, model(batch(model), training=True)))
         total = tf.add_n(model.losses)
 
-    for name, step in (("rpn_class_logits", 16), ("rpn_class", 16), ("rpn_bbox", 16), ("mrcnn_class_logits", 4),
-                       ("mrcnn_class", 4), ("mrcnn_bbox", 4), ("output_rois", 1)):
-        np.testing.assert_allclose(outputs[name][:, ::step], REFERENCE[name], atol=1e-3, err_msg=name)
+    for name, step in (
+        ("rpn_class_logits", 16),
+        ("rpn_class", 16),
+        ("rpn_bbox", 16),
+        ("mrcnn_class_logits", 4),
+        ("mrcnn_class", 4),
+        ("mrcnn_bbox", 4),
+        ("output_rois", 1),
+    ):
+        np.testing.assert_allclose(
+            outputs[name][:, ::step], REFERENCE[name], atol=1e-3, err_msg=name
+        )
     masks = tf.gather_nd(outputs["mrcnn_mask"], REFERENCE["positive_index"])
     np.testing.assert_allclose(masks[:, ::4, ::4], REFERENCE["mask_positive"], atol=1e-3)
 
@@ -85,11 +114,12 @@ def test_outputs_losses_and_gradients(trainer, stop, row):
 def assert_norms(tape, loss, model, row):
     """Compare the gradient norm of every weight.
 
-    1e-3 holds for all but a few. Those few are rounding, which puts an activation near 0 on the other
-    side of a ReLU: the original's code (a TensorFlow 2.14 port) on the machine of these tests deviates
-    from the recorded numbers by the same amounts, up to 2.6e-3 with oneDNN and 3.3e-3 without. No code
-    comes closer but by luck: pixels moved by one unit in their last place move the norms by up to
-    4e-3, in one of eight draws by 5e-2, and some draws meet the recorded norms to 5e-4.
+    1e-3 holds for all but a few. Those few are rounding, which puts an activation near 0 on the
+    other side of a ReLU: the original's code (a TensorFlow 2.14 port) on the machine of these tests
+    deviates from the recorded numbers by the same amounts, up to 2.6e-3 with oneDNN and 3.3e-3
+    without. No code comes closer but by luck: pixels moved by one unit in their last place move the
+    norms by up to 4e-3, in one of eight draws by 5e-2, and some draws meet the recorded norms to
+    5e-4.
     """
     rows = list(REFERENCE["grad_norm_rows"])
     norms = dict(zip(map(str, REFERENCE["weight_names"]), REFERENCE["grad_norms"][rows.index(row)]))
@@ -103,11 +133,14 @@ def assert_norms(tape, loss, model, row):
 
 
 # === Six steps ===
-# Which RoIs are positive, and which proposals survive, hangs on the last digits, and the six steps on that: noise of
-# 1e-6 on the pixels moves the sixth loss by up to 15 %. So here the heads go the reference's ways: the box head is a
-# convolution, and the loss takes its masks out of those of all classes. What they do else is equal to 1e-5
-# (tests/networks: layers/test_convolution.py, mask_rcnn/test_mask_head.py), and moves the sixth loss by 9 %. Even so, where all layers
-# train, the same code parted from the reference at the sixth step on one processor and at the fourth on another.
+# Which RoIs are positive, and which proposals survive, hangs on the last digits, and the six steps
+# on that: noise of 1e-6 on the pixels moves the sixth loss by up to 15 %. So here the heads go the
+# reference's ways: the box head is a convolution, and the loss takes its masks out of those of all
+# classes. What they do else is equal to 1e-5 (tests/networks: layers/test_convolution.py,
+# mask_rcnn/test_mask_head.py), and moves the sixth loss by 9 %. Even so, where all layers train,
+# the same code parted from the reference at the sixth step on one processor and at the fourth on
+# another.
+
 
 def all_masks_first(layer, features, class_ids):
     """`MaskPrediction._masks_of` by way of the masks of all classes."""
@@ -117,19 +150,25 @@ def all_masks_first(layer, features, class_ids):
 
 @contextlib.contextmanager
 def arithmetic_of_the_reference():
-    with mock.patch.object(Conv2D, "_takes_whole", lambda layer, images: False), \
-            mock.patch.object(assemble, "folded_normalization", contextlib.nullcontext), \
-            mock.patch.object(MaskPrediction, "_masks_of", all_masks_first):
+    with (
+        mock.patch.object(Conv2D, "_takes_whole", lambda layer, images: False),
+        mock.patch.object(assemble, "folded_normalization", contextlib.nullcontext),
+        mock.patch.object(MaskPrediction, "_masks_of", all_masks_first),
+    ):
         yield
 
 
 def take_six_steps(weights, stage, noise=None):
-    """The total and the five losses before each of six optimizer steps on the batch: [6, 6]; the weights after them.
+    """The total and the five losses before each of six optimizer steps on the batch: [6, 6]; the
+    weights after them.
 
-    noise: seed of what is added to the pixels, 1e-4 at most, which is their last digit; None adds nothing.
+    noise: seed of what is added to the pixels, 1e-4 at most, which is their last digit; None adds
+        nothing.
     """
     with tempfile.TemporaryDirectory() as folder:
-        model = MaskRCNN("training", type("Chosen", (NetworkConfig,), {"WEIGHT_DECAY": 0})(), folder)
+        model = MaskRCNN(
+            "training", type("Chosen", (NetworkConfig,), {"WEIGHT_DECAY": 0})(), folder
+        )
     model.load_weights(weights, by_name=True)
     network = model.keras_model
     network.get_layer("proposal_targets").shuffle = False
@@ -149,7 +188,9 @@ def take_six_steps(weights, stage, noise=None):
 
 
 def assert_losses(losses, reference, steps=6):
-    """1e-3 in the first step and 2e-2 in ``steps`` of them; for one loss alone 5e-2, since it hangs on few RoIs."""
+    """1e-3 in the first step and 2e-2 in ``steps`` of them; for one loss alone 5e-2, since it hangs
+    on few RoIs.
+    """
     assert list(REFERENCE["six_steps_names"]) == ["loss", *LOSSES]
     np.testing.assert_allclose(losses[0], reference[0], rtol=1e-3)
     np.testing.assert_allclose(losses[:steps, 0], reference[:steps, 0], rtol=2e-2)
@@ -176,4 +217,6 @@ def test_six_steps_of_the_heads(with_avx2, network_weights, trainer):
             np.testing.assert_array_equal(value, before[path], err_msg=path)
         key = f"after6_{path.replace('/', '__')}_norm"
         if key in REFERENCE:
-            np.testing.assert_allclose(np.linalg.norm(value), REFERENCE[key], rtol=1e-3, err_msg=path)
+            np.testing.assert_allclose(
+                np.linalg.norm(value), REFERENCE[key], rtol=1e-3, err_msg=path
+            )

@@ -1,4 +1,6 @@
-"""samples/balloon.py: VIA's annotation files, and its commands on a tiny network and photos made here."""
+"""samples/balloon.py: VIA's annotation files, and its commands on a tiny network and photos made
+here.
+"""
 
 import json
 import os
@@ -6,9 +8,9 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from tests.samples.scripts import load, make_tiny
 
 from mrcnn.model import MaskRCNN
+from tests.samples.scripts import load, make_tiny
 from tests.tiny import image, randomize
 
 # the outlines of a.png, with corners left of, above and beyond its 80 x 60 px
@@ -18,13 +20,19 @@ FAR = ([60, 200, 200, 60], [40, 40, 90, 90])
 
 
 def region(points, name="polygon"):
-    return {"shape_attributes": {"name": name, "all_points_x": points[0], "all_points_y": points[1]},
-            "region_attributes": {}}
+    return {
+        "shape_attributes": {"name": name, "all_points_x": points[0], "all_points_y": points[1]},
+        "region_attributes": {},
+    }
 
 
 def entry(filename, *outlines):
-    return {"filename": filename, "size": 123, "regions": [region(points) for points in outlines],
-            "file_attributes": {}}
+    return {
+        "filename": filename,
+        "size": 123,
+        "regions": [region(points) for points in outlines],
+        "file_attributes": {},
+    }
 
 
 def save(folder, annotations, photos=("a.png", "b.jpg")):
@@ -38,12 +46,20 @@ def save(folder, annotations, photos=("a.png", "b.jpg")):
 
 def via(version):
     """The same two photos, and one without a region, as different VIA versions write them."""
-    entries = {f"{name}123": entry(name, *outlines)
-               for name, outlines in (("a.png", (SQUARE, BEYOND, FAR)), ("b.jpg", (SQUARE,)), ("none.jpg", ()))}
+    entries = {
+        f"{name}123": entry(name, *outlines)
+        for name, outlines in (
+            ("a.png", (SQUARE, BEYOND, FAR)),
+            ("b.jpg", (SQUARE,)),
+            ("none.jpg", ()),
+        )
+    }
     if version == "1":
         for item in entries.values():
             item["regions"] = {str(number): one for number, one in enumerate(item["regions"])}
-    return {"_via_settings": {}, "_via_img_metadata": entries} if version == "2 project" else entries
+    return (
+        {"_via_settings": {}, "_via_img_metadata": entries} if version == "2 project" else entries
+    )
 
 
 @pytest.fixture
@@ -51,16 +67,24 @@ def balloon(monkeypatch):
     """The sample; `run` is its ``main`` with a network that trains in seconds."""
     module = load("balloon")
     # the sample's anchors follow --size
-    return make_tiny(monkeypatch, module, module.BalloonConfig,
-                     RPN_ANCHOR_SCALES=module.BalloonConfig.RPN_ANCHOR_SCALES)
+    return make_tiny(
+        monkeypatch,
+        module,
+        module.BalloonConfig,
+        RPN_ANCHOR_SCALES=module.BalloonConfig.RPN_ANCHOR_SCALES,
+    )
 
 
 # === Annotations ===
 
+
 @pytest.mark.parametrize("version", ["1", "2", "2 project"])
 def test_via_files(tmp_path, version):
     dataset = load("balloon").make_dataset(save(tmp_path / "train", via(version)), "train")
-    assert [info["id"] for info in dataset.image_info] == ["a.png", "b.jpg"]  # none.jpg has no region
+    assert [info["id"] for info in dataset.image_info] == [
+        "a.png",
+        "b.jpg",
+    ]  # none.jpg has no region
     assert dataset.class_names == ["BG", "balloon"]
     masks, class_ids = dataset.load_mask(0)
     assert masks.shape == (60, 80, 3) and masks.dtype == bool and class_ids.tolist() == [1, 1, 1]
@@ -78,7 +102,9 @@ def test_via_files(tmp_path, version):
 
 
 def test_photo_that_a_camera_turned(tmp_path):
-    dataset_dir = save(tmp_path / "train", {"x": entry("a.jpg", ([2, 30, 30, 2], [50, 50, 70, 70]))}, photos=())
+    dataset_dir = save(
+        tmp_path / "train", {"x": entry("a.jpg", ([2, 30, 30, 2], [50, 50, 70, 70]))}, photos=()
+    )
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(image(60, 80)).save(tmp_path / "train" / "a.jpg", exif=exif)
@@ -88,19 +114,61 @@ def test_photo_that_a_camera_turned(tmp_path):
     assert masks[60, 15, 0]
 
 
-@pytest.mark.parametrize("annotations, error, message", [
-    ("{'a': 1", ValueError, "via_region_data.json is not JSON"),
-    ([1, 2], ValueError, "via_region_data.json is not a VIA export.*list"),
-    ({"images": [], "annotations": []}, ValueError, "'images' is not a VIA image.*'filename' and 'regions'"),
-    ({"x": {**entry("a.png"), "regions": [region(SQUARE, "circle")]}}, ValueError, "a.png, region 0: a circle needs"),
-    ({"x": entry("a.png", ([1, 2, 3], [3, 4]))}, ValueError, "a.png, region 0: .* 3 all_points_x, but 2 all_points_y"),
-    ({"x": {**entry("a.png"), "regions": [{"region_attributes": {}}]}}, ValueError, "a.png, region 0"),
-    ({"x": {**entry("a.png"), "regions": [{"shape_attributes": {"name": "polygon"}}]}}, ValueError, "a.png, region 0"),
-    ({"x": {**entry("a.png"), "regions": ["polygon"]}}, ValueError, "a.png, region 0"),
-    ({"x": entry("gone.jpg", SQUARE)}, FileNotFoundError, "gone.jpg is missing.*via_region_data.json"),
-    ({"x": entry("via_region_data.json", SQUARE)}, ValueError, "no image: .*via_region_data.json"),
-], ids=["json", "list", "coco", "circle", "lengths", "no shape", "no points", "no dict", "photo missing",
-        "no photo"])
+@pytest.mark.parametrize(
+    "annotations, error, message",
+    [
+        ("{'a': 1", ValueError, "via_region_data.json is not JSON"),
+        ([1, 2], ValueError, "via_region_data.json is not a VIA export.*list"),
+        (
+            {"images": [], "annotations": []},
+            ValueError,
+            "'images' is not a VIA image.*'filename' and 'regions'",
+        ),
+        (
+            {"x": {**entry("a.png"), "regions": [region(SQUARE, "circle")]}},
+            ValueError,
+            "a.png, region 0: a circle needs",
+        ),
+        (
+            {"x": entry("a.png", ([1, 2, 3], [3, 4]))},
+            ValueError,
+            "a.png, region 0: .* 3 all_points_x, but 2 all_points_y",
+        ),
+        (
+            {"x": {**entry("a.png"), "regions": [{"region_attributes": {}}]}},
+            ValueError,
+            "a.png, region 0",
+        ),
+        (
+            {"x": {**entry("a.png"), "regions": [{"shape_attributes": {"name": "polygon"}}]}},
+            ValueError,
+            "a.png, region 0",
+        ),
+        ({"x": {**entry("a.png"), "regions": ["polygon"]}}, ValueError, "a.png, region 0"),
+        (
+            {"x": entry("gone.jpg", SQUARE)},
+            FileNotFoundError,
+            "gone.jpg is missing.*via_region_data.json",
+        ),
+        (
+            {"x": entry("via_region_data.json", SQUARE)},
+            ValueError,
+            "no image: .*via_region_data.json",
+        ),
+    ],
+    ids=[
+        "json",
+        "list",
+        "coco",
+        "circle",
+        "lengths",
+        "no shape",
+        "no points",
+        "no dict",
+        "photo missing",
+        "no photo",
+    ],
+)
 def test_wrong_annotations(tmp_path, annotations, error, message):
     dataset_dir = save(tmp_path / "train", annotations)
     with pytest.raises(error, match=message):
@@ -108,21 +176,30 @@ def test_wrong_annotations(tmp_path, annotations, error, message):
 
 
 def test_other_shapes_and_outlines_without_area(tmp_path, caplog):
-    circle = {"shape_attributes": {"name": "circle", "cx": 40, "cy": 30, "r": 10}, "region_attributes": {}}
+    circle = {
+        "shape_attributes": {"name": "circle", "cx": 40, "cy": 30, "r": 10},
+        "region_attributes": {},
+    }
     entries = {"x": entry("a.png", SQUARE, ([1, 2], [3, 4]))}
     entries["x"]["regions"].append(circle)
     dataset = load("balloon").make_dataset(save(tmp_path / "train", entries), "train")
     masks, class_ids = dataset.load_mask(0)
     assert class_ids.tolist() == [1, 1] and abs(masks[..., 1].sum() - np.pi * 100) < 15
-    assert "regions with fewer than three points: 1 (first: " in caplog.text and "a.png, region 1" in caplog.text
+    assert (
+        "regions with fewer than three points: 1 (first: " in caplog.text
+        and "a.png, region 1" in caplog.text
+    )
 
 
 def test_missing_annotations(tmp_path):
-    with pytest.raises(FileNotFoundError, match="via_region_data.json is missing: --dataset must be a folder"):
+    with pytest.raises(
+        FileNotFoundError, match="via_region_data.json is missing: --dataset must be a folder"
+    ):
         load("balloon").make_dataset(str(tmp_path), "val")
 
 
 # === Splash ===
+
 
 def test_color_splash():
     photo = image(20, 30)
@@ -145,6 +222,7 @@ def test_splash_of_nothing_is_grey():
 
 # === Commands ===
 
+
 @pytest.fixture
 def prepared(balloon, tmp_path, monkeypatch):
     """A data set, and weights to start from that detect something; works in a folder of its own."""
@@ -161,12 +239,35 @@ def prepared(balloon, tmp_path, monkeypatch):
 
 def test_train_then_evaluate(prepared, eagerly, capsys):
     balloon, common = prepared
-    balloon.main(["train", "--dataset", "data", "--model", "start.h5", "--epochs", "1", "--steps", "2", "--seed", "1",
-                  "--learning-rate", "0.001", "--verbose", "0", *common])
+    balloon.main(
+        [
+            "train",
+            "--dataset",
+            "data",
+            "--model",
+            "start.h5",
+            "--epochs",
+            "1",
+            "--steps",
+            "2",
+            "--seed",
+            "1",
+            "--learning-rate",
+            "0.001",
+            "--verbose",
+            "0",
+            *common,
+        ]
+    )
     text = capsys.readouterr().out
-    assert "start.h5: loaded" in text and "Training heads to epoch 1, from epoch 0, learning rate 0.001" in text
-    run, = os.listdir("logs")
-    assert run.startswith("balloon20") and text.splitlines()[-1].endswith("mask_rcnn_balloon_0001.h5")
+    assert (
+        "start.h5: loaded" in text
+        and "Training heads to epoch 1, from epoch 0, learning rate 0.001" in text
+    )
+    (run,) = os.listdir("logs")
+    assert run.startswith("balloon20") and text.splitlines()[-1].endswith(
+        "mask_rcnn_balloon_0001.h5"
+    )
     assert os.path.exists(os.path.join("logs", run, "mask_rcnn_balloon_0001.h5"))
 
     balloon.main(["evaluate", "--dataset", "data", "--model", "last", *common])
@@ -176,8 +277,23 @@ def test_train_then_evaluate(prepared, eagerly, capsys):
 
 def test_mirrored_training(prepared, eagerly):
     balloon, common = prepared
-    balloon.main(["train", "--dataset", "data", "--model", "start.h5", "--epochs", "1", "--steps", "1", "--flip",
-                  "--verbose", "0", *common])
+    balloon.main(
+        [
+            "train",
+            "--dataset",
+            "data",
+            "--model",
+            "start.h5",
+            "--epochs",
+            "1",
+            "--steps",
+            "1",
+            "--flip",
+            "--verbose",
+            "0",
+            *common,
+        ]
+    )
     assert len(os.listdir("logs")) == 1
 
 
@@ -186,7 +302,7 @@ def test_splash_a_photo(prepared, monkeypatch, capsys):
     monkeypatch.setattr(balloon.BalloonConfig, "DETECTION_MIN_CONFIDENCE", 0.0)
     balloon.main(["splash", "--model", "start.h5", "--image", "data/val/a.png", *common])
     text = capsys.readouterr().out
-    name, = [name for name in os.listdir() if name.startswith("splash_")]
+    (name,) = [name for name in os.listdir() if name.startswith("splash_")]
     assert name.endswith(".png") and f"Saved to {name}" in text and "balloons, scores" in text
     splashed, photo = (np.asarray(Image.open(path)) for path in (name, "data/val/a.png"))
     same = (splashed == photo).all(axis=-1)
@@ -201,16 +317,23 @@ def test_splash_a_video(prepared, capsys):
         writer.write(image(48, 80, seed))
     writer.release()
     balloon.main(["splash", "--model", "start.h5", "--video", "clip.avi", *common])
-    name, = [name for name in os.listdir() if name.startswith("splash_")]
+    (name,) = [name for name in os.listdir() if name.startswith("splash_")]
     assert "frame 3" in capsys.readouterr().out and name.endswith(".avi")
     video = cv2.VideoCapture(name)
-    assert [int(video.get(field)) for field in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH,
-                                                cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)] == [3, 80, 48, 10]
+    assert [
+        int(video.get(field))
+        for field in (
+            cv2.CAP_PROP_FRAME_COUNT,
+            cv2.CAP_PROP_FRAME_WIDTH,
+            cv2.CAP_PROP_FRAME_HEIGHT,
+            cv2.CAP_PROP_FPS,
+        )
+    ] == [3, 80, 48, 10]
 
 
 def test_a_video_that_cannot_be_written(prepared, monkeypatch):
     cv2 = pytest.importorskip("cv2")
-    balloon, common = prepared
+    balloon, _common = prepared
     writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (80, 48))
     writer.write(image(48, 80))
     writer.release()
@@ -225,14 +348,20 @@ def test_a_file_that_is_no_video(prepared):
         balloon.main(["splash", "--model", "start.h5", "--video", "start.h5", *common])
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["splash", "--model", "start.h5"], "pass --image or --video"),
-    (["splash", "--model", "start.h5", "--image", "gone.jpg"], "gone.jpg is missing"),
-    (["splash", "--model", "gone.h5", "--image", "data/val/a.png"], "gone.h5"),
-    (["splash", "--model", "last", "--image", "data/val/a.png"], "no run of 'balloon'"),
-    (["evaluate", "--model", "start.h5", "--dataset", "nowhere"], "nowhere.*is missing"),
-    (["train", "--model", "start.h5", "--dataset", "data", "--layers", "head"], "layers='head' matches no layer"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["splash", "--model", "start.h5"], "pass --image or --video"),
+        (["splash", "--model", "start.h5", "--image", "gone.jpg"], "gone.jpg is missing"),
+        (["splash", "--model", "gone.h5", "--image", "data/val/a.png"], "gone.h5"),
+        (["splash", "--model", "last", "--image", "data/val/a.png"], "no run of 'balloon'"),
+        (["evaluate", "--model", "start.h5", "--dataset", "nowhere"], "nowhere.*is missing"),
+        (
+            ["train", "--model", "start.h5", "--dataset", "data", "--layers", "head"],
+            "layers='head' matches no layer",
+        ),
+    ],
+)
 def test_mistakes_end_in_one_line(prepared, arguments, message):
     balloon, common = prepared
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
@@ -242,7 +371,9 @@ def test_mistakes_end_in_one_line(prepared, arguments, message):
 def test_size_that_does_not_halve(prepared):
     balloon, _ = prepared
     with pytest.raises(SystemExit, match="(?s)error: .*IMAGE_MAX_DIM is 100.*64 or 128"):
-        balloon.main(["splash", "--model", "start.h5", "--image", "data/val/a.png", "--size", "100"])
+        balloon.main(
+            ["splash", "--model", "start.h5", "--image", "data/val/a.png", "--size", "100"]
+        )
 
 
 def test_coco_weights_leave_the_class_layers_out(prepared, monkeypatch, capsys):
@@ -256,15 +387,22 @@ def test_coco_weights_leave_the_class_layers_out(prepared, monkeypatch, capsys):
     coco.save_weights("coco.h5")
     monkeypatch.setattr("mrcnn.weights.published.coco_weights", lambda: "coco.h5")
     model = balloon.make_model(args, "inference")
-    assert "excluded on request: 3 (mrcnn_class_logits, mrcnn_bbox_fc, mrcnn_mask)" in capsys.readouterr().out
+    assert (
+        "excluded on request: 3 (mrcnn_class_logits, mrcnn_bbox_fc, mrcnn_mask)"
+        in capsys.readouterr().out
+    )
     kernels = [one.keras_model.get_layer("fpn_p2").kernel.numpy() for one in (model, coco)]
     np.testing.assert_array_equal(*kernels)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--help"], ["train", "splash", "evaluate"]),
-    (["train", "--help"], ["--dataset", "--weights", "--layers", "--flip", "default: 30"]),
-    (["splash", "--help"], ["--image", "--video", "default: 1024"])])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--help"], ["train", "splash", "evaluate"]),
+        (["train", "--help"], ["--dataset", "--weights", "--layers", "--flip", "default: 30"]),
+        (["splash", "--help"], ["--image", "--video", "default: 1024"]),
+    ],
+)
 def test_help(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         load("balloon").main(arguments)

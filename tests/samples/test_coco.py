@@ -1,4 +1,6 @@
-"""samples/coco.py: COCO's folders, results and scores, and its commands on a tiny network and images made here."""
+"""samples/coco.py: COCO's folders, results and scores, and its commands on a tiny network and
+images made here.
+"""
 
 import json
 import os
@@ -11,12 +13,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from tests.samples.scripts import load, make_tiny
 
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.model import MaskRCNN
-from tests.tiny import image, randomize
 from tests.paths import DATA
+from tests.samples.scripts import load, make_tiny
+from tests.tiny import image, randomize
 
 HEIGHT, WIDTH = 60, 80
 NAMES = {1: "person", 18: "dog", 44: "bottle"}  # COCO's ids have gaps
@@ -31,12 +33,21 @@ def runs(mask):
 
 
 def annotation(number, image_id, category, segmentation, crowd=0):
-    return {"id": number, "image_id": image_id, "category_id": category, "iscrowd": crowd, "area": 1.0,
-            "bbox": [0, 0, 1, 1], "segmentation": segmentation}
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category,
+        "iscrowd": crowd,
+        "area": 1.0,
+        "bbox": [0, 0, 1, 1],
+        "segmentation": segmentation,
+    }
 
 
 def write_subset(folder, subset, image_dir, first, count=3):
-    """Images with a person, a dog of two parts and a crowd of bottles; the last image has nothing."""
+    """Images with a person, a dog of two parts and a crowd of bottles; the last image has
+    nothing.
+    """
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     (folder / image_dir).mkdir(exist_ok=True)
     crowd = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -49,18 +60,27 @@ def write_subset(folder, subset, image_dir, first, count=3):
         images.append({"id": image_id, "file_name": name, "height": HEIGHT, "width": WIDTH})
         if number < count - 1:
             for category, segmentation, is_crowd in (
-                    (1, [[10, 20, 40, 20, 40, 50, 10, 50]], 0),
-                    (18, [[50, 10, 60, 10, 60, 20, 50, 20], [65, 30, 79.5, 30, 79.5, 58, 65, 58]], 0),
-                    (44, {"size": [HEIGHT, WIDTH], "counts": runs(crowd)}, 1)):
-                annotations.append(annotation(len(annotations) + 1, image_id, category, segmentation, is_crowd))
+                (1, [[10, 20, 40, 20, 40, 50, 10, 50]], 0),
+                (18, [[50, 10, 60, 10, 60, 20, 50, 20], [65, 30, 79.5, 30, 79.5, 58, 65, 58]], 0),
+                (44, {"size": [HEIGHT, WIDTH], "counts": runs(crowd)}, 1),
+            ):
+                annotations.append(
+                    annotation(len(annotations) + 1, image_id, category, segmentation, is_crowd)
+                )
     for one in annotations:
         segmentation = one["segmentation"]
         rle = coco_mask.frPyObjects(segmentation, HEIGHT, WIDTH)
         rle = coco_mask.merge(rle) if isinstance(rle, list) else rle
         one["area"], one["bbox"] = float(coco_mask.area(rle)), coco_mask.toBbox(rle).tolist()
-    (folder / "annotations" / f"instances_{subset}.json").write_text(json.dumps({
-        "images": images, "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in NAMES.items()]}))
+    (folder / "annotations" / f"instances_{subset}.json").write_text(
+        json.dumps(
+            {
+                "images": images,
+                "annotations": annotations,
+                "categories": [{"id": number, "name": name} for number, name in NAMES.items()],
+            }
+        )
+    )
 
 
 @pytest.fixture
@@ -78,8 +98,13 @@ def folder(tmp_path):
 @pytest.fixture
 def coco(monkeypatch):
     module = load("coco")
-    return make_tiny(monkeypatch, module, module.CocoConfig, NUM_CLASSES=4,
-                     RPN_ANCHOR_SCALES=module.CocoConfig.RPN_ANCHOR_SCALES)
+    return make_tiny(
+        monkeypatch,
+        module,
+        module.CocoConfig,
+        NUM_CLASSES=4,
+        RPN_ANCHOR_SCALES=module.CocoConfig.RPN_ANCHOR_SCALES,
+    )
 
 
 @pytest.fixture
@@ -95,9 +120,17 @@ def prepared(coco, folder, tmp_path, monkeypatch):
 
 # === Data ===
 
-@pytest.mark.parametrize("subset, year, ids", [
-    ("train", "2014", [100, 101, 102]), ("train", 2017, [100, 101, 102]), ("val", "2017", [200, 201, 202]),
-    ("minival", "2014", [200, 201]), ("valminusminival", "2014", [300, 301])])
+
+@pytest.mark.parametrize(
+    "subset, year, ids",
+    [
+        ("train", "2014", [100, 101, 102]),
+        ("train", 2017, [100, 101, 102]),
+        ("val", "2017", [200, 201, 202]),
+        ("minival", "2014", [200, 201]),
+        ("valminusminival", "2014", [300, 301]),
+    ],
+)
 def test_subsets(folder, subset, year, ids):
     dataset = load("coco").CocoDataset()
     coco = dataset.load_coco(folder, subset, year, return_coco=True)
@@ -127,15 +160,26 @@ def test_some_classes(folder):
     dataset = load("coco").CocoDataset()
     dataset.load_coco(folder, "train", class_ids=[18, 1], class_map={1: "mammal", 18: "mammal"})
     dataset.prepare()
-    assert dataset.class_names == ["BG", "mammal"] and dataset.num_images == 2  # the empty image is not loaded
+    assert (
+        dataset.class_names == ["BG", "mammal"] and dataset.num_images == 2
+    )  # the empty image is not loaded
     assert dataset.load_mask(0)[1].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("subset, year, error, message", [
-    ("test", "2014", ValueError, "no subset 'test' of 2014"),
-    ("minival", "2017", ValueError, "no subset 'minival' of 2017"),
-    ("train", "20", ValueError, "no subset 'train' of 20:"),  # the original took any part of "2014"
-    ("val", "2014", FileNotFoundError, "instances_val2014.json is missing.*--download")])
+@pytest.mark.parametrize(
+    "subset, year, error, message",
+    [
+        ("test", "2014", ValueError, "no subset 'test' of 2014"),
+        ("minival", "2017", ValueError, "no subset 'minival' of 2017"),
+        (
+            "train",
+            "20",
+            ValueError,
+            "no subset 'train' of 20:",
+        ),  # the original took any part of "2014"
+        ("val", "2014", FileNotFoundError, "instances_val2014.json is missing.*--download"),
+    ],
+)
 def test_subsets_that_are_not_there(tmp_path, subset, year, error, message):
     with pytest.raises(error, match=message):
         load("coco").CocoDataset().load_coco(str(tmp_path), subset, year)
@@ -143,9 +187,12 @@ def test_subsets_that_are_not_there(tmp_path, subset, year, error, message):
 
 # === Download ===
 
+
 @pytest.fixture
 def published(tmp_path, folder, monkeypatch):
-    """The archives of 2014 in a folder in place of the network; returns the module and the list of what was fetched."""
+    """The archives of 2014 in a folder in place of the network; returns the module and the list of
+    what was fetched.
+    """
     coco, fetched, archives = load("coco"), [], tmp_path / "published"
     archives.mkdir()
 
@@ -155,11 +202,19 @@ def published(tmp_path, folder, monkeypatch):
                 archive.write(path, member)
 
     for images in ("train2014", "val2014"):
-        pack(f"{images}.zip", *((path, f"{images}/{path.name}") for path in (Path(folder) / images).iterdir()))
+        pack(
+            f"{images}.zip",
+            *((path, f"{images}/{path.name}") for path in (Path(folder) / images).iterdir()),
+        )
         monkeypatch.setitem(coco.IMAGE_COUNTS, images, len(os.listdir(Path(folder) / images)))
     annotations = Path(folder) / "annotations"
-    pack("annotations_trainval2014.zip", *((annotations / name, f"annotations/{name}") for name in (
-        "instances_train2014.json", "instances_val2014.json")))
+    pack(
+        "annotations_trainval2014.zip",
+        *(
+            (annotations / name, f"annotations/{name}")
+            for name in ("instances_train2014.json", "instances_val2014.json")
+        ),
+    )
     for subset in coco.PARTS_OF_VAL:
         name = f"instances_{subset}2014.json"
         pack(f"{name}.zip", (annotations / name, name))
@@ -177,15 +232,23 @@ def published(tmp_path, folder, monkeypatch):
 def test_download_of_what_is_missing(published, tmp_path, folder):
     coco, fetched = published
     new = str(tmp_path / "new")
-    for subset, urls in (("train", ["zips/train2014", "annotations_trainval2014"]),
-                         ("minival", ["zips/val2014", "instances_minival2014"]),
-                         ("valminusminival", ["instances_valminusminival2014"]), ("val", []), ("train", [])):
+    for subset, urls in (
+        ("train", ["zips/train2014", "annotations_trainval2014"]),
+        ("minival", ["zips/val2014", "instances_minival2014"]),
+        ("valminusminival", ["instances_valminusminival2014"]),
+        ("val", []),
+        ("train", []),
+    ):
         fetched.clear()
         dataset = coco.CocoDataset()
         dataset.load_coco(new, subset, auto_download=True)
-        assert len(fetched) == len(urls) and all(part in url for part, url in zip(urls, fetched)), subset
+        assert len(fetched) == len(urls) and all(part in url for part, url in zip(urls, fetched)), (
+            subset
+        )
     for name in ("train2014", "val2014", "annotations"):
-        expected = {path.name for path in (Path(folder) / name).iterdir() if "2017" not in path.name}
+        expected = {
+            path.name for path in (Path(folder) / name).iterdir() if "2017" not in path.name
+        }
         assert set(os.listdir(Path(new) / name)) == expected
 
 
@@ -196,17 +259,27 @@ def test_an_incomplete_folder_is_fetched_again(published, tmp_path):
     next((new / "val2014").iterdir()).unlink()
     fetched.clear()
     coco.CocoDataset().load_coco(str(new), "minival", auto_download=True)
-    assert len(fetched) == 1 and "val2014.zip" in fetched[0] and len(os.listdir(new / "val2014")) == 5
+    assert (
+        len(fetched) == 1 and "val2014.zip" in fetched[0] and len(os.listdir(new / "val2014")) == 5
+    )
 
 
-@pytest.mark.parametrize("words, expected", [([], False), (["--download"], True), (["--download=True"], True),
-                                             (["--download", "False"], False)])
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ([], False),
+        (["--download"], True),
+        (["--download=True"], True),
+        (["--download", "False"], False),
+    ],
+)
 def test_download_flag_means_what_it_says(words, expected):
     args = load("coco").parse_args(["evaluate", "--dataset", "d", "--model", "m", *words])
     assert args.download is expected
 
 
 # === Results ===
+
 
 class Copycat:
     """Finds the objects of a dataset, as `MaskRCNN.detect` returns them; crowds are not found."""
@@ -221,11 +294,24 @@ class Copycat:
         self.calls.append(len(images))
         found = []
         for picture in images:
-            number = next(i for i in self.dataset.image_ids if np.array_equal(self.dataset.load_image(i), picture))
+            number = next(
+                i
+                for i in self.dataset.image_ids
+                if np.array_equal(self.dataset.load_image(i), picture)
+            )
             masks, class_ids = self.dataset.load_mask(number)
-            masks, class_ids = np.roll(masks[..., class_ids > 0], self.shift, axis=1), class_ids[class_ids > 0]
-            found.append({"rois": extract_bboxes(masks), "class_ids": class_ids, "masks": masks,
-                          "scores": np.linspace(0.9, 0.8, len(class_ids))})
+            masks, class_ids = (
+                np.roll(masks[..., class_ids > 0], self.shift, axis=1),
+                class_ids[class_ids > 0],
+            )
+            found.append(
+                {
+                    "rois": extract_bboxes(masks),
+                    "class_ids": class_ids,
+                    "masks": masks,
+                    "scores": np.linspace(0.9, 0.8, len(class_ids)),
+                }
+            )
         return found
 
 
@@ -244,22 +330,36 @@ def test_results_of_the_ground_truth_score_one(validation, capsys):
     boxes, masks = coco.evaluate_coco(model, dataset, index, ["bbox", "segm"])
     assert boxes.stats[0] == masks.stats[0] == 1 and model.calls == [2, 1]
     text = capsys.readouterr().out
-    assert text.count("Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all") == 2 and "3 images" in text
+    assert (
+        text.count("Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all") == 2
+        and "3 images" in text
+    )
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_scores_are_those_of_pycocotools_fed_by_hand(validation, kind):
     coco, dataset, index = validation
     shift = 3
-    evaluation = coco.evaluate_coco(Copycat(dataset, shift), dataset, index, kind, image_ids=np.array([0, 1]))
+    evaluation = coco.evaluate_coco(
+        Copycat(dataset, shift), dataset, index, kind, image_ids=np.array([0, 1])
+    )
     by_hand = []
     for image_id in (200, 201):
         for ann in index.loadAnns(index.getAnnIds(image_id, iscrowd=False)):
             mask = np.roll(index.annToMask(ann), shift, axis=1)
-            by_hand.append({"image_id": image_id, "category_id": ann["category_id"],
-                            "score": 0.9 if ann["category_id"] == 1 else 0.8})
+            by_hand.append(
+                {
+                    "image_id": image_id,
+                    "category_id": ann["category_id"],
+                    "score": 0.9 if ann["category_id"] == 1 else 0.8,
+                }
+            )
             rle = coco_mask.encode(np.asfortranarray(mask))
-            by_hand[-1].update({"bbox": coco_mask.toBbox(rle).tolist()} if kind == "bbox" else {"segmentation": rle})
+            by_hand[-1].update(
+                {"bbox": coco_mask.toBbox(rle).tolist()}
+                if kind == "bbox"
+                else {"segmentation": rle}
+            )
     expected = COCOeval(index, index.loadRes(by_hand), kind)
     expected.params.imgIds = [200, 201]
     expected.evaluate(), expected.accumulate(), expected.summarize()
@@ -274,8 +374,15 @@ def test_limit_and_nothing_found(validation, capsys):
     assert model.calls == [1]
 
     def nothing(images):
-        return [{"rois": np.zeros((0, 4), np.int32), "class_ids": np.zeros(0, np.int32), "scores": np.zeros(0),
-                 "masks": np.zeros((HEIGHT, WIDTH, 0))} for _ in images]
+        return [
+            {
+                "rois": np.zeros((0, 4), np.int32),
+                "class_ids": np.zeros(0, np.int32),
+                "scores": np.zeros(0),
+                "masks": np.zeros((HEIGHT, WIDTH, 0)),
+            }
+            for _ in images
+        ]
 
     model.detect = nothing  # the original failed here
     assert coco.evaluate_coco(model, dataset, index, "segm").stats[0] == 0
@@ -283,16 +390,25 @@ def test_limit_and_nothing_found(validation, capsys):
 
 
 def test_results_can_go_into_json(validation):
-    coco, dataset, index = validation
-    result, = Copycat(dataset).detect([dataset.load_image(0)])
-    results = coco.build_coco_results(dataset, [200], result["rois"], result["class_ids"], result["scores"],
-                                      result["masks"].astype(np.uint8))
+    coco, dataset, _index = validation
+    (result,) = Copycat(dataset).detect([dataset.load_image(0)])
+    results = coco.build_coco_results(
+        dataset,
+        [200],
+        result["rois"],
+        result["class_ids"],
+        result["scores"],
+        result["masks"].astype(np.uint8),
+    )
     again = json.loads(json.dumps(results))
     assert [one["category_id"] for one in again] == [1, 18] and again[0]["bbox"] == [10, 20, 30, 30]
-    np.testing.assert_array_equal(coco_mask.decode(again[1]["segmentation"]), result["masks"][..., 1])
+    np.testing.assert_array_equal(
+        coco_mask.decode(again[1]["segmentation"]), result["masks"][..., 1]
+    )
 
 
 # === Commands ===
+
 
 def test_three_stages_then_evaluate(prepared, folder, eagerly, monkeypatch, capsys):
     calls = []
@@ -305,16 +421,44 @@ def test_three_stages_then_evaluate(prepared, folder, eagerly, monkeypatch, caps
 
     monkeypatch.setattr(MaskRCNN, "train", recorded)
     common = ["--dataset", folder, "--logs", "logs", *COMMON]
-    prepared.main(["train", "--weights", "start.h5", *common, "--epochs", "4", "--steps", "1", "--seed", "0",
-                   "--verbose", "0"])
+    prepared.main(
+        [
+            "train",
+            "--weights",
+            "start.h5",
+            *common,
+            "--epochs",
+            "4",
+            "--steps",
+            "1",
+            "--seed",
+            "0",
+            "--verbose",
+            "0",
+        ]
+    )
     rate = prepared.CocoConfig.LEARNING_RATE
     # 2014: train and valminusminival, measured on minival
     assert calls == [("heads", 1, rate, 5, 2), ("4+", 3, rate, 5, 2), ("all", 4, rate / 10, 5, 2)]
     assert capsys.readouterr().out.splitlines()[-1].endswith("mask_rcnn_coco_0004.h5")
     # on from there, in the other year: only what is left of the last stage
     calls.clear()
-    prepared.main(["train", "--model", "last", *common, "--epochs", "5", "--steps", "1", "--year", "2017",
-                   "--verbose", "0"])
+    prepared.main(
+        [
+            "train",
+            "--model",
+            "last",
+            *common,
+            "--epochs",
+            "5",
+            "--steps",
+            "1",
+            "--year",
+            "2017",
+            "--verbose",
+            "0",
+        ]
+    )
     assert calls == [("all", 5, rate / 10, 3, 3)]
 
     capsys.readouterr()
@@ -327,25 +471,43 @@ def test_three_stages_then_evaluate(prepared, folder, eagerly, monkeypatch, caps
 def test_flip_moves_image_and_masks():
     flip = load("coco").flip_half
     picture, masks = image(4, 6), np.arange(24).reshape(4, 6, 1) > 20
-    flipped = {tuple(np.array(out).tobytes() for out in flip(picture, masks, np.random.RandomState(seed)))
-               for seed in range(9)}
-    assert flipped == {(picture.tobytes(), masks.tobytes()),
-                       (picture[:, ::-1].tobytes(), masks[:, ::-1].tobytes())}
+    flipped = {
+        tuple(np.array(out).tobytes() for out in flip(picture, masks, np.random.RandomState(seed)))
+        for seed in range(9)
+    }
+    assert flipped == {
+        (picture.tobytes(), masks.tobytes()),
+        (picture[:, ::-1].tobytes(), masks[:, ::-1].tobytes()),
+    }
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["evaluate", "--model", "start.h5", "--dataset", "nowhere"], "instances_minival2014.json is missing"),
-    (["evaluate", "--model", "gone.h5", "--dataset", "coco"], "gone.h5"),
-    (["train", "--model", "last", "--dataset", "coco"], "no run of 'coco'")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["evaluate", "--model", "start.h5", "--dataset", "nowhere"],
+            "instances_minival2014.json is missing",
+        ),
+        (["evaluate", "--model", "gone.h5", "--dataset", "coco"], "gone.h5"),
+        (["train", "--model", "last", "--dataset", "coco"], "no run of 'coco'"),
+    ],
+)
 def test_mistakes_end_in_one_line(prepared, arguments, message):
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
         prepared.main([*arguments, "--logs", "logs", *COMMON])
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--help"], ["train", "evaluate", "minival"]),
-    (["train", "--help"], ["--dataset", "--model", "--weights", "--year", "--download", "default: 160"]),
-    (["evaluate", "--help"], ["--limit", "default: 500"])])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--help"], ["train", "evaluate", "minival"]),
+        (
+            ["train", "--help"],
+            ["--dataset", "--model", "--weights", "--year", "--download", "default: 160"],
+        ),
+        (["evaluate", "--help"], ["--limit", "default: 500"]),
+    ],
+)
 def test_help(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         load("coco").main(arguments)
@@ -357,13 +519,15 @@ def test_the_originals_defaults():
     module = load("coco")
     args = module.parse_args(["train", "--dataset=d", "--model=coco"])
     assert (args.year, args.backbone, args.size, args.steps) == ("2014", "resnet101", 1024, 1000)
-    assert [(layers, round(args.epochs * share), factor) for layers, share, factor in module.STAGES] == [
-        ("heads", 40, 1), ("4+", 120, 1), ("all", 160, 0.1)]
+    assert [
+        (layers, round(args.epochs * share), factor) for layers, share, factor in module.STAGES
+    ] == [("heads", 40, 1), ("4+", 120, 1), ("all", 160, 0.1)]
     config = module.make_config(args)
     assert config.NUM_CLASSES == 81 and config.RPN_ANCHOR_SCALES == (32, 64, 128, 256, 512)
 
 
 # === Real data ===
+
 
 @pytest.mark.slow
 def test_coco_mini():
@@ -383,7 +547,13 @@ def test_coco_mini():
             areas.append(masks.sum(axis=(0, 1)).tolist())
             info = dataset.image_info[image_id]
             own = index.loadAnns(index.getAnnIds(info["id"]))
-            expected.append([int(coco_mask.area(dataset.annToRLE(ann, info["height"], info["width"]))) for ann in own])
+            expected.append(
+                [
+                    int(coco_mask.area(dataset.annToRLE(ann, info["height"], info["width"])))
+                    for ann in own
+                ]
+            )
             assert [dataset.get_source_class_id(abs(number), "coco") for number in class_ids] == [
-                ann["category_id"] for ann in own]
+                ann["category_id"] for ann in own
+            ]
         assert areas == expected and (count, negative) == (annotations, crowds)

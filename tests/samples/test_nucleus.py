@@ -1,4 +1,6 @@
-"""samples/nucleus.py: run lengths against a second writing of Kaggle's rule, the layout, and its commands."""
+"""samples/nucleus.py: run lengths against a second writing of Kaggle's rule, the layout, and its
+commands.
+"""
 
 import csv
 import os
@@ -6,9 +8,9 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from tests.samples.scripts import TINY, load
 
 from mrcnn.model import MaskRCNN
+from tests.samples.scripts import TINY, load
 from tests.tiny import backbone, backbone_shapes, image, randomize
 
 IDS = [f"{number:02d}{'ab' * 31}" for number in range(4)]
@@ -28,11 +30,14 @@ def write(folder, image_ids, masked=True):
         (folder / image_id / "images").mkdir(parents=True)
         alpha = np.full((*SHAPES[image_id], 1), 255, np.uint8)  # these files are RGBA
         Image.fromarray(np.concatenate([image(*SHAPES[image_id], seed), alpha], axis=-1)).save(
-            folder / image_id / "images" / f"{image_id}.png")
+            folder / image_id / "images" / f"{image_id}.png"
+        )
         if masked:
             (folder / image_id / "masks").mkdir()
             for number, mask in enumerate(np.moveaxis(nuclei(SHAPES[image_id]), -1, 0)):
-                Image.fromarray(mask.astype(np.uint8) * 255).save(folder / image_id / "masks" / f"{number}.png")
+                Image.fromarray(mask.astype(np.uint8) * 255).save(
+                    folder / image_id / "masks" / f"{number}.png"
+                )
 
 
 @pytest.fixture
@@ -44,10 +49,18 @@ def folder(tmp_path):
 
 @pytest.fixture
 def nucleus(monkeypatch, tmp_path):
-    """The sample with a tiny network, one validation image and its results in a temporary folder."""
+    """The sample with a tiny network, one validation image and its results in a temporary
+    folder.
+    """
     module = load("nucleus")
-    fields = {**TINY, "BACKBONE": staticmethod(backbone), "COMPUTE_BACKBONE_SHAPE": staticmethod(backbone_shapes),
-              "IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 64, "IMAGE_MIN_SCALE": 1.5}
+    fields = {
+        **TINY,
+        "BACKBONE": staticmethod(backbone),
+        "COMPUTE_BACKBONE_SHAPE": staticmethod(backbone_shapes),
+        "IMAGE_MIN_DIM": 64,
+        "IMAGE_MAX_DIM": 64,
+        "IMAGE_MIN_SCALE": 1.5,
+    }
     for field, value in fields.items():
         monkeypatch.setattr(module.NucleusConfig, field, value)
     monkeypatch.setattr(module.NucleusInferenceConfig, "IMAGE_MIN_DIM", 64)
@@ -63,8 +76,11 @@ def nucleus(monkeypatch, tmp_path):
 
 # === Run lengths ===
 
+
 def by_the_rule(mask):
-    """Kaggle's rule in words: walk down the columns, count pixels from 1, note where a run starts and its length."""
+    """Kaggle's rule in words: walk down the columns, count pixels from 1, note where a run starts
+    and its length.
+    """
     pairs, length, number = [], 0, 0
     for column in range(mask.shape[1]):
         for row in range(mask.shape[0]):
@@ -97,9 +113,16 @@ def test_the_example_of_the_competition():
     assert (np.flatnonzero(mask.ravel(order="F")) + 1).tolist() == [1, 2, 3, 10, 11, 12, 13, 14]
 
 
-@pytest.mark.parametrize("rle, message", [
-    ("1 2 3", "pairs"), ("0 2", "pixels are 1 to 20"), ("19 3", "leaves an image"), ("4 0", "leaves an image"),
-    ("a 2", "invalid literal")])
+@pytest.mark.parametrize(
+    "rle, message",
+    [
+        ("1 2 3", "pairs"),
+        ("0 2", "pixels are 1 to 20"),
+        ("19 3", "leaves an image"),
+        ("4 0", "leaves an image"),
+        ("a 2", "invalid literal"),
+    ],
+)
 def test_wrong_run_lengths(rle, message):
     with pytest.raises(ValueError, match=message):
         load("nucleus").rle_decode(rle, (5, 4))
@@ -107,7 +130,9 @@ def test_wrong_run_lengths(rle, message):
         load("nucleus").rle_encode(np.zeros((2, 2, 2)))
 
 
-@pytest.mark.parametrize("scores", [[0.9, 0.8, 0.7], [0.7, 0.9, 0.8], [0.8, 0.7, 0.9], [0.5, 0.5, 0.5]])
+@pytest.mark.parametrize(
+    "scores", [[0.9, 0.8, 0.7], [0.7, 0.9, 0.8], [0.8, 0.7, 0.9], [0.5, 0.5, 0.5]]
+)
 def test_overlaps_go_to_the_better_score(scores):
     """The original took argsort for the rank, which is right only for scores that are sorted."""
     module = load("nucleus")
@@ -136,21 +161,35 @@ def test_images_without_a_nucleus_and_hidden_ones():
 
 # === Data ===
 
+
 def test_hidden_folders_are_no_images(nucleus, folder):
     os.makedirs(os.path.join(folder, "stage1_train", ".ipynb_checkpoints"))
-    assert [nucleus.make_dataset(folder, subset).num_images for subset in ("train", "val", "stage1_train")] == [2, 1, 3]
+    assert [
+        nucleus.make_dataset(folder, subset).num_images
+        for subset in ("train", "val", "stage1_train")
+    ] == [2, 1, 3]
 
 
 def test_subsets(nucleus, folder):
-    ids = {subset: [info["id"] for info in nucleus.make_dataset(folder, subset).image_info]
-           for subset in ("train", "val", "stage1_train", "stage1_test")}
-    assert ids == {"train": [IDS[0], IDS[2]], "val": [IDS[1]], "stage1_train": IDS[:3], "stage1_test": IDS[2:]}
+    ids = {
+        subset: [info["id"] for info in nucleus.make_dataset(folder, subset).image_info]
+        for subset in ("train", "val", "stage1_train", "stage1_test")
+    }
+    assert ids == {
+        "train": [IDS[0], IDS[2]],
+        "val": [IDS[1]],
+        "stage1_train": IDS[:3],
+        "stage1_test": IDS[2:],
+    }
     dataset = nucleus.make_dataset(folder, "val")
     masks, class_ids = dataset.load_mask(0)
     np.testing.assert_array_equal(masks, nuclei(SHAPES[IDS[1]]))
     assert class_ids.tolist() == [1, 1] and dataset.class_names == ["BG", "nucleus"]
     assert dataset.load_image(0).shape == (*SHAPES[IDS[1]], 3)
-    assert dataset.image_reference(0) == IDS[1] and dataset.image_from_source_map[f"nucleus.{IDS[1]}"] == 0
+    assert (
+        dataset.image_reference(0) == IDS[1]
+        and dataset.image_from_source_map[f"nucleus.{IDS[1]}"] == 0
+    )
     masks, class_ids = nucleus.make_dataset(folder, "stage1_test").load_mask(0)
     assert masks.shape == (*SHAPES[IDS[2]], 0) and class_ids.shape == (0,)
 
@@ -163,32 +202,61 @@ def test_the_originals_numbers():
     assert (config.STEPS_PER_EPOCH, config.VALIDATION_STEPS, config.BATCH_SIZE) == (105, 4, 6)
     assert config.IMAGE_SHAPE.tolist() == [512, 512, 3] and config.IMAGE_RESIZE_MODE == "crop"
     inference = module.NucleusInferenceConfig()
-    assert (inference.IMAGE_RESIZE_MODE, inference.RPN_NMS_THRESHOLD, inference.BATCH_SIZE) == ("pad64", 0.7, 1)
+    assert (inference.IMAGE_RESIZE_MODE, inference.RPN_NMS_THRESHOLD, inference.BATCH_SIZE) == (
+        "pad64",
+        0.7,
+        1,
+    )
 
 
 # === Commands ===
 
+
 def test_train_then_detect(nucleus, folder, tmp_path, eagerly, capsys):
     common = ["--dataset", folder, "--logs", "logs"]
-    nucleus.main(["train", "--weights", "start.h5", *common, "--epochs", "2", "--steps", "1", "--no-augmentation",
-                  "--verbose", "0", "--seed", "0"])
+    nucleus.main(
+        [
+            "train",
+            "--weights",
+            "start.h5",
+            *common,
+            "--epochs",
+            "2",
+            "--steps",
+            "1",
+            "--no-augmentation",
+            "--verbose",
+            "0",
+            "--seed",
+            "0",
+        ]
+    )
     text = capsys.readouterr().out
     assert "Training heads to epoch 1" in text and "Training all to epoch 2" in text
     assert text.splitlines()[-1].endswith("mask_rcnn_nucleus_0002.h5")
 
     nucleus.main(["detect", "--weights", "start.h5", "--subset", "stage1_test", *common])
-    submission, = (tmp_path / "results").iterdir()
-    assert sorted(os.listdir(submission)) == sorted([*(f"{image_id}.png" for image_id in IDS[2:]), "submit.csv"])
+    (submission,) = (tmp_path / "results").iterdir()
+    assert sorted(os.listdir(submission)) == sorted(
+        [*(f"{image_id}.png" for image_id in IDS[2:]), "submit.csv"]
+    )
     with open(submission / "submit.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["ImageId", "EncodedPixels"] and list(dict.fromkeys(row[0] for row in rows[1:])) == IDS[2:]
+    assert (
+        rows[0] == ["ImageId", "EncodedPixels"]
+        and list(dict.fromkeys(row[0] for row in rows[1:])) == IDS[2:]
+    )
     # what is in the file is what detect finds, and no pixel is there twice
     model = MaskRCNN("inference", nucleus.NucleusInferenceConfig(), "logs")
     model.load_weights("start.h5", by_name=True)
     dataset = nucleus.make_dataset(folder, "stage1_test")
     for number, image_id in enumerate(IDS[2:]):
-        found, = model.detect([dataset.load_image(number)])
-        written = [nucleus.rle_decode(row[1], SHAPES[image_id]) for row in rows[1:] if row[0] == image_id and row[1]]
+        (found,) = model.detect([dataset.load_image(number)])
+        written = [
+            nucleus.rle_decode(row[1], SHAPES[image_id])
+            for row in rows[1:]
+            if row[0] == image_id and row[1]
+        ]
         assert found["masks"].any() and np.sum(written, axis=0).max() == 1
         np.testing.assert_array_equal(np.any(written, axis=0), found["masks"].any(axis=-1))
 
@@ -202,26 +270,43 @@ def test_augmentation_moves_masks_with_the_image(nucleus):
         pytest.skip(f"needs imgaug: {error}")
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[5:20, 10:50] = 200
-    mask = (picture[..., :1] > 100)
+    mask = picture[..., :1] > 100
     for seed in range(12):
         changed, moved = augment(picture, mask, augmentation, np.random.RandomState(seed))
         inside, outside = changed[moved[..., 0]].mean(), changed[~moved[..., 0]].mean()
         assert inside > outside + 50
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["detect", "--weights", "start.h5", "--subset", "stage2", "--dataset", "dsb"], "stage2 is missing"),
-    (["detect", "--weights", "gone.h5", "--subset", "stage1_test", "--dataset", "dsb"], "gone.h5"),
-    (["train", "--weights", "last", "--no-augmentation", "--dataset", "dsb"], "no run of 'nucleus'")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["detect", "--weights", "start.h5", "--subset", "stage2", "--dataset", "dsb"],
+            "stage2 is missing",
+        ),
+        (
+            ["detect", "--weights", "gone.h5", "--subset", "stage1_test", "--dataset", "dsb"],
+            "gone.h5",
+        ),
+        (
+            ["train", "--weights", "last", "--no-augmentation", "--dataset", "dsb"],
+            "no run of 'nucleus'",
+        ),
+    ],
+)
 def test_mistakes_end_in_one_line(nucleus, folder, arguments, message):
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
         nucleus.main([*arguments, "--logs", "logs"])
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--help"], ["train", "detect", "submit.csv"]),
-    (["train", "--help"], ["--dataset", "--subset", "--weights", "--model", "default: 40"]),
-    (["detect", "--help"], ["--subset", "stage1_test"])])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--help"], ["train", "detect", "submit.csv"]),
+        (["train", "--help"], ["--dataset", "--subset", "--weights", "--model", "default: 40"]),
+        (["detect", "--help"], ["--subset", "stage1_test"]),
+    ],
+)
 def test_help(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         load("nucleus").main(arguments)

@@ -1,4 +1,6 @@
-"""samples/penn_fudan.py: the division, the download, and its commands on a tiny network and photos made here."""
+"""samples/penn_fudan.py: the division, the download, and its commands on a tiny network and photos
+made here.
+"""
 
 import os
 import shutil
@@ -8,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.samples.scripts import load, make_tiny
 
 from mrcnn.model import MaskRCNN
-from tests.tiny import image, randomize
 from tests.paths import DATA
+from tests.samples.scripts import load, make_tiny
+from tests.tiny import image, randomize
 
 COMMON = ["--size", "64", "--logs", "logs"]
-REAL = Path(os.environ.get("MASKRCNN_PENN_FUDAN",
-                           DATA / "PennFudanPed"))
+REAL = Path(os.environ.get("MASKRCNN_PENN_FUDAN", DATA / "PennFudanPed"))
 
 
 def write(folder, count=7):
@@ -28,9 +29,13 @@ def write(folder, count=7):
         ids[10:50, 5:30] = 1
         if number % 2:
             ids[20:55, 40:70] = 2
-        Image.fromarray(image(60, 80, number)).save(folder / "PNGImages" / f"FudanPed{number:05d}.png")
+        Image.fromarray(image(60, 80, number)).save(
+            folder / "PNGImages" / f"FudanPed{number:05d}.png"
+        )
         Image.fromarray(ids).save(folder / "PedMasks" / f"FudanPed{number:05d}_mask.png")
-        (folder / "Annotation" / f"FudanPed{number:05d}.txt").write_text("# Compatible with PASCAL Annotation")
+        (folder / "Annotation" / f"FudanPed{number:05d}.txt").write_text(
+            "# Compatible with PASCAL Annotation"
+        )
     return str(folder)
 
 
@@ -38,11 +43,20 @@ def write(folder, count=7):
 def penn_fudan(monkeypatch, tmp_path):
     """The sample with a tiny network, in a folder with data/PennFudanPed and start.h5."""
     module = load("penn_fudan")
-    make_tiny(monkeypatch, module, module.PennFudanConfig, RPN_ANCHOR_SCALES=module.PennFudanConfig.RPN_ANCHOR_SCALES,
-              DETECTION_MIN_CONFIDENCE=0.0)
+    make_tiny(
+        monkeypatch,
+        module,
+        module.PennFudanConfig,
+        RPN_ANCHOR_SCALES=module.PennFudanConfig.RPN_ANCHOR_SCALES,
+        DETECTION_MIN_CONFIDENCE=0.0,
+    )
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "data" / "PennFudanPed")
-    model = MaskRCNN("inference", module.make_config(module.parse_args(["detect", "--model", "x", *COMMON])), "logs")
+    model = MaskRCNN(
+        "inference",
+        module.make_config(module.parse_args(["detect", "--model", "x", *COMMON])),
+        "logs",
+    )
     randomize(model.keras_model)
     model.save_weights("start.h5")
     return module
@@ -50,16 +64,29 @@ def penn_fudan(monkeypatch, tmp_path):
 
 # === Data ===
 
+
 def test_the_division_is_by_name(tmp_path):
     module, folder = load("penn_fudan"), write(tmp_path / "PennFudanPed", 11)
-    ids = {subset: [int(info["id"][-5:]) for info in module.make_dataset(folder, subset).image_info]
-           for subset in ("train", "val", "all")}
-    assert ids["val"] == [1, 6, 11] and ids["train"] == [2, 3, 4, 5, 7, 8, 9, 10] and ids["all"] == [*range(1, 12)]
+    ids = {
+        subset: [int(info["id"][-5:]) for info in module.make_dataset(folder, subset).image_info]
+        for subset in ("train", "val", "all")
+    }
+    assert (
+        ids["val"] == [1, 6, 11]
+        and ids["train"] == [2, 3, 4, 5, 7, 8, 9, 10]
+        and ids["all"] == [*range(1, 12)]
+    )
     dataset = module.make_dataset(folder, "train")
     masks, class_ids = dataset.load_mask(1)  # photo 3
-    assert masks.shape == (60, 80, 2) and class_ids.tolist() == [1, 1] and dataset.class_names == ["BG", "person"]
+    assert (
+        masks.shape == (60, 80, 2)
+        and class_ids.tolist() == [1, 1]
+        and dataset.class_names == ["BG", "person"]
+    )
     assert masks.sum(axis=(0, 1)).tolist() == [40 * 25, 35 * 30]
-    assert dataset.load_image(1).shape == (60, 80, 3) and dataset.image_reference(1).endswith("FudanPed00003.png")
+    assert dataset.load_image(1).shape == (60, 80, 3) and dataset.image_reference(1).endswith(
+        "FudanPed00003.png"
+    )
 
 
 def test_wrong_folders(tmp_path):
@@ -76,9 +103,12 @@ def test_wrong_folders(tmp_path):
 
 # === Download ===
 
+
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """The sample with an archive of 7 photos in place of the network; returns it and the list of what was fetched."""
+    """The sample with an archive of 7 photos in place of the network; returns it and the list of
+    what was fetched.
+    """
     module, fetched = load("penn_fudan"), []
     source = Path(write(tmp_path / "published" / "PennFudanPed"))
     with zipfile.ZipFile(tmp_path / "published.zip", "w") as archive:
@@ -100,8 +130,9 @@ def test_download_counts_what_came(published, tmp_path, capsys):
     module, fetched = published
     folder = str(tmp_path / "new" / "PennFudanPed")
     module.download_penn_fudan(folder)
-    assert fetched == [module.URL] and "no hash is published; its 7 photos open and have 11 people" in (
-        capsys.readouterr().out)
+    assert fetched == [
+        module.URL
+    ] and "no hash is published; its 7 photos open and have 11 people" in (capsys.readouterr().out)
     module.download_penn_fudan(folder)
     assert len(fetched) == 1  # all is there
     os.remove(os.path.join(folder, "PedMasks", "FudanPed00003_mask.png"))
@@ -120,10 +151,26 @@ def test_download_of_something_else(published, tmp_path, monkeypatch):
 
 # === Commands ===
 
+
 def test_train_evaluate_and_detect(penn_fudan, eagerly, capsys):
     data = ["--dataset", "data/PennFudanPed", *COMMON]
-    penn_fudan.main(["train", "--weights", "start.h5", *data, "--epochs", "1", "--steps", "1", "--flip", "--seed", "0",
-                     "--verbose", "0"])
+    penn_fudan.main(
+        [
+            "train",
+            "--weights",
+            "start.h5",
+            *data,
+            "--epochs",
+            "1",
+            "--steps",
+            "1",
+            "--flip",
+            "--seed",
+            "0",
+            "--verbose",
+            "0",
+        ]
+    )
     assert capsys.readouterr().out.splitlines()[-1].endswith("mask_rcnn_penn_fudan_0001.h5")
     penn_fudan.main(["evaluate", "--model", "last", *data])
     text = capsys.readouterr().out
@@ -132,26 +179,39 @@ def test_train_evaluate_and_detect(penn_fudan, eagerly, capsys):
     assert sorted(os.listdir("results/penn_fudan")) == ["FudanPed00001.png", "FudanPed00006.png"]
     assert "people, scores [0." in capsys.readouterr().out
     photo = "data/PennFudanPed/PNGImages/FudanPed00003.png"
-    penn_fudan.main(["detect", "--model", "start.h5", "--image", photo, "--output", "mine", *COMMON])
+    penn_fudan.main(
+        ["detect", "--model", "start.h5", "--image", photo, "--output", "mine", *COMMON]
+    )
     drawn, original = (np.asarray(Image.open(path)) for path in ("mine/FudanPed00003.png", photo))
     assert drawn.shape == original.shape and (drawn != original).any()
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["detect", "--model", "start.h5"], "pass --image, or --dataset"),
-    (["detect", "--model", "start.h5", "--image", "gone.jpg"], "gone.jpg is missing"),
-    (["evaluate", "--model", "gone.h5", "--dataset", "data/PennFudanPed"], "gone.h5"),
-    (["train", "--model", "last", "--dataset", "data/PennFudanPed"], "no run of 'penn_fudan'"),
-    (["train", "--model", "start.h5", "--dataset", "data"], "PNGImages is missing")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["detect", "--model", "start.h5"], "pass --image, or --dataset"),
+        (["detect", "--model", "start.h5", "--image", "gone.jpg"], "gone.jpg is missing"),
+        (["evaluate", "--model", "gone.h5", "--dataset", "data/PennFudanPed"], "gone.h5"),
+        (["train", "--model", "last", "--dataset", "data/PennFudanPed"], "no run of 'penn_fudan'"),
+        (["train", "--model", "start.h5", "--dataset", "data"], "PNGImages is missing"),
+    ],
+)
 def test_mistakes_end_in_one_line(penn_fudan, arguments, message):
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
         penn_fudan.main([*arguments, *COMMON])
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--help"], ["train", "evaluate", "detect", "Every fifth photo"]),
-    (["train", "--help"], ["--dataset", "--model", "--weights", "--download", "--flip", "default: 20"]),
-    (["detect", "--help"], ["--image", "--output", "--trained-at"])])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--help"], ["train", "evaluate", "detect", "Every fifth photo"]),
+        (
+            ["train", "--help"],
+            ["--dataset", "--model", "--weights", "--download", "--flip", "default: 20"],
+        ),
+        (["detect", "--help"], ["--image", "--output", "--trained-at"]),
+    ],
+)
 def test_help(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         load("penn_fudan").main(arguments)
@@ -164,11 +224,20 @@ def test_two_photos_of_one_name(penn_fudan, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.jpg").touch()
     with pytest.raises(SystemExit, match="error: two photos have the same name"):
-        penn_fudan.main(["detect", "--model", "start.h5", "--image", str(tmp_path / "one" / "1.jpg"),
-                         str(tmp_path / "two" / "1.jpg")])
+        penn_fudan.main(
+            [
+                "detect",
+                "--model",
+                "start.h5",
+                "--image",
+                str(tmp_path / "one" / "1.jpg"),
+                str(tmp_path / "two" / "1.jpg"),
+            ]
+        )
 
 
 # === Real data ===
+
 
 @pytest.mark.slow
 def test_all_photos_and_people():
@@ -184,7 +253,12 @@ def test_all_photos_and_people():
             masks, _ = dataset.load_mask(image_id)
             people[subset] += masks.shape[-1]
             # Annotation/<id>.txt says how many there are
-            text = (REAL / "Annotation" / f"{dataset.image_info[image_id]['id']}.txt").read_text(encoding="latin-1")
-            assert f"Objects with ground truth : {masks.shape[-1]} " in text and masks.any(axis=(0, 1)).all()
+            text = (REAL / "Annotation" / f"{dataset.image_info[image_id]['id']}.txt").read_text(
+                encoding="latin-1"
+            )
+            assert (
+                f"Objects with ground truth : {masks.shape[-1]} " in text
+                and masks.any(axis=(0, 1)).all()
+            )
     assert (len(photos["train"]), len(photos["val"]), sum(people.values())) == (136, 34, 423)
     assert not photos["train"] & photos["val"]

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from tests.samples.scripts import TINY, load
 
+from tests.samples.scripts import TINY, load
 from tests.tiny import backbone, backbone_shapes
 
 
@@ -14,14 +14,20 @@ from tests.tiny import backbone, backbone_shapes
 def shapes(monkeypatch):
     """The sample with a network of 64 px that trains in seconds."""
     module = load("shapes")
-    fields = {**TINY, "BACKBONE": staticmethod(backbone), "COMPUTE_BACKBONE_SHAPE": staticmethod(backbone_shapes),
-              "IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 64}
+    fields = {
+        **TINY,
+        "BACKBONE": staticmethod(backbone),
+        "COMPUTE_BACKBONE_SHAPE": staticmethod(backbone_shapes),
+        "IMAGE_MIN_DIM": 64,
+        "IMAGE_MAX_DIM": 64,
+    }
     for field, value in fields.items():
         monkeypatch.setattr(module.ShapesConfig, field, value)
     return module
 
 
 # === Data ===
+
 
 def test_images_follow_from_the_seed_and_are_drawn_when_loaded():
     module = load("shapes")
@@ -44,7 +50,9 @@ def test_masks_are_the_visible_parts_of_what_is_drawn():
         masks, class_ids = dataset.load_mask(index)
         shapes = dataset.image_reference(index)
         assert masks.shape == (128, 128, len(shapes)) and masks.dtype == bool
-        assert [dataset.class_names[class_id] for class_id in class_ids] == [shape for shape, _, _ in shapes]
+        assert [dataset.class_names[class_id] for class_id in class_ids] == [
+            shape for shape, _, _ in shapes
+        ]
         assert masks.sum(axis=-1).max() == 1  # no pixel belongs to two
         image = dataset.load_image(index).astype(float)
         for number, (shape, color, (x, y, size)) in enumerate(shapes):
@@ -53,8 +61,11 @@ def test_masks_are_the_visible_parts_of_what_is_drawn():
             limits = np.clip(np.array(color), 15, 240)
             if visible.sum() > 50:
                 np.testing.assert_allclose(image[visible].mean(axis=0), limits, atol=18)
-            whole = {"square": (2 * size + 1) ** 2, "circle": np.pi * size ** 2,
-                     "triangle": 2 * size * size / np.sin(np.pi / 3)}[shape]
+            whole = {
+                "square": (2 * size + 1) ** 2,
+                "circle": np.pi * size**2,
+                "triangle": 2 * size * size / np.sin(np.pi / 3),
+            }[shape]
             inside = size < min(x, y, 127 - x, 127 - y) * np.sin(np.pi / 3) - 1
             overlapping += inside and visible.sum() < 0.8 * whole
             if number == len(shapes) - 1 and inside:  # drawn last, so whole
@@ -66,15 +77,23 @@ def test_other_sizes():
     dataset = load("shapes").ShapesDataset()
     dataset.load_shapes(2, height=96, width=160)
     dataset.prepare()
-    assert dataset.load_image(1).shape == (96, 160, 3) and dataset.load_mask(1)[0].shape[:2] == (96, 160)
+    assert dataset.load_image(1).shape == (96, 160, 3) and dataset.load_mask(1)[0].shape[:2] == (
+        96,
+        160,
+    )
 
 
 # === Commands ===
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--help"], ["train", "detect", "evaluate"]),
-    (["train", "--help"], ["--weights", "--epochs", "--steps", "default: 24"]),
-    (["detect", "--help"], ["--output", "shapes.png", "--images", "default: 50"])])
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--help"], ["train", "detect", "evaluate"]),
+        (["train", "--help"], ["--weights", "--epochs", "--steps", "default: 24"]),
+        (["detect", "--help"], ["--output", "shapes.png", "--images", "default: 50"]),
+    ],
+)
 def test_help(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         load("shapes").main(arguments)
@@ -92,37 +111,74 @@ def test_wrong_command_lines(arguments, capsys):
 
 def test_train_then_detect_and_evaluate(shapes, tmp_path, eagerly, capsys):
     logs = str(tmp_path / "logs")
-    shapes.main(["train", "--images", "6", "--epochs", "2", "--steps", "2", "--logs", logs, "--verbose", "0"])
+    shapes.main(
+        [
+            "train",
+            "--images",
+            "6",
+            "--epochs",
+            "2",
+            "--steps",
+            "2",
+            "--logs",
+            logs,
+            "--verbose",
+            "0",
+        ]
+    )
     text = capsys.readouterr().out
-    run, = os.listdir(logs)
+    (run,) = os.listdir(logs)
     assert sorted(name for name in os.listdir(os.path.join(logs, run)) if name.endswith(".h5")) == [
-        "mask_rcnn_shapes_0001.h5", "mask_rcnn_shapes_0002.h5"]
+        "mask_rcnn_shapes_0001.h5",
+        "mask_rcnn_shapes_0002.h5",
+    ]
     # the learning rate falls on the way
     assert "learning rate 0.01:" in text and "learning rate 0.002:" in text
     assert text.splitlines()[-1].endswith("mask_rcnn_shapes_0002.h5")
 
     picture = tmp_path / "found.png"
-    shapes.main(["detect", "--weights", "last", "--logs", logs, "--images", "6", "--output", str(picture)])
+    shapes.main(
+        ["detect", "--weights", "last", "--logs", logs, "--images", "6", "--output", str(picture)]
+    )
     text = capsys.readouterr().out
     assert "mask_rcnn_shapes_0002.h5: loaded" in text and "AP" in text and str(picture) in text
     with Image.open(picture) as image:
         assert image.size == (4 * 128, 2 * 128)  # six of 64 px, doubled, in rows of four
         pixels = np.asarray(image)
     dataset = shapes.make_dataset(1, shapes.HELD_OUT_SEED)
-    assert np.mean(pixels[:128:2, :128:2] == dataset.load_image(0)) > 0.3  # the first, but for what is drawn on it
+    assert (
+        np.mean(pixels[:128:2, :128:2] == dataset.load_image(0)) > 0.3
+    )  # the first, but for what is drawn on it
     assert (pixels[128:, 256:] == 255).all()
 
     shapes.main(["evaluate", "--weights", "last", "--logs", logs, "--images", "2"])
     assert "AP" in capsys.readouterr().out
 
     # on from the last checkpoint: epoch 3 alone is left
-    shapes.main(["train", "--weights", "last", "--images", "6", "--epochs", "3", "--steps", "1", "--logs", logs,
-                 "--verbose", "0"])
+    shapes.main(
+        [
+            "train",
+            "--weights",
+            "last",
+            "--images",
+            "6",
+            "--epochs",
+            "3",
+            "--steps",
+            "1",
+            "--logs",
+            logs,
+            "--verbose",
+            "0",
+        ]
+    )
     assert capsys.readouterr().out.count("Training all to epoch") == 1
     assert os.path.exists(os.path.join(logs, run, "mask_rcnn_shapes_0003.h5"))
 
 
-@pytest.mark.parametrize("weights, message", [("nowhere.h5", "nowhere.h5"), ("last", "no run of 'shapes'")])
+@pytest.mark.parametrize(
+    "weights, message", [("nowhere.h5", "nowhere.h5"), ("last", "no run of 'shapes'")]
+)
 def test_missing_weights_end_in_one_line(shapes, tmp_path, monkeypatch, weights, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=f"error: .*{message}"):

@@ -1,4 +1,6 @@
-"""A run that is killed again and again ends with the weights of the run that never was, bit for bit."""
+"""A run that is killed again and again ends with the weights of the run that never was, bit for
+bit.
+"""
 
 import multiprocessing
 import os
@@ -8,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+
 from tests.paths import ROOT
 
 STAGES = [("heads", 3), ("all", 7)]
@@ -17,7 +20,9 @@ MOMENTS = ("any", "weights", "any", "between", "any", "state", "any", "table")
 
 
 def train(folder, moment, time_of_it, connection):
-    """Train until done, in a process of its own; tell when it begins, when it is in the moment, when it is over."""
+    """Train until done, in a process of its own; tell when it begins, when it is in the moment,
+    when it is over.
+    """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.path.insert(0, str(ROOT))
     sys.stdout = sys.stderr = open(os.devnull, "w")
@@ -33,17 +38,29 @@ def train(folder, moment, time_of_it, connection):
     model.resume()
     connection.send(("begins", model.epoch))
     pause_in(moment, time_of_it, lambda: (connection.send(("now", None)), time.sleep(600)))
-    model.train(Rectangles(5), Rectangles(2, seed=1), 0.01, None, STAGES, workers=2, verbose=0, monitor="val_loss")
-    np.savez_compressed(os.path.join(folder, "end.npz"), **{name.replace("/", "|"): value
-        for name, value in values(model.keras_model).items()})
+    model.train(
+        Rectangles(5),
+        Rectangles(2, seed=1),
+        0.01,
+        None,
+        STAGES,
+        workers=2,
+        verbose=0,
+        monitor="val_loss",
+    )
+    np.savez_compressed(
+        os.path.join(folder, "end.npz"),
+        **{name.replace("/", "|"): value for name, value in values(model.keras_model).items()},
+    )
     connection.send(("over", model.log_dir))
 
 
 def pause_in(moment, time_of_it, pause):
-    """Make the writer of one kind of file stop when half of it is written, the first time or a later one."""
+    """Make the writer of one kind of file stop when half of it is written, the first time or a
+    later one.
+    """
+    from mrcnn.training import checkpoint, logs, run_state
     from mrcnn.weights import h5_format
-    from mrcnn.training import run_state
-    from mrcnn.training import checkpoint, logs
 
     calls = []
 
@@ -58,7 +75,7 @@ def pause_in(moment, time_of_it, pause):
         return whole
 
     def half_weights(file, layers):
-        whole_weights(file, layers[:len(layers) // 2])
+        whole_weights(file, layers[: len(layers) // 2])
         file.flush()
         pause()
 
@@ -135,8 +152,15 @@ def test_killed_at_any_moment(processes, tmp_path):
         for name in reference.files:
             np.testing.assert_array_equal(end[name], reference[name], err_msg=name)
         files = sorted(os.listdir(over))
-        assert files == sorted([*(f"mask_rcnn_tiny_{epoch:04d}.h5" for epoch in range(1, 8)), "mask_rcnn_tiny_best.h5",
-                                "mask_rcnn_tiny_0007.state.npz", "losses.csv", "config.json"])  # nothing half written
+        assert files == sorted(
+            [
+                *(f"mask_rcnn_tiny_{epoch:04d}.h5" for epoch in range(1, 8)),
+                "mask_rcnn_tiny_best.h5",
+                "mask_rcnn_tiny_0007.state.npz",
+                "losses.csv",
+                "config.json",
+            ]
+        )  # nothing half written
         with open(os.path.join(over, "losses.csv")) as file:
             assert [line.split(",")[0] for line in file] == ["epoch", *"0123456"]
     assert kills >= KILLS and in_moment >= 5

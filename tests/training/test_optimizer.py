@@ -1,4 +1,6 @@
-"""OPTIMIZER and what belongs to it: every class of Keras clips, averages and accumulates, as Keras' own does."""
+"""OPTIMIZER and what belongs to it: every class of Keras clips, averages and accumulates, as Keras'
+own does.
+"""
 
 import inspect
 
@@ -6,12 +8,17 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.config.optimizer_rules import OPTIMIZERS
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
-from mrcnn.config.optimizer_rules import OPTIMIZERS
-from mrcnn.training.optimizer import keep_slots, make_optimizer
+from mrcnn.training.optimizer import (
+    current_rate,
+    keep_slots,
+    make_optimizer,
+    optimizer_state,
+    restore_optimizer,
+)
 from mrcnn.training.weight_average import averages
-from mrcnn.training.optimizer import current_rate, optimizer_state, restore_optimizer
 from tests.tiny import Rectangles, tiny_config, values
 
 SHAPES = {"a/kernel": (3, 4), "a/bias": (4,), "bn/gamma": (4,), "bn/beta": (4,)}
@@ -22,14 +29,19 @@ def variables(seed=0):
     made = []
     for path, shape in SHAPES.items():
         with keras.name_scope(path.partition("/")[0]):
-            made.append(keras.Variable(rng.randn(*shape).astype(np.float32), name=path.partition("/")[2]))
+            made.append(
+                keras.Variable(rng.randn(*shape).astype(np.float32), name=path.partition("/")[2])
+            )
     return made
 
 
 def gradients(number, scale=10.0):
     """Of a step: long enough to be clipped."""
     rng = np.random.RandomState(100 + number)
-    return [keras.ops.convert_to_tensor(rng.randn(*shape) * scale, "float32") for shape in SHAPES.values()]
+    return [
+        keras.ops.convert_to_tensor(rng.randn(*shape) * scale, "float32")
+        for shape in SHAPES.values()
+    ]
 
 
 def train(optimizer, steps=range(4), trained=None):
@@ -48,17 +60,31 @@ def equal(first, second):
 
 # === Which optimizer ===
 
+
 def test_the_default_is_what_it_was():
     optimizer = make_optimizer(tiny_config(), 0.01, 0.9)
     assert isinstance(optimizer, keras.optimizers.SGD) and type(optimizer).__name__ == "SGD"
     settings = {name: value for name, value in optimizer.get_config().items() if name != "name"}
     assert settings == {
-        "learning_rate": pytest.approx(0.01), "momentum": 0.9, "nesterov": False, "global_clipnorm": 5.0,
-        "clipnorm": None, "clipvalue": None, "weight_decay": None, "use_ema": False, "ema_momentum": 0.99,
-        "ema_overwrite_frequency": None, "loss_scale_factor": None, "gradient_accumulation_steps": None}
+        "learning_rate": pytest.approx(0.01),
+        "momentum": 0.9,
+        "nesterov": False,
+        "global_clipnorm": 5.0,
+        "clipnorm": None,
+        "clipvalue": None,
+        "weight_decay": None,
+        "use_ema": False,
+        "ema_momentum": 0.99,
+        "ema_overwrite_frequency": None,
+        "loss_scale_factor": None,
+        "gradient_accumulation_steps": None,
+    }
     assert equal(train(optimizer), train(keras.optimizers.SGD(0.01, 0.9, global_clipnorm=5.0)))
-    assert list(optimizer_state(optimizer)) == ["iteration", "learning_rate", *(
-        f"{path.replace('/', '_')}_momentum" for path in SHAPES)]
+    assert list(optimizer_state(optimizer)) == [
+        "iteration",
+        "learning_rate",
+        *(f"{path.replace('/', '_')}_momentum" for path in SHAPES),
+    ]
 
 
 def test_the_step_of_one_device_has_no_operation_more():
@@ -70,14 +96,23 @@ def test_the_step_of_one_device_has_no_operation_more():
         return len(graph.get_operations())
 
     assert operations(make_optimizer(tiny_config(), 0.01, 0.9)) <= operations(
-        keras.optimizers.SGD(0.01, 0.9, global_clipnorm=5.0))
+        keras.optimizers.SGD(0.01, 0.9, global_clipnorm=5.0)
+    )
 
 
 def test_all_classes_of_keras_are_known():
     """But for those around other optimizers and ScheduleFreeAdamW."""
-    theirs = {name for name, kind in vars(keras.optimizers).items()
-              if inspect.isclass(kind) and issubclass(kind, keras.optimizers.Optimizer)}
-    assert theirs - set(OPTIMIZERS) <= {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "ScheduleFreeAdamW"}
+    theirs = {
+        name
+        for name, kind in vars(keras.optimizers).items()
+        if inspect.isclass(kind) and issubclass(kind, keras.optimizers.Optimizer)
+    }
+    assert theirs - set(OPTIMIZERS) <= {
+        "Optimizer",
+        "LossScaleOptimizer",
+        "MultiOptimizer",
+        "ScheduleFreeAdamW",
+    }
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -88,23 +123,36 @@ def test_every_class_clips_as_keras_own(name):
     if theirs.weight_decay:
         theirs.exclude_from_weight_decay(var_names=["gamma", "beta"])
     assert equal(train(ours), train(theirs))
-    unclipped = train(make_optimizer(tiny_config(OPTIMIZER=name, GRADIENT_CLIP_NORM=None), 0.01, 0.9))
+    unclipped = train(
+        make_optimizer(tiny_config(OPTIMIZER=name, GRADIENT_CLIP_NORM=None), 0.01, 0.9)
+    )
     # the gradients are so long that it tells; some divide them by their own size
-    assert name in ("Lion", "Adafactor") or not equal(train(make_optimizer(
-        tiny_config(OPTIMIZER=name), 0.01, 0.9)), unclipped)
+    assert name in ("Lion", "Adafactor") or not equal(
+        train(make_optimizer(tiny_config(OPTIMIZER=name), 0.01, 0.9)), unclipped
+    )
 
 
 def test_options_reach_the_class():
-    optimizer = make_optimizer(tiny_config(OPTIMIZER="AdamW", OPTIMIZER_OPTIONS={"weight_decay": 0.5, "beta_1": 0.8}),
-                               0.1, 0.9)
+    optimizer = make_optimizer(
+        tiny_config(OPTIMIZER="AdamW", OPTIMIZER_OPTIONS={"weight_decay": 0.5, "beta_1": 0.8}),
+        0.1,
+        0.9,
+    )
     assert (optimizer.weight_decay, optimizer.beta_1, optimizer.global_clipnorm) == (0.5, 0.8, 5.0)
-    assert make_optimizer(tiny_config(OPTIMIZER_OPTIONS={"nesterov": True, "momentum": 0.5}), 0.1, 0.9).momentum == 0.5
+    assert (
+        make_optimizer(
+            tiny_config(OPTIMIZER_OPTIONS={"nesterov": True, "momentum": 0.5}), 0.1, 0.9
+        ).momentum
+        == 0.5
+    )
     assert make_optimizer(tiny_config(OPTIMIZER="RMSprop"), 0.1, 0.9).momentum == 0
 
 
 def test_decay_of_the_optimizer_leaves_normalisation_alone():
     """At gradients of 0 only the decay moves anything."""
-    optimizer = make_optimizer(tiny_config(OPTIMIZER="AdamW", OPTIMIZER_OPTIONS={"weight_decay": 0.5}), 0.1, 0.9)
+    optimizer = make_optimizer(
+        tiny_config(OPTIMIZER="AdamW", OPTIMIZER_OPTIONS={"weight_decay": 0.5}), 0.1, 0.9
+    )
     trained = variables()
     optimizer.build(trained)
     optimizer.apply([keras.ops.zeros(shape) for shape in SHAPES.values()])
@@ -117,20 +165,33 @@ def test_a_callable_makes_the_optimizer():
     def make(rate):
         return keras.optimizers.Adam(rate, beta_1=0.5)
 
-    optimizer = make_optimizer(tiny_config(OPTIMIZER=staticmethod(make), EMA_MOMENTUM=0.9,
-                                           GRADIENT_ACCUMULATION_STEPS=2), 0.01, 0.9)
+    optimizer = make_optimizer(
+        tiny_config(OPTIMIZER=staticmethod(make), EMA_MOMENTUM=0.9, GRADIENT_ACCUMULATION_STEPS=2),
+        0.01,
+        0.9,
+    )
     assert optimizer.beta_1 == 0.5 and optimizer.global_clipnorm == 5.0
     assert optimizer.use_ema and optimizer.gradient_accumulation_steps == 2
     plain = make_optimizer(tiny_config(OPTIMIZER=staticmethod(make)), 0.01, 0.9)
     assert equal(train(plain), train(keras.optimizers.Adam(0.01, beta_1=0.5, global_clipnorm=5.0)))
-    own = make_optimizer(tiny_config(OPTIMIZER=lambda self, rate: keras.optimizers.Adam(rate, clipvalue=1.0)), 0.1, 0)
+    own = make_optimizer(
+        tiny_config(OPTIMIZER=lambda self, rate: keras.optimizers.Adam(rate, clipvalue=1.0)), 0.1, 0
+    )
     assert own.clipvalue == 1.0 and own.global_clipnorm is None
 
 
-@pytest.mark.parametrize("made, error, message", [
-    (lambda: "adam", TypeError, "gave str; it must give one optimizer of Keras"),
-    (lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), TypeError, "without another one inside"),
-], ids=["str", "scaled"])
+@pytest.mark.parametrize(
+    "made, error, message",
+    [
+        (lambda: "adam", TypeError, "gave str; it must give one optimizer of Keras"),
+        (
+            lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()),
+            TypeError,
+            "without another one inside",
+        ),
+    ],
+    ids=["str", "scaled"],
+)
 def test_a_callable_that_makes_something_else(made, error, message):
     with pytest.raises(error, match=message):
         make_optimizer(tiny_config(OPTIMIZER=lambda self, rate: made()), 0.1, 0.9)
@@ -144,9 +205,15 @@ def test_a_callable_that_gives_one_twice():
 
 
 def test_what_keras_refuses():
-    with pytest.raises(ValueError, match=r"OPTIMIZER_OPTIONS is .*keras.optimizers.AdamW refuses: .*nestrov"):
-        make_optimizer(tiny_config(OPTIMIZER="AdamW", OPTIMIZER_OPTIONS={"nestrov": True}), 0.1, 0.9)
-    with pytest.raises(ValueError, match="the name that a file of settings keeps.*set OPTIMIZER to the callable"):
+    with pytest.raises(
+        ValueError, match=r"OPTIMIZER_OPTIONS is .*keras.optimizers.AdamW refuses: .*nestrov"
+    ):
+        make_optimizer(
+            tiny_config(OPTIMIZER="AdamW", OPTIMIZER_OPTIONS={"nestrov": True}), 0.1, 0.9
+        )
+    with pytest.raises(
+        ValueError, match="the name that a file of settings keeps.*set OPTIMIZER to the callable"
+    ):
         make_optimizer(tiny_config(OPTIMIZER="mine:make"), 0.1, 0.9)
 
 
@@ -161,19 +228,28 @@ def test_a_saved_model_has_its_optimizer(tmp_path):
 
 # === Accumulation ===
 
+
 def test_accumulated_gradients_are_averaged_and_then_clipped():
     config = tiny_config(GRADIENT_ACCUMULATION_STEPS=3)
     optimizer, trained = make_optimizer(config, 0.1, 0.0), variables()
     optimizer.build(trained)
     for number in range(2):
         optimizer.apply(gradients(number))
-        assert equal([variable.numpy() for variable in trained], [variable.numpy() for variable in variables()])
+        assert equal(
+            [variable.numpy() for variable in trained],
+            [variable.numpy() for variable in variables()],
+        )
     optimizer.apply(gradients(2))
-    mean = [np.mean([np.asarray(gradients(number)[index]) for number in range(3)], axis=0) for index in range(4)]
+    mean = [
+        np.mean([np.asarray(gradients(number)[index]) for number in range(3)], axis=0)
+        for index in range(4)
+    ]
     norm = np.sqrt(sum(np.square(gradient).sum() for gradient in mean))
     assert norm > 5
     for before, after, gradient in zip(variables(), trained, mean, strict=True):
-        np.testing.assert_allclose(after.numpy(), before.numpy() - 0.1 * gradient * 5 / norm, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            after.numpy(), before.numpy() - 0.1 * gradient * 5 / norm, rtol=1e-4, atol=1e-6
+        )
 
 
 def test_two_small_batches_are_one_of_twice_the_size(tmp_path, eagerly):
@@ -190,14 +266,19 @@ def test_two_small_batches_are_one_of_twice_the_size(tmp_path, eagerly):
         one = load_training_batch(Rectangles(3), model.config)
         for step in range(2 // batch_size):
             if step:
-                assert all(np.array_equal(value, before[path]) for path, value in values(model.keras_model).items())
+                assert all(
+                    np.array_equal(value, before[path])
+                    for path, value in values(model.keras_model).items()
+                )
             model.keras_model.train_on_batch(one)
         after.append(values(model.keras_model))
     moved = {path: np.abs(value - before[path]).max() for path, value in after[0].items()}
     trained = {weight.path for weight in model.keras_model.trainable_weights}
     assert {path for path, distance in moved.items() if distance} == trained
     for path, value in after[0].items():
-        np.testing.assert_allclose(after[1][path], value, rtol=0, atol=1e-3 * moved[path] + 1e-7, err_msg=path)
+        np.testing.assert_allclose(
+            after[1][path], value, rtol=0, atol=1e-3 * moved[path] + 1e-7, err_msg=path
+        )
 
 
 def load_training_batch(dataset, config):
@@ -213,7 +294,11 @@ def test_a_batch_more_than_a_whole_update_goes_to_disk_but_not_to_the_next_stage
     state = optimizer_state(first)
     left = state["a_kernel_gradient_accumulator"]
     assert left.any() and state["iteration"] == 3
-    again, following, trained = (make_optimizer(config, 0.1, 0.9), make_optimizer(config, 0.1, 0.9), variables())
+    again, following, trained = (
+        make_optimizer(config, 0.1, 0.9),
+        make_optimizer(config, 0.1, 0.9),
+        variables(),
+    )
     again.build(trained)
     restore_optimizer(again, state)
     np.testing.assert_array_equal(optimizer_state(again)["a_kernel_gradient_accumulator"], left)
@@ -240,9 +325,14 @@ def test_the_average_moves_with_every_update(steps):
 
 # === float16 ===
 
+
 def test_the_loss_is_scaled_for_float16():
-    scaled = make_optimizer(tiny_config(OPTIMIZER="Adam", EMA_MOMENTUM=0.9), 0.01, 0.9, "mixed_float16")
-    plain = make_optimizer(tiny_config(OPTIMIZER="Adam", EMA_MOMENTUM=0.9), 0.01, 0.9, "mixed_bfloat16")
+    scaled = make_optimizer(
+        tiny_config(OPTIMIZER="Adam", EMA_MOMENTUM=0.9), 0.01, 0.9, "mixed_float16"
+    )
+    plain = make_optimizer(
+        tiny_config(OPTIMIZER="Adam", EMA_MOMENTUM=0.9), 0.01, 0.9, "mixed_bfloat16"
+    )
     assert isinstance(scaled, keras.optimizers.LossScaleOptimizer)
     trained = variables()
     scaled.build(trained)
@@ -261,13 +351,16 @@ def test_an_update_that_is_not_finite_is_left_out_and_the_scale_is_kept():
     before = [variable.numpy() for variable in trained]
     scaled.apply([gradient * np.inf for gradient in gradients(1)])
     assert equal(before, [variable.numpy() for variable in trained])
-    assert float(scaled.dynamic_scale) == 2.0 ** 14 and int(scaled.iterations) == 1
+    assert float(scaled.dynamic_scale) == 2.0**14 and int(scaled.iterations) == 1
     following = make_optimizer(config, 0.5, 0.9, "mixed_float16")
     keep_slots(scaled, following, trained)
-    assert float(following.dynamic_scale) == 2.0 ** 14 and int(following.iterations) == 0
+    assert float(following.dynamic_scale) == 2.0**14 and int(following.iterations) == 0
     assert current_rate(following) == pytest.approx(0.5)
     old, new = optimizer_state(scaled), optimizer_state(following)
-    assert equal([old[name] for name in old if "velocity" in name], [new[name] for name in old if "velocity" in name])
+    assert equal(
+        [old[name] for name in old if "velocity" in name],
+        [new[name] for name in old if "velocity" in name],
+    )
 
 
 def test_a_state_fits_with_and_without_scaling():
@@ -287,7 +380,9 @@ def test_compile_scales_by_the_policy_of_the_model(tmp_path):
     optimizer = model.keras_model.optimizer
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     slots = len(model.keras_model.trainable_variables)
-    assert len(optimizer_state(optimizer)) == slots + 2 + 4  # two counters each, scale and its counter
+    assert (
+        len(optimizer_state(optimizer)) == slots + 2 + 4
+    )  # two counters each, scale and its counter
     model.set_trainable("mrcnn_.*", verbose=0)
     model.compile(0.01, 0.9)
     assert 0 < len(optimizer_state(model.keras_model.optimizer)) - 6 < slots

@@ -1,4 +1,6 @@
-"""Optimizers on two devices give what one gives with the sum of the gradients; two logical CPUs stand for two GPUs."""
+"""Optimizers on two devices give what one gives with the sum of the gradients; two logical CPUs
+stand for two GPUs.
+"""
 
 import json
 import os
@@ -7,8 +9,8 @@ import sys
 import textwrap
 
 import pytest
-from tests.paths import ROOT
 
+from tests.paths import ROOT
 
 PROGRAM = textwrap.dedent('''
     import json
@@ -81,8 +83,13 @@ def report(tmp_path_factory):
     program, path = folder / "program.py", folder / "report.json"
     program.write_text(PROGRAM)
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, str(program), str(path)], capture_output=True, text=True, timeout=500,
-                          env={**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    done = subprocess.run(
+        [sys.executable, str(program), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(path.read_text())
 
@@ -98,9 +105,12 @@ def test_two_devices_are_one(report, case):
 
 
 def test_an_overflow_on_the_second_device_counts_for_both(report):
-    assert [found["scale"] for found in report["overflow"]] == [2.0 ** 14] * 2
-    assert [found["scale"] for found in report["float16"]] == [2.0 ** 15] * 2
+    assert [found["scale"] for found in report["overflow"]] == [2.0**14] * 2
+    assert [found["scale"] for found in report["float16"]] == [2.0**15] * 2
 
 
 def test_accumulation_is_refused(report):
-    assert "GRADIENT_ACCUMULATION_STEPS is 2, which Keras cannot do on several devices" in report["accumulation"]
+    assert (
+        "GRADIENT_ACCUMULATION_STEPS is 2, which Keras cannot do on several devices"
+        in report["accumulation"]
+    )

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from mrcnn.common.files import file_hash, remove_temporary_files, whole_file
-from mrcnn.weights.h5_format import write_h5
 from mrcnn.training.run_folder import checkpoints, find_last_checkpoint, run_folder, what_is_wrong
-from mrcnn.training.run_state import RunState, file_facts, fingerprint, load_state, save_state, state_path
+from mrcnn.training.run_state import (
+    RunState,
+    file_facts,
+    fingerprint,
+    load_state,
+    save_state,
+    state_path,
+)
+from mrcnn.weights.h5_format import write_h5
 
 NOW = datetime.datetime(2017, 10, 29, 7, 5, 59)
 
@@ -29,7 +36,9 @@ def test_new_run():
     run = run_folder("logs", "Balloon", now=NOW)
     assert run.log_dir == os.path.join("logs", "balloon20171029T0705")
     assert run.epoch == 0
-    assert run.checkpoint_path.format(epoch=12) == os.path.join(run.log_dir, "mask_rcnn_balloon_0012.h5")
+    assert run.checkpoint_path.format(epoch=12) == os.path.join(
+        run.log_dir, "mask_rcnn_balloon_0012.h5"
+    )
 
 
 def test_clock_names_a_run():
@@ -38,22 +47,31 @@ def test_clock_names_a_run():
     assert before <= datetime.datetime.strptime(stamp, "%Y%m%dT%H%M") <= datetime.datetime.now()
 
 
-@pytest.mark.parametrize("path, epoch", [
-    ("/logs/coco20171029T2315/mask_rcnn_coco_0007.h5", 7),
-    ("coco20171029T2315/mask_rcnn_coco_0120.h5", 120),
-    ("C:\\runs\\coco20171029T2315\\mask_rcnn_coco_0003.h5", 3),
-    # the original began again at epoch 0 where a folder had a space in its name
-    ("/my runs/big cells20171029T2315/mask_rcnn_big cells_0002.h5", 2),
-])
+@pytest.mark.parametrize(
+    "path, epoch",
+    [
+        ("/logs/coco20171029T2315/mask_rcnn_coco_0007.h5", 7),
+        ("coco20171029T2315/mask_rcnn_coco_0120.h5", 120),
+        ("C:\\runs\\coco20171029T2315\\mask_rcnn_coco_0003.h5", 3),
+        # the original began again at epoch 0 where a folder had a space in its name
+        ("/my runs/big cells20171029T2315/mask_rcnn_big cells_0002.h5", 2),
+    ],
+)
 def test_checkpoint_gives_the_time_and_epoch_of_the_run(path, epoch):
     run = run_folder("/logs", "Coco", path, now=NOW)
     assert (run.log_dir, run.epoch) == (os.path.join("/logs", "coco20171029T2315"), epoch)
     assert os.path.basename(run.checkpoint_path) == "mask_rcnn_coco_{epoch:04d}.h5"
 
 
-@pytest.mark.parametrize("path", [
-    "mask_rcnn_coco.h5", "/logs/coco20171029T2315/best.h5", "/logs/coco/mask_rcnn_coco_0007.h5",
-    "/logs/coco20171029T2315/mask_rcnn_coco_0007.h5.bak"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "mask_rcnn_coco.h5",
+        "/logs/coco20171029T2315/best.h5",
+        "/logs/coco/mask_rcnn_coco_0007.h5",
+        "/logs/coco20171029T2315/mask_rcnn_coco_0007.h5.bak",
+    ],
+)
 def test_other_files_start_a_new_run(path):
     run = run_folder("logs", "coco", path, now=NOW)
     assert (run.log_dir, run.epoch) == (os.path.join("logs", "coco20171029T0705"), 0)
@@ -70,20 +88,34 @@ def test_nothing_is_made_on_disk(tmp_path):
 
 
 def test_last_checkpoint_of_the_newest_run(tmp_path):
-    make(tmp_path, "coco20200101T0000/mask_rcnn_coco_0009.h5", "coco20200102T0000/mask_rcnn_coco_0002.h5",
-         "coco20200102T0000/mask_rcnn_coco_0010.h5", "coco20200102T0000/z.txt", "coco20200102T0000/mask_rcnn_coco.csv",
-         "zebra20300101T0000/mask_rcnn_zebra_0001.h5")
-    assert find_last_checkpoint(str(tmp_path), "COCO") == str(tmp_path / "coco20200102T0000/mask_rcnn_coco_0010.h5")
+    make(
+        tmp_path,
+        "coco20200101T0000/mask_rcnn_coco_0009.h5",
+        "coco20200102T0000/mask_rcnn_coco_0002.h5",
+        "coco20200102T0000/mask_rcnn_coco_0010.h5",
+        "coco20200102T0000/z.txt",
+        "coco20200102T0000/mask_rcnn_coco.csv",
+        "zebra20300101T0000/mask_rcnn_zebra_0001.h5",
+    )
+    assert find_last_checkpoint(str(tmp_path), "COCO") == str(
+        tmp_path / "coco20200102T0000/mask_rcnn_coco_0010.h5"
+    )
 
 
 def test_run_that_died_in_its_first_epoch_is_passed_over(tmp_path):
     make(tmp_path, "coco20200101T0000/mask_rcnn_coco_0001.h5", "coco20200102T0000/events.out")
-    assert find_last_checkpoint(str(tmp_path), "coco").endswith("coco20200101T0000/mask_rcnn_coco_0001.h5")
+    assert find_last_checkpoint(str(tmp_path), "coco").endswith(
+        "coco20200101T0000/mask_rcnn_coco_0001.h5"
+    )
 
 
 def test_a_name_that_starts_another(tmp_path):
-    make(tmp_path, "coco20200101T0000/mask_rcnn_coco_0001.h5",
-         "coco_people20250101T0000/mask_rcnn_coco_people_0001.h5", "coco220250101T0000/mask_rcnn_coco2_0001.h5")
+    make(
+        tmp_path,
+        "coco20200101T0000/mask_rcnn_coco_0001.h5",
+        "coco_people20250101T0000/mask_rcnn_coco_people_0001.h5",
+        "coco220250101T0000/mask_rcnn_coco2_0001.h5",
+    )
     assert "coco20200101T0000" in find_last_checkpoint(str(tmp_path), "coco")
 
 
@@ -97,9 +129,13 @@ def test_file_named_like_a_run_is_no_run(tmp_path):
     assert "coco20190101T0000" in find_last_checkpoint(str(tmp_path), "coco")
 
 
-@pytest.mark.parametrize("files, message", [
-    ((), "no run of 'coco' was found"),
-    (("coco20200101T0000/x.txt",), "1 runs of 'coco' have no whole checkpoint")])
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        ((), "no run of 'coco' was found"),
+        (("coco20200101T0000/x.txt",), "1 runs of 'coco' have no whole checkpoint"),
+    ],
+)
 def test_no_checkpoint(tmp_path, files, message):
     make(tmp_path, *files)
     with pytest.raises(FileNotFoundError, match=message) as caught:
@@ -114,13 +150,27 @@ def test_missing_folder_of_runs(tmp_path):
 
 # === Damaged files ===
 
+
 def run_state(checkpoint=None, **fields):
     """A small `RunState`, of a checkpoint on the disk or of none."""
-    values = dict(epoch=7, batches=14, data={"seed": 5}, stage={"layers": "heads"}, stage_ended=False, stages=[],
-                  best={"val_loss": float("nan")}, callbacks=[], config={"NAME": "coco"}, weights="00",
-                  checkpoint=file_facts(checkpoint) if checkpoint else {},
-                  optimizer={"iteration": np.int64(4), "conv1/kernel_momentum": np.random.RandomState(0).randn(30, 40)},
-                  random={"drop": np.array([3, 4])})
+    values = dict(
+        epoch=7,
+        batches=14,
+        data={"seed": 5},
+        stage={"layers": "heads"},
+        stage_ended=False,
+        stages=[],
+        best={"val_loss": float("nan")},
+        callbacks=[],
+        config={"NAME": "coco"},
+        weights="00",
+        checkpoint=file_facts(checkpoint) if checkpoint else {},
+        optimizer={
+            "iteration": np.int64(4),
+            "conv1/kernel_momentum": np.random.RandomState(0).randn(30, 40),
+        },
+        random={"drop": np.array([3, 4])},
+    )
     return RunState(**{**values, **fields})
 
 
@@ -159,7 +209,10 @@ def empty(path):
 
 
 def test_state_comes_back(tmp_path):
-    state = run_state(best={"val_segm_AP": 0.25}, callbacks=[{"class": "EarlyStopping", "attributes": {"wait": 2}}])
+    state = run_state(
+        best={"val_segm_AP": 0.25},
+        callbacks=[{"class": "EarlyStopping", "attributes": {"wait": 2}}],
+    )
     path = str(tmp_path / "a.state.npz")
     save_state(path, state)
     read = load_state(path)
@@ -218,13 +271,17 @@ def test_a_checkpoint_without_state_that_is_cut_short(tmp_path, three):
         assert find_last_checkpoint(str(tmp_path), "coco") == three[1]
 
 
-@pytest.mark.parametrize("damage, message", [
-    (cut, "damaged or cut short"), (os.remove, "no state file, so it ends no epoch")])
+@pytest.mark.parametrize(
+    "damage, message",
+    [(cut, "damaged or cut short"), (os.remove, "no state file, so it ends no epoch")],
+)
 def test_an_epoch_is_over_when_its_state_is_there(tmp_path, three, damage, message, recwarn):
     damage(state_path(three[2]))
     assert find_last_checkpoint(str(tmp_path), "coco") == three[2] and not recwarn  # to detect with
     with pytest.warns(UserWarning, match=f"0003.h5 is passed over: .*{message}"):
-        assert find_last_checkpoint(str(tmp_path), "coco", with_state=True) == three[1]  # to go on from
+        assert (
+            find_last_checkpoint(str(tmp_path), "coco", with_state=True) == three[1]
+        )  # to go on from
 
 
 def test_weights_without_any_whole_state_are_better_than_nothing(tmp_path, three):
@@ -253,18 +310,28 @@ def test_deleted_states_leave_the_weights(tmp_path, three):
 
 def test_a_run_of_the_original_has_no_states(tmp_path, recwarn):
     make(tmp_path, RUN.format(1), RUN.format(2))
-    assert find_last_checkpoint(str(tmp_path), "coco", with_state=True).endswith("0002.h5") and not recwarn
+    assert (
+        find_last_checkpoint(str(tmp_path), "coco", with_state=True).endswith("0002.h5")
+        and not recwarn
+    )
 
 
 def test_nothing_whole(tmp_path, three):
     for path in three:
         empty(path)
-    with pytest.warns(UserWarning, match="passed over"), pytest.raises(FileNotFoundError, match="no whole checkpoint"):
+    with (
+        pytest.warns(UserWarning, match="passed over"),
+        pytest.raises(FileNotFoundError, match="no whole checkpoint"),
+    ):
         find_last_checkpoint(str(tmp_path), "coco")
 
 
 def test_best_weights_are_no_checkpoint(tmp_path, three):
-    make(tmp_path, "coco20200102T0000/mask_rcnn_coco_best.h5", "coco20200102T0000/mask_rcnn_coco_10000.h5")
+    make(
+        tmp_path,
+        "coco20200102T0000/mask_rcnn_coco_best.h5",
+        "coco20200102T0000/mask_rcnn_coco_10000.h5",
+    )
     folder = tmp_path / "coco20200102T0000"
     assert checkpoints(str(folder)) == [*three, str(folder / "mask_rcnn_coco_10000.h5")]
     assert find_last_checkpoint(str(tmp_path), "coco").endswith("_10000.h5")
@@ -273,6 +340,7 @@ def test_best_weights_are_no_checkpoint(tmp_path, three):
 
 
 # === Whole or not at all ===
+
 
 def test_a_file_that_fails_leaves_the_old_one(tmp_path):
     path = tmp_path / "a.txt"

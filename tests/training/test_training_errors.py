@@ -50,14 +50,17 @@ class Wrong(Rectangles):
         return masks, class_ids
 
 
-@pytest.mark.parametrize("fault, message", [
-    ("mask size", r"picture\d.*63 x 64 pixels.*64 x 64"),
-    ("class id", r"picture\d.*class id [67] is out of range.*1 to 2"),
-    ("count", r"picture\d.*[12] masks but class ids of shape"),
-    ("nan", r"picture\d.*NaN"),
-    ("channels", r"picture\d.*6 channels"),
-    ("crash", r"picture\d.*polygon"),
-])
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        ("mask size", r"picture\d.*63 x 64 pixels.*64 x 64"),
+        ("class id", r"picture\d.*class id [67] is out of range.*1 to 2"),
+        ("count", r"picture\d.*[12] masks but class ids of shape"),
+        ("nan", r"picture\d.*NaN"),
+        ("channels", r"picture\d.*6 channels"),
+        ("crash", r"picture\d.*polygon"),
+    ],
+)
 def test_faults_name_the_image(untrained, fault, message):
     with pytest.raises(SampleError, match=message):
         untrained.train(Wrong(fault), None, 0.01, 1, "all", verbose=0)
@@ -66,7 +69,9 @@ def test_faults_name_the_image(untrained, fault, message):
 @pytest.mark.parametrize("position", [0, 1], ids=["training", "validation"])
 def test_a_fault_in_a_later_batch_is_the_same_error(tmp_path, eagerly, position):
     """Keras looks at the first batches itself; later ones reach it through TensorFlow."""
-    fields = {"STEPS_PER_EPOCH": 10} if position == 0 else {"STEPS_PER_EPOCH": 1, "VALIDATION_STEPS": 10}
+    fields = (
+        {"STEPS_PER_EPOCH": 10} if position == 0 else {"STEPS_PER_EPOCH": 1, "VALIDATION_STEPS": 10}
+    )
     model = MaskRCNN("training", tiny_config(IMAGES_PER_GPU=1, **fields), str(tmp_path))
     sets = [Rectangles(4), Rectangles(4)]
     sets[position] = Wrong("mask size", start=9, count=10)
@@ -98,16 +103,23 @@ def test_other_number_of_classes(untrained):
     data = Rectangles(4)
     data.add_class("rectangles", 3, "green")
     data.prepare()
-    with pytest.raises(ValueError, match="Rectangles has 4 classes with the background .*NUM_CLASSES 3"):
+    with pytest.raises(
+        ValueError, match="Rectangles has 4 classes with the background .*NUM_CLASSES 3"
+    ):
         untrained.train(data, None, 0.01, 1, "all", verbose=0)
 
 
 def test_other_classes_of_the_validation_data(untrained):
     """The same number under other names, or in another order, would give a val_loss of nothing."""
     data = Rectangles(4)
-    data.class_info[1]["name"], data.class_info[2]["name"] = data.class_info[2]["name"], data.class_info[1]["name"]
+    data.class_info[1]["name"], data.class_info[2]["name"] = (
+        data.class_info[2]["name"],
+        data.class_info[1]["name"],
+    )
     data.prepare()
-    with pytest.raises(ValueError, match="1 is 'red' in one and 'blue' in the other; 2 is.*classes=train_set"):
+    with pytest.raises(
+        ValueError, match="1 is 'red' in one and 'blue' in the other; 2 is.*classes=train_set"
+    ):
         untrained.train(Rectangles(4), data, 0.01, 1, "all", verbose=0)
 
 
@@ -124,7 +136,9 @@ def test_missing_image_file(untrained, tmp_path):
     data = Files()
     for class_id, name in enumerate(("red", "blue"), 1):
         data.add_class("photos", class_id, name)
-    data.add_image("photos", 17, str(tmp_path / "gone.jpg"), size=(64, 64), objects=[(1, 5, 5, 30, 30)])
+    data.add_image(
+        "photos", 17, str(tmp_path / "gone.jpg"), size=(64, 64), objects=[(1, 5, 5, 30, 30)]
+    )
     data.prepare()
     with pytest.raises(SampleError, match=r"id 17.*Image file not found: .*gone\.jpg"):
         untrained.train(data, None, 0.01, 1, "all", verbose=0)
@@ -133,12 +147,18 @@ def test_missing_image_file(untrained, tmp_path):
 @pytest.mark.parametrize("mode", ["none", "pad64"])
 def test_a_size_that_does_not_halve_six_times(mode, tmp_path):
     with pytest.raises(ValueError, match="100 x 100 px .IMAGE_MAX_DIM.*multiples of 64"):
-        MaskRCNN("training", tiny_config(IMAGE_RESIZE_MODE=mode, IMAGE_MAX_DIM=100, IMAGE_MIN_DIM=0), str(tmp_path))
+        MaskRCNN(
+            "training",
+            tiny_config(IMAGE_RESIZE_MODE=mode, IMAGE_MAX_DIM=100, IMAGE_MIN_DIM=0),
+            str(tmp_path),
+        )
 
 
 def test_images_of_other_sizes(tmp_path):
     model = MaskRCNN("training", tiny_config(IMAGE_RESIZE_MODE="none"), str(tmp_path))
-    with pytest.raises(SampleError, match=r"\(64, 128, 3\) after IMAGE_RESIZE_MODE 'none'.*\(64, 64, 3\).*'square'"):
+    with pytest.raises(
+        SampleError, match=r"\(64, 128, 3\) after IMAGE_RESIZE_MODE 'none'.*\(64, 64, 3\).*'square'"
+    ):
         model.train(Rectangles(4, size=(64, 128)), None, 0.01, 1, "all", verbose=0)
 
 
@@ -152,4 +172,6 @@ def test_a_name_is_needed(tmp_path):
         NAME = None
 
     with pytest.raises(ValueError, match="NAME is None"):
-        MaskRCNN("training", Nameless(), str(tmp_path)).train(Rectangles(4), None, 0.01, 1, "all", verbose=0)
+        MaskRCNN("training", Nameless(), str(tmp_path)).train(
+            Rectangles(4), None, 0.01, 1, "all", verbose=0
+        )

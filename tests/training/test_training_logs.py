@@ -1,4 +1,6 @@
-"""What a training tells: validation AP, best weights, the table of epochs, images per second, pictures."""
+"""What a training tells: validation AP, best weights, the table of epochs, images per second,
+pictures.
+"""
 
 import csv
 import gc
@@ -13,8 +15,8 @@ import tensorflow as tf
 from mrcnn.evaluation import evaluate_detections
 from mrcnn.model import MaskRCNN
 from mrcnn.training.checkpoint import Run, WeightsCheckpoint
-from mrcnn.training.validation_ap import EvaluateAP
 from mrcnn.training.logs import ImagesPerSecond, LossTable
+from mrcnn.training.validation_ap import EvaluateAP
 from mrcnn.weights import load_h5
 from tests.tiny import Rectangles, randomize, same, tiny_config, values
 
@@ -37,7 +39,10 @@ class Seen(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Three epochs in two stages with AP every second epoch; the second stage without a validation set."""
+    """Three epochs in two stages with AP every second epoch; the second stage without a validation
+    set.
+    """
+
     class Run:
         folder = tmp_path_factory.mktemp("logs")
         model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=2), str(folder))
@@ -48,8 +53,16 @@ def run(tmp_path_factory):
 
     tf.config.run_functions_eagerly(True)
     randomize(Run.model.keras_model)
-    Run.history = Run.model.train(Rectangles(4), Run.val, 1e-5, None, [("heads", 2), ("all", 3)], verbose=0,
-                                  evaluate_every=2, custom_callbacks=[Run.seen])
+    Run.history = Run.model.train(
+        Rectangles(4),
+        Run.val,
+        1e-5,
+        None,
+        [("heads", 2), ("all", 3)],
+        verbose=0,
+        evaluate_every=2,
+        custom_callbacks=[Run.seen],
+    )
     Run.weights = values(Run.model.keras_model)
     tf.config.run_functions_eagerly(False)
     return Run
@@ -57,8 +70,13 @@ def run(tmp_path_factory):
 
 # === Validation AP ===
 
+
 def test_ap_is_logged_before_custom_callbacks_see_the_epoch(run):
-    assert [all(name in logs for name in METRICS) for logs in run.seen.epochs] == [False, True, True]  # 3 is the last
+    assert [all(name in logs for name in METRICS) for logs in run.seen.epochs] == [
+        False,
+        True,
+        True,
+    ]  # 3 is the last
     for name in METRICS:
         assert run.history.history[name] == [logs[name] for logs in run.seen.epochs if name in logs]
     assert len(run.history.history["val_loss"]) == 3
@@ -71,17 +89,24 @@ def test_ap_is_that_of_the_checkpoint(run):
     summary = evaluate_detections(run.val, model.detect, batch_size=2, progress=False)
     for kind in ("bbox", "segm"):
         for name in ("AP", "AP50"):
-            assert run.history.history[f"val_{kind}_{name}"][-1] == pytest.approx(summary[kind][name], abs=1e-9)
+            assert run.history.history[f"val_{kind}_{name}"][-1] == pytest.approx(
+                summary[kind][name], abs=1e-9
+            )
 
 
 def test_the_detector_shares_all_weights(run):
     detector = run.model.detector()
-    assert detector is run.model.detector() and detector.mode == "inference" and run.model.mode == "training"
+    assert (
+        detector is run.model.detector()
+        and detector.mode == "inference"
+        and run.model.mode == "training"
+    )
     ours = {id(variable) for variable in run.model.keras_model.weights}
     assert len(ours) == len(detector.keras_model.weights)
     assert all(id(variable) in ours for variable in detector.keras_model.weights)
     assert {layer.name for layer in run.model.keras_model.layers if layer.weights} == {
-        layer.name for layer in detector.keras_model.layers if layer.weights}
+        layer.name for layer in detector.keras_model.layers if layer.weights
+    }
 
 
 def test_the_detector_keeps_no_second_weights(tmp_path):
@@ -117,23 +142,35 @@ def test_the_detector_finds_what_an_inference_model_finds(fields, tmp_path):
 def test_keras_callbacks_monitor_ap():
     """EarlyStopping and ModelCheckpoint, on APs that are given here."""
     aps = iter([0.1, 0.3, 0.2, 0.25, 0.1])
-    detector = types.SimpleNamespace(evaluate=lambda dataset, verbose: {"segm_AP": next(aps), "bbox_AP": 0.5, "F1": 1})
+    detector = types.SimpleNamespace(
+        evaluate=lambda dataset, verbose: {"segm_AP": next(aps), "bbox_AP": 0.5, "F1": 1}
+    )
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    early = keras.callbacks.EarlyStopping("val_segm_AP", mode="max", patience=2, restore_best_weights=True)
+    early = keras.callbacks.EarlyStopping(
+        "val_segm_AP", mode="max", patience=2, restore_best_weights=True
+    )
     ap = EvaluateAP(lambda: detector, None, lambda epoch: epoch % 2 == 1, verbose=False)
     with pytest.warns(UserWarning, match="val_segm_AP.* which is not available"):
-        history = model.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=10, verbose=0, callbacks=[ap, early])
-    assert history.history["val_segm_AP"] == [0.1, 0.3, 0.2, 0.25] and history.history["val_bbox_AP"] == [0.5] * 4
+        history = model.fit(
+            np.ones((4, 1)), np.ones((4, 1)), epochs=10, verbose=0, callbacks=[ap, early]
+        )
+    assert (
+        history.history["val_segm_AP"] == [0.1, 0.3, 0.2, 0.25]
+        and history.history["val_bbox_AP"] == [0.5] * 4
+    )
     assert "val_F1" not in history.history and early.best_epoch == 3 and len(history.epoch) == 8
 
 
 def test_ap_needs_a_validation_set(tmp_path):
     with pytest.raises(ValueError, match="evaluate_every is 1, but there is no val_dataset"):
-        MaskRCNN("training", tiny_config(), str(tmp_path)).train(Rectangles(2), None, 0.1, 1, "all", evaluate_every=1)
+        MaskRCNN("training", tiny_config(), str(tmp_path)).train(
+            Rectangles(2), None, 0.1, 1, "all", evaluate_every=1
+        )
 
 
 # === Best weights ===
+
 
 def best_after(series, monitor, tmp_path, run=None):
     """Epochs after which the best weights were written, with weights that tell the epoch."""
@@ -156,18 +193,23 @@ def best_after(series, monitor, tmp_path, run=None):
     return kept, run
 
 
-@pytest.mark.parametrize("monitor, series, expected", [
-    ("val_segm_AP", [0.1, None, 0.3, 0.2, 0.3], [0, 0, 2, 2, 2]),
-    ("val_loss", [2.0, 3.0, 1.0, 1.5], [0, 0, 2, 2]),
-    ("val_bbox_AP50", [float("nan"), 0.0, 0.1], [None, 1, 2]),
-    ("val_recall", [0.1, 0.3, 0.2], [0, 1, 1]),
-])
+@pytest.mark.parametrize(
+    "monitor, series, expected",
+    [
+        ("val_segm_AP", [0.1, None, 0.3, 0.2, 0.3], [0, 0, 2, 2, 2]),
+        ("val_loss", [2.0, 3.0, 1.0, 1.5], [0, 0, 2, 2]),
+        ("val_bbox_AP50", [float("nan"), 0.0, 0.1], [None, 1, 2]),
+        ("val_recall", [0.1, 0.3, 0.2], [0, 1, 1]),
+    ],
+)
 def test_the_best_weights_are_kept(monitor, series, expected, tmp_path):
     assert best_after(series, monitor, tmp_path)[0] == expected
 
 
 def test_a_metric_that_does_not_tell_what_is_better(tmp_path):
-    with pytest.raises(ValueError, match="monitor is 'val_mape', whose name does not tell.*'loss' .less. or 'AP'"):
+    with pytest.raises(
+        ValueError, match="monitor is 'val_mape', whose name does not tell.*'loss' .less. or 'AP'"
+    ):
         WeightsCheckpoint(Run(str(tmp_path / "x_{epoch:04d}.h5")), "val_mape")
 
 
@@ -176,7 +218,9 @@ def test_a_metric_that_is_never_logged_is_told(tmp_path, eagerly, capsys):
         model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=1), str(tmp_path / monitor))
         model.train(Rectangles(2), Rectangles(2), 1e-3, 1, "heads", verbose=0, monitor=monitor)
         said = capsys.readouterr().out
-        assert ("No best weights were kept: monitor is 'val_losss', and logged were" in said) == told
+        assert (
+            "No best weights were kept: monitor is 'val_losss', and logged were" in said
+        ) == told
         assert (" val_loss" in said.partition("logged were")[2]) == told
 
 
@@ -199,6 +243,7 @@ def test_the_best_file_outlives_its_checkpoint_and_is_not_the_last(run):
 
 # === The table ===
 
+
 def table(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
@@ -206,7 +251,9 @@ def table(path):
 
 def test_columns_line_up_between_stages(tmp_path):
     path = str(tmp_path / "losses.csv")
-    optimizer = keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.25]))
+    optimizer = keras.optimizers.SGD(
+        keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.25])
+    )
 
     def write(first, *epochs):
         log = LossTable(path, types.SimpleNamespace(value=3.5))
@@ -220,10 +267,23 @@ def test_columns_line_up_between_stages(tmp_path):
     write(2, {"loss": 0.25}, {"loss": 0.125, "val_segm_AP": 0.75})
     write(3, {"loss": 9.0, "val_loss": 8.0})  # epoch 3 again, after a kill
     rows = table(path)
-    assert list(rows[0]) == ["epoch", "loss", "learning_rate", "images_per_second", "val_loss", "val_segm_AP"]
+    assert list(rows[0]) == [
+        "epoch",
+        "loss",
+        "learning_rate",
+        "images_per_second",
+        "val_loss",
+        "val_segm_AP",
+    ]
     assert [(row["epoch"], row["loss"], row["val_loss"]) for row in rows] == [
-        ("0", "1.0", ""), ("1", "0.5", "2.0"), ("2", "0.25", ""), ("3", "9.0", "8.0")]
-    assert {row["learning_rate"] for row in rows} == {"0.5"} and {row["images_per_second"] for row in rows} == {"3.5"}
+        ("0", "1.0", ""),
+        ("1", "0.5", "2.0"),
+        ("2", "0.25", ""),
+        ("3", "9.0", "8.0"),
+    ]
+    assert {row["learning_rate"] for row in rows} == {"0.5"} and {
+        row["images_per_second"] for row in rows
+    } == {"3.5"}
 
 
 def test_the_table_of_a_run(run):
@@ -232,11 +292,15 @@ def test_the_table_of_a_run(run):
     for row, logs in zip(rows, run.seen.epochs):
         for name, value in logs.items():
             assert float(row[name]) == pytest.approx(value, nan_ok=True), name
-        assert float(row["learning_rate"]) == pytest.approx(1e-5) and float(row["images_per_second"]) > 0
+        assert (
+            float(row["learning_rate"]) == pytest.approx(1e-5)
+            and float(row["images_per_second"]) > 0
+        )
     assert rows[0]["val_segm_AP"] == ""
 
 
 # === Progress and pictures ===
+
 
 def test_images_per_second(run, monkeypatch):
     assert all(logs["images_per_second"] > 0 for logs in run.seen.steps)
@@ -285,9 +349,19 @@ def test_tensorboard(tmp_path, eagerly):
     for part in ("train", "validation", "pictures"):
         events = EventAccumulator(os.path.join(model.log_dir, part))
         events.Reload()
-        tags[part] = set(sum((kind for kind in events.Tags().values() if isinstance(kind, list)), []))
-    losses = {f"epoch_{name}" for name in ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss",
-                                           "mrcnn_mask_loss")}
+        tags[part] = set(
+            sum((kind for kind in events.Tags().values() if isinstance(kind, list)), [])
+        )
+    losses = {
+        f"epoch_{name}"
+        for name in (
+            "rpn_class_loss",
+            "rpn_bbox_loss",
+            "mrcnn_class_loss",
+            "mrcnn_bbox_loss",
+            "mrcnn_mask_loss",
+        )
+    }
     assert losses | {"epoch_learning_rate"} <= tags["train"]
     assert losses | {"epoch_segm_AP", "epoch_bbox_AP50"} <= tags["validation"]
     assert {"found and truth 0", "found and truth 1"} <= tags["pictures"]

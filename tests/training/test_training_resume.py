@@ -9,11 +9,9 @@ import pytest
 
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
+from mrcnn.training.checkpoint import StateCheckpoint, random_states
+from mrcnn.training.optimizer import keep_slots, optimizer_state, restore_optimizer
 from mrcnn.training.run_state import load_state, save_state, state_path
-from mrcnn.training.checkpoint import StateCheckpoint
-from mrcnn.training.optimizer import keep_slots
-from mrcnn.training.checkpoint import random_states
-from mrcnn.training.optimizer import optimizer_state, restore_optimizer
 from tests.tiny import Rectangles, tiny_config, values
 
 STAGES = [("heads", 2), ("all", 4, 0.005)]
@@ -24,7 +22,9 @@ def new(folder, **fields):
 
 
 def train(model, epochs=None, layers=STAGES, **options):
-    return model.train(Rectangles(5), Rectangles(2, seed=1), 0.01, epochs, layers, verbose=0, **options)
+    return model.train(
+        Rectangles(5), Rectangles(2, seed=1), 0.01, epochs, layers, verbose=0, **options
+    )
 
 
 def same(first, second):
@@ -60,8 +60,11 @@ def rows(model):
 
 # === Going on ===
 
+
 def test_going_on_in_the_same_process(never_stopped, tmp_path):
-    """What the interrupted epoch left of momentum, learning rate and random numbers is not taken along."""
+    """What the interrupted epoch left of momentum, learning rate and random numbers is not taken
+    along.
+    """
     model = new(tmp_path / "stopped")
     for epoch, step in ((1, 0), (3, 1)):
         with pytest.raises(KeyboardInterrupt):
@@ -94,7 +97,8 @@ def test_weights_of_another_run_bring_no_momentum(tmp_path, eagerly):
         ends.append(optimizer_state(model.keras_model.optimizer))
     assert all(not value.any() for name, value in ends[1].items() if "momentum" in name)
     assert {name: value.shape for name, value in ends[0].items()} == {
-        name: value.shape for name, value in ends[1].items()}
+        name: value.shape for name, value in ends[1].items()
+    }
 
 
 def test_all_stages_validate_on_the_same_images(tmp_path, eagerly, monkeypatch):
@@ -114,7 +118,9 @@ def test_all_stages_validate_on_the_same_images(tmp_path, eagerly, monkeypatch):
     for epochs in (2, 3):
         model = new(tmp_path, SEED=None)
         model.resume()
-        model.train(Rectangles(5), Validation(40), 0.01, None, [("heads", 1), ("all", epochs)], verbose=0)
+        model.train(
+            Rectangles(5), Validation(40), 0.01, None, [("heads", 1), ("all", epochs)], verbose=0
+        )
     assert len(seen) >= 3 and all(ids == seen[0] for ids in seen)
 
 
@@ -131,11 +137,17 @@ def test_going_on_is_not_having_stopped(never_stopped, tmp_path, capsys):
     history = train(model)
     said = capsys.readouterr().out
     assert "optimizer, random numbers and order of the data are those of epoch 3" in said
-    assert "learning rate 0.005" in said and "epochs=2 is the epoch to end with, and 3 are trained already" in said
-    assert history.epoch == [3] and same(values(never_stopped.keras_model), values(model.keras_model))
+    assert (
+        "learning rate 0.005" in said
+        and "epochs=2 is the epoch to end with, and 3 are trained already" in said
+    )
+    assert history.epoch == [3] and same(
+        values(never_stopped.keras_model), values(model.keras_model)
+    )
     for ours, theirs in zip(rows(never_stopped), rows(model), strict=True):  # no epoch twice
         assert {name: value for name, value in ours.items() if name != "images_per_second"} == {
-            name: value for name, value in theirs.items() if name != "images_per_second"}
+            name: value for name, value in theirs.items() if name != "images_per_second"
+        }
 
 
 def test_calls_of_single_stages_go_on_too(never_stopped, tmp_path):
@@ -144,16 +156,28 @@ def test_calls_of_single_stages_go_on_too(never_stopped, tmp_path):
         model.resume()
         try:
             train(model, 2, "heads")
-            model.train(Rectangles(5), Rectangles(2, seed=1), 0.005, 4, "all", verbose=0,
-                        custom_callbacks=[] if model.epoch == 3 else [Stop(3, 0)])
+            model.train(
+                Rectangles(5),
+                Rectangles(2, seed=1),
+                0.005,
+                4,
+                "all",
+                verbose=0,
+                custom_callbacks=[] if model.epoch == 3 else [Stop(3, 0)],
+            )
         except KeyboardInterrupt:
             continue
     assert same(values(never_stopped.keras_model), values(model.keras_model))
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_an_epoch_whose_state_is_not_there_is_trained_again(never_stopped, tmp_path, monkeypatch, epoch):
-    """As after a kill when the weights are written and the state is not; the first epoch has no state before it."""
+def test_an_epoch_whose_state_is_not_there_is_trained_again(
+    never_stopped, tmp_path, monkeypatch, epoch
+):
+    """As after a kill when the weights are written and the state is not; the first epoch has no
+    state before it.
+    """
+
     def interrupt(self, ended):
         if self.run.epoch == epoch:
             raise KeyboardInterrupt
@@ -164,7 +188,10 @@ def test_an_epoch_whose_state_is_not_there_is_trained_again(never_stopped, tmp_p
         patch.setattr(StateCheckpoint, "_write", interrupt)
         train(new(tmp_path / "stopped"))
     model = new(tmp_path / "stopped")
-    with pytest.warns(UserWarning, match=f"000{epoch}.h5 is passed over: it has no state file, so it ends no epoch"):
+    with pytest.warns(
+        UserWarning,
+        match=f"000{epoch}.h5 is passed over: it has no state file, so it ends no epoch",
+    ):
         model.resume()
     assert model.epoch == epoch - 1
     train(model)
@@ -198,7 +225,9 @@ def test_a_learning_rate_that_was_lowered_stays_low(tmp_path, eagerly):
     model.resume()
     assert load_state(state_path(model.find_last())).callbacks[0]["class"] == "ReduceLROnPlateau"
     train(model, 4, "all", custom_callbacks=[reduce()])
-    assert [row["learning_rate"] for row in rows(model)] == [row["learning_rate"] for row in rows(whole)]
+    assert [row["learning_rate"] for row in rows(model)] == [
+        row["learning_rate"] for row in rows(whole)
+    ]
     assert float(rows(whole)[-1]["learning_rate"]) < 0.001
     assert same(values(whole.keras_model), values(model.keras_model))
 
@@ -206,7 +235,11 @@ def test_a_learning_rate_that_was_lowered_stays_low(tmp_path, eagerly):
 @pytest.mark.slow
 def test_a_stage_that_ended_early_is_not_begun_again(tmp_path, eagerly, capsys):
     def early(patience):
-        return [keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=patience, restore_best_weights=True)]
+        return [
+            keras.callbacks.EarlyStopping(
+                "loss", min_delta=1e9, patience=patience, restore_best_weights=True
+            )
+        ]
 
     first = new(tmp_path)
     assert train(first, 5, "heads", custom_callbacks=early(1)).epoch == [0, 1]
@@ -223,7 +256,9 @@ def test_a_stage_that_ended_early_is_not_begun_again(tmp_path, eagerly, capsys):
 @pytest.mark.slow
 def test_weights_put_back_at_the_end_are_those_of_the_checkpoint(tmp_path, eagerly):
     model = new(tmp_path)
-    best = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1, restore_best_weights=True)
+    best = keras.callbacks.EarlyStopping(
+        "loss", min_delta=1e9, patience=1, restore_best_weights=True
+    )
     train(model, 5, "heads", custom_callbacks=[best])
     again = new(tmp_path)
     assert again.resume().endswith("0002.h5")
@@ -232,23 +267,34 @@ def test_weights_put_back_at_the_end_are_those_of_the_checkpoint(tmp_path, eager
 
 # === What is in the state ===
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Lion", "Ftrl", "Nadam", "Adafactor"])
+
+@pytest.mark.parametrize(
+    "name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Lion", "Ftrl", "Nadam", "Adafactor"]
+)
 def test_every_optimizer_goes_to_disk_and_back(name, tmp_path):
     def make():
-        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")],
-                                 name="net")
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")],
+            name="net",
+        )
         for number, variable in enumerate(model.weights):
             variable.assign(np.random.RandomState(number).randn(*variable.shape))
         options = {"momentum": 0.9} if name == "SGD" else {}
-        optimizer = getattr(keras.optimizers, name)(0.01, use_ema=True, gradient_accumulation_steps=2, **options)
+        optimizer = getattr(keras.optimizers, name)(
+            0.01, use_ema=True, gradient_accumulation_steps=2, **options
+        )
         optimizer.build(model.trainable_variables)
         return model, optimizer
 
     def steps(model, optimizer, numbers):
         for number in numbers:
             rng = np.random.RandomState(number)
-            optimizer.apply([keras.ops.convert_to_tensor(rng.randn(*variable.shape), "float32")
-                             for variable in model.trainable_variables])
+            optimizer.apply(
+                [
+                    keras.ops.convert_to_tensor(rng.randn(*variable.shape), "float32")
+                    for variable in model.trainable_variables
+                ]
+            )
 
     model, optimizer = make()
     steps(model, optimizer, range(3))
@@ -277,7 +323,10 @@ def test_a_scaled_optimizer_has_two_counters():
 
 
 def test_slots_are_kept_by_name_and_shape():
-    a, b = keras.Variable(np.ones(3, np.float32), name="a"), keras.Variable(np.ones(2, np.float32), name="b")
+    a, b = (
+        keras.Variable(np.ones(3, np.float32), name="a"),
+        keras.Variable(np.ones(2, np.float32), name="b"),
+    )
     old = keras.optimizers.SGD(0.5, momentum=0.9)
     old.build([a])
     old.apply([np.ones(3, np.float32)])
@@ -291,12 +340,16 @@ def test_slots_are_kept_by_name_and_shape():
 def test_state_of_every_random_generator():
     image = keras.Input((4,))
     x = keras.layers.Dropout(0.5, name="first")(image)
-    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5, name="first")], name="inner")
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dropout(0.5, name="first")], name="inner"
+    )
     model = keras.Model(image, inner(x))
     before = {name: variable.numpy() for name, variable in random_states(model).items()}
     assert sorted(before) == ["first", "first#2"]
     model(np.ones((1, 4)), training=True)
-    assert all((variable.numpy() != before[name]).any() for name, variable in random_states(model).items())
+    assert all(
+        (variable.numpy() != before[name]).any() for name, variable in random_states(model).items()
+    )
 
 
 def test_choice_of_rois_follows_the_state(tmp_path):
@@ -306,6 +359,7 @@ def test_choice_of_rois_follows_the_state(tmp_path):
 
 # === What is in the way ===
 
+
 def test_other_weights_than_the_states(tmp_path, eagerly, capsys):
     train(new(tmp_path), 1)
     model = new(tmp_path)
@@ -313,8 +367,10 @@ def test_other_weights_than_the_states(tmp_path, eagerly, capsys):
     model.keras_model.get_layer("conv1").bias.assign_add(np.ones(8, np.float32))
     capsys.readouterr()
     train(model, 2)
-    assert "Going on from epoch 1 with a new optimizer, without momentum: the model's weights are not those" in (
-        capsys.readouterr().out)
+    assert (
+        "Going on from epoch 1 with a new optimizer, without momentum: the model's weights are not "
+        "those" in (capsys.readouterr().out)
+    )
 
 
 def test_a_damaged_state_is_told(tmp_path, eagerly, capsys):
@@ -324,7 +380,9 @@ def test_a_damaged_state_is_told(tmp_path, eagerly, capsys):
     with open(path, "r+b") as file:
         file.truncate(os.path.getsize(path) // 2)
     model = new(tmp_path)
-    with pytest.warns(UserWarning, match="0002.h5 is passed over: the state file .* is damaged or cut short"):
+    with pytest.warns(
+        UserWarning, match="0002.h5 is passed over: the state file .* is damaged or cut short"
+    ):
         assert model.resume().endswith("0001.h5")
     assert train(model, 2).epoch == [1]
     assert same(values(first.keras_model), values(model.keras_model))
@@ -338,7 +396,9 @@ def test_changes_are_told(tmp_path, eagerly, capsys):
     model.train(Rectangles(7), None, 0.01, 2, "all", verbose=0)
     said = capsys.readouterr().out
     assert "the config has changed: WEIGHT_DECAY = 0.5 (was 0.0001)" in said
-    assert "The order of the training images is not the run's, because of its images 7 (was 5)" in said
+    assert (
+        "The order of the training images is not the run's, because of its images 7 (was 5)" in said
+    )
 
 
 def full_disk(after):
@@ -360,11 +420,17 @@ def test_a_full_disk_is_told_and_the_last_whole_epoch_is_there(tmp_path, eagerly
     train(model, 1)
     kept = model.run.path()
     monkeypatch.setattr(os, "fsync", full_disk(after=3))  # the probe of the folder still fits
-    with pytest.warns(UserWarning, match="0002.h5 could not be written; training goes on.*No space left"):
-        with pytest.raises(OSError, match=r"epoch 3 could not be written.*last whole checkpoint is .*0001\.h5"):
+    with pytest.warns(
+        UserWarning, match="0002.h5 could not be written; training goes on.*No space left"
+    ):
+        with pytest.raises(
+            OSError, match=r"epoch 3 could not be written.*last whole checkpoint is .*0001\.h5"
+        ):
             train(model, 3)
     monkeypatch.undo()
-    assert model.find_last() == kept and not [name for name in os.listdir(model.log_dir) if name.endswith(".tmp")]
+    assert model.find_last() == kept and not [
+        name for name in os.listdir(model.log_dir) if name.endswith(".tmp")
+    ]
     assert model.epoch == 3  # in memory: save_weights still has them
     again = new(tmp_path)
     again.resume()
@@ -383,14 +449,20 @@ def test_a_disk_that_is_full_for_a_while(tmp_path, eagerly, monkeypatch):
     model = new(tmp_path)
     with pytest.warns(UserWarning, match="tries again after the next epoch"):
         train(model, 4, custom_callbacks=[Emptied()])
-    assert [os.path.basename(path)[-7:-3] for path in model.run.checkpoints()] == ["0001", "0003", "0004"]
+    assert [os.path.basename(path)[-7:-3] for path in model.run.checkpoints()] == [
+        "0001",
+        "0003",
+        "0004",
+    ]
     assert model.find_last() == model.run.path(4)
 
 
 def test_a_folder_that_cannot_be_written_to_shows_at_once(tmp_path, eagerly, monkeypatch):
     model = new(tmp_path)
     monkeypatch.setattr(os, "fsync", full_disk(after=1))
-    with pytest.raises(OSError, match="cannot write to .*tiny20.*disk full, the folder read-only.*No space left"):
+    with pytest.raises(
+        OSError, match="cannot write to .*tiny20.*disk full, the folder read-only.*No space left"
+    ):
         train(model)
     monkeypatch.undo()
     (tmp_path / "file").write_text("")
@@ -425,5 +497,10 @@ def test_bfloat16_slots_are_stored(tmp_path):
 
     slot = np.arange(5).astype(ml_dtypes.bfloat16)
     empty = {field: None for field in RunState.__dataclass_fields__}
-    save_state(tmp_path / "a.state.npz", RunState(**{**empty, "optimizer": {"momentum": slot}, "random": {}}))
-    np.testing.assert_array_equal(load_state(tmp_path / "a.state.npz").optimizer["momentum"], slot.astype(np.float32))
+    save_state(
+        tmp_path / "a.state.npz",
+        RunState(**{**empty, "optimizer": {"momentum": slot}, "random": {}}),
+    )
+    np.testing.assert_array_equal(
+        load_state(tmp_path / "a.state.npz").optimizer["momentum"], slot.astype(np.float32)
+    )

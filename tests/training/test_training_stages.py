@@ -6,13 +6,12 @@ import pytest
 
 from mrcnn.model import MaskRCNN
 from mrcnn.training import Stage, alternating_stages
-from mrcnn.training.stages import set_trainable
-from mrcnn.training.stages import HEAD_LOSSES, RPN_LOSSES, as_stages, set_losses
+from mrcnn.training.stages import HEAD_LOSSES, RPN_LOSSES, as_stages, set_losses, set_trainable
 from tests.tiny import Rectangles, tiny_config, values
 
 
 def part(name):
-    """"rpn", "heads" or "shared" of a variable's path."""
+    """ "rpn", "heads" or "shared" of a variable's path."""
     return "rpn" if "rpn_" in name else "heads" if name.startswith("mrcnn_") else "shared"
 
 
@@ -32,18 +31,28 @@ def test_one_stage():
 def test_a_list_of_stages_takes_what_is_missing_from_the_call():
     given = [("heads", 2), Stage("4+", 5, 0.01, RPN_LOSSES), ("all", np.int64(9), 0.001)]
     assert as_stages(given, None, 0.1) == [
-        Stage("heads", 2, 0.1), Stage("4+", 5, 0.01, RPN_LOSSES), Stage("all", 9, 0.001)]
+        Stage("heads", 2, 0.1),
+        Stage("4+", 5, 0.01, RPN_LOSSES),
+        Stage("all", 9, 0.001),
+    ]
     assert as_stages(given, 5, 0.1) == as_stages(given, None, 0.1)[:2]
     assert as_stages(given, 4, 0.1)[1].epochs == 4 and len(as_stages(given, 2, 0.1)) == 1
 
 
-@pytest.mark.parametrize("layers, message", [
-    ([], "empty list"),
-    ([("heads", 3), ("all", 3)], "'all' ends with epoch 3, but the one before it with 3.*must rise"),
-    ([("heads", "3")], "epochs='3'"), ([("heads", None)], "epochs=None"),
-    ([Stage("heads", 3, None, ("mask_loss",))], "losses .'mask_loss',.*mrcnn_mask_loss"),
-    ([Stage("heads", 3, None, ())], "losses"),
-])
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        ([], "empty list"),
+        (
+            [("heads", 3), ("all", 3)],
+            "'all' ends with epoch 3, but the one before it with 3.*must rise",
+        ),
+        ([("heads", "3")], "epochs='3'"),
+        ([("heads", None)], "epochs=None"),
+        ([Stage("heads", 3, None, ("mask_loss",))], "losses .'mask_loss',.*mrcnn_mask_loss"),
+        ([Stage("heads", 3, None, ())], "losses"),
+    ],
+)
 def test_stages_that_make_no_sense(layers, message):
     with pytest.raises(ValueError, match=message):
         as_stages(layers, None, 0.1)
@@ -54,7 +63,9 @@ def test_a_misspelt_last_stage_shows_at_once(untrained):
     with pytest.raises(ValueError, match="layers='al' matches no layer"):
         untrained.train(Rectangles(3), None, 0.01, None, [("heads", 1), ("al", 2)], verbose=0)
     assert untrained.epoch == 0
-    assert all(np.array_equal(value, before[name]) for name, value in values(untrained.keras_model).items())
+    assert all(
+        np.array_equal(value, before[name]) for name, value in values(untrained.keras_model).items()
+    )
 
 
 def test_alternating_stages_train_what_the_paper_says(untrained):
@@ -64,7 +75,9 @@ def test_alternating_stages_train_what_the_paper_says(untrained):
     trained = []
     for stage in stages:
         set_trainable(untrained.keras_model, stage.layers)
-        trained.append(parts(variable.path for variable in untrained.keras_model.trainable_variables))
+        trained.append(
+            parts(variable.path for variable in untrained.keras_model.trainable_variables)
+        )
     assert trained == [{"shared", "rpn"}, {"shared", "heads"}, {"rpn"}, {"heads"}]
     assert [stage.epochs for stage in alternating_stages(2)] == [2, 4, 6, 8]
     with pytest.raises(ValueError, match="3 numbers; alternating training has 4"):
@@ -75,9 +88,21 @@ def test_losses_that_count(untrained):
     weights = {"rpn_class_loss": 3.0}
     model = untrained.keras_model
     set_losses(model, weights, RPN_LOSSES)
-    assert [model.get_layer(name).weight for name in (*RPN_LOSSES, *HEAD_LOSSES)] == [3.0, 1.0, 0.0, 0.0, 0.0]
+    assert [model.get_layer(name).weight for name in (*RPN_LOSSES, *HEAD_LOSSES)] == [
+        3.0,
+        1.0,
+        0.0,
+        0.0,
+        0.0,
+    ]
     set_losses(model, weights)
-    assert [model.get_layer(name).weight for name in (*RPN_LOSSES, *HEAD_LOSSES)] == [3.0, 1.0, 1.0, 1.0, 1.0]
+    assert [model.get_layer(name).weight for name in (*RPN_LOSSES, *HEAD_LOSSES)] == [
+        3.0,
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    ]
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -97,13 +122,24 @@ class Snapshots(keras.callbacks.Callback):
 def test_alternating_training_runs(tmp_path, eagerly, capsys):
     model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=2, WEIGHT_DECAY=0.0), str(tmp_path))
     snapshots = Snapshots()
-    history = model.train(Rectangles(4), None, 0.005, None, alternating_stages(1),
-                          custom_callbacks=[snapshots], verbose=0)
-    changed = [parts(name for name in before if not np.array_equal(before[name], after[name]))
-               for before, after in zip(snapshots.taken, snapshots.taken[1:])]
+    history = model.train(
+        Rectangles(4),
+        None,
+        0.005,
+        None,
+        alternating_stages(1),
+        custom_callbacks=[snapshots],
+        verbose=0,
+    )
+    changed = [
+        parts(name for name in before if not np.array_equal(before[name], after[name]))
+        for before, after in zip(snapshots.taken, snapshots.taken[1:])
+    ]
     assert len(changed) == 4
     assert changed[0] == {"shared", "rpn"} and changed[2] == {"rpn"}
-    assert changed[1] <= {"shared", "heads"} and changed[3] <= {"heads"}  # nothing where no proposal is near an object
+    assert changed[1] <= {"shared", "heads"} and changed[3] <= {
+        "heads"
+    }  # nothing where no proposal is near an object
     assert history.epoch == [0, 1, 2, 3] and model.epoch == 4
     for name, series in history.history.items():
         assert len(series) == 4

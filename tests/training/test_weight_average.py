@@ -1,14 +1,16 @@
-"""EMA_MOMENTUM: what is shown is the average, what trains are the weights, and a stop changes nothing."""
+"""EMA_MOMENTUM: what is shown is the average, what trains are the weights, and a stop changes
+nothing.
+"""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.weights.h5_format import read_h5
 from mrcnn.model import MaskRCNN
 from mrcnn.training.run_state import load_state, state_path
 from mrcnn.training.weight_average import ShowAverage
+from mrcnn.weights.h5_format import read_h5
 from tests.tiny import Rectangles, tiny_config, values
 
 STAGES = [("heads", 2), ("all", 4, 0.005)]
@@ -16,11 +18,15 @@ KERNEL = "mrcnn_class_logits/kernel"
 
 
 def new(folder, **fields):
-    return MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=2, **{"EMA_MOMENTUM": 0.75, **fields}), str(folder))
+    return MaskRCNN(
+        "training", tiny_config(STEPS_PER_EPOCH=2, **{"EMA_MOMENTUM": 0.75, **fields}), str(folder)
+    )
 
 
 def train(model, layers=STAGES, epochs=None, **options):
-    return model.train(Rectangles(5), Rectangles(2, seed=1), 0.01, epochs, layers, verbose=0, **options)
+    return model.train(
+        Rectangles(5), Rectangles(2, seed=1), 0.01, epochs, layers, verbose=0, **options
+    )
 
 
 def kernel(model):
@@ -86,7 +92,9 @@ def test_an_exchange_rounds_nothing():
     weight.assign(np.float32([1e-10, 1, -7.7]))
     average = optimizer._model_variables_moving_average[0]
     before = weight.numpy(), average.numpy()
-    np.testing.assert_array_equal(before[1], np.float32([1, 1e-10, np.pi]))  # it begins as the weights
+    np.testing.assert_array_equal(
+        before[1], np.float32([1, 1e-10, np.pi])
+    )  # it begins as the weights
     show.on_test_begin()
     show.on_epoch_end(0)
     np.testing.assert_array_equal((weight.numpy(), average.numpy()), before[::-1])
@@ -95,9 +103,15 @@ def test_an_exchange_rounds_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", [
-    {}, {"GRADIENT_ACCUMULATION_STEPS": 3, "OPTIMIZER": "AdamW"}, {"DTYPE_POLICY": "mixed_float16"}],
-    ids=["SGD", "AdamW, accumulated", "float16"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"GRADIENT_ACCUMULATION_STEPS": 3, "OPTIMIZER": "AdamW"},
+        {"DTYPE_POLICY": "mixed_float16"},
+    ],
+    ids=["SGD", "AdamW, accumulated", "float16"],
+)
 def test_going_on_is_not_having_stopped(fields, whole, tmp_path, eagerly):
     model, watch = whole
     if fields:
@@ -113,7 +127,7 @@ def test_going_on_is_not_having_stopped(fields, whole, tmp_path, eagerly):
     last.resume()
     train(last, custom_callbacks=[seen])
     assert same(values(model.keras_model), values(last.keras_model))
-    for ours, theirs in zip(watch.steps[-len(seen.steps):], seen.steps, strict=True):
+    for ours, theirs in zip(watch.steps[-len(seen.steps) :], seen.steps, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -127,7 +141,9 @@ def test_the_state_file_has_the_weights(whole):
 @pytest.mark.slow
 def test_best_weights_that_are_put_back_stay(tmp_path, eagerly):
     model, watch = new(tmp_path), Watch()
-    early = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1, restore_best_weights=True)
+    early = keras.callbacks.EarlyStopping(
+        "loss", min_delta=1e9, patience=1, restore_best_weights=True
+    )
     train(model, [("all", 5)], custom_callbacks=[watch, early])
     assert len(watch.ends) == 2
     np.testing.assert_array_equal(kernel(model.keras_model), watch.ends[0])
@@ -165,4 +181,6 @@ def test_without_the_field_nothing_is_exchanged(tmp_path, eagerly):
     model, watch = new(tmp_path, EMA_MOMENTUM=None), Watch()
     train(model, [("heads", 1)], custom_callbacks=[watch])
     np.testing.assert_array_equal(watch.ends[0], watch.steps[-1])
-    assert not any(name.endswith("_average") for name in load_state(state_path(model.run.path())).optimizer)
+    assert not any(
+        name.endswith("_average") for name in load_state(state_path(model.run.path())).optimizer
+    )

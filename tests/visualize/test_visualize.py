@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from mrcnn.visualize import figures
 from mrcnn import visualize
+from mrcnn.visualize import figures
 from tests.paths import ROOT
 
 NAMES = ["BG", "cat", "dog"]
@@ -20,6 +20,7 @@ def agg():
     """A file backend, whatever the machine has; no figure outlives its test."""
     import matplotlib
     import matplotlib.pyplot as plt
+
     before = matplotlib.get_backend()
     matplotlib.use("Agg")
     yield plt
@@ -43,37 +44,52 @@ def texts_of(ax):
 
 # === The original's interface ===
 
-@pytest.mark.parametrize("name, arguments", [
-    ("display_images", "images titles cols cmap norm interpolation"),
-    ("random_colors", "N bright"),
-    ("apply_mask", "image mask color alpha"),
-    ("display_instances", "image boxes masks class_ids class_names scores title figsize ax "
-                          "show_mask show_bbox colors captions"),
-    ("display_differences", "image gt_box gt_class_id gt_mask pred_box pred_class_id pred_score "
-                            "pred_mask class_names title ax show_mask show_box iou_threshold "
-                            "score_threshold"),
-    ("draw_rois", "image rois refined_rois mask class_ids class_names limit"),
-    ("draw_box", "image box color"),
-    ("display_top_masks", "image mask class_ids class_names limit"),
-    ("plot_precision_recall", "AP precisions recalls"),
-    ("plot_overlaps", "gt_class_ids pred_class_ids pred_scores overlaps class_names threshold"),
-    ("draw_boxes", "image boxes refined_boxes masks captions visibilities title ax"),
-    ("display_table", "table"),
-    ("display_weight_stats", "model")])
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("display_images", "images titles cols cmap norm interpolation"),
+        ("random_colors", "N bright"),
+        ("apply_mask", "image mask color alpha"),
+        (
+            "display_instances",
+            "image boxes masks class_ids class_names scores title figsize ax "
+            "show_mask show_bbox colors captions",
+        ),
+        (
+            "display_differences",
+            "image gt_box gt_class_id gt_mask pred_box pred_class_id pred_score "
+            "pred_mask class_names title ax show_mask show_box iou_threshold "
+            "score_threshold",
+        ),
+        ("draw_rois", "image rois refined_rois mask class_ids class_names limit"),
+        ("draw_box", "image box color"),
+        ("display_top_masks", "image mask class_ids class_names limit"),
+        ("plot_precision_recall", "AP precisions recalls"),
+        ("plot_overlaps", "gt_class_ids pred_class_ids pred_scores overlaps class_names threshold"),
+        ("draw_boxes", "image boxes refined_boxes masks captions visibilities title ax"),
+        ("display_table", "table"),
+        ("display_weight_stats", "model"),
+    ],
+)
 def test_signatures_are_the_originals(name, arguments):
     assert list(inspect.signature(getattr(visualize, name)).parameters) == arguments.split()
 
 
 def test_import_is_light():
-    code = ("import sys, mrcnn.visualize; print([m for m in ('tensorflow', 'keras', 'matplotlib',"
-            " 'IPython', 'skimage', 'pycocotools') if m in sys.modules])")
+    code = (
+        "import sys, mrcnn.visualize; print([m for m in ('tensorflow', 'keras', 'matplotlib',"
+        " 'IPython', 'skimage', 'pycocotools') if m in sys.modules])"
+    )
     root = str(ROOT)
-    out = subprocess.run([sys.executable, "-c", code], cwd=root, text=True, capture_output=True,
-                         check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, text=True, capture_output=True, check=True
+    )
     assert out.stdout.strip() == "[]"
 
 
 # === Figures of instances ===
+
 
 @pytest.mark.parametrize("function", [visualize.draw_instances, visualize.display_instances])
 def test_disagreeing_arrays_are_named(scene, function):
@@ -103,15 +119,16 @@ def test_display_instances_shows_scores_also_zero(scene, agg):
 
 
 def test_display_instances_options(scene, agg):
-    image, boxes, masks, class_ids = scene
+    image, boxes, _masks, class_ids = scene
     _, axes = agg.subplots(1, 3)
     red = [(1.0, 0.0, 0.0)] * 2
     visualize.display_instances(*scene, NAMES, ax=axes[0], colors=red)
     pixels = axes[0].images[0].get_array()
     assert pixels[20, 20].tolist() == [177, 50, 50] and pixels[0, 0].tolist() == [100, 100, 100]
     assert len(axes[0].patches) == 4  # two boxes, two outlines
-    visualize.display_instances(*scene, NAMES, ax=axes[1], show_mask=False, show_bbox=False,
-                                captions=["a", "b"])
+    visualize.display_instances(
+        *scene, NAMES, ax=axes[1], show_mask=False, show_bbox=False, captions=["a", "b"]
+    )
     assert (axes[1].images[0].get_array() == 100).all() and len(axes[1].patches) == 2
     assert texts_of(axes[1]) == ["a", "b"]
     visualize.display_instances(image, boxes, None, -class_ids, NAMES, ax=axes[2])
@@ -120,16 +137,24 @@ def test_display_instances_options(scene, agg):
 
 
 def test_display_instances_of_nothing(scene, capsys, agg):
-    visualize.display_instances(scene[0], np.zeros((0, 4)), np.zeros((90, 120, 0)),
-                                np.zeros(0, int), NAMES, np.zeros(0))
+    visualize.display_instances(
+        scene[0], np.zeros((0, 4)), np.zeros((90, 120, 0)), np.zeros(0, int), NAMES, np.zeros(0)
+    )
     assert "*** No instances to display ***" in capsys.readouterr().out
     assert (agg.gca().images[0].get_array() == 100).all()
 
 
 def test_texts_stay_inside_the_image(agg):
     boxes = np.array([[0, 110, 9, 120], [85, 0, 90, 9], [86, 112, 90, 120]])
-    visualize.display_instances(np.zeros((90, 120, 3), np.uint8), boxes, None, [1, 2, 1], NAMES,
-                                scores=[0.5, 0.5, 0.5], figsize=(6, 6))
+    visualize.display_instances(
+        np.zeros((90, 120, 3), np.uint8),
+        boxes,
+        None,
+        [1, 2, 1],
+        NAMES,
+        scores=[0.5, 0.5, 0.5],
+        figsize=(6, 6),
+    )
     ax = agg.gca()
     agg.gcf().canvas.draw()
     for text in ax.texts:
@@ -139,16 +164,31 @@ def test_texts_stay_inside_the_image(agg):
 
 
 def test_texts_do_not_cover_each_other(agg):
-    boxes = np.array([[40, 30, 60, 60], [41, 31, 60, 60], [42, 32, 60, 60], [1, 1, 20, 20], [2, 40, 20, 60]])
-    visualize.display_instances(np.zeros((90, 120, 3), np.uint8), boxes, None, [1, 2, 1, 2, 1], NAMES,
-                                scores=[0.5] * 5, figsize=(6, 6))
+    boxes = np.array(
+        [[40, 30, 60, 60], [41, 31, 60, 60], [42, 32, 60, 60], [1, 1, 20, 20], [2, 40, 20, 60]]
+    )
+    visualize.display_instances(
+        np.zeros((90, 120, 3), np.uint8),
+        boxes,
+        None,
+        [1, 2, 1, 2, 1],
+        NAMES,
+        scores=[0.5] * 5,
+        figsize=(6, 6),
+    )
     ax = agg.gca()
     agg.gcf().canvas.draw()
     extents = [text.get_bbox_patch().get_window_extent() for text in ax.texts]
-    assert not any(first.overlaps(second) for number, first in enumerate(extents) for second in extents[:number])
+    assert not any(
+        first.overlaps(second)
+        for number, first in enumerate(extents)
+        for second in extents[:number]
+    )
     # the first, and those in nobody's way, stay at their boxes
     assert [ax.texts[i].get_position() for i in (0, 3, 4)] == [(32, 42), (3, 3), (42, 4)]
-    visualize.display_instances(np.zeros((20, 120, 3), np.uint8), np.array([[0, 0, 9, 9]] * 30), None, [1] * 30, NAMES)
+    visualize.display_instances(
+        np.zeros((20, 120, 3), np.uint8), np.array([[0, 0, 9, 9]] * 30), None, [1] * 30, NAMES
+    )
     assert len(agg.gca().texts) == 30  # no room for all: some stay covered
 
 
@@ -157,8 +197,9 @@ def test_display_differences_captions(scene, agg):
     # Worst score first: captions must stay with their own prediction.
     shifted = masks.copy()
     shifted[:, :, 0] = np.roll(masks[:, :, 0], 4, axis=1)  # IoU 36 / 44
-    visualize.display_differences(image, boxes, class_ids, masks, boxes, class_ids,
-                                  np.array([0.2, 0.9]), shifted, NAMES)
+    visualize.display_differences(
+        image, boxes, class_ids, masks, boxes, class_ids, np.array([0.2, 0.9]), shifted, NAMES
+    )
     ax = agg.gca()
     assert texts_of(ax) == ["0.20 / 0.82", "0.90 / 1.00"]
     edges = [patch.get_edgecolor()[:3] for patch in ax.patches]
@@ -172,12 +213,14 @@ def test_display_differences_of_padding_and_nothing(scene, agg):
     none = (np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), np.zeros((90, 120, 0)))
     visualize.display_differences(image, padded, class_ids, masks, *none, NAMES)
     assert len(agg.gca().patches) == 4
-    visualize.display_differences(image, none[0], none[1], none[3], boxes, class_ids,
-                                  np.array([0.5, 0.4]), masks, NAMES)
+    visualize.display_differences(
+        image, none[0], none[1], none[3], boxes, class_ids, np.array([0.5, 0.4]), masks, NAMES
+    )
     assert texts_of(agg.gca()) == ["0.50 / 0.00", "0.40 / 0.00"]
 
 
 # === Other figures ===
+
 
 def test_display_images(agg):
     images = [np.full((4, 5), 255.0), np.zeros((4, 5, 3)), np.ones((4, 5), bool)]
@@ -228,8 +271,9 @@ def test_draw_rois_limit_and_outside(scene, agg):
 def test_draw_boxes_visibilities(scene, agg):
     image, boxes, masks, _ = scene
     boxes = np.concatenate([boxes, [[0, 0, 5, 5], [0, 0, 0, 0]]])
-    visualize.draw_boxes(image, boxes, boxes + 1, visibilities=[0, 1, 2, 2],
-                         captions=["a", "b", "c", "d"], title="t")
+    visualize.draw_boxes(
+        image, boxes, boxes + 1, visibilities=[0, 1, 2, 2], captions=["a", "b", "c", "d"], title="t"
+    )
     ax = agg.gca()
     assert [p.get_linestyle() for p in ax.patches] == ["dotted"] * 2 + ["solid"] * 3
     assert ax.patches[0].get_edgecolor() == pytest.approx((0.502, 0.502, 0.502, 0.5), abs=1e-3)
@@ -244,8 +288,9 @@ def test_plots(agg):
     visualize.plot_precision_recall(0.5, [1, 0.5, 0], [0, 0.5, 1])
     assert "AP@50 = 0.500" in agg.gca().get_title()
     assert agg.gca().lines[0].get_xdata().tolist() == [0, 0.5, 1]
-    visualize.plot_overlaps(np.array([1, 2, 0]), np.array([1, 1]), [0.9, 0.8],
-                            np.array([[0.7, 0.0], [0.1, 0.6]]), NAMES)
+    visualize.plot_overlaps(
+        np.array([1, 2, 0]), np.array([1, 1]), [0.9, 0.8], np.array([[0.7, 0.0], [0.1, 0.6]]), NAMES
+    )
     ax = agg.gca()
     assert texts_of(ax) == ["0.700\nmatch", "0.000\n", "0.100\n", "0.600\nwrong"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["cat (0.90)", "cat (0.80)"]
@@ -253,6 +298,7 @@ def test_plots(agg):
 
 
 # === With and without a display ===
+
 
 def test_only_the_last_figure_stays_open(scene, agg, tmp_path):
     mine = agg.figure()
@@ -285,16 +331,20 @@ def test_backend_without_a_display(backend, expected):
     env = {key: value for key, value in os.environ.items() if key not in hidden}
     if backend:
         env["MPLBACKEND"] = backend
-    code = ("import numpy as np, matplotlib; from mrcnn import visualize\n"
-            "visualize.display_images([np.zeros((4, 4, 3))])\n"
-            "print(matplotlib.get_backend().lower())")
+    code = (
+        "import numpy as np, matplotlib; from mrcnn import visualize\n"
+        "visualize.display_images([np.zeros((4, 4, 3))])\n"
+        "print(matplotlib.get_backend().lower())"
+    )
     root = str(ROOT)
-    out = subprocess.run([sys.executable, "-c", code], cwd=root, env=env, text=True,
-                         capture_output=True, timeout=120)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=env, text=True, capture_output=True, timeout=120
+    )
     assert out.stdout.strip() == expected, out.stderr
 
 
 # === Tables ===
+
 
 class Weight:
     def __init__(self, name, path=None):
@@ -337,6 +387,7 @@ def test_weight_table_as_text(capsys):
 
 def test_table_in_a_notebook(monkeypatch):
     import types
+
     shown = []
     ipython = types.ModuleType("IPython")
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=True)

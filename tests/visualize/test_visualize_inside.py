@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mrcnn import visualize
-from mrcnn.data.survey.anchor_coverage import Objects
 from mrcnn.data.batches import TrainingBatches
+from mrcnn.data.survey.anchor_coverage import Objects
 from mrcnn.inference.diagnosis import Trace
 from mrcnn.ops.anchors import pyramid_anchors
 from mrcnn.visualize.weights import display_weight_problems
@@ -20,6 +20,7 @@ NO_OBJECTS = Objects(np.zeros((0, 4), int), np.zeros(0, int), np.zeros(0, int))
 def agg():
     import matplotlib
     import matplotlib.pyplot as plt
+
     before = matplotlib.get_backend()
     matplotlib.use("Agg")
     yield plt
@@ -47,12 +48,15 @@ def heights(ax):
 
 # === Data sets ===
 
+
 def test_objects(agg):
     boxes = np.array([[0, 0, 16, 16], [0, 0, 8, 32], [0, 0, 64, 64]])
     objects = Objects(boxes, np.array([1, 1, 2]), np.array([5, 5, 9]))
     visualize.plot_objects(objects, NAMES, image_count=4)
     classes, per_image, sizes, shapes = drawn(agg)
-    assert [label.get_text() for label in classes.get_yticklabels()] == ["dog", "cat"] and bars(classes) == [1, 2]
+    assert [label.get_text() for label in classes.get_yticklabels()] == ["dog", "cat"] and bars(
+        classes
+    ) == [1, 2]
     assert heights(per_image) == [2, 1, 1]  # two images without, one with 1, one with 2
     assert sum(heights(sizes)) == sum(heights(shapes)) == 3
     widest = max(shapes.patches, key=lambda patch: patch.get_x() if patch.get_height() else 0)
@@ -61,7 +65,9 @@ def test_objects(agg):
 
 def test_objects_of_many_classes_and_none(agg):
     names = ["BG", *(f"class {number}" for number in range(1, 41))]
-    visualize.plot_objects(Objects(np.tile([0, 0, 5, 5], (40, 1)), np.arange(1, 41), np.arange(40)), names)
+    visualize.plot_objects(
+        Objects(np.tile([0, 0, 5, 5], (40, 1)), np.arange(1, 41), np.arange(40)), names
+    )
     classes = drawn(agg)[0]
     assert len(classes.patches) == 25 and "15 rarer ones not shown" in classes.get_title()
     visualize.plot_objects(NO_OBJECTS, NAMES, image_count=3)
@@ -101,9 +107,11 @@ def test_coverage_and_recall(agg):
     scatter, recall = drawn(agg)
     assert scatter.lines[0].get_ydata().tolist() == best.tolist()
     assert [text.get_text() for text in recall.get_legend().get_texts()] == [
-        "these: 75% at IoU 0.5", "others: 0% at IoU 0.5"]
+        "these: 75% at IoU 0.5",
+        "others: 0% at IoU 0.5",
+    ]
     visualize.plot_recall({"these": best}, "title")
-    ax, = drawn(agg)
+    (ax,) = drawn(agg)
     iou, share = ax.lines[0].get_data()
     # read as a staircase: the share at an IoU is that of the objects from it on
     for limit in (0.1, 0.2, 0.4, 0.5, 0.7, 0.9, 0.95):
@@ -114,6 +122,7 @@ def test_coverage_and_recall(agg):
 
 
 # === Stages ===
+
 
 def test_activations(agg):
     activation = np.zeros((4, 6, 5))
@@ -129,7 +138,9 @@ def test_boxes_by_level(agg):
     image, boxes = np.zeros((40, 40, 3), np.uint8), np.tile([5, 5, 20, 20], (6, 1))
     visualize.draw_boxes_by_level(image, boxes, [2, 2, 2, 2, 4, 2], limit=3)
     fine, coarse = drawn(agg)
-    assert fine.get_title() == "P2: 5 boxes, 3 of them drawn" and coarse.get_title() == "P4: 1 boxes"
+    assert (
+        fine.get_title() == "P2: 5 boxes, 3 of them drawn" and coarse.get_title() == "P4: 1 boxes"
+    )
     assert (len(fine.patches), len(coarse.patches)) == (3, 1)
     visualize.draw_boxes_by_level(image, boxes[:0], [])
 
@@ -147,7 +158,7 @@ def test_roi_features(agg):
 
 def test_class_probabilities(agg):
     visualize.plot_class_probabilities(np.array([[0.1, 0.7, 0.2]]), NAMES, ["RoI 3"])
-    ax, = drawn(agg)
+    (ax,) = drawn(agg)
     assert texts_of(ax) == ["0.100", "0.700", "0.200"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["RoI 3"]
 
@@ -164,7 +175,10 @@ def test_roi_masks(agg):
 
 def test_deltas(agg):
     visualize.plot_deltas(np.array([[0, 1, 2, 3], [2, 1, 2, 3]]))
-    assert [ax.get_title() for ax in drawn(agg)][:2] == ["dy: mean 1.00, std 1.00", "dx: mean 1.00, std 0.00"]
+    assert [ax.get_title() for ax in drawn(agg)][:2] == [
+        "dy: mean 1.00, std 1.00",
+        "dx: mean 1.00, std 0.00",
+    ]
     visualize.plot_deltas(np.zeros((0, 4)))
     drawn(agg)
 
@@ -172,7 +186,7 @@ def test_deltas(agg):
 def test_lost(agg):
     traces = [Trace(0, 1, stage, 0, 0, 0, 0, 0) for stage in ("found", "class", "class", "NMS")]
     visualize.plot_lost(traces)
-    ax, = drawn(agg)
+    (ax,) = drawn(agg)
     assert [text.strip() for text in texts_of(ax)] == ["", "2 lost", "", "", "1 lost", "", "1"]
     assert bars(ax)[:4] == [4, 0, 2, 2] and bars(ax)[-1] == 1
     visualize.plot_lost([])
@@ -190,7 +204,11 @@ CSV = """epoch,images_per_second,loss,mrcnn_mask_loss,val_loss,val_mrcnn_mask_lo
 def test_losses(agg, tmp_path):
     (tmp_path / "losses.csv").write_text(CSV)
     losses = visualize.read_losses(tmp_path)
-    assert losses["epoch"] == [1, 2] and losses["loss"] == [3.5, 2.5] and np.isnan(losses["val_segm_AP"][0])
+    assert (
+        losses["epoch"] == [1, 2]
+        and losses["loss"] == [3.5, 2.5]
+        and np.isnan(losses["val_segm_AP"][0])
+    )
     assert visualize.read_losses(str(tmp_path / "losses.csv"))["val_loss"] == [4, 3]
     visualize.plot_losses(losses, stages=[1])
     panels = {ax.get_title(): ax for ax in drawn(agg)}
@@ -212,8 +230,13 @@ def test_no_losses(tmp_path):
 
 # === Weights ===
 
-LAYERS = {"conv1": [("conv1/kernel:0", np.linspace(-1, 1, 12).reshape(1, 2, 2, 3)), ("conv1/bias:0", np.zeros(3))],
-          "fc": [("fc/kernel:0", np.zeros((2, 2)))]}
+LAYERS = {
+    "conv1": [
+        ("conv1/kernel:0", np.linspace(-1, 1, 12).reshape(1, 2, 2, 3)),
+        ("conv1/bias:0", np.zeros(3)),
+    ],
+    "fc": [("fc/kernel:0", np.zeros((2, 2)))],
+}
 
 
 def test_histograms_and_ranges(agg):
@@ -222,7 +245,7 @@ def test_histograms_and_ranges(agg):
     assert [ax.get_title() for ax in axes] == ["conv1/kernel", "conv1/bias", "fc/kernel"]
     assert [sum(heights(ax)) for ax in axes] == [12, 3, 4]
     visualize.plot_weight_ranges(LAYERS, "kernels")
-    ax, = drawn(agg)
+    (ax,) = drawn(agg)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["conv1", "fc"]
     assert [line.get_ydata().tolist() for line in ax.lines] == [[-1, 0], [1, 0]]
     visualize.plot_weight_histograms({})
@@ -233,8 +256,10 @@ def test_histograms_and_ranges(agg):
 def test_changes(agg):
     other = {"conv1": [("conv1/kernel:0", LAYERS["conv1"][0][1] * 2), ("conv1/bias:0", np.ones(3))]}
     visualize.plot_weight_changes(compare_weights(LAYERS, other))
-    ax, = drawn(agg)
-    assert ax.get_title() == "(1 of 2 kernels cannot be compared)" and heights(ax) == [pytest.approx(1)]
+    (ax,) = drawn(agg)
+    assert ax.get_title() == "(1 of 2 kernels cannot be compared)" and heights(ax) == [
+        pytest.approx(1)
+    ]
 
 
 def test_problems(capsys):

@@ -1,4 +1,5 @@
 """Downloads from a server of our own: whole, resumed, cut off, wrong, refused."""
+
 import hashlib
 import http.server
 import os
@@ -8,10 +9,10 @@ import threading
 
 import pytest
 
-from mrcnn.weights import published as downloads
 from mrcnn.common.download import DownloadError, download
+from mrcnn.weights import published as downloads
 
-CONTENT = bytes(range(256)) * 9000     # 2.3 MB: more than two chunks
+CONTENT = bytes(range(256)) * 9000  # 2.3 MB: more than two chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
@@ -37,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = CONTENT[start:]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[:1 << 20] if self.path == "/cut" else body)
+        self.wfile.write(body[: 1 << 20] if self.path == "/cut" else body)
 
     def log_message(self, *_):
         """Keep the test output quiet."""
@@ -116,8 +117,11 @@ def test_another_range_than_asked_for_is_an_error(server, tmp_path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("expected", [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"size": 7}],
-                         ids=["sha256", "md5", "size"])
+@pytest.mark.parametrize(
+    "expected",
+    [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"size": 7}],
+    ids=["sha256", "md5", "size"],
+)
 def test_wrong_file_is_removed(server, tmp_path, expected):
     path = tmp_path / "file.h5"
     with pytest.raises(DownloadError, match="gave a wrong file, which was removed") as error:
@@ -146,7 +150,7 @@ def test_http_error_says_what_to_do(server, tmp_path):
 
 def test_refused_connection_says_what_to_do(tmp_path):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))     # bound but not listening
+        taken.bind(("127.0.0.1", 0))  # bound but not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/file"
         with pytest.raises(DownloadError) as error:
             download(url, tmp_path / "file.h5", md5=MD5, progress=False)
@@ -178,10 +182,12 @@ def test_progress_goes_to_stderr(server, tmp_path, capsys, monkeypatch, with_ric
 
 # === The published files ===
 
+
 def test_published_files():
     coco = downloads.COCO_WEIGHTS
-    assert coco.url == ("https://github.com/matterport/Mask_RCNN/releases/download/v2.0/"
-                        "mask_rcnn_coco.h5")
+    assert coco.url == (
+        "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
+    )
     assert coco.md5 == "e98aaff6f99e307b5e2a8a3ff741a518"
     resnet = pytest.importorskip("keras.src.applications.resnet")
     for name, file in downloads.IMAGENET_WEIGHTS.items():
@@ -193,11 +199,16 @@ def test_published_files():
 @pytest.fixture
 def published(server, monkeypatch):
     """The published files, as if our server had them."""
+
     def served(name):
         return downloads.RemoteFile(name, server.url + "/file", md5=MD5, sha256=SHA256)
+
     monkeypatch.setattr(downloads, "COCO_WEIGHTS", served("coco.h5"))
-    monkeypatch.setattr(downloads, "IMAGENET_WEIGHTS", {"resnet50": served("r50.h5"),
-                                                        "resnet101": served("r101.h5")})
+    monkeypatch.setattr(
+        downloads,
+        "IMAGENET_WEIGHTS",
+        {"resnet50": served("r50.h5"), "resnet101": served("r101.h5")},
+    )
     return server
 
 
@@ -216,8 +227,7 @@ def test_imagenet_weights(published, tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert downloads.imagenet_weights("resnet50") == str(
-        tmp_path / ".keras" / "models" / "r50.h5")
+    assert downloads.imagenet_weights("resnet50") == str(tmp_path / ".keras" / "models" / "r50.h5")
     path = downloads.imagenet_weights("resnet101", cache_dir=tmp_path)
     assert path == str(tmp_path / "r101.h5") and os.path.getsize(path) == len(CONTENT)
     with pytest.raises(ValueError, match="'vgg16', only for resnet50 and resnet101"):

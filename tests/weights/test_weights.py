@@ -1,4 +1,5 @@
 """Weights files in the original's layout: reading, loading, saving, and what is refused."""
+
 import os
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from mrcnn.weights import __main__ as command
 from mrcnn.weights import h5_format
 from mrcnn.weights import load as weights
 from tests.paths import ROOT
-
 
 
 def toy_model(classes=3, channels=3, seed=0):
@@ -49,8 +49,11 @@ TENSORS = 2 + 4 + 6 + 2 + 2 + 2
 
 def values(model):
     """name -> array of every weight."""
-    return {name: np.asarray(variable) for layer in model.layers
-            for name, variable in weights.layer_weights(layer)}
+    return {
+        name: np.asarray(variable)
+        for layer in model.layers
+        for name, variable in weights.layer_weights(layer)
+    }
 
 
 def assert_equal_values(found, expected):
@@ -86,6 +89,7 @@ def toy_file(toy, tmp_path):
 
 # === The layout on disk ===
 
+
 def test_saved_file_has_the_originals_layout(toy, toy_file):
     with h5py.File(toy_file, "r") as file:
         # as bytes: Keras 2.1.6 calls .decode on them
@@ -97,11 +101,19 @@ def test_saved_file_has_the_originals_layout(toy, toy_file):
         assert [n.decode() for n in names] == [layer.name for layer in toy.layers]
         assert "pool" in file and len(file["pool"].attrs["weight_names"]) == 0
         assert file["bn_conv1"].attrs["weight_names"].tolist() == [
-            b"bn_conv1/gamma:0", b"bn_conv1/beta:0", b"bn_conv1/moving_mean:0",
-            b"bn_conv1/moving_variance:0"]
+            b"bn_conv1/gamma:0",
+            b"bn_conv1/beta:0",
+            b"bn_conv1/moving_mean:0",
+            b"bn_conv1/moving_variance:0",
+        ]
         assert file["rpn_model"].attrs["weight_names"].tolist() == [
-            b"rpn_conv_shared/kernel:0", b"rpn_conv_shared/bias:0", b"rpn_class_raw/kernel:0",
-            b"rpn_class_raw/bias:0", b"rpn_bbox_pred/kernel:0", b"rpn_bbox_pred/bias:0"]
+            b"rpn_conv_shared/kernel:0",
+            b"rpn_conv_shared/bias:0",
+            b"rpn_class_raw/kernel:0",
+            b"rpn_class_raw/bias:0",
+            b"rpn_bbox_pred/kernel:0",
+            b"rpn_bbox_pred/bias:0",
+        ]
         kernel = file["conv1/conv1/kernel:0"]
         assert kernel.dtype == np.float32
         np.testing.assert_array_equal(kernel[()], np.asarray(toy.get_layer("conv1").kernel))
@@ -113,8 +125,9 @@ def test_frozen_layers_keep_their_order(toy_file, tmp_path):
     model.get_layer("bn_conv1").trainable = False
     weights.save_h5(model, tmp_path / "frozen.h5")
     found, expected = h5_format.read_h5(tmp_path / "frozen.h5"), h5_format.read_h5(toy_file)
-    assert {k: [n for n, _ in v] for k, v in found.items()} \
-        == {k: [n for n, _ in v] for k, v in expected.items()}
+    assert {k: [n for n, _ in v] for k, v in found.items()} == {
+        k: [n for n, _ in v] for k, v in expected.items()
+    }
 
 
 def test_round_trip(toy, toy_file):
@@ -131,7 +144,7 @@ def test_round_trip(toy, toy_file):
 def test_many_names_are_split_over_attributes(tmp_path):
     layers = [(f"layer_{'x' * 90}_{i}", []) for i in range(2000)]
     big = ("big", [(f"big/{'y' * 90}_{i}:0", np.full((1,), i, np.float32)) for i in range(900)])
-    h5_format.write_h5(tmp_path / "many.h5", layers + [big])
+    h5_format.write_h5(tmp_path / "many.h5", [*layers, big])
     found = h5_format.read_h5(tmp_path / "many.h5")
     assert list(found) == [name for name, _ in layers] + ["big"]
     assert [float(value[0]) for _, value in found["big"]] == list(range(900))
@@ -142,8 +155,10 @@ def test_many_names_are_split_over_attributes(tmp_path):
 
 def test_reads_names_of_an_old_session_by_position(toy, tmp_path):
     # Keras 2 numbers the scopes of a second model: conv1_2/kernel:0 in group conv1
-    old = {name: [(n.replace("/", "_2/"), n.replace("/", "_2/"), value) for n, value in tensors]
-           for name, tensors in _layers_of(toy).items()}
+    old = {
+        name: [(n.replace("/", "_2/"), n.replace("/", "_2/"), value) for n, value in tensors]
+        for name, tensors in _layers_of(toy).items()
+    }
     path = write_raw(tmp_path / "old.h5", old)
     model = toy_model(seed=2)
     weights.load_h5(model, path, by_name=False)
@@ -151,8 +166,10 @@ def test_reads_names_of_an_old_session_by_position(toy, tmp_path):
 
 
 def test_reads_a_whole_model_file_and_str_names_in_any_order(toy, tmp_path):
-    layers = {name: [(n, n, value) for n, value in tensors]
-              for name, tensors in reversed(_layers_of(toy).items())}
+    layers = {
+        name: [(n, n, value) for n, value in tensors]
+        for name, tensors in reversed(_layers_of(toy).items())
+    }
     path = write_raw(tmp_path / "whole.h5", layers, root="model_weights", names=list(layers))
     model = toy_model(seed=2)
     weights.load_h5(model, path)
@@ -163,24 +180,31 @@ def test_nested_order_of_a_partly_frozen_file(toy, tmp_path):
     # Keras 2 moves the frozen weights of a nested model to the end
     layers = _layers_of(toy)
     layers["rpn_model"] = layers["rpn_model"][2:] + layers["rpn_model"][:2]
-    path = write_raw(tmp_path / "moved.h5", {name: [(n, n, value) for n, value in tensors]
-                                             for name, tensors in layers.items()})
+    path = write_raw(
+        tmp_path / "moved.h5",
+        {name: [(n, n, value) for n, value in tensors] for name, tensors in layers.items()},
+    )
     model = toy_model(seed=2)
     weights.load_h5(model, path)
     assert_equal_values(values(model), values(toy))
 
 
 def _layers_of(model):
-    return {layer.name: [(n, np.asarray(v)) for n, v in weights.layer_weights(layer)]
-            for layer in model.layers}
+    return {
+        layer.name: [(n, np.asarray(v)) for n, v in weights.layer_weights(layer)]
+        for layer in model.layers
+    }
 
 
 # === What loads and what does not ===
 
+
 def test_report_of_a_partial_file(toy, tmp_path):
-    layers = {name: [(n, n, value) for n, value in tensors]
-              for name, tensors in _layers_of(toy).items()
-              if name not in ("mrcnn_mask", "bn_conv1")}
+    layers = {
+        name: [(n, n, value) for n, value in tensors]
+        for name, tensors in _layers_of(toy).items()
+        if name not in ("mrcnn_mask", "bn_conv1")
+    }
     layers["fpn_extra"] = [("fpn_extra/kernel:0", "fpn_extra/kernel:0", np.zeros((2, 2)))]
     layers["no_weights"] = []
     path = write_raw(tmp_path / "part.h5", layers)
@@ -211,10 +235,14 @@ def test_exclude_within_a_nested_model(toy, toy_file):
 
 
 def test_exclude_allows_another_shape_within_a_nested_model(toy_file):
-    layers = {name: [(n, n, value) for n, value in tensors]
-              for name, tensors in h5_format.read_h5(toy_file).items()}
-    layers["rpn_model"] = [(n, n, value[..., :1] if n.startswith("rpn_class_raw") else value)
-                           for n, _, value in layers["rpn_model"]]
+    layers = {
+        name: [(n, n, value) for n, value in tensors]
+        for name, tensors in h5_format.read_h5(toy_file).items()
+    }
+    layers["rpn_model"] = [
+        (n, n, value[..., :1] if n.startswith("rpn_class_raw") else value)
+        for n, _, value in layers["rpn_model"]
+    ]
     path = write_raw(Path(toy_file).with_name("anchors.h5"), layers)
     with pytest.raises(ValueError, match="rpn_model: file .*1x1x5x1, 1,.*model .*1x1x5x2, 2"):
         weights.load_h5(toy_model(), path)
@@ -238,7 +266,7 @@ def test_other_number_of_classes_names_both_and_the_remedy(toy_file):
     assert "mrcnn_bbox_fc: file 4x12, 12; model 4x20, 20" in text
     remedy = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
     assert f"exclude={remedy}" in text
-    assert_equal_values(values(model), before)     # all or nothing
+    assert_equal_values(values(model), before)  # all or nothing
     report = weights.load_h5(model, toy_file, exclude=remedy)
     assert report.excluded == ["mrcnn_bbox_fc", "mrcnn_class_logits", "mrcnn_mask"]
 
@@ -266,8 +294,11 @@ def test_file_that_fits_nothing_is_an_error(toy_file, tmp_path):
 
 
 def test_not_by_name_wants_every_layer(toy, tmp_path):
-    layers = {name: [(n, n, value) for n, value in tensors]
-              for name, tensors in _layers_of(toy).items() if name != "bn_conv1"}
+    layers = {
+        name: [(n, n, value) for n, value in tensors]
+        for name, tensors in _layers_of(toy).items()
+        if name != "bn_conv1"
+    }
     path = write_raw(tmp_path / "part.h5", layers)
     with pytest.raises(ValueError, match=r"lacks 1 layers of the model: 1 \(bn_conv1\)"):
         weights.load_h5(toy_model(), path, by_name=False)
@@ -283,18 +314,22 @@ def test_not_finite_values_warn_with_the_layer(toy, tmp_path):
 
 # === Files that are refused ===
 
+
 def refused(path, *words, kind=ValueError):
     with pytest.raises(kind) as error:
         h5_format.read_h5(path)
-    for word in (str(path),) + words:
+    for word in (str(path), *words):
         assert word in str(error.value)
 
 
 def test_missing_empty_foreign_and_folder(tmp_path):
     refused(tmp_path / "nowhere.h5", kind=FileNotFoundError)
     refused(tmp_path, "is a folder")
-    for content, words in ((b"", "it is empty"), (b"<!DOCTYPE html>", "begins with b'<!DOCTYPE"),
-                           (b"PK\x03\x04abc", "zip archive")):
+    for content, words in (
+        (b"", "it is empty"),
+        (b"<!DOCTYPE html>", "begins with b'<!DOCTYPE"),
+        (b"PK\x03\x04abc", "zip archive"),
+    ):
         path = tmp_path / "file.h5"
         path.write_bytes(content)
         refused(path, "not an HDF5 file", words)
@@ -330,8 +365,11 @@ def test_damaged_structure(tmp_path):
     refused(path, "conv1 has no attribute weight_names")
 
 
-@pytest.mark.parametrize("link", [h5py.ExternalLink("secret.h5", "/data"),
-                                  h5py.SoftLink("/elsewhere")], ids=["external", "soft"])
+@pytest.mark.parametrize(
+    "link",
+    [h5py.ExternalLink("secret.h5", "/data"), h5py.SoftLink("/elsewhere")],
+    ids=["external", "soft"],
+)
 def test_links_are_refused(tmp_path, link):
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["data"] = np.ones(2)
@@ -346,12 +384,14 @@ def test_values_in_other_files_are_refused(tmp_path):
     (tmp_path / "raw.bin").write_bytes(np.ones(2, np.float32).tobytes())
     path = write_raw(tmp_path / "a.h5", {"conv1": [("kernel", "other", np.ones(2))]})
     with h5py.File(path, "r+") as file:
-        file["conv1"].create_dataset("kernel", (2,), np.float32,
-                                     external=[(str(tmp_path / "raw.bin"), 0, 8)])
+        file["conv1"].create_dataset(
+            "kernel", (2,), np.float32, external=[(str(tmp_path / "raw.bin"), 0, 8)]
+        )
     refused(path, "in another file")
 
 
 # === Writing whole or not at all ===
+
 
 def test_folder_that_does_not_exist(toy, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
@@ -360,13 +400,15 @@ def test_folder_that_does_not_exist(toy, tmp_path):
         weights.save_h5(toy, tmp_path)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("disk"), KeyboardInterrupt()],
-                         ids=["error", "interrupt"])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("disk"), KeyboardInterrupt()], ids=["error", "interrupt"]
+)
 def test_failure_keeps_the_old_file_and_leaves_no_other(toy, toy_file, monkeypatch, error):
     before = Path(toy_file).read_bytes()
 
     def fail(*_):
         raise error
+
     monkeypatch.setattr(h5_format.os, "replace", fail)
     with pytest.raises(OSError if isinstance(error, Exception) else KeyboardInterrupt):
         weights.save_h5(toy_model(seed=5), toy_file)
@@ -398,12 +440,29 @@ except OSError as error:
 
 # === keras.applications' names ===
 
+
 def test_rename_keras_resnet():
-    names = ["conv1_conv", "conv1_bn", "conv2_block1_0_conv", "conv2_block1_0_bn",
-             "conv2_block1_1_conv", "conv3_block4_2_bn", "conv4_block23_3_conv", "fpn_p5"]
+    names = [
+        "conv1_conv",
+        "conv1_bn",
+        "conv2_block1_0_conv",
+        "conv2_block1_0_bn",
+        "conv2_block1_1_conv",
+        "conv3_block4_2_bn",
+        "conv4_block23_3_conv",
+        "fpn_p5",
+    ]
     renamed = weights.rename_keras_resnet({name: [(name, i)] for i, name in enumerate(names)})
-    assert list(renamed) == ["conv1", "bn_conv1", "res2a_branch1", "bn2a_branch1",
-                             "res2a_branch2a", "bn3d_branch2b", "res4w_branch2c", "fpn_p5"]
+    assert list(renamed) == [
+        "conv1",
+        "bn_conv1",
+        "res2a_branch1",
+        "bn2a_branch1",
+        "res2a_branch2a",
+        "bn3d_branch2b",
+        "res4w_branch2c",
+        "fpn_p5",
+    ]
     assert [value[0][1] for value in renamed.values()] == list(range(8))
 
 
@@ -414,8 +473,11 @@ def original_backbone_names(blocks):
     for stage, (count, width) in enumerate(zip(blocks, (64, 128, 256, 512)), start=2):
         for block in range(count):
             tag = f"{stage}{chr(ord('a') + block)}_branch"
-            shapes = {"2a": (1, 1, channels, width), "2b": (3, 3, width, width),
-                      "2c": (1, 1, width, 4 * width)}
+            shapes = {
+                "2a": (1, 1, channels, width),
+                "2b": (3, 3, width, width),
+                "2c": (1, 1, width, 4 * width),
+            }
             if block == 0:
                 shapes["1"] = (1, 1, channels, 4 * width)
             for branch, shape in shapes.items():
@@ -430,8 +492,9 @@ def test_keras_resnet50_file_has_the_originals_layers_after_renaming(tmp_path):
     path = tmp_path / "keras.h5"
     weights.save_h5(model, path)
     stored = {name: tensors for name, tensors in h5_format.read_h5(path).items() if tensors}
-    found = {name: tensors[0][1].shape
-             for name, tensors in weights.rename_keras_resnet(stored).items()}
+    found = {
+        name: tensors[0][1].shape for name, tensors in weights.rename_keras_resnet(stored).items()
+    }
     assert found == original_backbone_names((3, 4, 6, 3))
 
     # a model with the original's names loads it, one with Keras' own names does so unrenamed
@@ -439,8 +502,10 @@ def test_keras_resnet50_file_has_the_originals_layers_after_renaming(tmp_path):
     x = keras.layers.Conv2D(64, 7, name="conv1")(image)
     small = keras.Model(image, keras.layers.BatchNormalization(name="bn_conv1")(x))
     assert weights.load_h5(small, path).loaded == ["conv1", "bn_conv1"]
-    np.testing.assert_array_equal(np.asarray(small.get_layer("conv1").kernel),
-                                  np.asarray(model.get_layer("conv1_conv").kernel))
+    np.testing.assert_array_equal(
+        np.asarray(small.get_layer("conv1").kernel),
+        np.asarray(model.get_layer("conv1_conv").kernel),
+    )
     assert weights.load_h5(model, path, by_name=False).tensors == 53 * 2 + 53 * 4
 
 
@@ -448,15 +513,17 @@ def test_nested_backbone_loads_whole_or_layer_by_layer(tmp_path):
     def build(seed):
         keras.utils.set_random_seed(seed)
         backbone = keras.applications.MobileNet(
-            weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.25)
+            weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.25
+        )
         image = keras.Input((32, 32, 3))
         return keras.Model(image, keras.layers.Conv2D(2, 1, name="head")(backbone(image))), backbone
 
     (model, backbone), (other, _) = build(1), build(2)
     weights.save_h5(model, tmp_path / "whole.h5")
     weights.save_h5(backbone, tmp_path / "flat.h5")
-    assert "conv1/kernel:0" in [n for n, _ in
-                                h5_format.read_h5(tmp_path / "whole.h5")[backbone.name]]
+    assert "conv1/kernel:0" in [
+        n for n, _ in h5_format.read_h5(tmp_path / "whole.h5")[backbone.name]
+    ]
     report = weights.load_h5(other, tmp_path / "flat.h5")
     assert report.initial == ["head"] and "conv_pw_13" in report.loaded
     inner = values(model)
@@ -482,27 +549,35 @@ def test_layer_made_of_layers_has_distinct_names(tmp_path):
 
 
 def test_integers_stay_integers(tmp_path):
-    h5_format.write_h5(tmp_path / "a.h5", [("n", [("n/count:0", np.array(2 ** 25 + 1))])])
-    (_, value), = h5_format.read_h5(tmp_path / "a.h5")["n"]
-    assert value.shape == () and value == 2 ** 25 + 1
+    h5_format.write_h5(tmp_path / "a.h5", [("n", [("n/count:0", np.array(2**25 + 1))])])
+    ((_, value),) = h5_format.read_h5(tmp_path / "a.h5")["n"]
+    assert value.shape == () and value == 2**25 + 1
 
 
 # === describe and the command line ===
+
 
 def test_describe(toy, toy_file):
     text = h5_format.describe_h5(toy_file)
     kernel = np.asarray(toy.get_layer("conv1").kernel)
     line = next(line for line in text.splitlines() if line.startswith("conv1: conv1/kernel:0"))
-    assert line.split()[2:] == ["3x3x3x4", f"{kernel.min():.4g}", f"{kernel.max():.4g}",
-                                f"{kernel.std():.4g}"]
+    assert line.split()[2:] == [
+        "3x3x3x4",
+        f"{kernel.min():.4g}",
+        f"{kernel.max():.4g}",
+        f"{kernel.std():.4g}",
+    ]
     count = sum(value.size for value in values(toy).values())
     assert text.splitlines()[-1].endswith(
-        f"{len(toy.layers)} layers, 6 with weights, {TENSORS} tensors, {count:,} values")
+        f"{len(toy.layers)} layers, 6 with weights, {TENSORS} tensors, {count:,} values"
+    )
 
 
 def test_describe_flags_what_is_not_finite(tmp_path):
-    h5_format.write_h5(tmp_path / "a.h5", [("a", [("a/k:0", np.array([1.0, np.inf])),
-                                                  ("a/e:0", np.zeros((0, 3)))])])
+    h5_format.write_h5(
+        tmp_path / "a.h5",
+        [("a", [("a/k:0", np.array([1.0, np.inf])), ("a/e:0", np.zeros((0, 3)))])],
+    )
     text = h5_format.describe_h5(tmp_path / "a.h5")
     assert "NOT FINITE" in text and "EMPTY" in text
 
@@ -515,8 +590,11 @@ def test_command_line(toy_file, capsys):
 
 
 def test_import_is_light():
-    code = ("import sys; import mrcnn.weights, mrcnn.weights.published; "
-            "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'rich') if m in sys.modules])")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         cwd=ROOT)
+    code = (
+        "import sys; import mrcnn.weights, mrcnn.weights.published; "
+        "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'rich') if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert out.stdout.strip() == "[]"

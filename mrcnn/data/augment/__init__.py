@@ -1,1 +1,3 @@
-"""Changes of a training image and its masks: the user's augmenter, jitter of scale and place, pasted objects."""
+"""Changes of a training image and its masks: the user's augmenter, jitter of scale and place,
+pasted objects.
+"""

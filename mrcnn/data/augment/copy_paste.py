@@ -1,7 +1,7 @@
 """Copy-paste: objects of one training image are put onto another.
 
-Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", section 3.
-As the paper found it to do as well, the objects' edges are not blended.
+Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
+Segmentation", section 3. As the paper found it to do as well, the objects' edges are not blended.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ def choose_objects(class_ids, active_class_ids, room, rng=None):
 
     Args:
         class_ids: int [N] of the image that they are from; crowds (below 0) are not taken.
-        active_class_ids: [classes], 1 for those that the source of the other image annotates; objects of
-            other classes are not taken, for those of the other image have no masks.
+        active_class_ids: [classes], 1 for those that the source of the other image annotates;
+            objects of other classes are not taken, for those of the other image have no masks.
         room: the most objects to take.
         rng: np.random.RandomState; None draws from the global np.random.
 
@@ -23,7 +23,9 @@ def choose_objects(class_ids, active_class_ids, room, rng=None):
         int [n], indices in rising order; empty where there are none to take.
     """
     draw = np.random if rng is None else rng
-    candidates = np.flatnonzero((class_ids > 0) & (np.take(active_class_ids, np.abs(class_ids)) > 0))
+    candidates = np.flatnonzero(
+        (class_ids > 0) & (np.take(active_class_ids, np.abs(class_ids)) > 0)
+    )
     most = min(len(candidates), room)
     if most < 1:
         return candidates[:0]
@@ -43,16 +45,18 @@ def paste_objects(image, mask, class_ids, other_image, other_mask, other_class_i
 
     Returns:
         image: a copy of the dtype of `image`.
-        mask: bool [H, W, K], each mask in one piece: the objects of `image` less what is hidden now, then the
-            pasted ones. Objects that are hidden altogether are left out.
+        mask: bool [H, W, K], each mask in one piece: the objects of `image` less what is hidden
+            now, then the pasted ones. Objects that are hidden altogether are left out.
         class_ids: int32 [K]; of objects of which little is left see `masks.ignore_left_overs`.
 
     Raises:
         ValueError: the images differ in size.
     """
     if image.shape != other_image.shape:
-        raise ValueError(f"objects of an image of shape {other_image.shape} cannot be pasted onto one of shape "
-                         f"{image.shape}")
+        raise ValueError(
+            f"objects of an image of shape {other_image.shape} cannot be pasted onto one of shape "
+            f"{image.shape}"
+        )
     pasted = np.moveaxis(other_mask, -1, 0)
     below = np.moveaxis(mask, -1, 0)
     hidden = pasted.any(axis=0)

@@ -1,6 +1,8 @@
-"""Scale jitter: each time an image is trained on it has another size, and lies elsewhere in the input.
+"""Scale jitter: each time an image is trained on it has another size, and lies elsewhere in the
+input.
 
-Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", section 3.
+Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
+Segmentation", section 3.
 """
 
 from typing import NamedTuple
@@ -15,16 +17,19 @@ from mrcnn.data.masks import boxed_masks, ignore_left_overs, nearest
 class Placement(NamedTuple):
     """Where a resized image lies in the input of the network, px."""
 
-    scale: float   # of the resize
-    size: tuple    # (height, width) of the resized image
+    scale: float  # of the resize
+    size: tuple  # (height, width) of the resized image
     offset: tuple  # (y, x) of its corner in the input; negative where the image is cut off
-    shape: tuple   # (height, width) of the input
+    shape: tuple  # (height, width) of the input
 
     @property
     def window(self):
         """(y1, x1, y2, x2) of the part of the input that is not padding."""
         start = [max(offset, 0) for offset in self.offset]
-        end = [min(offset + length, side) for offset, length, side in zip(self.offset, self.size, self.shape)]
+        end = [
+            min(offset + length, side)
+            for offset, length, side in zip(self.offset, self.size, self.shape)
+        ]
         return (*start, *end)
 
     @property
@@ -43,13 +48,19 @@ def random_placement(height, width, config, rng=None, base=None):
         base: the scale without jitter; None: the one that IMAGE_RESIZE_MODE gives.
 
     Returns:
-        `Placement`: that scale times a factor from SCALE_JITTER; what is larger than the input is cut to it at
-        random, what is smaller lies anywhere in it.
+        `Placement`: that scale times a factor from SCALE_JITTER; what is larger than the input is
+        cut to it at random, what is smaller lies anywhere in it.
     """
     draw = np.random if rng is None else rng
     if base is None:
-        base = resize_scale(height, width, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE,
-                            config.IMAGE_RESIZE_MODE)
+        base = resize_scale(
+            height,
+            width,
+            config.IMAGE_MIN_DIM,
+            config.IMAGE_MAX_DIM,
+            config.IMAGE_MIN_SCALE,
+            config.IMAGE_RESIZE_MODE,
+        )
     scale = base * draw.uniform(*config.SCALE_JITTER)
     size = tuple(max(round(length * scale), 1) for length in (height, width))
     shape = tuple(map(int, config.IMAGE_SHAPE[:2]))
@@ -75,7 +86,8 @@ def place_image(image, placement):
 
 
 def place_masks(mask, placement):
-    """The masks at their place in the input, resized as by `masks.resize_mask`, each inside its box only.
+    """The masks at their place in the input, resized as by `masks.resize_mask`, each inside its box
+    only.
 
     Args:
         mask: bool [height, width, N].
@@ -90,17 +102,19 @@ def place_masks(mask, placement):
     boxes, parts = boxed_masks(mask)
     placed = np.zeros((count, *placement.shape), bool)
     left, whole = np.zeros(count, int), np.zeros(count)
-    axes = [_visible(length, placement.scale, *limits)
-            for length, limits in zip(mask.shape, zip(placement.part[:2], placement.part[2:]))]
+    axes = [
+        _visible(length, placement.scale, *limits)
+        for length, limits in zip(mask.shape, zip(placement.part[:2], placement.part[2:]))
+    ]
     for index, (box, part) in enumerate(zip(boxes, parts)):
-        whole[index] = np.count_nonzero(part) * placement.scale ** 2
+        whole[index] = np.count_nonzero(part) * placement.scale**2
         # the rows, then the columns of the input whose source lies in the object's box
         spans = [np.searchsorted(source, box[axis::2]) for axis, source in enumerate(axes)]
         for axis, ((start, end), source) in enumerate(zip(spans, axes)):
             part = part.take(source[start:end] - box[axis], axis=axis)
         y, x = placement.window[:2]
         (y1, y2), (x1, x2) = spans
-        placed[index, y + y1:y + y2, x + x1:x + x2] = part
+        placed[index, y + y1 : y + y2, x + x1 : x + x2] = part
         left[index] = np.count_nonzero(part)
     return np.moveaxis(placed, 0, -1), left, whole
 
@@ -108,7 +122,7 @@ def place_masks(mask, placement):
 def _visible(length, scale, start, end):
     """The source index of the rows (or columns) start .. end of a resized axis, rising."""
     source, inside = nearest(length, scale)
-    return source[start:min(end, inside)]
+    return source[start : min(end, inside)]
 
 
 def jitter(image, mask, class_ids, config, rng=None, base=None):

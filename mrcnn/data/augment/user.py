@@ -9,10 +9,26 @@ import numpy as np
 # colours. The first two lines are the original's whole list; it turned images but not
 # masks for the rest.
 MASK_AUGMENTERS = (
-    "Sequential", "SomeOf", "OneOf", "Sometimes",
-    "Fliplr", "Flipud", "CropAndPad", "Affine", "PiecewiseAffine",
-    "Rot90", "PerspectiveTransform", "ElasticTransformation", "AffineCv2", "Jigsaw",
-    "WithPolarWarping", "Resize", "KeepSizeByResize", "PadToFixedSize", "CropToFixedSize")
+    "Sequential",
+    "SomeOf",
+    "OneOf",
+    "Sometimes",
+    "Fliplr",
+    "Flipud",
+    "CropAndPad",
+    "Affine",
+    "PiecewiseAffine",
+    "Rot90",
+    "PerspectiveTransform",
+    "ElasticTransformation",
+    "AffineCv2",
+    "Jigsaw",
+    "WithPolarWarping",
+    "Resize",
+    "KeepSizeByResize",
+    "PadToFixedSize",
+    "CropToFixedSize",
+)
 
 
 def import_imgaug():
@@ -28,11 +44,17 @@ def import_imgaug():
         import imgaug.augmenters
     except (ImportError, AttributeError) as error:
         if "libGL" in str(error):
-            remedy = ("A machine without a display needs OpenCV without windows: pip uninstall -y opencv-python "
-                      "opencv-python-headless && pip install --no-deps 'opencv-python-headless<4.13'")
+            remedy = (
+                "A machine without a display needs OpenCV without windows: pip uninstall -y "
+                "opencv-python "
+                "opencv-python-headless && pip install --no-deps 'opencv-python-headless<4.13'"
+            )
         else:
-            remedy = ("The package imgaug does not work with NumPy 2, its fork imaug, which is imported under the "
-                      "same name, does: pip uninstall -y imgaug imaug && pip install imaug")
+            remedy = (
+                "The package imgaug does not work with NumPy 2, its fork imaug, which is imported "
+                "under the "
+                "same name, does: pip uninstall -y imgaug imaug && pip install imaug"
+            )
         raise ImportError(f"imgaug cannot be imported: {error}\n{remedy}") from error
     return imgaug
 
@@ -65,12 +87,16 @@ def augment(image, mask, augmentation, rng=None):
     elif callable(augmentation):
         new_image, new_mask = _augment_function(image, mask, augmentation, rng)
     else:
-        raise TypeError(f"augmentation must be an imgaug augmenter or a function (image, masks) "
-                        f"-> (image, masks), got {type(augmentation).__name__}")
+        raise TypeError(
+            f"augmentation must be an imgaug augmenter or a function (image, masks) "
+            f"-> (image, masks), got {type(augmentation).__name__}"
+        )
     for name, old, new in (("image", image, new_image), ("masks", mask, new_mask)):
         if new.shape != old.shape:
-            raise ValueError(f"augmentation changed the shape of the {name} from {old.shape} to "
-                             f"{new.shape}; it must keep it (imgaug: keep_size=True)")
+            raise ValueError(
+                f"augmentation changed the shape of the {name} from {old.shape} to "
+                f"{new.shape}; it must keep it (imgaug: keep_size=True)"
+            )
     return new_image, new_mask.astype(bool)
 
 
@@ -83,11 +109,11 @@ def _augment_imgaug(image, mask, augmentation, rng):
         augmentation.seed_(int(rng.randint(0, 2**31 - 1)))
     fixed = augmentation.to_deterministic()
     # The same as augment_image, which warns of images with 32 channels and more.
-    image, = fixed.augment_images([image])
+    (image,) = fixed.augment_images([image])
     if mask.shape[2]:
         hooks = imgaug.HooksImages(activator=_acts_on_masks)
         # imgaug does not take bool.
-        mask, = fixed.augment_images([mask.astype(np.uint8)], hooks=hooks)
+        (mask,) = fixed.augment_images([mask.astype(np.uint8)], hooks=hooks)
     return image, mask
 
 
@@ -100,6 +126,7 @@ def _augment_function(image, mask, function, rng):
     extra = {"rng": rng} if "rng" in inspect.signature(function).parameters else {}
     result = function(image.copy(), mask.copy(), **extra)
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise TypeError(f"augmentation function must return (image, masks), "
-                        f"got {type(result).__name__}")
+        raise TypeError(
+            f"augmentation function must return (image, masks), got {type(result).__name__}"
+        )
     return np.asarray(result[0]), np.asarray(result[1])

@@ -4,18 +4,19 @@ import os
 
 import numpy as np
 
-from mrcnn.data.dataset import Dataset
 from mrcnn.data.cache.example import decode
 from mrcnn.data.cache.layout import FIELDS, read_about, read_part, settings_of
 from mrcnn.data.cache.read import read_record
+from mrcnn.data.dataset import Dataset
 
 
 class RecordDataset(Dataset):
-    """The images of a cache, prepared: with the numbers, classes, sources, ids and paths of the data set it is of.
+    """The images of a cache, prepared: with the numbers, classes, sources, ids and paths of the
+    data set it is of.
 
-    `MaskRCNN.train` takes it in place of that data set and trains on the same batches, bit for bit, as long
-    as nothing of the resize is random. ``load_image`` and ``load_mask`` return what was cached, at training size and
-    without its padding; to evaluate, take the data set itself.
+    `MaskRCNN.train` takes it in place of that data set and trains on the same batches, bit for bit,
+    as long as nothing of the resize is random. ``load_image`` and ``load_mask`` return what was
+    cached, at training size and without its padding; to evaluate, take the data set itself.
 
     Args:
         folder: of `write_records`.
@@ -42,15 +43,21 @@ class RecordDataset(Dataset):
             part = read_part(self.folder, name, about["fingerprint"])
             self.bad_images += part["left_out"]
             for info in part["images"]:
-                self.add_image(info["source"], info["id"], info["path"],
-                               record=(os.path.join(self.folder, f"{name}.tfrecord"), info["offset"]))
+                self.add_image(
+                    info["source"],
+                    info["id"],
+                    info["path"],
+                    record=(os.path.join(self.folder, f"{name}.tfrecord"), info["offset"]),
+                )
         self.prepare()
 
     def load_prepared(self, image_id, config):
-        """The `data.load.Prepared` of an image, of which ``load_image_gt`` makes what is trained on.
+        """The `data.load.Prepared` of an image, of which ``load_image_gt`` makes what is trained
+        on.
 
         Raises:
-            ValueError: the cache was made with other settings than ``config`` has, or the record is damaged.
+            ValueError: the cache was made with other settings than ``config`` has, or the record is
+                damaged.
         """
         self.check_settings(config)
         return self._decoded(image_id)
@@ -58,11 +65,17 @@ class RecordDataset(Dataset):
     def check_settings(self, config):
         """Raise a ValueError where the cache was made with other settings than a config has."""
         now = settings_of(config)
-        other = [f"{name} = {self.settings.get(name)!r} (the config has {now[name]!r})" for name in FIELDS
-                 if self.settings.get(name) != now[name]]
+        other = [
+            f"{name} = {self.settings.get(name)!r} (the config has {now[name]!r})"
+            for name in FIELDS
+            if self.settings.get(name) != now[name]
+        ]
         if other:
-            raise ValueError(f"the cache {self.folder} was made with {', '.join(other)}: set the config so, or write "
-                             "another cache")
+            raise ValueError(
+                f"the cache {self.folder} was made with {', '.join(other)}: set the config so, or "
+                "write "
+                "another cache"
+            )
 
     def load_image(self, image_id):
         """The image at training size without its padding: [height, width, channels]."""
@@ -80,5 +93,7 @@ class RecordDataset(Dataset):
         path, offset = self._info(image_id)["record"]
         record = read_record(path, offset).numpy()
         if not record:
-            raise ValueError(f"{path} is damaged at byte {offset}: delete it, and write the cache again")
+            raise ValueError(
+                f"{path} is damaged at byte {offset}: delete it, and write the cache again"
+            )
         return decode(record)

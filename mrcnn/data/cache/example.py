@@ -22,8 +22,8 @@ import io
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.data.masks import boxed_masks
 from mrcnn.data.load import Prepared
+from mrcnn.data.masks import boxed_masks
 
 ENCODINGS = ("raw", "png")
 
@@ -33,8 +33,8 @@ def encode(prepared, source, image_id, encoding="raw"):
 
     Args:
         source, image_id: of the image.
-        encoding: "raw", or "png", which takes half of the space and thirty times as long to read; both keep every
-            pixel.
+        encoding: "raw", or "png", which takes half of the space and thirty times as long to read;
+            both keep every pixel.
 
     Raises:
         ValueError: a PNG cannot hold these pixels.
@@ -42,25 +42,42 @@ def encode(prepared, source, image_id, encoding="raw"):
     y1, x1, y2, x2 = prepared.window
     pixels = np.ascontiguousarray(prepared.image[y1:y2, x1:x2])
     boxes, parts = boxed_masks(prepared.mask)
-    return tf.train.Example(features=tf.train.Features(feature={
-        "image/data": _bytes([_png(pixels) if encoding == "png" else pixels.tobytes()]),
-        "image/encoding": _text(encoding), "image/dtype": _text(pixels.dtype.name),
-        "image/shape": _ints(pixels.shape), "image/padded": _ints(prepared.image.shape[:2]),
-        "image/window": _ints(prepared.window), "image/original_shape": _ints(prepared.original_shape),
-        "image/scale": _text(repr(float(prepared.scale))),
-        "objects/class_ids": _ints(prepared.class_ids), "objects/boxes": _ints(boxes.ravel()),
-        "objects/masks": _bytes([np.packbits(part).tobytes() for part in parts]),
-        "source": _text(source), "id": _text(image_id)})).SerializeToString()
+    return tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                "image/data": _bytes([_png(pixels) if encoding == "png" else pixels.tobytes()]),
+                "image/encoding": _text(encoding),
+                "image/dtype": _text(pixels.dtype.name),
+                "image/shape": _ints(pixels.shape),
+                "image/padded": _ints(prepared.image.shape[:2]),
+                "image/window": _ints(prepared.window),
+                "image/original_shape": _ints(prepared.original_shape),
+                "image/scale": _text(repr(float(prepared.scale))),
+                "objects/class_ids": _ints(prepared.class_ids),
+                "objects/boxes": _ints(boxes.ravel()),
+                "objects/masks": _bytes([np.packbits(part).tobytes() for part in parts]),
+                "source": _text(source),
+                "id": _text(image_id),
+            }
+        )
+    ).SerializeToString()
 
 
 def decode(record):
     """The `Prepared` of what `encode` returned."""
     feature = tf.train.Example.FromString(record).features.feature
     window = tuple(feature["image/window"].int64_list.value)
-    shape, padded = feature["image/shape"].int64_list.value, feature["image/padded"].int64_list.value
+    shape, padded = (
+        feature["image/shape"].int64_list.value,
+        feature["image/padded"].int64_list.value,
+    )
     dtype = np.dtype(_read_text(feature["image/dtype"]))
     data = feature["image/data"].bytes_list.value[0]
-    pixels = _read_png(data) if _read_text(feature["image/encoding"]) == "png" else np.frombuffer(data, dtype)
+    pixels = (
+        _read_png(data)
+        if _read_text(feature["image/encoding"]) == "png"
+        else np.frombuffer(data, dtype)
+    )
     y1, x1, y2, x2 = window
     image = np.zeros((*padded, shape[2]), dtype)
     image[y1:y2, x1:x2] = pixels.reshape(shape)
@@ -70,11 +87,19 @@ def decode(record):
     for mask, box, bits in zip(masks, boxes.tolist(), feature["objects/masks"].bytes_list.value):
         y1, x1, y2, x2 = box
         size = y2 - y1, x2 - x1
-        mask[y1:y2, x1:x2] = np.unpackbits(np.frombuffer(bits, np.uint8), count=size[0] * size[1]).reshape(size)
+        mask[y1:y2, x1:x2] = np.unpackbits(
+            np.frombuffer(bits, np.uint8), count=size[0] * size[1]
+        ).reshape(size)
     class_ids = np.array(feature["objects/class_ids"].int64_list.value, np.int32)
     original_shape = tuple(feature["image/original_shape"].int64_list.value)
-    return Prepared(image, np.moveaxis(masks, 0, -1), class_ids, original_shape, window,
-                    float(_read_text(feature["image/scale"])))
+    return Prepared(
+        image,
+        np.moveaxis(masks, 0, -1),
+        class_ids,
+        original_shape,
+        window,
+        float(_read_text(feature["image/scale"])),
+    )
 
 
 def _bytes(values):
@@ -97,10 +122,14 @@ def _png(pixels):
     from PIL import Image
 
     if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
-        raise ValueError(f"a PNG holds uint8 pixels of 1, 3 or 4 channels, these are {pixels.dtype} of "
-                         f"{pixels.shape[2]}: take encoding='raw'")
+        raise ValueError(
+            f"a PNG holds uint8 pixels of 1, 3 or 4 channels, these are {pixels.dtype} of "
+            f"{pixels.shape[2]}: take encoding='raw'"
+        )
     file = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG", compress_level=1)
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(
+        file, "PNG", compress_level=1
+    )
     return file.getvalue()
 
 

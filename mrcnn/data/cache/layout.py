@@ -1,8 +1,9 @@
 """What lies in the folder of a cache.
 
-    records.json                    settings, classes, names of the parts; written last
-    part-00000-of-00004.tfrecord    one `tf.train.Example` an image, see `data.cache.example`
-    part-00000-of-00004.json        of each of its images the source, id, path, offset in bytes and number of objects
+records.json                    settings, classes, names of the parts; written last
+part-00000-of-00004.tfrecord    one `tf.train.Example` an image, see `data.cache.example`
+part-00000-of-00004.json        of each of its images the source, id, path, offset in bytes and
+number of objects
 """
 
 import hashlib
@@ -15,7 +16,13 @@ from mrcnn.common.files import whole_file
 FILE_NAME = "records.json"
 VERSION = 1
 # The fields of Config that the records depend on.
-FIELDS = ("IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE", "IMAGE_CHANNEL_COUNT")
+FIELDS = (
+    "IMAGE_RESIZE_MODE",
+    "IMAGE_MIN_DIM",
+    "IMAGE_MAX_DIM",
+    "IMAGE_MIN_SCALE",
+    "IMAGE_CHANNEL_COUNT",
+)
 
 
 def is_cache(folder):
@@ -28,16 +35,30 @@ def settings_of(config):
     settings = {name: getattr(config, name) for name in FIELDS}
     if settings["IMAGE_RESIZE_MODE"] == "rect":  # the same thing in training
         settings["IMAGE_RESIZE_MODE"] = "square"
-    return {name: value.item() if hasattr(value, "item") else value for name, value in settings.items()}
+    return {
+        name: value.item() if hasattr(value, "item") else value for name, value in settings.items()
+    }
 
 
 def describe(dataset, config, encoding, parts, skip_bad):
-    """What a cache is of, for records.json; ``fingerprint`` is a hash of it and of the list of images."""
-    about = {"version": VERSION, "settings": settings_of(config), "encoding": encoding, "skip_bad": skip_bad,
-             "classes": [{**info, "id": plain_id(info["id"])} for info in dataset.class_info],
-             "parts": [f"part-{number:05d}-of-{parts:05d}" for number in range(parts)]}
-    images = [[info["source"], plain_id(info["id"]), path_text(info)] for info in dataset.image_info]
-    return {**about, "fingerprint": hashlib.sha256(json.dumps([about, images]).encode()).hexdigest()}
+    """What a cache is of, for records.json; ``fingerprint`` is a hash of it and of the list of
+    images.
+    """
+    about = {
+        "version": VERSION,
+        "settings": settings_of(config),
+        "encoding": encoding,
+        "skip_bad": skip_bad,
+        "classes": [{**info, "id": plain_id(info["id"])} for info in dataset.class_info],
+        "parts": [f"part-{number:05d}-of-{parts:05d}" for number in range(parts)],
+    }
+    images = [
+        [info["source"], plain_id(info["id"]), path_text(info)] for info in dataset.image_info
+    ]
+    return {
+        **about,
+        "fingerprint": hashlib.sha256(json.dumps([about, images]).encode()).hexdigest(),
+    }
 
 
 def plain_id(value):
@@ -69,7 +90,9 @@ def read_json(path, keys):
     except ValueError as error:
         raise ValueError(f"{path} is damaged, write the cache again: {error}") from None
     if not isinstance(content, dict) or not set(keys) <= set(content):
-        raise ValueError(f"{path} is not of a cache of records: expected an object with {', '.join(keys)}")
+        raise ValueError(
+            f"{path} is not of a cache of records: expected an object with {', '.join(keys)}"
+        )
     return content
 
 
@@ -82,11 +105,16 @@ def read_about(folder):
     """
     path = os.path.join(folder, FILE_NAME)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path} is missing: {folder} is no cache of records, or one that was not written to "
-                                "its end; write_records goes on where it stopped")
+        raise FileNotFoundError(
+            f"{path} is missing: {folder} is no cache of records, or one that was not written to "
+            "its end; write_records goes on where it stopped"
+        )
     about = read_json(path, ("version", "settings", "classes", "parts", "fingerprint"))
     if about["version"] != VERSION:
-        raise ValueError(f"{path} is of version {about['version']}, this is version {VERSION}: write the cache again")
+        raise ValueError(
+            f"{path} is of version {about['version']}, this is version {VERSION}: write the cache "
+            "again"
+        )
     return about
 
 
@@ -100,8 +128,13 @@ def read_part(folder, name, fingerprint):
     path = os.path.join(folder, name)
     part = read_json(f"{path}.json", ("fingerprint", "bytes", "images", "left_out"))
     if part["fingerprint"] != fingerprint:
-        raise ValueError(f"{path}.json belongs to another cache than {FILE_NAME} beside it: write the cache again")
+        raise ValueError(
+            f"{path}.json belongs to another cache than {FILE_NAME} beside it: write the cache "
+            "again"
+        )
     size = os.path.getsize(f"{path}.tfrecord")
     if size != part["bytes"]:
-        raise ValueError(f"{path}.tfrecord has {size} bytes instead of {part['bytes']}: write the cache again")
+        raise ValueError(
+            f"{path}.tfrecord has {size} bytes instead of {part['bytes']}: write the cache again"
+        )
     return part

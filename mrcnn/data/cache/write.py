@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mrcnn.data.load import SampleError, describe_image, prepare
 from mrcnn.common.files import remove_temporary_files, whole_file
 from mrcnn.common.progress import track
+from mrcnn.common.threads import map_ahead
 from mrcnn.data.cache.example import ENCODINGS, encode
 from mrcnn.data.cache.layout import (
     FILE_NAME,
@@ -20,7 +20,7 @@ from mrcnn.data.cache.layout import (
     read_part,
     write_json,
 )
-from mrcnn.common.threads import map_ahead
+from mrcnn.data.load import SampleError, describe_image, prepare
 
 # Images of a part, where ``shards`` is None: what is lost of a writing that is stopped.
 IMAGES_PER_PART = 256
@@ -35,40 +35,53 @@ class Written(NamedTuple):
     images: int
     objects: int
     bytes: int
-    parts: int         # files of records
-    kept: int          # of them, those that an earlier writing had finished
-    bad_images: list   # of str: which image was left out, and why
+    parts: int  # files of records
+    kept: int  # of them, those that an earlier writing had finished
+    bad_images: list  # of str: which image was left out, and why
 
     def __str__(self):
-        said = (f"{self.folder}: {self.images} images with {self.objects} objects, {self.bytes / 1e6:.1f} MB in "
-                f"{self.parts} files")
+        said = (
+            f"{self.folder}: {self.images} images with {self.objects} objects, "
+            f"{self.bytes / 1e6:.1f} MB in "
+            f"{self.parts} files"
+        )
         if self.kept:
-            said += (f", {self.kept} of them of an earlier writing (where annotations have changed since, delete the "
-                     "folder and write it anew)")
+            said += (
+                f", {self.kept} of them of an earlier writing (where annotations have changed "
+                "since, delete the "
+                "folder and write it anew)"
+            )
         return said + "".join(f"\n  left out: {problem}" for problem in self.bad_images)
 
 
-def write_records(dataset, config, folder, shards=None, encoding="raw", workers=2, skip_bad=False, progress=True):
-    """Write every image of a data set, resized as training wants it, with its masks: see `data.cache.layout`.
+def write_records(
+    dataset, config, folder, shards=None, encoding="raw", workers=2, skip_bad=False, progress=True
+):
+    """Write every image of a data set, resized as training wants it, with its masks: see
+    `data.cache.layout`.
 
-    Each file appears whole or not at all. A writing that was stopped goes on with the first part that is missing.
+    Each file appears whole or not at all. A writing that was stopped goes on with the first part
+    that is missing.
 
     Args:
         dataset: a prepared Dataset; its load_image and load_mask must be thread-safe.
         config: the IMAGE_* fields are read, and NUM_CLASSES.
         folder: for the cache; it is made. One folder holds one cache.
         shards: number of files; None: one for each 256 images.
-        encoding: of the pixels, without loss: "raw", or "png", which takes about half of the space and longer to read.
+        encoding: of the pixels, without loss: "raw", or "png", which takes about half of the space
+            and longer to read.
         workers: threads that load images.
-        skip_bad: leave out images that cannot be used, and tell them; False: raise after all were tried.
+        skip_bad: leave out images that cannot be used, and tell them; False: raise after all were
+            tried.
         progress: show a progress bar on stderr.
 
     Returns:
         `Written`.
 
     Raises:
-        ValueError: the folder holds a cache of another data set or of other settings, IMAGE_RESIZE_MODE is "crop",
-            which is random, a wrong argument, or images that cannot be used, each with its reason.
+        ValueError: the folder holds a cache of another data set or of other settings,
+            IMAGE_RESIZE_MODE is "crop", which is random, a wrong argument, or images that cannot be
+            used, each with its reason.
         OSError: a file cannot be written.
     """
     _check(dataset, config, shards, encoding, workers)
@@ -81,9 +94,20 @@ def write_records(dataset, config, folder, shards=None, encoding="raw", workers=
         raise ValueError(_what_differs(folder, about))
 
     bounds = [count * number // parts for number in range(parts + 1)]
-    wanted = {name: range(*bounds[number:number + 2]) for number, name in enumerate(about["parts"])}
-    whole = {name: part for name in wanted if (part := _whole_part(folder, name, about["fingerprint"])) is not None}
-    missing = [image_id for name, image_ids in wanted.items() if name not in whole for image_id in image_ids]
+    wanted = {
+        name: range(*bounds[number : number + 2]) for number, name in enumerate(about["parts"])
+    }
+    whole = {
+        name: part
+        for name in wanted
+        if (part := _whole_part(folder, name, about["fingerprint"])) is not None
+    }
+    missing = [
+        image_id
+        for name, image_ids in wanted.items()
+        if name not in whole
+        for image_id in image_ids
+    ]
     kept, problems = len(whole), []
 
     def record(image_id):
@@ -92,35 +116,55 @@ def write_records(dataset, config, folder, shards=None, encoding="raw", workers=
             prepared = prepare(dataset, config, image_id)
             return encode(prepared, info["source"], info["id"], encoding), len(prepared.class_ids)
         except ValueError as error:
-            place = "" if isinstance(error, SampleError) else f"{describe_image(dataset, image_id)}: "
+            place = (
+                "" if isinstance(error, SampleError) else f"{describe_image(dataset, image_id)}: "
+            )
             return f"{place}{error}", None
 
     with ThreadPoolExecutor(workers) as pool:
-        records = track(map_ahead(pool, record, missing, 2 * workers), "Caching", progress, len(missing))
+        records = track(
+            map_ahead(pool, record, missing, 2 * workers), "Caching", progress, len(missing)
+        )
         for name, image_ids in wanted.items():
             if name not in whole:
-                part = _write_part(folder, name, about["fingerprint"], dataset, image_ids, records, skip_bad)
+                part = _write_part(
+                    folder, name, about["fingerprint"], dataset, image_ids, records, skip_bad
+                )
                 problems += part["left_out"]
                 whole[name] = part
     if problems and not skip_bad:
-        raise ValueError(f"{len(problems)} of {len(missing)} images cannot be used; mend them and write the cache "
-                         "again, or leave them out with skip_bad:\n  " + "\n  ".join(problems))
+        raise ValueError(
+            f"{len(problems)} of {len(missing)} images cannot be used; mend them and write the "
+            "cache "
+            "again, or leave them out with skip_bad:\n  " + "\n  ".join(problems)
+        )
     ordered = [whole[name] for name in wanted]
     images = [info for part in ordered for info in part["images"]]
     if not images:
         raise ValueError("no image can be used:\n  " + "\n  ".join(problems))
     write_json(os.path.join(folder, FILE_NAME), about)
-    return Written(str(folder), len(images), sum(info["objects"] for info in images),
-                   sum(part["bytes"] for part in ordered), parts, kept,
-                   [problem for part in ordered for problem in part["left_out"]])
+    return Written(
+        str(folder),
+        len(images),
+        sum(info["objects"] for info in images),
+        sum(part["bytes"] for part in ordered),
+        parts,
+        kept,
+        [problem for part in ordered for problem in part["left_out"]],
+    )
 
 
 def _check(dataset, config, shards, encoding, workers):
     if not len(dataset.image_ids):
-        raise ValueError(f"{type(dataset).__name__} has no images: add_image is needed for each, then prepare()")
+        raise ValueError(
+            f"{type(dataset).__name__} has no images: add_image is needed for each, then prepare()"
+        )
     if config.IMAGE_RESIZE_MODE == "crop":
-        raise ValueError("IMAGE_RESIZE_MODE is 'crop', which takes another part of the image each time: a cache holds "
-                         "one size; use 'square', and SCALE_JITTER for random crops")
+        raise ValueError(
+            "IMAGE_RESIZE_MODE is 'crop', which takes another part of the image each time: a cache "
+            "holds "
+            "one size; use 'square', and SCALE_JITTER for random crops"
+        )
     if encoding not in ENCODINGS:
         raise ValueError(f"encoding is {encoding!r}; use one of {', '.join(ENCODINGS)}")
     for name, value in (("shards", shards), ("workers", workers)):
@@ -131,11 +175,20 @@ def _check(dataset, config, shards, encoding, workers):
 def _what_differs(folder, about):
     """Why a folder's cache is not the one that is to be written."""
     there = read_about(folder)
-    differs = [f"{name} = {old!r} (now {about['settings'].get(name)!r})" for name, old in there["settings"].items()
-               if old != about["settings"].get(name)]
-    differs += [f"other {name}" for name in ("classes", "encoding", "skip_bad", "parts")
-                if there.get(name) != about[name]]
-    return (f"{folder} holds a cache of {', '.join(differs) or 'other images'}: delete it, or give another folder")
+    differs = [
+        f"{name} = {old!r} (now {about['settings'].get(name)!r})"
+        for name, old in there["settings"].items()
+        if old != about["settings"].get(name)
+    ]
+    differs += [
+        f"other {name}"
+        for name in ("classes", "encoding", "skip_bad", "parts")
+        if there.get(name) != about[name]
+    ]
+    return (
+        f"{folder} holds a cache of {', '.join(differs) or 'other images'}: delete it, or give "
+        "another folder"
+    )
 
 
 def _whole_part(folder, name, fingerprint):
@@ -147,7 +200,9 @@ def _whole_part(folder, name, fingerprint):
 
 
 def _write_part(folder, name, fingerprint, dataset, image_ids, records, skip_bad):
-    """Write one part of as many of the ``data.cache`` as it has images; what was written, as its json holds it."""
+    """Write one part of as many of the ``data.cache`` as it has images; what was written, as its
+    json holds it.
+    """
     path, images, problems, offset = os.path.join(folder, name), [], [], 0
     with whole_file(f"{path}.tfrecord") as temporary:
         with tf.io.TFRecordWriter(temporary) as writer:
@@ -158,8 +213,15 @@ def _write_part(folder, name, fingerprint, dataset, image_ids, records, skip_bad
                     continue
                 writer.write(content)
                 info = dataset.image_info[image_id]
-                images.append({"source": info["source"], "id": plain_id(info["id"]), "path": path_text(info),
-                               "offset": offset, "objects": objects})
+                images.append(
+                    {
+                        "source": info["source"],
+                        "id": plain_id(info["id"]),
+                        "path": path_text(info),
+                        "offset": offset,
+                        "objects": objects,
+                    }
+                )
                 offset += len(content) + FRAME
     part = {"fingerprint": fingerprint, "bytes": offset, "images": images, "left_out": problems}
     if skip_bad or not problems:  # a part with images to mend is written anew

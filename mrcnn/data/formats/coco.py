@@ -13,18 +13,28 @@ logger = logging.getLogger(__name__)
 
 
 class CocoJson(RegionDataset):
-    """Images annotated in COCO json, as COCO itself, CVAT, Label Studio, Roboflow and others write it.
+    """Images annotated in COCO json, as COCO itself, CVAT, Label Studio, Roboflow and others write
+    it.
 
     Polygons are drawn by pycocotools, so that masks, areas and AP are those of COCO's own tools.
 
     Example:
         >>> dataset = CocoJson()
-        >>> dataset.load_coco_json("annotations/instances_val2017.json", "val2017", class_ids=["cat", "dog"])
-        >>> dataset.prepare()
+        >>> dataset.load_coco_json("annotations/instances_val2017.json", "val2017",
+        class_ids=["cat", "dog"]) >>> dataset.prepare()
     """
 
-    def load_coco_json(self, annotations, image_dir=None, class_ids=None, class_map=None, source="coco",
-                       keep_empty=None, skip_missing=False, allow_absent=False):
+    def load_coco_json(
+        self,
+        annotations,
+        image_dir=None,
+        class_ids=None,
+        class_map=None,
+        source="coco",
+        keep_empty=None,
+        skip_missing=False,
+        allow_absent=False,
+    ):
         """Add the images and classes of one annotation file.
 
         The class id of a crowd is negative, as in the original's sample.
@@ -49,18 +59,29 @@ class CocoJson(RegionDataset):
             FileNotFoundError: the file or an image is missing.
             ValueError: not COCO json, an unknown class, or an annotation that makes no sense.
         """
-        class_ids = None if class_ids is None or not len(class_ids) else class_ids  # as the original
+        class_ids = (
+            None if class_ids is None or not len(class_ids) else class_ids
+        )  # as the original
         where = "the COCO annotations" if isinstance(annotations, dict) else annotations
-        data = annotations if isinstance(annotations, dict) else read_json(annotations, "a COCO annotation file")
+        data = (
+            annotations
+            if isinstance(annotations, dict)
+            else read_json(annotations, "a COCO annotation file")
+        )
         images, records, categories = _sections(data, where)
-        category_class = self._add_categories(categories, class_ids, class_map, source, where, allow_absent)
+        category_class = self._add_categories(
+            categories, class_ids, class_map, source, where, allow_absent
+        )
         by_image = self._by_image(images, records, categories, where)
         folders = _image_dirs(annotations) if image_dir is None else [image_dir]
         keep_empty = class_ids is None if keep_empty is None else keep_empty
         first = len(self.image_info)
         for image_id, image in images.items():
-            chosen = [(record, category_class[category_id]) for record, category_id in by_image[image_id]
-                      if category_id in category_class]
+            chosen = [
+                (record, category_class[category_id])
+                for record, category_id in by_image[image_id]
+                if category_id in category_class
+            ]
             if not chosen and not keep_empty:
                 continue
             path = self._image_path(folders, image["file_name"], where, skip_missing)
@@ -76,21 +97,31 @@ class CocoJson(RegionDataset):
         for unknown in class_map or ():
             if unknown not in categories and unknown not in categories.values():
                 raise ValueError(f"class_map has {unknown!r}, {_not_among(categories, where)}")
-        mapped = {category_id: (class_map or {}).get(category_id, (class_map or {}).get(name))
-                  for category_id, name in categories.items()}
+        mapped = {
+            category_id: (class_map or {}).get(category_id, (class_map or {}).get(name))
+            for category_id, name in categories.items()
+        }
         if class_ids is None:
-            order = sorted(categories, key=lambda category_id: (isinstance(category_id, str), category_id))
+            order = sorted(
+                categories, key=lambda category_id: (isinstance(category_id, str), category_id)
+            )
         else:
             order = []
             for asked in class_ids:
-                found = [one for one, name in categories.items() if asked in (one, name, mapped[one])]
+                found = [
+                    one for one, name in categories.items() if asked in (one, name, mapped[one])
+                ]
                 # class_names of another dataset, which `prepare` cuts there
-                found = found or [one for one, name in categories.items() if asked == name.split(",")[0]]
+                found = found or [
+                    one for one, name in categories.items() if asked == name.split(",")[0]
+                ]
                 if not found and not (allow_absent and isinstance(asked, str)):
                     raise ValueError(f"class_ids has {asked!r}, {_not_among(categories, where)}")
                 order += found or [asked]
             if not set(order) & set(categories):
-                raise ValueError(f"class_ids is {list(class_ids)[:100]}, {_not_among(categories, where)}")
+                raise ValueError(
+                    f"class_ids is {list(class_ids)[:100]}, {_not_among(categories, where)}"
+                )
         chosen, firsts = {}, {}
         before = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
         for category_id in dict.fromkeys(order):
@@ -98,35 +129,57 @@ class CocoJson(RegionDataset):
                 self.add_class(source, category_id, category_id)
                 continue
             name = mapped[category_id]
-            chosen[category_id] = category_id if name is None else firsts.setdefault(name, category_id)
+            chosen[category_id] = (
+                category_id if name is None else firsts.setdefault(name, category_id)
+            )
             if chosen[category_id] == category_id:
                 name = categories[category_id] if name is None else name
                 if before.get(category_id, name) != name:
-                    raise ValueError(f"{where}: category {category_id} is {name!r}, but {before[category_id]!r} in "
-                                     f"what was loaded before as {source!r}: load it with another source")
+                    raise ValueError(
+                        f"{where}: category {category_id} is {name!r}, but {before[category_id]!r} "
+                        "in "
+                        f"what was loaded before as {source!r}: load it with another source"
+                    )
                 self.add_class(source, category_id, name)
         return chosen
 
     def _by_image(self, images, records, categories, where):
         """{image id: [(its annotation, id of the category)]}; those of no image are left out."""
         by_image = {image_id: [] for image_id in images}
-        image_ids, category_ids = ({_id_text(one): one for one in ids} for ids in (images, categories))
+        image_ids, category_ids = (
+            {_id_text(one): one for one in ids} for ids in (images, categories)
+        )
         for record in records:
             if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
-                raise ValueError(f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
-                                 f"{str(record)[:100]}")
-            if not all(isinstance(record[key], (int, float, str)) for key in ("image_id", "category_id")):
-                raise ValueError(f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be numbers or "
-                                 f"text, got {record['image_id']!r} and {record['category_id']!r}")
-            image_id, category_id = image_ids.get(_id_text(record["image_id"])), _id_text(record["category_id"])
+                raise ValueError(
+                    f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
+                    f"{str(record)[:100]}"
+                )
+            if not all(
+                isinstance(record[key], (int, float, str)) for key in ("image_id", "category_id")
+            ):
+                raise ValueError(
+                    f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be "
+                    "numbers or "
+                    f"text, got {record['image_id']!r} and {record['category_id']!r}"
+                )
+            image_id, category_id = (
+                image_ids.get(_id_text(record["image_id"])),
+                _id_text(record["category_id"]),
+            )
             if category_id not in category_ids:
-                raise ValueError(f"{where}: annotation {record['id']} has the category_id {record['category_id']!r}, "
-                                 f"which 'categories' does not list: {sorted(categories)[:100]}")
+                raise ValueError(
+                    f"{where}: annotation {record['id']} has the category_id "
+                    f"{record['category_id']!r}, "
+                    f"which 'categories' does not list: {sorted(categories)[:100]}"
+                )
             if image_id is not None:
                 by_image[image_id].append((record, category_ids[category_id]))
             else:
-                self.left_out.add("annotations of images that 'images' does not list",
-                                  f"{where}: annotation {record['id']}")
+                self.left_out.add(
+                    "annotations of images that 'images' does not list",
+                    f"{where}: annotation {record['id']}",
+                )
         return by_image
 
     def _instances(self, records, height, width, where):
@@ -140,7 +193,9 @@ class CocoJson(RegionDataset):
             if crowd not in (0, 1, None):
                 raise ValueError(f"{where}, {place}: iscrowd is {crowd!r}; it must be 0 or 1")
             try:
-                rle, reason = _rle(record.get("segmentation"), height, width, crowd, f"{where}, {place}")
+                rle, reason = _rle(
+                    record.get("segmentation"), height, width, crowd, f"{where}, {place}"
+                )
             except ValueError as error:
                 raise ValueError(f"{where}, {place}: {error}") from error
             if rle is None:
@@ -166,7 +221,15 @@ def _image_dirs(path):
     above = os.path.normpath(os.path.join(folder, os.pardir))
     part = os.path.splitext(os.path.basename(path))[0].removeprefix("instances_")
     subset = part.rstrip("0123456789")  # train2017 without the year
-    names = (part, subset, os.path.join("images", part), os.path.join("images", subset), "images", "data", "")
+    names = (
+        part,
+        subset,
+        os.path.join("images", part),
+        os.path.join("images", subset),
+        "images",
+        "data",
+        "",
+    )
     folders = [folder, *(os.path.join(above, name) for name in names)]
     folders += [os.path.join(folder, name) for name in ("images", "data")]
     return [folder for folder in dict.fromkeys(folders) if os.path.isdir(folder)]
@@ -175,15 +238,26 @@ def _image_dirs(path):
 def _sections(data, where):
     """{id: image}, [annotation] and {id: name of a category}, checked."""
     if not isinstance(data, dict) or not {"images", "categories"} <= set(data):
-        raise ValueError(f"{where} is not COCO json: it must be an object with 'images', 'annotations' and "
-                         f"'categories', not {sorted(data)[:10] if isinstance(data, dict) else type(data).__name__}")
+        raise ValueError(
+            f"{where} is not COCO json: it must be an object with 'images', 'annotations' and "
+            "'categories', not "
+            f"{sorted(data)[:10] if isinstance(data, dict) else type(data).__name__}"
+        )
     records = data.get("annotations", [])  # the test sets of COCO come without
-    for name, items in (("images", data["images"]), ("categories", data["categories"]), ("annotations", records)):
+    for name, items in (
+        ("images", data["images"]),
+        ("categories", data["categories"]),
+        ("annotations", records),
+    ):
         if not isinstance(items, list):
             raise ValueError(f"{where}: {name!r} must be a list, not {type(items).__name__}")
     images = _by_id(data["images"], "images", "file_name", where)
     categories = _by_id(data["categories"], "categories", "name", where)
-    return images, records, {category_id: str(category["name"]) for category_id, category in categories.items()}
+    return (
+        images,
+        records,
+        {category_id: str(category["name"]) for category_id, category in categories.items()},
+    )
 
 
 def _id_text(number):
@@ -197,13 +271,20 @@ def _id_text(number):
 def _by_id(items, section, field, where):
     found, texts = {}, {}
     for item in items:
-        if (not isinstance(item, dict) or not isinstance(item.get("id"), (int, str))
-                or not isinstance(item.get(field), str)):
-            raise ValueError(f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}")
+        if (
+            not isinstance(item, dict)
+            or not isinstance(item.get("id"), (int, str))
+            or not isinstance(item.get(field), str)
+        ):
+            raise ValueError(
+                f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}"
+            )
         other = texts.setdefault(_id_text(item["id"]), item)
         if other is not item:
-            raise ValueError(f"{where}: {section!r} has the id {item['id']!r} twice: {other[field]!r} and "
-                             f"{item[field]!r}")
+            raise ValueError(
+                f"{where}: {section!r} has the id {item['id']!r} twice: {other[field]!r} and "
+                f"{item[field]!r}"
+            )
         found[item["id"]] = item
     return found
 
@@ -213,12 +294,20 @@ def _size(image, path, where):
     sides = image.get("height"), image.get("width")
     if None in sides:
         return image_size(path)
-    if not all(isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in sides):
-        raise ValueError(f"{where}: {image['file_name']} has height and width {sides}; they must be whole numbers "
-                         "of px")
-    if sides[0] * sides[1] >= 2 ** 32:  # pycocotools counts with 32 bits
-        raise ValueError(f"{where}: {image['file_name']} has height and width {sides}; they must make fewer than "
-                         "2 ** 32 px")
+    if not all(
+        isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in sides
+    ):
+        raise ValueError(
+            f"{where}: {image['file_name']} has height and width {sides}; they must be whole "
+            "numbers "
+            "of px"
+        )
+    if sides[0] * sides[1] >= 2**32:  # pycocotools counts with 32 bits
+        raise ValueError(
+            f"{where}: {image['file_name']} has height and width {sides}; they must make fewer "
+            "than "
+            "2 ** 32 px"
+        )
     return int(sides[0]), int(sides[1])
 
 
@@ -236,14 +325,21 @@ def _rle(segmentation, height, width, crowd, place):
             return None, FEW_POINTS
         rle = merge_rles(coco_mask.frPyObjects(rings, height, width))
     else:
-        raise ValueError("its segmentation must be a list of polygons or an RLE of 'counts' and 'size', not "
-                         f"{type(segmentation).__name__}")
+        raise ValueError(
+            "its segmentation must be a list of polygons or an RLE of 'counts' and 'size', not "
+            f"{type(segmentation).__name__}"
+        )
     counts = rle["counts"]
-    return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}, None
+    return {
+        "size": [height, width],
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }, None
 
 
 def _rings(segmentation):
-    """float64 [[x, y, x, y ...], ...] of three points or more; a single polygon may be given without its outer list."""
+    """float64 [[x, y, x, y ...], ...] of three points or more; a single polygon may be given
+    without its outer list.
+    """
     if not isinstance(segmentation[0], list):
         segmentation = [segmentation]
     rings = []
@@ -261,14 +357,31 @@ def _checked_rle(rle, height, width, crowd, place):
     from pycocotools import mask as coco_mask
 
     size, counts = rle.get("size"), rle.get("counts")
-    if (not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(side, int) for side in size)
-            or not isinstance(counts, (list, str, bytes))):
-        raise ValueError(f"an RLE must have 'counts' and 'size' [height, width], got {str(rle)[:60]}")
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) != 2
+        or not all(isinstance(side, int) for side in size)
+        or not isinstance(counts, (list, str, bytes))
+    ):
+        raise ValueError(
+            f"an RLE must have 'counts' and 'size' [height, width], got {str(rle)[:60]}"
+        )
     if list(size) != [height, width]:
         if not crowd:
-            raise ValueError(f"its RLE has the size {list(size)}, the image is [{height}, {width}] (height, width)")
-        logger.warning("%s: a crowd's RLE has the size %s, the image is %s (height, width): all of the image is taken "
-                       "as the crowd, as in the original", place, list(size), [height, width])
-        return coco_mask.frPyObjects({"size": [height, width], "counts": [0, height * width]}, height, width)
+            raise ValueError(
+                f"its RLE has the size {list(size)}, the image is [{height}, {width}] (height, "
+                "width)"
+            )
+        logger.warning(
+            "%s: a crowd's RLE has the size %s, the image is %s (height, width): all of the image "
+            "is taken "
+            "as the crowd, as in the original",
+            place,
+            list(size),
+            [height, width],
+        )
+        return coco_mask.frPyObjects(
+            {"size": [height, width], "counts": [0, height * width]}, height, width
+        )
     runs = run_lengths(rle)
     return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)

@@ -16,7 +16,9 @@ def read_json(path, expected):
         ValueError: it is not json.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:  # some editors on Windows write the mark first
+        with open(
+            path, encoding="utf-8-sig"
+        ) as file:  # some editors on Windows write the mark first
             return json.load(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; it should be {expected}") from None
@@ -28,8 +30,11 @@ def json_files(folder):
     """Paths of the json files in a folder, sorted; none where there is no such folder."""
     if not os.path.isdir(folder):
         return []
-    return sorted(os.path.join(folder, name) for name in os.listdir(folder)
-                  if name.lower().endswith(".json") and not name.startswith("."))
+    return sorted(
+        os.path.join(folder, name)
+        for name in os.listdir(folder)
+        if name.lower().endswith(".json") and not name.startswith(".")
+    )
 
 
 def find_image(folders, name):

@@ -21,9 +21,9 @@ class Labelme(RegionDataset):
     """Images annotated in labelme, versions 3 to 5: polygon, rectangle, circle and mask.
 
     labelme counts from the corner of the first pixel, whose centre is thus (0.5, 0.5); a pixel
-    belongs to a shape where its centre does, by the rules of scikit-image's ``draw``. So a mask that
-    was written as polygons along the edges of its pixels comes back as it was. Shapes of one label
-    and one group_id are one object. Points and lines have no area and are left out.
+    belongs to a shape where its centre does, by the rules of scikit-image's ``draw``. So a mask
+    that was written as polygons along the edges of its pixels comes back as it was. Shapes of one
+    label and one group_id are one object. Points and lines have no area and are left out.
 
     Example:
         >>> dataset = Labelme()
@@ -31,11 +31,13 @@ class Labelme(RegionDataset):
         >>> dataset.prepare()
     """
 
-    def load_labelme(self, folder, classes=None, source="labelme", keep_empty=False, skip_missing=False):
+    def load_labelme(
+        self, folder, classes=None, source="labelme", keep_empty=False, skip_missing=False
+    ):
         """Add the images and classes of a folder of json files.
 
-        The image is the one that the file names, relative to the file; where there is none, the copy
-        that labelme keeps in the file (imageData).
+        The image is the one that the file names, relative to the file; where there is none, the
+        copy that labelme keeps in the file (imageData).
 
         Args:
             folder: of the json files.
@@ -50,14 +52,20 @@ class Labelme(RegionDataset):
             ValueError: not a labelme file, two files of one image, or a shape that makes no sense.
         """
         files = {path: _read(path) for path in _annotation_files(folder)}
-        labels = {shape["label"] for data in files.values() for shape in data["shapes"]
-                  if shape["label"] and _shape_type(shape) in WITH_AREA}
+        labels = {
+            shape["label"]
+            for data in files.values()
+            for shape in data["shapes"]
+            if shape["label"] and _shape_type(shape) in WITH_AREA
+        }
         numbers = self._add_named_classes(source, labels, classes)
         first, file_of = len(self.image_info), {}
         for path, data in files.items():
             other = file_of.setdefault(data["imagePath"], path)
             if other != path:
-                raise ValueError(f"{other} and {path} are both of {data['imagePath']}: delete the older one")
+                raise ValueError(
+                    f"{other} and {path} are both of {data['imagePath']}: delete the older one"
+                )
             if not data["shapes"] and not keep_empty:
                 self.left_out.add("images without shapes", path)
                 continue
@@ -65,12 +73,21 @@ class Labelme(RegionDataset):
             if image_path is None and data["imageData"]:
                 image_path = path
             elif image_path is None:
-                image_path = self._image_path([os.path.dirname(path)], data["imagePath"], path, skip_missing)
+                image_path = self._image_path(
+                    [os.path.dirname(path)], data["imagePath"], path, skip_missing
+                )
                 if image_path is None:
                     continue
             height, width = _size(data, image_path, path)
-            self.add_image(source, data["imagePath"], image_path, height=height, width=width, annotations=path,
-                           instances=self._instances(data["shapes"], numbers, (height, width), path))
+            self.add_image(
+                source,
+                data["imagePath"],
+                image_path,
+                height=height,
+                width=width,
+                annotations=path,
+                instances=self._instances(data["shapes"], numbers, (height, width), path),
+            )
         self._tell(folder, first)
 
     def load_image(self, image_id):
@@ -103,8 +120,10 @@ class Labelme(RegionDataset):
             key = (shape["label"], ("group", group) if group is not None else number)
             groups.setdefault(key, []).extend(encode_parts([part], size))
             places.setdefault(key, f"shape {number}")
-        return [Instance(numbers[label], merge_rles(rles), places[label, group])
-                for (label, group), rles in groups.items()]
+        return [
+            Instance(numbers[label], merge_rles(rles), places[label, group])
+            for (label, group), rles in groups.items()
+        ]
 
 
 def _annotation_files(folder):
@@ -124,30 +143,49 @@ def _read(path):
     if not isinstance(data["imagePath"], str) or not isinstance(data["shapes"], list):
         raise ValueError(f"{path}: 'imagePath' must be text and 'shapes' a list")
     for number, shape in enumerate(data["shapes"]):
-        if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or "points" not in shape:
+        if (
+            not isinstance(shape, dict)
+            or not isinstance(shape.get("label"), str)
+            or "points" not in shape
+        ):
             raise ValueError(f"{path}: shape {number} needs a 'label' and 'points'")
         if not isinstance(shape.get("group_id"), (int, float, str, type(None))):
-            raise ValueError(f"{path}: shape {number} has the group_id {shape['group_id']!r}; it must be a number")
+            raise ValueError(
+                f"{path}: shape {number} has the group_id {shape['group_id']!r}; it must be a "
+                "number"
+            )
     return {key: data.get(key) for key in ("shapes", "imagePath", "imageHeight", "imageWidth")} | {
-        "imageData": bool(data.get("imageData"))}
+        "imageData": bool(data.get("imageData"))
+    }
 
 
 def _size(data, image_path, path):
     """(height, width) px of the image, which must be what labelme wrote."""
-    if not all(isinstance(data[side], (int, float, type(None))) for side in ("imageHeight", "imageWidth")):
-        raise ValueError(f"{path}: imageHeight and imageWidth are {data['imageHeight']!r} and {data['imageWidth']!r}; "
-                         "they must be numbers of px")
+    if not all(
+        isinstance(data[side], (int, float, type(None))) for side in ("imageHeight", "imageWidth")
+    ):
+        raise ValueError(
+            f"{path}: imageHeight and imageWidth are {data['imageHeight']!r} and "
+            f"{data['imageWidth']!r}; "
+            "they must be numbers of px"
+        )
     size = _embedded_image(path).shape[:2] if image_path == path else image_size(image_path)
     written = data["imageHeight"] or size[0], data["imageWidth"] or size[1]
     if written != size:
-        raise ValueError(f"{path} was made for an image of {written[1]} x {written[0]} px (width x height), but "
-                         f"{image_path} is {size[1]} x {size[0]} px, turned as its EXIF data say")
+        raise ValueError(
+            f"{path} was made for an image of {written[1]} x {written[0]} px (width x height), but "
+            f"{image_path} is {size[1]} x {size[0]} px, turned as its EXIF data say"
+        )
     return size
 
 
 def _embedded_image(path):
     """uint8 [height, width, 3]: the image that a json file holds."""
-    return np.asarray(_picture(read_json(path, "a labelme file")["imageData"], f"{path}: imageData").convert("RGB"))
+    return np.asarray(
+        _picture(read_json(path, "a labelme file")["imageData"], f"{path}: imageData").convert(
+            "RGB"
+        )
+    )
 
 
 def _picture(text, what):
@@ -155,7 +193,9 @@ def _picture(text, what):
     from PIL import Image, ImageOps
 
     try:
-        return ImageOps.exif_transpose(Image.open(io.BytesIO(base64.b64decode(text, validate=True))))
+        return ImageOps.exif_transpose(
+            Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
+        )
     except (TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{what} must be an image file as base64 text: {error}") from error
 
@@ -172,15 +212,23 @@ def _draw(shape, height, width):
     if kind not in WITH_AREA:
         return None, f"of the type {kind!r}, which is unknown here"
     points = shape["points"]
-    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+    if not isinstance(points, list) or not all(
+        isinstance(point, list) and len(point) == 2 for point in points
+    ):
         raise ValueError(f"its points must be a list of [x, y], got {str(points)[:60]}")
-    xs, ys = (shapes.coordinates([point[axis] for point in points], "points") - 0.5 for axis in (0, 1))
+    xs, ys = (
+        shapes.coordinates([point[axis] for point in points], "points") - 0.5 for axis in (0, 1)
+    )
     if kind == "mask":
         if not len(xs):
             raise ValueError("a mask needs the point of its upper left corner")
         pixels = np.asarray(_picture(shape.get("mask"), "its mask").convert("L"))
-        return shapes.bitmap(pixels, round(xs.min() + 0.5), round(ys.min() + 0.5), height, width), None
-    if kind == "polygon" or kind == "rectangle" and len(xs) == 4:  # some tools write all four corners
+        return shapes.bitmap(
+            pixels, round(xs.min() + 0.5), round(ys.min() + 0.5), height, width
+        ), None
+    if kind == "polygon" or (
+        kind == "rectangle" and len(xs) == 4
+    ):  # some tools write all four corners
         return (None, FEW_POINTS) if len(xs) < 3 else (shapes.polygon(xs, ys, height, width), None)
     if len(xs) != 2:
         raise ValueError(f"a {kind} needs two points, it has {len(xs)}")

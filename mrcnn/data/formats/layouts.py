@@ -5,22 +5,28 @@ import os
 from mrcnn.data.formats.files import json_files, read_json
 
 # folders of images and of their id masks
-ID_MASK_FOLDERS = (("PNGImages", "PedMasks"), ("images", "masks"), ("JPEGImages", "SegmentationObject"),
-                   ("imgs", "masks"))
+ID_MASK_FOLDERS = (
+    ("PNGImages", "PedMasks"),
+    ("images", "masks"),
+    ("JPEGImages", "SegmentationObject"),
+    ("imgs", "masks"),
+)
 CLASS_OF_ALL = "object"  # where objects have no class, and no name is given
 PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is too difficult
 
 
 # === Opening: (place, image_dir, classes, options) -> Dataset ===
 
+
 def _open_coco(path, image_dir, classes, options):
     from mrcnn.data.formats.coco import CocoJson
 
     dataset = CocoJson()
-    # images without an object of these classes are part of the data all the same, and so are classes without an
-    # object, as in the other formats
-    dataset.load_coco_json(path, image_dir, class_ids=classes,
-                           **{"keep_empty": True, "allow_absent": True, **options})
+    # images without an object of these classes are part of the data all the same, and so are
+    # classes without an object, as in the other formats
+    dataset.load_coco_json(
+        path, image_dir, class_ids=classes, **{"keep_empty": True, "allow_absent": True, **options}
+    )
     return dataset
 
 
@@ -48,8 +54,12 @@ def _open_id_masks(folder, image_dir, classes, options):
     images, masks = next(pair for pair in ID_MASK_FOLDERS if _has_folders(folder, pair))
     ignore = PASCAL_BORDER if masks == "SegmentationObject" else ()
     dataset = MaskPng()
-    dataset.load_id_masks(os.path.join(folder, images), os.path.join(folder, masks), _only(classes),
-                          **{"ignore": ignore, **options})
+    dataset.load_id_masks(
+        os.path.join(folder, images),
+        os.path.join(folder, masks),
+        _only(classes),
+        **{"ignore": ignore, **options},
+    )
     return dataset
 
 
@@ -62,22 +72,32 @@ def _open_object_masks(folder, image_dir, classes, options):
     return dataset
 
 
-FORMATS = {"coco": _open_coco, "via": _open_via, "labelme": _open_labelme, "id_masks": _open_id_masks,
-           "object_masks": _open_object_masks}
+FORMATS = {
+    "coco": _open_coco,
+    "via": _open_via,
+    "labelme": _open_labelme,
+    "id_masks": _open_id_masks,
+    "object_masks": _open_object_masks,
+}
 
 
 def _only(classes):
     if classes is not None and len(classes) != 1:
-        raise ValueError(f"masks have no classes, so all objects are of one: classes is {classes!r}")
+        raise ValueError(
+            f"masks have no classes, so all objects are of one: classes is {classes!r}"
+        )
     return CLASS_OF_ALL if classes is None else classes[0]
 
 
 def _refuse_image_dir(image_dir, name):
     if image_dir is not None:
-        raise ValueError(f"image_dir is {image_dir!r}, but the format {name} says itself where its images are")
+        raise ValueError(
+            f"image_dir is {image_dir!r}, but the format {name} says itself where its images are"
+        )
 
 
 # === Telling ===
+
 
 def find_format(path, format="auto", subset=None):
     """The name of a format, and the file or folder to open.
@@ -90,12 +110,18 @@ def find_format(path, format="auto", subset=None):
     """
     path = os.fspath(path)
     if not os.path.exists(path):
-        raise FileNotFoundError(f"{path} is missing: expected an annotation file or a folder with one")
+        raise FileNotFoundError(
+            f"{path} is missing: expected an annotation file or a folder with one"
+        )
     if os.path.isfile(path):
         if subset is not None:
-            raise ValueError(f"subset is {subset!r}, but {path} is a file: give the folder above, or no subset")
+            raise ValueError(
+                f"subset is {subset!r}, but {path} is a file: give the folder above, or no subset"
+            )
         if format in ("id_masks", "object_masks"):
-            raise ValueError(f"{path} is a file: the format {format} is a folder of images and masks")
+            raise ValueError(
+                f"{path} is a file: the format {format} is a folder of images and masks"
+            )
         found = json_format(path) if format == "auto" else format
         return (found, os.path.dirname(path) or os.curdir) if found == "labelme" else (found, path)
     places = list(_places(path, subset))
@@ -104,10 +130,15 @@ def find_format(path, format="auto", subset=None):
         raise ValueError(
             f"{path} has no annotations{f' of {subset!r}' if subset else ''} that are known"
             f"{'' if format == 'auto' else f' as {format}'}: expected one of {', '.join(FORMATS)}"
-            f"{f'; there is {places[0][0]} in {places[0][1]}' if places else ''}{_subsets(path, subset)}")
+            f"{f'; there is {places[0][0]} in {places[0][1]}' if places else ''}"
+            f"{_subsets(path, subset)}"
+        )
     if len(wanted) > 1:
-        raise ValueError(f"{path} has several annotations, {', '.join(place for _, place in wanted)}: give one of the "
-                         "files, a format or a subset")
+        raise ValueError(
+            f"{path} has several annotations, {', '.join(place for _, place in wanted)}: give one "
+            "of the "
+            "files, a format or a subset"
+        )
     return wanted[0]
 
 
@@ -122,7 +153,9 @@ def _places(folder, subset):
     for path in json_files(annotations):
         name = os.path.splitext(os.path.basename(path))[0].lower()
         part = name.removeprefix("instances_")  # so, with the year, COCO names them
-        if part != name and subset is None or subset and subset.lower() in (part, part.rstrip("0123456789")):
+        if (part != name and subset is None) or (
+            subset and subset.lower() in (part, part.rstrip("0123456789"))
+        ):
             yield "coco", path
 
 
@@ -137,7 +170,10 @@ def _annotations_in(folder):
             yield found, path
     if any(_has_folders(folder, pair) for pair in ID_MASK_FOLDERS):
         yield "id_masks", folder
-    if any(_has_folders(os.path.join(folder, entry), ("images", "masks")) for entry in sorted(os.listdir(folder))):
+    if any(
+        _has_folders(os.path.join(folder, entry), ("images", "masks"))
+        for entry in sorted(os.listdir(folder))
+    ):
         yield "object_masks", folder
 
 
@@ -147,9 +183,20 @@ def _has_folders(folder, names):
 
 def _subsets(path, subset):
     """Words for the subfolders that would do as a subset, where none was given."""
-    found = [name for name in sorted(os.listdir(path)) if os.path.isdir(os.path.join(path, name))
-             and next(iter(_places(path, name)), None)] if subset is None else []
-    return f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give a subset" if found else ""
+    found = (
+        [
+            name
+            for name in sorted(os.listdir(path))
+            if os.path.isdir(os.path.join(path, name)) and next(iter(_places(path, name)), None)
+        ]
+        if subset is None
+        else []
+    )
+    return (
+        f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give a subset"
+        if found
+        else ""
+    )
 
 
 def json_format(path, unknown="error"):
@@ -166,10 +213,19 @@ def json_format(path, unknown="error"):
         if {"shapes", "imagePath"} <= set(data):
             return "labelme"
         entries = data.get("_via_img_metadata", data)
-        if isinstance(entries, dict) and all(isinstance(entry, dict) and {"filename", "regions"} <= set(entry)
-                                             for entry in entries.values()) and (entries or entries is not data):
+        if (
+            isinstance(entries, dict)
+            and all(
+                isinstance(entry, dict) and {"filename", "regions"} <= set(entry)
+                for entry in entries.values()
+            )
+            and (entries or entries is not data)
+        ):
             return "via"
     if unknown == "error":
-        raise ValueError(f"{path} is none of the annotation files known here: COCO json ('images', 'annotations', "
-                         "'categories'), VIA 1 or 2, labelme")
+        raise ValueError(
+            f"{path} is none of the annotation files known here: COCO json ('images', "
+            "'annotations', "
+            "'categories'), VIA 1 or 2, labelme"
+        )
     return unknown

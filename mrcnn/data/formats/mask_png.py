@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.formats.regions import LeftOut, NO_PIXEL, class_numbers, logger
+from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
 from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
 
 MASK_SUFFIXES = ("", "_mask", "_masks")
@@ -30,7 +30,9 @@ class MaskPng(Dataset):
 
     # === Loading ===
 
-    def load_id_masks(self, image_dir, mask_dir, class_name, source="mask", ignore=(), skip_missing=False):
+    def load_id_masks(
+        self, image_dir, mask_dir, class_name, source="mask", ignore=(), skip_missing=False
+    ):
         """Add images with one mask file each, in which a pixel's value is the number of its object.
 
         The mask of ``a.png`` is ``a``, ``a_mask`` or ``a_masks`` with any ending, as in Penn-Fudan.
@@ -45,35 +47,52 @@ class MaskPng(Dataset):
 
         Raises:
             FileNotFoundError: a folder or a mask is missing, or there are no images.
-            ValueError: both folders are one, or have two files that differ in their ending only; masks are JPEG.
+            ValueError: both folders are one, or have two files that differ in their ending only;
+                masks are JPEG.
         """
         class_id = class_numbers(self, source, [class_name])[class_name]
         images, masks = _by_stem(image_dir), _by_stem(mask_dir)
         if not images:
             raise FileNotFoundError(f"{image_dir} has no images ({', '.join(IMAGE_TYPES)})")
         if os.path.realpath(image_dir) == os.path.realpath(mask_dir):
-            raise ValueError(f"image_dir and mask_dir are both {image_dir}: images and masks must be in two folders")
+            raise ValueError(
+                f"image_dir and mask_dir are both {image_dir}: images and masks must be in two "
+                "folders"
+            )
         first, unused = len(self.image_info), dict(masks)
         for stem, name in images.items():
-            mask = next((masks[stem + suffix] for suffix in MASK_SUFFIXES if stem + suffix in masks), None)
+            mask = next(
+                (masks[stem + suffix] for suffix in MASK_SUFFIXES if stem + suffix in masks), None
+            )
             path = os.path.join(image_dir, name)
             if mask is None:
-                self._missing(f"{mask_dir} has no mask for {path}: it should be {stem}.png or {stem}_mask.png",
-                              "images without a mask file", path, skip_missing)
+                self._missing(
+                    f"{mask_dir} has no mask for {path}: it should be {stem}.png or "
+                    f"{stem}_mask.png",
+                    "images without a mask file",
+                    path,
+                    skip_missing,
+                )
                 continue
             unused.pop(os.path.splitext(mask)[0], None)
             mask_path = os.path.join(mask_dir, mask)
             _refuse_lossy(mask_path)
-            self.add_image(source, stem, path, mask_path=mask_path, ignore=tuple(ignore), class_id=class_id)
+            self.add_image(
+                source, stem, path, mask_path=mask_path, ignore=tuple(ignore), class_id=class_id
+            )
         for name in unused.values():
             self.left_out.add("mask files without an image", os.path.join(mask_dir, name))
         self._tell(image_dir, first)
 
-    def load_object_masks(self, folder, class_name, source="mask", image_ids=None, skip_missing=False):
-        """Add images with one mask file for each object: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``.
+    def load_object_masks(
+        self, folder, class_name, source="mask", image_ids=None, skip_missing=False
+    ):
+        """Add images with one mask file for each object: ``<id>/images/<id>.png`` and
+        ``<id>/masks/*.png``.
 
         This is the layout of the Data Science Bowl 2018. A mask is where its file is not black.
-        Where no image has a folder of masks, as in a test set, the images are added without objects.
+        Where no image has a folder of masks, as in a test set, the images are added without
+        objects.
 
         Args:
             folder: of the folders, one for each image.
@@ -87,29 +106,51 @@ class MaskPng(Dataset):
         """
         class_id = class_numbers(self, source, [class_name])[class_name]
         if not os.path.isdir(folder):
-            raise FileNotFoundError(f"{folder} is no folder; it should have a folder for each image")
-        ids = sorted(name for name in os.listdir(folder)
-                     if os.path.isdir(os.path.join(folder, name)) and not name.startswith("."))
+            raise FileNotFoundError(
+                f"{folder} is no folder; it should have a folder for each image"
+            )
+        ids = sorted(
+            name
+            for name in os.listdir(folder)
+            if os.path.isdir(os.path.join(folder, name)) and not name.startswith(".")
+        )
         if image_ids is not None:
             unknown = sorted(set(image_ids) - set(ids))
             if unknown:
-                raise FileNotFoundError(f"{folder} has no folder {unknown[0]!r} (of {len(unknown)} image_ids)")
+                raise FileNotFoundError(
+                    f"{folder} has no folder {unknown[0]!r} (of {len(unknown)} image_ids)"
+                )
             ids = list(image_ids)
         annotated = any(os.path.isdir(os.path.join(folder, image_id, "masks")) for image_id in ids)
         first = len(self.image_info)
         for image_id in ids:
-            images_dir, masks_dir = (os.path.join(folder, image_id, name) for name in ("images", "masks"))
+            images_dir, masks_dir = (
+                os.path.join(folder, image_id, name) for name in ("images", "masks")
+            )
             images = _images(images_dir) if os.path.isdir(images_dir) else []
             if len(images) != 1:
-                self._missing(f"{images_dir} must have one image, it has {len(images)}", "folders without an image",
-                              images_dir, skip_missing)
+                self._missing(
+                    f"{images_dir} must have one image, it has {len(images)}",
+                    "folders without an image",
+                    images_dir,
+                    skip_missing,
+                )
                 continue
             if annotated and not os.path.isdir(masks_dir):
-                self._missing(f"{masks_dir} is missing, though other images have masks", "images without masks",
-                              images_dir, skip_missing)
+                self._missing(
+                    f"{masks_dir} is missing, though other images have masks",
+                    "images without masks",
+                    images_dir,
+                    skip_missing,
+                )
                 continue
-            self.add_image(source, image_id, os.path.join(images_dir, images[0]),
-                           mask_dir=masks_dir if annotated else None, class_id=class_id)
+            self.add_image(
+                source,
+                image_id,
+                os.path.join(images_dir, images[0]),
+                mask_dir=masks_dir if annotated else None,
+                class_id=class_id,
+            )
         if len(self.image_info) == first:
             raise FileNotFoundError(f"{folder} has no images as <id>/images/<id>.png")
         self._tell(folder, first)
@@ -156,7 +197,9 @@ class MaskPng(Dataset):
             path = os.path.join(info["mask_dir"], name)
             _refuse_lossy(path)
             mask = read_image(path)
-            mask = mask if mask.ndim == 2 else mask[..., :1 if mask.shape[2] < 3 else 3].any(axis=-1)  # not alpha
+            mask = (
+                mask if mask.ndim == 2 else mask[..., : 1 if mask.shape[2] < 3 else 3].any(axis=-1)
+            )  # not alpha
             _check_size(mask, path, size, info["path"])
             if mask.any():
                 masks.append(mask.astype(bool))
@@ -173,15 +216,20 @@ class MaskPng(Dataset):
         """One line on what was added since ``image_info`` had ``first_image`` images."""
         level = "warning" if len(self.left_out) else "info"
         left_out = f"; left out so far: {self.left_out}" if len(self.left_out) else ""
-        getattr(logger, level)("%s: %d images%s", folder, len(self.image_info) - first_image, left_out)
+        getattr(logger, level)(
+            "%s: %d images%s", folder, len(self.image_info) - first_image, left_out
+        )
 
 
 def _images(folder):
     """Names of the image files in a folder, sorted; files that start with a dot are not."""
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder} is no folder; it should have image files")
-    return sorted(name for name in os.listdir(folder)
-                  if os.path.splitext(name)[1].lower() in IMAGE_TYPES and not name.startswith("."))
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if os.path.splitext(name)[1].lower() in IMAGE_TYPES and not name.startswith(".")
+    )
 
 
 def _by_stem(folder):
@@ -190,15 +238,20 @@ def _by_stem(folder):
     for name in _images(folder):
         other = found.setdefault(os.path.splitext(name)[0], name)
         if other != name:
-            raise ValueError(f"{folder} has {other} and {name}: images and masks belong together by their names "
-                             "without the ending, so that one of the two must go")
+            raise ValueError(
+                f"{folder} has {other} and {name}: images and masks belong together by their names "
+                "without the ending, so that one of the two must go"
+            )
     return found
 
 
 def _refuse_lossy(path):
     if path.lower().endswith(LOSSY):
-        raise ValueError(f"{path} is JPEG, which changes the values of a mask: save masks as PNG, from the tool that "
-                         "made them")
+        raise ValueError(
+            f"{path} is JPEG, which changes the values of a mask: save masks as PNG, from the tool "
+            "that "
+            "made them"
+        )
 
 
 def _read_ids(path):
@@ -212,11 +265,15 @@ def _read_ids(path):
         ids = None
     ids = read_image(path) if ids is None else ids
     if ids.ndim == 3:
-        colours = ids[..., :1 if ids.shape[2] == 2 else 3]  # not alpha
-        ids = ids[..., 0] if (colours == colours[..., :1]).all() else ids  # grey that was saved as RGB
+        colours = ids[..., : 1 if ids.shape[2] == 2 else 3]  # not alpha
+        ids = (
+            ids[..., 0] if (colours == colours[..., :1]).all() else ids
+        )  # grey that was saved as RGB
     if ids.ndim != 2 or ids.dtype.kind not in "biu":
-        raise ValueError(f"{path} must have one whole number a pixel, the id of its object; it is "
-                         f"{ids.dtype} of shape {ids.shape}")
+        raise ValueError(
+            f"{path} must have one whole number a pixel, the id of its object; it is "
+            f"{ids.dtype} of shape {ids.shape}"
+        )
     return ids
 
 
@@ -229,5 +286,8 @@ def _values(ids):
 
 def _check_size(mask, path, size, image_path):
     if mask.shape != tuple(size):
-        raise ValueError(f"{path} is {mask.shape[1]} x {mask.shape[0]} px (width x height), its image {image_path} is "
-                         f"{size[1]} x {size[0]} px")
+        raise ValueError(
+            f"{path} is {mask.shape[1]} x {mask.shape[0]} px (width x height), its image "
+            f"{image_path} is "
+            f"{size[1]} x {size[0]} px"
+        )

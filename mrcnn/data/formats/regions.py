@@ -32,7 +32,8 @@ FEW_POINTS = "with fewer than three points"
 def class_numbers(dataset, source, names):
     """Add classes that have names only, numbered on from those that the source has.
 
-    A name that the source has keeps its number, so that several files can be loaded into one dataset.
+    A name that the source has keeps its number, so that several files can be loaded into one
+    dataset.
 
     Args:
         dataset: `Dataset`.
@@ -53,9 +54,9 @@ def class_numbers(dataset, source, names):
 class Instance(NamedTuple):
     """One object of an image."""
 
-    class_id: object    # of its source
-    rle: dict           # of the image's size; covers at least a pixel
-    place: str          # where the annotation file has it, such as "region 3"
+    class_id: object  # of its source
+    rle: dict  # of the image's size; covers at least a pixel
+    place: str  # where the annotation file has it, such as "region 3"
     crowd: bool = False
 
 
@@ -77,8 +78,10 @@ class LeftOut:
         return sum(map(len, self.places.values()))
 
     def __str__(self):
-        return "; ".join(f"{reason}: {len(places)} (first: {next(iter(places))})"
-                         for reason, places in self.places.items())
+        return "; ".join(
+            f"{reason}: {len(places)} (first: {next(iter(places))})"
+            for reason, places in self.places.items()
+        )
 
 
 class RegionDataset(Dataset):
@@ -106,9 +109,12 @@ class RegionDataset(Dataset):
         info = self.image_info[image_id]
         if "instances" in info and image.shape[:2] != (info["height"], info["width"]):
             raise ValueError(
-                f"{info['path']} is {image.shape[1]} x {image.shape[0]} px (width x height, turned as its EXIF data "
-                f"say), but was annotated as {info['width']} x {info['height']} px: resize or turn the image, or "
-                "annotate this one")
+                f"{info['path']} is {image.shape[1]} x {image.shape[0]} px (width x height, turned "
+                "as its EXIF data "
+                f"say), but was annotated as {info['width']} x {info['height']} px: resize or turn "
+                "the image, or "
+                "annotate this one"
+            )
         return image
 
     def load_mask(self, image_id):
@@ -124,7 +130,9 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:  # added by a subclass, from another source
             return super().load_mask(image_id)
-        masks = decode_masks([instance.rle for instance in info["instances"]], (info["height"], info["width"]))
+        masks = decode_masks(
+            [instance.rle for instance in info["instances"]], (info["height"], info["width"])
+        )
         return masks, self._class_ids(info)
 
     def measure_objects(self, image_id):
@@ -142,7 +150,10 @@ class RegionDataset(Dataset):
         return str(self._info(image_id)["path"])
 
     def _class_ids(self, info):
-        ids = [self.map_source_class_id(f"{info['source']}.{instance.class_id}") for instance in info["instances"]]
+        ids = [
+            self.map_source_class_id(f"{info['source']}.{instance.class_id}")
+            for instance in info["instances"]
+        ]
         signs = [-1 if instance.crowd else 1 for instance in info["instances"]]
         return np.multiply(ids, signs).astype(np.int32)
 
@@ -160,20 +171,28 @@ class RegionDataset(Dataset):
         Returns:
             {name: class id in the source}, of the names found that are among the classes.
         """
-        if classes is not None and (isinstance(classes, str) or len(set(classes)) != len(classes)
-                                    or not all(isinstance(name, str) for name in classes)):
+        if classes is not None and (
+            isinstance(classes, str)
+            or len(set(classes)) != len(classes)
+            or not all(isinstance(name, str) for name in classes)
+        ):
             raise ValueError(f"classes must be a list of different names, got {classes!r}")
         numbers = class_numbers(self, source, sorted(found) if classes is None else classes)
         listed = {name: name if name in numbers else name.split(",")[0] for name in found}
         return {name: numbers[asked] for name, asked in listed.items() if asked in numbers}
 
     def _find_image(self, folders, name, annotations):
-        """As `find_image`; an error where the annotations have two names that both end at one image."""
+        """As `find_image`; an error where the annotations have two names that both end at one
+        image.
+        """
         path = find_image(folders, name)
         other = self._image_names.setdefault((annotations, path), name)
         if path is not None and other != name:
-            raise ValueError(f"{annotations} names {other!r} and {name!r}, of which there is only {path}: put the "
-                             "images into the folders that it names, or give the folder that has these")
+            raise ValueError(
+                f"{annotations} names {other!r} and {name!r}, of which there is only {path}: put "
+                "the "
+                "images into the folders that it names, or give the folder that has these"
+            )
         return path
 
     def _image_path(self, folders, name, annotations, skip_missing):
@@ -182,8 +201,11 @@ class RegionDataset(Dataset):
         if path is None:
             if not skip_missing:
                 raise FileNotFoundError(
-                    f"{os.path.join(folders[0], name)} is missing, though {annotations} has annotations of it: put it "
-                    "there, give the folder of the images, or leave out what is missing with skip_missing=True")
+                    f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
+                    "annotations of it: put it "
+                    "there, give the folder of the images, or leave out what is missing with "
+                    "skip_missing=True"
+                )
             self.left_out.add("images missing", f"{annotations}: {name}")
         return path
 
@@ -192,5 +214,12 @@ class RegionDataset(Dataset):
         added = self.image_info[first_image:]
         count = sum(len(info["instances"]) for info in added)
         left_out = f"; left out so far: {self.left_out}" if len(self.left_out) else ""
-        logger.log(logging.WARNING if left_out else logging.INFO, "%s: %d images with %d instances of %d classes%s",
-                   annotations, len(added), count, len(self.class_info) - 1, left_out)
+        logger.log(
+            logging.WARNING if left_out else logging.INFO,
+            "%s: %d images with %d instances of %d classes%s",
+            annotations,
+            len(added),
+            count,
+            len(self.class_info) - 1,
+            left_out,
+        )

@@ -19,7 +19,8 @@ def coordinates(values, what):
     """Numbers from an annotation file as float64 [n].
 
     Raises:
-        ValueError: not a list, or not of finite numbers of at most a million; says which, after ``what``.
+        ValueError: not a list, or not of finite numbers of at most a million; says which, after
+            ``what``.
     """
     try:
         numbers = np.asarray(values)
@@ -31,7 +32,9 @@ def coordinates(values, what):
         raise ValueError(f"{what} must be numbers, not {str(values)[:60]}")
     wrong = ~(np.abs(numbers) <= FARTHEST)  # so that NaN is wrong too
     if wrong.any():
-        raise ValueError(f"{what} must be numbers of at most {FARTHEST:.0f} px, got {numbers[wrong][0]}")
+        raise ValueError(
+            f"{what} must be numbers of at most {FARTHEST:.0f} px, got {numbers[wrong][0]}"
+        )
     return numbers
 
 
@@ -57,13 +60,17 @@ def polygon(xs, ys, height, width):
     top, bottom = max(int(np.ceil(ys.min())), 0), min(int(np.floor(ys.max())), height - 1)
     if left > right or top > bottom:
         return NO_PART
-    inside = np.zeros((right - left + 1, bottom - top + 1), bool)  # [w, h]: adding up rows of it is fast
+    inside = np.zeros(
+        (right - left + 1, bottom - top + 1), bool
+    )  # [w, h]: adding up rows of it is fast
     x0, y0, x1, y1 = xs, ys, np.roll(xs, 1), np.roll(ys, 1)
     low, high = np.minimum(y0, y1), np.maximum(y0, y1)
     # rows between the ends of each edge: the lower end belongs to the edge for the rays to the
     # right, the upper for those to the left, so that a corner is crossed once by either
-    for first, last, to_the_right in ((np.ceil(low), np.ceil(high) - 1, True),
-                                      (np.floor(low) + 1, np.floor(high), False)):
+    for first, last, to_the_right in (
+        (np.ceil(low), np.ceil(high) - 1, True),
+        (np.floor(low) + 1, np.floor(high), False),
+    ):
         first, last = np.maximum(first, top).astype(int), np.minimum(last, bottom).astype(int)
         count = np.maximum(last - first + 1, 0)
         edge = np.repeat(np.arange(len(xs)), count)
@@ -78,8 +85,14 @@ def polygon(xs, ys, height, width):
         odd = np.bitwise_xor.accumulate(changes, axis=0)
         inside |= (odd[:-1] ^ (odd[-1] if to_the_right else 0)).astype(bool)
     corner_x, corner_y = np.rint(xs), np.rint(ys)
-    corner = ((np.abs(corner_x - xs) < 1e-12) & (np.abs(corner_y - ys) < 1e-12) & (corner_x >= left)
-              & (corner_x <= right) & (corner_y >= top) & (corner_y <= bottom))
+    corner = (
+        (np.abs(corner_x - xs) < 1e-12)
+        & (np.abs(corner_y - ys) < 1e-12)
+        & (corner_x >= left)
+        & (corner_x <= right)
+        & (corner_y >= top)
+        & (corner_y <= bottom)
+    )
     inside[corner_x[corner].astype(int) - left, corner_y[corner].astype(int) - top] = True
     return inside.T, top, left
 
@@ -105,7 +118,8 @@ def ellipse(cx, cy, rx, ry, theta, height, width):
     Args:
         cx, cy: centre, px.
         rx, ry: half axes, px; a circle has rx = ry, and is then scikit-image's ``draw.disk``.
-        theta: radians that the rx axis is turned from x towards y, which is clockwise on the screen.
+        theta: radians that the rx axis is turned from x towards y, which is clockwise on the
+            screen.
         height, width: of the image in pixels.
 
     Returns:
@@ -141,5 +155,5 @@ def bitmap(pixels, x1, y1, height, width):
         as `polygon`.
     """
     top, left = max(y1, 0), max(x1, 0)
-    part = pixels[top - y1:max(height - y1, 0), left - x1:max(width - x1, 0)] > 0
+    part = pixels[top - y1 : max(height - y1, 0), left - x1 : max(width - x1, 0)] > 0
     return (part, top, left) if part.size else NO_PART

@@ -20,12 +20,20 @@ class Via(RegionDataset):
 
     Example:
         >>> dataset = Via()
-        >>> dataset.load_via("train/via_region_data.json", class_attribute="type", classes=["cup", "plate"])
-        >>> dataset.prepare()
+        >>> dataset.load_via("train/via_region_data.json", class_attribute="type", classes=["cup",
+        "plate"]) >>> dataset.prepare()
     """
 
-    def load_via(self, annotations, image_dir=None, class_attribute=None, classes=None, source="via",
-                 keep_empty=False, skip_missing=False):
+    def load_via(
+        self,
+        annotations,
+        image_dir=None,
+        class_attribute=None,
+        classes=None,
+        source="via",
+        keep_empty=False,
+        skip_missing=False,
+    ):
         """Add the images and classes of one annotation file.
 
         Args:
@@ -37,7 +45,8 @@ class Via(RegionDataset):
                 the file has; where it has several this is an error that lists them.
             classes: names in the order of their class ids, from 1; give the same list for training
                 and validation. Regions of other classes are left out. None: the names found,
-                sorted. Where there is no attribute, a list with the one class's name; None: "object".
+                sorted. Where there is no attribute, a list with the one class's name; None:
+                "object".
             source: name for ``add_class`` and ``add_image``.
             keep_empty: also add images without a region; the original's sample leaves them out.
             skip_missing: leave images out that are not there; else they are an error.
@@ -51,7 +60,9 @@ class Via(RegionDataset):
         folders = _folders(data, annotations) if image_dir is None else [image_dir]
         class_attribute = _class_attribute(entries, class_attribute, annotations)
         names = self._region_names(entries, class_attribute, classes)
-        numbers = self._add_named_classes(source, {name for name in names.values() if name}, classes)
+        numbers = self._add_named_classes(
+            source, {name for name in names.values() if name}, classes
+        )
         first = len(self.image_info)
         for filename, regions in entries.items():
             if not regions and not keep_empty:
@@ -61,22 +72,46 @@ class Via(RegionDataset):
             if path is None:
                 continue
             height, width = image_size(path)
-            instances = [self._instance(region, number, names[filename, number], numbers, (height, width),
-                                        f"{annotations}: {filename}, region {number}")
-                         for number, region in enumerate(regions)]
-            self.add_image(source, filename, path, height=height, width=width,
-                           instances=[instance for instance in instances if instance])
+            instances = [
+                self._instance(
+                    region,
+                    number,
+                    names[filename, number],
+                    numbers,
+                    (height, width),
+                    f"{annotations}: {filename}, region {number}",
+                )
+                for number, region in enumerate(regions)
+            ]
+            self.add_image(
+                source,
+                filename,
+                path,
+                height=height,
+                width=width,
+                instances=[instance for instance in instances if instance],
+            )
         self._tell(annotations, first)
 
     def _region_names(self, entries, class_attribute, classes):
         """{(image, number of the region): class name, or "" where it has none}."""
         if class_attribute:
-            return {(filename, number): _class_name(region["region_attributes"].get(class_attribute))
-                    for filename, regions in entries.items() for number, region in enumerate(regions)}
+            return {
+                (filename, number): _class_name(region["region_attributes"].get(class_attribute))
+                for filename, regions in entries.items()
+                for number, region in enumerate(regions)
+            }
         if classes is not None and len(classes) != 1:
-            raise ValueError(f"without a class_attribute all regions are of one class, but classes is {classes!r}")
+            raise ValueError(
+                "without a class_attribute all regions are of one class, but classes is "
+                f"{classes!r}"
+            )
         name = CLASS_OF_ALL if classes is None else classes[0]
-        return {(filename, number): name for filename, regions in entries.items() for number in range(len(regions))}
+        return {
+            (filename, number): name
+            for filename, regions in entries.items()
+            for number in range(len(regions))
+        }
 
     def _instance(self, region, number, name, numbers, size, place):
         """The `Instance` of a region, or None where it is left out."""
@@ -99,29 +134,48 @@ class Via(RegionDataset):
 def _entries(data, path):
     """{file name: list of regions} of any version of the file."""
     if isinstance(data, dict) and {"project", "config", "file", "metadata"} <= set(data):
-        raise ValueError(f"{path} is a project of VIA 3, which this reads not: annotate images with VIA 2, or export "
-                         "COCO json")
+        raise ValueError(
+            f"{path} is a project of VIA 3, which this reads not: annotate images with VIA 2, or "
+            "export "
+            "COCO json"
+        )
     if not isinstance(data, dict):
-        raise ValueError(f"{path} is not a VIA export: expected an object of images, got {type(data).__name__}")
+        raise ValueError(
+            f"{path} is not a VIA export: expected an object of images, got {type(data).__name__}"
+        )
     images, entries = data.get("_via_img_metadata", data), {}
     if not isinstance(images, dict):
-        raise ValueError(f"{path}: '_via_img_metadata' must be an object of images, not {type(images).__name__}")
+        raise ValueError(
+            f"{path}: '_via_img_metadata' must be an object of images, not {type(images).__name__}"
+        )
     for key, entry in images.items():
         if not isinstance(entry, dict) or not {"filename", "regions"} <= set(entry):
-            raise ValueError(f"{path}: entry {key!r} is not a VIA image: it needs 'filename' and 'regions'")
+            raise ValueError(
+                f"{path}: entry {key!r} is not a VIA image: it needs 'filename' and 'regions'"
+            )
         filename, regions = entry["filename"], entry["regions"]
-        regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 has a dict
+        regions = (
+            list(regions.values()) if isinstance(regions, dict) else regions
+        )  # VIA 1 has a dict
         if not isinstance(filename, str) or not isinstance(regions, list):
-            raise ValueError(f"{path}: entry {key!r} is not a VIA image: 'filename' must be text, 'regions' a list")
+            raise ValueError(
+                f"{path}: entry {key!r} is not a VIA image: 'filename' must be text, 'regions' a "
+                "list"
+            )
         if filename in entries:
-            raise ValueError(f"{path}: {filename} is there twice; VIA adds an image anew when its file has changed. "
-                             "Delete the entry that is out of date")
+            raise ValueError(
+                f"{path}: {filename} is there twice; VIA adds an image anew when its file has "
+                "changed. "
+                "Delete the entry that is out of date"
+            )
         for number, region in enumerate(regions):
             if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
                 raise ValueError(f"{path}: {filename}, region {number} has no 'shape_attributes'")
             attributes = region.setdefault("region_attributes", {})
             if not isinstance(attributes, dict):
-                raise ValueError(f"{path}: {filename}, region {number}: 'region_attributes' must be an object")
+                raise ValueError(
+                    f"{path}: {filename}, region {number}: 'region_attributes' must be an object"
+                )
         entries[filename] = regions
     return entries
 
@@ -132,26 +186,43 @@ def _folders(data, path):
         default = data["_via_settings"]["core"]["default_filepath"]
     except (KeyError, TypeError):
         return [folder]
-    return [folder, os.path.join(folder, default)] if default and isinstance(default, str) else [folder]
+    return (
+        [folder, os.path.join(folder, default)]
+        if default and isinstance(default, str)
+        else [folder]
+    )
 
 
 def _class_attribute(entries, asked, path):
     """The name of the attribute that holds the class; "" for none."""
-    used = sorted({name for regions in entries.values() for region in regions
-                   for name, value in region["region_attributes"].items() if value not in ("", {}, None)})
+    used = sorted(
+        {
+            name
+            for regions in entries.values()
+            for region in regions
+            for name, value in region["region_attributes"].items()
+            if value not in ("", {}, None)
+        }
+    )
     if asked:
         if asked not in used and any(entries.values()):
-            raise ValueError(f"{path}: no region has the attribute {asked!r}; there are "
-                             f"{used if used else 'no attributes'}")
+            raise ValueError(
+                f"{path}: no region has the attribute {asked!r}; there are "
+                f"{used if used else 'no attributes'}"
+            )
         return asked
     if asked is None and len(used) > 1:
-        raise ValueError(f"{path}: the regions have the attributes {used}: say with class_attribute "
-                         '(--class-attribute) which is the class, or class_attribute="" for one class')
+        raise ValueError(
+            f"{path}: the regions have the attributes {used}: say with class_attribute "
+            '(--class-attribute) which is the class, or class_attribute="" for one class'
+        )
     return used[0] if asked is None and used else ""
 
 
 def _class_name(value):
-    """The class that an attribute's value names: text, or the one box that is ticked; "" for none."""
+    """The class that an attribute's value names: text, or the one box that is ticked; "" for
+    none.
+    """
     if isinstance(value, dict):
         ticked = [name for name, on in value.items() if on]
         return ticked[0].strip() if len(ticked) == 1 else ""
@@ -162,7 +233,9 @@ def _draw(shape, height, width):
     """The part of the image that a region covers, or None and why it has none."""
     name = shape.get("name")
     if name in ("polygon", "polyline"):
-        xs, ys = (shapes.coordinates(shape.get(key), key) for key in ("all_points_x", "all_points_y"))
+        xs, ys = (
+            shapes.coordinates(shape.get(key), key) for key in ("all_points_x", "all_points_y")
+        )
         if len(xs) != len(ys):
             raise ValueError(f"a {name} has {len(xs)} all_points_x, but {len(ys)} all_points_y")
         return (None, FEW_POINTS) if len(xs) < 3 else (shapes.polygon(xs, ys, height, width), None)
@@ -173,11 +246,15 @@ def _draw(shape, height, width):
         cx, cy, r = _numbers(shape, "cx", "cy", "r")
         return shapes.ellipse(cx, cy, r, r, 0.0, height, width), None
     if name == "ellipse":
-        *axes, theta = _numbers({"theta": 0, **shape}, "cx", "cy", "rx", "ry", "theta")  # VIA 1 turns none
+        *axes, theta = _numbers(
+            {"theta": 0, **shape}, "cx", "cy", "rx", "ry", "theta"
+        )  # VIA 1 turns none
         return shapes.ellipse(*axes, theta, height, width), None
     if name == "point":
         return None, "that are points, which have no area"
-    raise ValueError(f"its shape is {name!r}; VIA has polygon, polyline, rect, circle, ellipse and point")
+    raise ValueError(
+        f"its shape is {name!r}; VIA has polygon, polyline, rect, circle, ellipse and point"
+    )
 
 
 def _numbers(shape, *keys):

@@ -1,1 +1,3 @@
-"""What a data set holds, before anything is trained: errors, numbers, sizes of objects, coverage by anchors."""
+"""What a data set holds, before anything is trained: errors, numbers, sizes of objects, coverage by
+anchors.
+"""

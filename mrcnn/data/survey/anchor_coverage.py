@@ -5,14 +5,15 @@ that fits it best, however badly that is (see `data.rpn_targets`). All boxes her
 (y1, x1, y2, x2) in pixels of the image as the network gets it, resized and padded.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
-from mrcnn.data.rpn_targets import NEGATIVE_IOU, POSITIVE_IOU
-from mrcnn.data.load import load_image_gt
-from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.common.progress import track
+from mrcnn.data.load import load_image_gt
+from mrcnn.data.rpn_targets import NEGATIVE_IOU, POSITIVE_IOU
+from mrcnn.ops.anchors import compute_backbone_shapes
 
 # COCO's small, medium and large, split once more: side = sqrt(height * width) in px.
 SIDES = (0, 16, 32, 64, 96, 192, 384, np.inf)
@@ -31,7 +32,7 @@ _RATIO_FACTORS = 2.0 ** np.arange(0.25, 2.01, 0.25)
 class Objects(NamedTuple):
     """The objects of a data set; N rows."""
 
-    boxes: np.ndarray      # int32 [N, 4] px of the molded image
+    boxes: np.ndarray  # int32 [N, 4] px of the molded image
     class_ids: np.ndarray  # int32 [N]
     image_ids: np.ndarray  # int [N], the image that each is on
 
@@ -39,26 +40,31 @@ class Objects(NamedTuple):
 class SizeRange(NamedTuple):
     """The coverage of the objects of one size; the shares are of these objects."""
 
-    low: float       # px, side = sqrt(height * width), inclusive
-    high: float      # px, exclusive
-    count: int       # objects
-    mean: float      # mean of their best IoU
+    low: float  # px, side = sqrt(height * width), inclusive
+    high: float  # px, exclusive
+    count: int  # objects
+    mean: float  # mean of their best IoU
     positive: float  # share with an anchor of IoU 0.7 or more, which is positive by that alone
-    half: float      # share with an anchor of IoU 0.5 or more
-    missed: float    # share without any anchor of IoU 0.3: only the rule of the best anchor saves them
+    half: float  # share with an anchor of IoU 0.5 or more
+    missed: (
+        float  # share without any anchor of IoU 0.3: only the rule of the best anchor saves them
+    )
 
 
 class Suggestion(NamedTuple):
     """Scales and ratios for a config; ``str()`` of it is what to write there."""
 
-    scales: tuple    # RPN_ANCHOR_SCALES, px
-    ratios: tuple    # RPN_ANCHOR_RATIOS, width / height
-    before: float    # the fit of the config's own, 0..0.7, see `suggest_anchors`
-    after: float     # and of these
+    scales: tuple  # RPN_ANCHOR_SCALES, px
+    ratios: tuple  # RPN_ANCHOR_RATIOS, width / height
+    before: float  # the fit of the config's own, 0..0.7, see `suggest_anchors`
+    after: float  # and of these
 
     def __str__(self):
-        return (f"RPN_ANCHOR_SCALES = {self.scales}\nRPN_ANCHOR_RATIOS = {list(self.ratios)}\n"
-                f"# fit {self.before:.3f} -> {self.after:.3f} (geometric mean of the best IoUs, each at most 0.7)")
+        return (
+            f"RPN_ANCHOR_SCALES = {self.scales}\nRPN_ANCHOR_RATIOS = {list(self.ratios)}\n"
+            f"# fit {self.before:.3f} -> {self.after:.3f} (geometric mean of the best IoUs, each "
+            "at most 0.7)"
+        )
 
 
 def load_objects(dataset, config, image_ids=None, progress=False):
@@ -76,8 +82,14 @@ def load_objects(dataset, config, image_ids=None, progress=False):
     Raises:
         SampleError: an image cannot be used; see `load_image_gt`.
     """
-    boxes, class_ids, owners = [np.zeros((0, 4), np.int32)], [np.zeros(0, np.int32)], [np.zeros(0, int)]
-    for image_id in track(dataset.image_ids if image_ids is None else image_ids, "Objects", progress):
+    boxes, class_ids, owners = (
+        [np.zeros((0, 4), np.int32)],
+        [np.zeros(0, np.int32)],
+        [np.zeros(0, int)],
+    )
+    for image_id in track(
+        dataset.image_ids if image_ids is None else image_ids, "Objects", progress
+    ):
         _, _, ids, found, _ = load_image_gt(dataset, config, image_id)
         own = ids > 0
         boxes.append(found[own])
@@ -110,7 +122,9 @@ def best_anchor_iou(boxes, config, image_shape=None, scales=None, ratios=None):
         for ratio in np.ravel(ratios):
             for side in np.ravel(scale):
                 size = side / np.sqrt(ratio), side * np.sqrt(ratio)
-                best = np.maximum(best, _nearest_iou(boxes, size, shape, stride, config.RPN_ANCHOR_STRIDE))
+                best = np.maximum(
+                    best, _nearest_iou(boxes, size, shape, stride, config.RPN_ANCHOR_STRIDE)
+                )
     return best
 
 
@@ -122,7 +136,9 @@ def _nearest_iou(boxes, size, shape, stride, anchor_stride):
         low, high = boxes[:, axis], boxes[:, axis + 2]
         spacing, count = stride * anchor_stride, -(-int(shape[axis]) // anchor_stride)
         centre = np.clip(np.round((low + high) / (2 * spacing)), 0, count - 1) * spacing
-        inside = np.minimum(high, centre + size[axis] / 2) - np.maximum(low, centre - size[axis] / 2)
+        inside = np.minimum(high, centre + size[axis] / 2) - np.maximum(
+            low, centre - size[axis] / 2
+        )
         shared *= np.maximum(inside, 0)
         area *= high - low
     return np.where(area > 0, shared / (area + size[0] * size[1] - shared), 0.0)
@@ -141,11 +157,25 @@ def coverage_by_size(boxes, best, sides=SIDES):
     boxes, best = np.asarray(boxes).reshape(-1, 4), np.asarray(best)
     side = box_sides(boxes)
     ranges = []
-    for low, high in [*zip(sides[:-1], sides[1:]), (sides[0], sides[-1])]:
+    for low, high in [*itertools.pairwise(sides), (sides[0], sides[-1])]:
         own = best[(side >= low) & (side < high)]
         if len(own):
-            ranges.append(SizeRange(low, high, len(own), *map(float, (
-                own.mean(), np.mean(own >= POSITIVE_IOU), np.mean(own >= 0.5), np.mean(own < NEGATIVE_IOU)))))
+            ranges.append(
+                SizeRange(
+                    low,
+                    high,
+                    len(own),
+                    *map(
+                        float,
+                        (
+                            own.mean(),
+                            np.mean(own >= POSITIVE_IOU),
+                            np.mean(own >= 0.5),
+                            np.mean(own < NEGATIVE_IOU),
+                        ),
+                    ),
+                )
+            )
     return ranges
 
 
@@ -182,7 +212,7 @@ def suggest_anchors(boxes, config, ratio_count=None):
     boxes = boxes[box_sides(boxes) > 0]
     if not len(boxes):
         raise ValueError("suggest_anchors needs at least one box with an area, got none")
-    boxes = boxes[::-(-len(boxes) // _SEARCH_LIMIT)]
+    boxes = boxes[:: -(-len(boxes) // _SEARCH_LIMIT)]
     sides = box_sides(boxes)
 
     def fit(scales, ratios):
@@ -193,10 +223,13 @@ def suggest_anchors(boxes, config, ratio_count=None):
     ratio_count = ratio_count or np.size(config.RPN_ANCHOR_RATIOS)
     steps = np.arange(ratio_count) - (ratio_count - 1) / 2
     lowest = 2.0 ** np.arange(np.log2(sides.min()) - 0.5, np.log2(sides.max()) + 0.01, 0.125)
-    all_scales = [_rising(np.round(low * growth ** levels)) for low in lowest for growth in _GROWTHS]
+    all_scales = [_rising(np.round(low * growth**levels)) for low in lowest for growth in _GROWTHS]
     factors = _RATIO_FACTORS if ratio_count > 1 else [1]
-    all_ratios = [tuple(np.round(centre * factor ** steps, 2).tolist())
-                  for centre in _RATIO_CENTRES for factor in factors]
+    all_ratios = [
+        tuple(np.round(centre * factor**steps, 2).tolist())
+        for centre in _RATIO_CENTRES
+        for factor in factors
+    ]
 
     scales, ratios = config.RPN_ANCHOR_SCALES, tuple(np.ravel(config.RPN_ANCHOR_RATIOS).tolist())
     before = after = fit(scales, ratios)

@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mrcnn.data.images import as_uint8_range
-from mrcnn.data.masks import extract_bboxes
-from mrcnn.data.load import checked_class_ids, checked_mask, describe_image
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
+from mrcnn.data.images import as_uint8_range
+from mrcnn.data.load import checked_class_ids, checked_mask, describe_image
+from mrcnn.data.masks import extract_bboxes
 
 ERROR, WARNING = "error", "warning"
-# A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were saved as 16-bit.
+# A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were
+# saved as 16-bit.
 NEARLY_BLACK = 16
 
 
@@ -21,8 +22,8 @@ class Finding(NamedTuple):
 
     severity: str  # "error": training would stop or skip the image; "warning": it would go on
     kind: str
-    place: str     # which image, class or file
-    message: str   # what exactly, "" where the kind says it
+    place: str  # which image, class or file
+    message: str  # what exactly, "" where the kind says it
 
 
 class CheckReport(NamedTuple):
@@ -57,8 +58,10 @@ class CheckReport(NamedTuple):
         for finding in self.findings:
             kinds.setdefault((finding.severity, finding.kind), []).append(finding)
         rows = [["", "what", "count", "first"]]
-        rows += [[severity, kind, len(found), ": ".join(part for part in found[0][2:] if part)]
-                 for (severity, kind), found in sorted(kinds.items())]
+        rows += [
+            [severity, kind, len(found), ": ".join(part for part in found[0][2:] if part)]
+            for (severity, kind), found in sorted(kinds.items())
+        ]
         return f"{format_table(rows)}\n{total}"
 
 
@@ -67,8 +70,9 @@ def check_dataset(dataset, image_ids, progress=True):
 
     Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
     be drawn, are NaN or of another size than the image; class ids that are not the dataset's; an
-    image id that a source has twice. Warnings: images nearly black, images without objects, objects without a pixel,
-    objects and images that are there twice, classes without objects, and what a reader left out.
+    image id that a source has twice. Warnings: images nearly black, images without objects, objects
+    without a pixel, objects and images that are there twice, classes without objects, and what a
+    reader left out.
 
     Args and more as `Dataset.check`.
     """
@@ -82,21 +86,43 @@ def check_dataset(dataset, image_ids, progress=True):
             image = np.asarray(image)
             values = _attempt(findings, "pixels out of range", place, as_uint8_range, image)
             if values is not None and values.size and values.max() <= NEARLY_BLACK:
-                findings.append(Finding(WARNING, "image nearly black", place, f"its largest value is {values.max():g} "
-                                        "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit"))
+                findings.append(
+                    Finding(
+                        WARNING,
+                        "image nearly black",
+                        place,
+                        f"its largest value is {values.max():g} "
+                        "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit",
+                    )
+                )
             digest = hashlib.blake2b(np.ascontiguousarray(image)).digest(), image.shape
             if digest in pixels:
-                findings.append(Finding(WARNING, "image there twice", place, f"the same pixels as {pixels[digest]}"))
+                findings.append(
+                    Finding(
+                        WARNING, "image there twice", place, f"the same pixels as {pixels[digest]}"
+                    )
+                )
             pixels.setdefault(digest, place)
         if masks is not None:
-            class_ids = _attempt(findings, "masks or class ids wrong", place, _checked, dataset, masks,
-                                 image, place, findings)
+            class_ids = _attempt(
+                findings,
+                "masks or class ids wrong",
+                place,
+                _checked,
+                dataset,
+                masks,
+                image,
+                place,
+                findings,
+            )
             if class_ids is not None:
                 met.update(np.abs(class_ids).tolist())
                 objects += len(class_ids)
     for class_id, name in enumerate(dataset.class_names):
         if class_id and class_id not in met:
-            findings.append(Finding(WARNING, "class without objects", f"class {class_id} ({name!r})", ""))
+            findings.append(
+                Finding(WARNING, "class without objects", f"class {class_id} ({name!r})", "")
+            )
     left_out = getattr(dataset, "left_out", None)
     for reason, places in (left_out.places if left_out is not None else {}).items():
         findings += [Finding(WARNING, f"left out: {reason}", place, "") for place in places]
@@ -124,7 +150,9 @@ def _checked(dataset, loaded, image, place, findings):
         return class_ids
     boxes, areas = extract_bboxes(masks), np.count_nonzero(masks, axis=(0, 1))
     alike = {}
-    for index, (box, area, class_id) in enumerate(zip(boxes.tolist(), areas.tolist(), class_ids.tolist())):
+    for index, (box, area, class_id) in enumerate(
+        zip(boxes.tolist(), areas.tolist(), class_ids.tolist())
+    ):
         if not area:
             findings.append(Finding(WARNING, "object without a pixel", place, f"object {index}"))
             continue
@@ -133,7 +161,11 @@ def _checked(dataset, loaded, image, place, findings):
         others = alike.setdefault((*box, area, class_id), [])
         twin = next((other for other in others if (masks[y1:y2, x1:x2, other] == part).all()), None)
         if twin is not None:
-            findings.append(Finding(WARNING, "object there twice", place, f"objects {twin} and {index} are the same"))
+            findings.append(
+                Finding(
+                    WARNING, "object there twice", place, f"objects {twin} and {index} are the same"
+                )
+            )
         others.append(index)
     return class_ids
 
@@ -145,7 +177,13 @@ def _repeated_ids(dataset, image_ids):
         info = dataset.image_info[image_id]
         key = info["source"], info["id"]
         if key in seen:
-            findings.append(Finding(ERROR, "image id there twice", describe_image(dataset, image_id),
-                                    f"image {seen[key]} has the same source and id"))
+            findings.append(
+                Finding(
+                    ERROR,
+                    "image id there twice",
+                    describe_image(dataset, image_id),
+                    f"image {seen[key]} has the same source and id",
+                )
+            )
         seen.setdefault(key, image_id)
     return findings

@@ -4,29 +4,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mrcnn.data.load import describe_image
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
+from mrcnn.data.load import describe_image
 
 # COCO's small, medium and large objects: area in px.
-SMALL, MEDIUM = 32 ** 2, 96 ** 2
+SMALL, MEDIUM = 32**2, 96**2
 
 
 class Summary(NamedTuple):
     """The numbers of `Dataset.summary`; ``str()`` of it is a table."""
 
-    class_names: list       # of the dataset, BG first
-    heights: np.ndarray     # int [images] px; 0 where an image without objects does not tell
+    class_names: list  # of the dataset, BG first
+    heights: np.ndarray  # int [images] px; 0 where an image without objects does not tell
     widths: np.ndarray
-    counts: np.ndarray      # int [images], objects on each
-    class_ids: np.ndarray   # int [objects], negative for a crowd
-    areas: np.ndarray       # int [objects] px
+    counts: np.ndarray  # int [images], objects on each
+    class_ids: np.ndarray  # int [objects], negative for a crowd
+    areas: np.ndarray  # int [objects] px
     image_index: np.ndarray  # int [objects], the image that each is on, as in `counts`
-    left_out: str           # what a reader left out, "" for nothing
-    unread: list            # of str: images whose objects cannot be measured, and why; they are in no number
+    left_out: str  # what a reader left out, "" for nothing
+    unread: list  # of str: images whose objects cannot be measured, and why; they are in no number
 
     def classes(self):
-        """{name: (objects, images with one, median area in px)}; names met twice get their id added."""
+        """{name: (objects, images with one, median area in px)}; names met twice get their id
+        added.
+        """
         found = {}
         for class_id, name in enumerate(self.class_names):
             if class_id == 0:
@@ -42,21 +44,39 @@ class Summary(NamedTuple):
         sizes = [int((self.areas < SMALL).sum()), 0, int((self.areas >= MEDIUM).sum())]
         sizes[1] = objects - sizes[0] - sizes[2]
         known = self.heights > 0
-        rows = [["images", len(self.counts), f"{int((self.counts == 0).sum())} without objects"],
-                ["objects", objects, f"{int((self.class_ids < 0).sum())} of them crowds"],
-                ["classes", len(self.class_names) - 1, ""]]
-        rows += [[name, *_spread(values)] for name, values in (
-            ("image width, px", self.widths[known]), ("image height, px", self.heights[known]),
-            ("objects on an image", self.counts), ("area of an object, px", self.areas))]
-        rows += [[f"{name} objects", size, f"{_share(size, objects)}, {limits}"] for name, size, limits in zip(
-            ("small", "medium", "large"), sizes, ("under 32 x 32 px", "between", "96 x 96 px and more"))]
+        rows = [
+            ["images", len(self.counts), f"{int((self.counts == 0).sum())} without objects"],
+            ["objects", objects, f"{int((self.class_ids < 0).sum())} of them crowds"],
+            ["classes", len(self.class_names) - 1, ""],
+        ]
+        rows += [
+            [name, *_spread(values)]
+            for name, values in (
+                ("image width, px", self.widths[known]),
+                ("image height, px", self.heights[known]),
+                ("objects on an image", self.counts),
+                ("area of an object, px", self.areas),
+            )
+        ]
+        rows += [
+            [f"{name} objects", size, f"{_share(size, objects)}, {limits}"]
+            for name, size, limits in zip(
+                ("small", "medium", "large"),
+                sizes,
+                ("under 32 x 32 px", "between", "96 x 96 px and more"),
+            )
+        ]
         classes = [["class", "objects", "share", "images", "median area, px"]]
-        classes += [[name, count, _share(count, objects), images, "-" if np.isnan(area) else f"{area:.0f}"]
-                    for name, (count, images, area) in self.classes().items()]
+        classes += [
+            [name, count, _share(count, objects), images, "-" if np.isnan(area) else f"{area:.0f}"]
+            for name, (count, images, area) in self.classes().items()
+        ]
         parts = [format_table(rows), format_table(classes)]
         if self.unread:
-            parts.append(f"Not counted: {len(self.unread)} images whose objects cannot be read (first: "
-                         f"{self.unread[0]})")
+            parts.append(
+                f"Not counted: {len(self.unread)} images whose objects cannot be read (first: "
+                f"{self.unread[0]})"
+            )
         if self.left_out:
             parts.append(f"Left out while loading: {self.left_out}")
         return "\n\n".join(parts)
@@ -77,8 +97,16 @@ def summarize(dataset, image_ids, progress=True):
     counts = np.array([len(ids) for ids in class_ids], int)
     heights, widths = np.array(sizes, int).reshape(-1, 2).T
     return Summary(
-        list(dataset.class_names), heights, widths, counts, _joined(class_ids), _joined(areas),
-        np.repeat(np.arange(len(counts)), counts), str(getattr(dataset, "left_out", "")), unread)
+        list(dataset.class_names),
+        heights,
+        widths,
+        counts,
+        _joined(class_ids),
+        _joined(areas),
+        np.repeat(np.arange(len(counts)), counts),
+        str(getattr(dataset, "left_out", "")),
+        unread,
+    )
 
 
 def _joined(arrays):

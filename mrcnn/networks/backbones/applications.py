@@ -30,14 +30,20 @@ class ApplicationInput(keras.layers.Layer):
         self.mean_pixel = [float(value) for value in mean_pixel]
 
     def call(self, images):
-        preprocess = sys.modules[getattr(keras.applications, self.application).__module__].preprocess_input
+        preprocess = sys.modules[
+            getattr(keras.applications, self.application).__module__
+        ].preprocess_input
         return preprocess(images + tf.constant(self.mean_pixel, images.dtype))
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "application": self.application, "mean_pixel": self.mean_pixel}
+        return {
+            **super().get_config(),
+            "application": self.application,
+            "mean_pixel": self.mean_pixel,
+        }
 
 
 def application_graph(input_image, config):
@@ -58,8 +64,10 @@ def application_graph(input_image, config):
     """
     name = config.BACKBONE
     if config.IMAGE_CHANNEL_COUNT != 3:
-        raise ValueError(f"BACKBONE {name!r} takes images of 3 channels, IMAGE_CHANNEL_COUNT is "
-                         f"{config.IMAGE_CHANNEL_COUNT}; use 'resnet50', 'resnet101' or a callable")
+        raise ValueError(
+            f"BACKBONE {name!r} takes images of 3 channels, IMAGE_CHANNEL_COUNT is "
+            f"{config.IMAGE_CHANNEL_COUNT}; use 'resnet50', 'resnet101' or a callable"
+        )
     features = build_features(name)
 
     def clone(layer):
@@ -69,13 +77,22 @@ def application_graph(input_image, config):
 
     # the copy takes images of any size, and has its own normalisation layers
     features = keras.models.clone_model(features, keras.Input((None, None, 3)), clone)
-    return list(features(ApplicationInput(name, np.broadcast_to(config.MEAN_PIXEL, 3), name="preprocessing")(input_image)))
+    return list(
+        features(
+            ApplicationInput(name, np.broadcast_to(config.MEAN_PIXEL, 3), name="preprocessing")(
+                input_image
+            )
+        )
+    )
 
 
 def build_features(name, weights=None):
-    """A network of ``keras.applications`` cut off at [C2, C3, C4, C5], with its random or "imagenet" weights."""
-    network = getattr(keras.applications, name)(include_top=False, weights=weights,
-                                                input_shape=(PROBE_SIZE, PROBE_SIZE, 3))
+    """A network of ``keras.applications`` cut off at [C2, C3, C4, C5], with its random or
+    "imagenet" weights.
+    """
+    network = getattr(keras.applications, name)(
+        include_top=False, weights=weights, input_shape=(PROBE_SIZE, PROBE_SIZE, 3)
+    )
     return keras.Model(network.input, _last_of_each_stride(network), name=network.name)
 
 
@@ -107,5 +124,8 @@ def _last_of_each_stride(network):
             found[PROBE_SIZE / shape[1]] = layer.output
     missing = [stride for stride in STRIDES if stride not in found]
     if missing:
-        raise ValueError(f"BACKBONE {network.name!r} has no feature map of stride {missing}; it has {sorted(found)}")
+        raise ValueError(
+            f"BACKBONE {network.name!r} has no feature map of stride {missing}; it has "
+            f"{sorted(found)}"
+        )
     return [found[stride] for stride in STRIDES]

@@ -21,8 +21,13 @@ def backbone_graph(input_image, config):
     if callable(config.BACKBONE):
         return list(config.BACKBONE(input_image, stage5=True, train_bn=config.TRAIN_BN))[1:]
     if config.BACKBONE in BLOCKS_OF_STAGE_4:
-        return resnet_graph(input_image, config.BACKBONE, stage5=True, train_bn=config.TRAIN_BN,
-                            width=config.BACKBONE_WIDTH)[1:]
+        return resnet_graph(
+            input_image,
+            config.BACKBONE,
+            stage5=True,
+            train_bn=config.TRAIN_BN,
+            width=config.BACKBONE_WIDTH,
+        )[1:]
     from mrcnn.networks.backbones.applications import application_graph
 
     return application_graph(input_image, config)
@@ -39,15 +44,23 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=6
         width: filters of the first convolution, 64 in the paper; all stages follow it.
 
     Returns:
-        [C1, C2, C3, C4, C5] of strides 2 (after pooling 4), 4, 8, 16 and 32; C5 is None without stage5.
+        [C1, C2, C3, C4, C5] of strides 2 (after pooling 4), 4, 8, 16 and 32; C5 is None without
+        stage5.
 
     Raises:
         ValueError: for an unknown architecture.
     """
     if architecture not in BLOCKS_OF_STAGE_4:
-        raise ValueError(f"architecture {architecture!r} is unknown; use one of {sorted(BLOCKS_OF_STAGE_4)}")
+        raise ValueError(
+            f"architecture {architecture!r} is unknown; use one of {sorted(BLOCKS_OF_STAGE_4)}"
+        )
     x = keras.layers.ZeroPadding2D((3, 3))(input_image)
-    x = _normalized(x, Conv2D(width, (7, 7), strides=(2, 2), name="conv1"), BatchNorm(train_bn, name="bn_conv1"), 1)
+    x = _normalized(
+        x,
+        Conv2D(width, (7, 7), strides=(2, 2), name="conv1"),
+        BatchNorm(train_bn, name="bn_conv1"),
+        1,
+    )
     x = keras.layers.Activation("relu")(x)
     c1 = x = keras.layers.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
     c2 = _stage(x, 2, "abc", width, (1, 1), train_bn)
@@ -81,20 +94,35 @@ def identity_block(input_tensor, kernel_size, filters, stage, block, use_bias=Tr
     return _sum(x, input_tensor, stage, block)
 
 
-def conv_block(input_tensor, kernel_size, filters, stage, block, strides=(2, 2), use_bias=True, train_bn=True):
+def conv_block(
+    input_tensor, kernel_size, filters, stage, block, strides=(2, 2), use_bias=True, train_bn=True
+):
     """A bottleneck whose shortcut is a 1x1 convolution; arguments as in `identity_block`."""
     x = _branch2(input_tensor, kernel_size, filters, stage, block, strides, use_bias, train_bn)
-    shortcut = _normalized(input_tensor, Conv2D(filters[2], (1, 1), strides=strides, use_bias=use_bias,
-                                                name=f"res{stage}{block}_branch1"),
-                           BatchNorm(train_bn, name=f"bn{stage}{block}_branch1"), stage)
+    shortcut = _normalized(
+        input_tensor,
+        Conv2D(
+            filters[2],
+            (1, 1),
+            strides=strides,
+            use_bias=use_bias,
+            name=f"res{stage}{block}_branch1",
+        ),
+        BatchNorm(train_bn, name=f"bn{stage}{block}_branch1"),
+        stage,
+    )
     return _sum(x, shortcut, stage, block)
 
 
 def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn):
     def convolved(x, part, *args, **kwargs):
         name = f"{stage}{block}_branch2{part}"
-        return _normalized(x, Conv2D(*args, use_bias=use_bias, name="res" + name, **kwargs),
-                           BatchNorm(train_bn, name="bn" + name), stage)
+        return _normalized(
+            x,
+            Conv2D(*args, use_bias=use_bias, name="res" + name, **kwargs),
+            BatchNorm(train_bn, name="bn" + name),
+            stage,
+        )
 
     x = keras.layers.Activation("relu")(convolved(x, "a", filters[0], (1, 1), strides=strides))
     x = keras.layers.Activation("relu")(convolved(x, "b", filters[1], kernel_size, padding="same"))
@@ -102,8 +130,9 @@ def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn)
 
 
 def _normalized(x, convolution, norm, stage):
-    # stage 5 has the most weights and the fewest cells: to multiply those moves five times the memory at 512 px, and
-    # in training, which keeps them, they take more than the feature maps that they save
+    # stage 5 has the most weights and the fewest cells: to multiply those moves five times the
+    # memory at 512 px, and in training, which keeps them, they take more than the feature maps that
+    # they save
     return convolve_and_normalize(x, convolution, norm) if stage < 5 else norm(convolution(x))
 
 

@@ -8,10 +8,11 @@ _traced = threading.local()
 
 @contextlib.contextmanager
 def folded_normalization():
-    """Meanwhile a `networks.layers.convolution.Conv2D` takes over the `networks.layers.normalization.BatchNorm` it was linked to.
+    """Meanwhile a `networks.layers.convolution.Conv2D` takes over the
+    `networks.layers.normalization.BatchNorm` it was linked to.
 
-    For the tracing of a whole network of which nothing but the end is asked for: what lies between two such layers is
-    no longer the convolution's own result. In this thread alone.
+    For the tracing of a whole network of which nothing but the end is asked for: what lies between
+    two such layers is no longer the convolution's own result. In this thread alone.
     """
     _traced.folded = set()
     try:
@@ -21,7 +22,8 @@ def folded_normalization():
 
 
 def take_over(norm, training):
-    """Whether a convolution may do a BatchNorm's work here; from then on that layer hands on what it gets.
+    """Whether a convolution may do a BatchNorm's work here; from then on that layer hands on what
+    it gets.
 
     Not where the layer normalises by the batch.
     """

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
+from mrcnn.distributed.reduce import mean_over_devices
 from mrcnn.networks.layers.base import PACKAGE
 from mrcnn.networks.layers.folding import is_taken_over
-from mrcnn.distributed.reduce import mean_over_devices
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -44,14 +44,22 @@ class BatchNorm(keras.layers.BatchNormalization):
             return inputs
         use_batch = training if self.train_bn is None else self.train_bn
         inputs = tf.cast(inputs, self.compute_dtype)
-        arguments = dict(x=inputs, scale=tf.cast(self.gamma, tf.float32), offset=tf.cast(self.beta, tf.float32),
-                         epsilon=self.epsilon)
+        arguments = dict(
+            x=inputs,
+            scale=tf.cast(self.gamma, tf.float32),
+            offset=tf.cast(self.beta, tf.float32),
+            epsilon=self.epsilon,
+        )
         if not use_batch:
-            return tf.raw_ops.FusedBatchNormV3(mean=tf.convert_to_tensor(self.moving_mean),
-                                               variance=tf.convert_to_tensor(self.moving_variance),
-                                               is_training=False, **arguments)[0]
+            return tf.raw_ops.FusedBatchNormV3(
+                mean=tf.convert_to_tensor(self.moving_mean),
+                variance=tf.convert_to_tensor(self.moving_variance),
+                is_training=False,
+                **arguments,
+            )[0]
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            mean=tf.zeros([0]), variance=tf.zeros([0]), is_training=True, **arguments)
+            mean=tf.zeros([0]), variance=tf.zeros([0]), is_training=True, **arguments
+        )
         if training and self.trainable:
             # of several devices all keep, and save, the same
             batches = mean_over_devices([mean, variance])

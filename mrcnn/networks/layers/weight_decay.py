@@ -13,10 +13,12 @@ _apart = threading.local()
 
 @contextlib.contextmanager
 def decay_apart():
-    """Meanwhile a `MeanL2` gives its value without a gradient, which `with_decay` adds to that of the other losses.
+    """Meanwhile a `MeanL2` gives its value without a gradient, which `with_decay` adds to that of
+    the other losses.
 
-    By itself TensorFlow computes the decay's gradient before any other, since it needs nothing but the weights, and
-    keeps it, as large as all weights, until theirs are there at the end of a step. In this thread alone.
+    By itself TensorFlow computes the decay's gradient before any other, since it needs nothing but
+    the weights, and keeps it, as large as all weights, until theirs are there at the end of a step.
+    In this thread alone.
     """
     _apart.active = True
     try:
@@ -38,14 +40,17 @@ def with_decay(gradient, variable):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MeanL2(keras.regularizers.Regularizer):
-    """``rate`` times the mean, not the sum, of a tensor's squares: hardly any decay for a large kernel."""
+    """``rate`` times the mean, not the sum, of a tensor's squares: hardly any decay for a large
+    kernel.
+    """
 
     def __init__(self, rate):
         self.rate = float(rate)
 
     def __call__(self, weight):
         weight = tf.convert_to_tensor(weight)
-        # one pass over the weights, and one for their gradient; the mean of the squares takes three of each
+        # one pass over the weights, and one for their gradient; the mean of the squares takes three
+        # of each
         penalty = self._factor(weight) * tf.nn.l2_loss(weight)
         return tf.stop_gradient(penalty) if getattr(_apart, "active", False) else penalty
 
@@ -75,4 +80,8 @@ def add_weight_decay(model, rate):
             variable.regularizer = regularizer
             # the layer's own setting is what serialisation keeps
             depthwise = attribute == "kernel" and hasattr(layer, "depthwise_regularizer")
-            setattr(layer, "depthwise_regularizer" if depthwise else f"{attribute}_regularizer", regularizer)
+            setattr(
+                layer,
+                "depthwise_regularizer" if depthwise else f"{attribute}_regularizer",
+                regularizer,
+            )

@@ -7,27 +7,34 @@ import keras
 
 from mrcnn.config.class_weights import class_weights
 from mrcnn.distributed.strategy import for_keras, over_machines
-from mrcnn.networks.layers.base import PACKAGE
-from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
-from mrcnn.networks.layers.folding import folded_normalization
-from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
-from mrcnn.networks.mask_rcnn.loss_layers import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
-from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
-from mrcnn.networks.layers.weight_decay import add_weight_decay, decay_apart
-from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer
 from mrcnn.networks import rematerialization
 from mrcnn.networks.backbones.resnet import backbone_graph
+from mrcnn.networks.dtype_policy import under_policy
+from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.layers.folding import folded_normalization
+from mrcnn.networks.layers.weight_decay import add_weight_decay, decay_apart
+from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
 from mrcnn.networks.mask_rcnn.heads import build_fpn_mask_graph, fpn_classifier_graph
-from mrcnn.networks.dtype_policy import under_policy
+from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
+from mrcnn.networks.mask_rcnn.loss_layers import (
+    BoxLoss,
+    ClassLoss,
+    MaskLoss,
+    RPNBoxLoss,
+    RPNClassLoss,
+)
+from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
 from mrcnn.networks.mask_rcnn.rpn import rpn_over_pyramid
+from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer
 from mrcnn.ops.image_meta import ACTIVE_CLASS_IDS
 from mrcnn.weights.load import load_h5, save_h5
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MaskRCNNModel(keras.Model):
-    """A functional model whose .h5 weights have the original's layout, which Keras 3 no longer writes.
+    """A functional model whose .h5 weights have the original's layout, which Keras 3 no longer
+    writes.
 
     Attributes:
         rematerialize: whether training computes feature maps once more instead of keeping them.
@@ -41,7 +48,9 @@ class MaskRCNNModel(keras.Model):
         return super().call(inputs, training=training, mask=mask, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
-        """Keras' ``save_weights``; a name that ends in ".h5" but not in ".weights.h5" means the original's layout."""
+        """Keras' ``save_weights``; a name that ends in ".h5" but not in ".weights.h5" means the
+        original's layout.
+        """
         if not _is_original_file(filepath):
             super().save_weights(filepath, overwrite=overwrite, **kwargs)
         elif os.path.exists(filepath) and not overwrite:
@@ -63,12 +72,15 @@ class MaskRCNNModel(keras.Model):
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if over_machines(self.distribute_strategy):
-            # for the shapes Keras averages a first batch over the devices, which it cannot over machines
+            # for the shapes Keras averages a first batch over the devices, which it cannot over
+            # machines
             iterator, data_batch = None, (tuple(self.inputs),)
         super()._maybe_symbolic_build(iterator, data_batch)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
-        """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`, whole or by_name."""
+        """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`,
+        whole or by_name.
+        """
         if skip_mismatch or not _is_original_file(filepath):
             return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         return load_h5(self, filepath, **{"by_name": False, **kwargs})
@@ -97,8 +109,11 @@ def training_model(config):
     """
     sides = [int(side) for side in config.IMAGE_SHAPE[:2]]
     if any(side % 64 for side in sides):  # IMAGE_RESIZE_MODE "none" and "pad64" allow any
-        raise ValueError(f"images of {sides[0]} x {sides[1]} px (IMAGE_MAX_DIM) cannot be trained on: the sides must "
-                         "be multiples of 64, because the pyramid halves the image six times")
+        raise ValueError(
+            f"images of {sides[0]} x {sides[1]} px (IMAGE_MAX_DIM) cannot be trained on: the sides "
+            "must "
+            "be multiples of 64, because the pyramid halves the image six times"
+        )
     image, meta = _image_inputs(config)
     rpn_match = keras.Input((None, 1), name="input_rpn_match", dtype="int32")
     rpn_target = keras.Input((None, 4), name="input_rpn_bbox", dtype="float32")
@@ -110,8 +125,9 @@ def training_model(config):
 
     pyramid, (rpn_logits, rpn_probs, rpn_bbox) = _first_stage(image, config)
     anchors = Anchors(config, name="anchors")(image)
-    proposals = ProposalLayer(config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD, config,
-                              name="ROI")([rpn_probs, rpn_bbox, anchors])
+    proposals = ProposalLayer(
+        config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD, config, name="ROI"
+    )([rpn_probs, rpn_bbox, anchors])
     candidates = proposals
     if not config.USE_RPN_ROIS:
         given = keras.Input((config.POST_NMS_ROIS_TRAINING, 4), name="input_roi", dtype="int32")
@@ -119,13 +135,18 @@ def training_model(config):
         candidates = NormalizeBoxes(name="normalize_rois")([given, image])
 
     normalized_gt = NormalizeBoxes(name="normalize_gt_boxes")([gt_boxes, image])
-    rois, class_ids, target_bbox, target_masks = DetectionTargetLayer(config, name="proposal_targets")(
-        [candidates, gt_class_ids, normalized_gt, gt_masks])
+    rois, class_ids, target_bbox, target_masks = DetectionTargetLayer(
+        config, name="proposal_targets"
+    )([candidates, gt_class_ids, normalized_gt, gt_masks])
     logits, probs, deltas = _classifier(rois, pyramid, meta, config)
     # The mask loss reads positive RoIs only, so with frozen statistics the others need not be
     # computed. Statistics of the batch, however, are the original's only over all RoIs.
     selected = class_ids if config.TRAIN_BN is False else None
-    most = None if selected is None else max(int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO), 1)
+    most = (
+        None
+        if selected is None
+        else max(int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO), 1)
+    )
     masks, loss_masks = _masks(rois, pyramid, meta, config, selected, most=most, compact=True)
     if selected is None:
         loss_masks = masks
@@ -139,12 +160,27 @@ def training_model(config):
     losses = [
         loss(RPNClassLoss, "rpn_class_loss", [rpn_match, rpn_logits]),
         loss(RPNBoxLoss, "rpn_bbox_loss", [rpn_target, rpn_match, rpn_bbox]),
-        loss(ClassLoss, "mrcnn_class_loss", [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]],
-             class_weights=class_weights(config)),
+        loss(
+            ClassLoss,
+            "mrcnn_class_loss",
+            [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]],
+            class_weights=class_weights(config),
+        ),
         loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
         loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, loss_masks]),
     ]
-    outputs = [rpn_logits, rpn_probs, rpn_bbox, logits, probs, deltas, masks, proposals, output_rois, *losses]
+    outputs = [
+        rpn_logits,
+        rpn_probs,
+        rpn_bbox,
+        logits,
+        probs,
+        deltas,
+        masks,
+        proposals,
+        output_rois,
+        *losses,
+    ]
     model = MaskRCNNModel(inputs, outputs, name="mask_rcnn")
     add_weight_decay(model, config.WEIGHT_DECAY)
     model.rematerialize = config.REMATERIALIZE
@@ -158,7 +194,8 @@ def inference_model(config, source=None):
     Args:
         config: a ``Config``. Batch size and image size are free; the sides of the images are
             multiples of 64 and equal within a batch.
-        source: a training model of the same network, whose layers are shared, weights included; None: new ones.
+        source: a training model of the same network, whose layers are shared, weights included;
+            None: new ones.
 
     Returns:
         keras.Model "mask_rcnn". Inputs: input_image float32 [b, h, w, c], input_image_meta
@@ -171,15 +208,19 @@ def inference_model(config, source=None):
     image, meta = _image_inputs(config)
     anchors = keras.Input((None, 4), name="input_anchors", dtype="float32")
     pyramid, (_, rpn_probs, rpn_bbox) = _first_stage(image, config)
-    rois = ProposalLayer(config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config,
-                         name="ROI")([rpn_probs, rpn_bbox, anchors])
+    rois = ProposalLayer(
+        config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config, name="ROI"
+    )([rpn_probs, rpn_bbox, anchors])
     _, probs, deltas = _classifier(rois, pyramid, meta, config)
     detections = DetectionLayer(config, name="mrcnn_detection")([rois, probs, deltas, meta])
     # with the batch's statistics a mask would depend on how many objects there are
     selected = None if config.TRAIN_BN else detections[..., 4]
     masks = _masks(detections[..., :4], pyramid, meta, config, selected)
-    model = MaskRCNNModel([image, meta, anchors], [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
-                          name="mask_rcnn")
+    model = MaskRCNNModel(
+        [image, meta, anchors],
+        [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
+        name="mask_rcnn",
+    )
     return model if source is None else _share_layers(model, source)
 
 
@@ -189,11 +230,15 @@ def _share_layers(model, source):
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
-        return outputs[0] if layer.name == "mrcnn_mask" and isinstance(outputs, tuple) else outputs  # compact
+        return (
+            outputs[0] if layer.name == "mrcnn_mask" and isinstance(outputs, tuple) else outputs
+        )  # compact
 
-    twin = keras.models.clone_model(model, clone_function=lambda layer: shared.get(layer.name, layer),
-                                    call_function=call)
-    # layers without weights belong to both graphs and so keep the first one's alive: let go of its values at least
+    twin = keras.models.clone_model(
+        model, clone_function=lambda layer: shared.get(layer.name, layer), call_function=call
+    )
+    # layers without weights belong to both graphs and so keep the first one's alive: let go of its
+    # values at least
     kept = {id(variable) for variable in twin.weights}
     for variable in model.weights:
         if id(variable) not in kept:
@@ -214,10 +259,26 @@ def _first_stage(image, config):
 
 
 def _classifier(rois, pyramid, meta, config):
-    return fpn_classifier_graph(rois, pyramid, meta, config.POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN,
-                                config.FPN_CLASSIF_FC_LAYERS_SIZE)
+    return fpn_classifier_graph(
+        rois,
+        pyramid,
+        meta,
+        config.POOL_SIZE,
+        config.NUM_CLASSES,
+        config.TRAIN_BN,
+        config.FPN_CLASSIF_FC_LAYERS_SIZE,
+    )
 
 
 def _masks(rois, pyramid, meta, config, class_ids, **options):
-    return build_fpn_mask_graph(rois, pyramid, meta, config.MASK_POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN,
-                                class_ids=class_ids, filters=config.MASK_HEAD_CHANNELS, **options)
+    return build_fpn_mask_graph(
+        rois,
+        pyramid,
+        meta,
+        config.MASK_POOL_SIZE,
+        config.NUM_CLASSES,
+        config.TRAIN_BN,
+        class_ids=class_ids,
+        filters=config.MASK_HEAD_CHANNELS,
+        **options,
+    )

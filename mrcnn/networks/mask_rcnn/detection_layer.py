@@ -3,8 +3,8 @@
 import keras
 
 from mrcnn.networks.layers.base import PACKAGE, GraphLayer
-from mrcnn.ops.boxes import norm_boxes
 from mrcnn.networks.mask_rcnn.detections import detection_steps
+from mrcnn.ops.boxes import norm_boxes
 from mrcnn.ops.image_meta import IMAGE_SHAPE, WINDOW
 
 
@@ -24,17 +24,29 @@ class DetectionLayer(GraphLayer):
         normalised, by falling score, zero padded.
     """
 
-    CONFIG_FIELDS = ("DETECTION_MAX_INSTANCES", "DETECTION_MIN_CONFIDENCE", "DETECTION_NMS_THRESHOLD",
-                     "BBOX_STD_DEV")
+    CONFIG_FIELDS = (
+        "DETECTION_MAX_INSTANCES",
+        "DETECTION_MIN_CONFIDENCE",
+        "DETECTION_NMS_THRESHOLD",
+        "BBOX_STD_DEV",
+    )
 
     def steps(self, inputs):
-        """The detections with every step before them, as `networks.mask_rcnn.detections.DetectionSteps`."""
+        """The detections with every step before them, as
+        `networks.mask_rcnn.detections.DetectionSteps`.
+        """
         rois, probs, deltas, image_meta = inputs
         window = norm_boxes(image_meta[:, WINDOW], image_meta[0, IMAGE_SHAPE])
         return detection_steps(
-            rois, probs, deltas, window, self.settings["DETECTION_MAX_INSTANCES"],
-            self.settings["DETECTION_MIN_CONFIDENCE"], self.settings["DETECTION_NMS_THRESHOLD"],
-            self.settings["BBOX_STD_DEV"])
+            rois,
+            probs,
+            deltas,
+            window,
+            self.settings["DETECTION_MAX_INSTANCES"],
+            self.settings["DETECTION_MIN_CONFIDENCE"],
+            self.settings["DETECTION_NMS_THRESHOLD"],
+            self.settings["BBOX_STD_DEV"],
+        )
 
     def call(self, inputs):
         return self.steps(inputs).detections

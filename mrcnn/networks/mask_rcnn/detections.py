@@ -9,18 +9,22 @@ from mrcnn.ops.nms import batch_class_nms, gather_or_zero
 
 
 class DetectionSteps(NamedTuple):
-    """Each step from classified RoIs to detections; boxes are normalised, n is the number of RoIs."""
+    """Each step from classified RoIs to detections; boxes are normalised, n is the number of
+    RoIs.
+    """
 
-    class_ids: tf.Tensor        # int32 [b, n] the most probable class, 0 for background
-    scores: tf.Tensor           # [b, n] its probability
-    refined_rois: tf.Tensor     # [b, n, 4] moved by the deltas of that class
-    clipped_rois: tf.Tensor     # [b, n, 4] cut to the window
-    confident: tf.Tensor        # bool [b, n] no background, and of min_confidence
-    nms_indices: tf.Tensor      # int32 [b, max_instances] rows that survived, -1 as padding
-    detections: tf.Tensor       # [b, max_instances, 6] (y1, x1, y2, x2, class id, score), zero padded
+    class_ids: tf.Tensor  # int32 [b, n] the most probable class, 0 for background
+    scores: tf.Tensor  # [b, n] its probability
+    refined_rois: tf.Tensor  # [b, n, 4] moved by the deltas of that class
+    clipped_rois: tf.Tensor  # [b, n, 4] cut to the window
+    confident: tf.Tensor  # bool [b, n] no background, and of min_confidence
+    nms_indices: tf.Tensor  # int32 [b, max_instances] rows that survived, -1 as padding
+    detections: tf.Tensor  # [b, max_instances, 6] (y1, x1, y2, x2, class id, score), zero padded
 
 
-def refine_detections(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev):
+def refine_detections(
+    rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev
+):
     """Refine RoIs by the deltas of their best class, filter, suppress per class, keep the best.
 
     Args:
@@ -37,11 +41,14 @@ def refine_detections(rois, probs, deltas, window, max_instances, min_confidence
         float32 [b, max_instances, 6] of (y1, x1, y2, x2, class id, score) by falling score,
         padded with zeros.
     """
-    return detection_steps(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold,
-                           bbox_std_dev).detections
+    return detection_steps(
+        rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev
+    ).detections
 
 
-def detection_steps(rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev):
+def detection_steps(
+    rois, probs, deltas, window, max_instances, min_confidence, nms_threshold, bbox_std_dev
+):
     """`refine_detections` with every step before the end, as `DetectionSteps`."""
     class_ids = tf.argmax(probs, axis=-1, output_type=tf.int32)
     scores = tf.gather(probs, class_ids, batch_dims=2)
@@ -57,5 +64,9 @@ def detection_steps(rois, probs, deltas, window, max_instances, min_confidence, 
         return box_ops.pairwise_iou(image_boxes, image_boxes)
 
     kept = batch_class_nms(iou, class_ids, scores, keep, max_instances, nms_threshold)
-    detections = tf.concat([boxes, tf.cast(class_ids, tf.float32)[..., tf.newaxis], scores[..., tf.newaxis]], axis=-1)
-    return DetectionSteps(class_ids, scores, refined, boxes, keep, kept, gather_or_zero(detections, kept))
+    detections = tf.concat(
+        [boxes, tf.cast(class_ids, tf.float32)[..., tf.newaxis], scores[..., tf.newaxis]], axis=-1
+    )
+    return DetectionSteps(
+        class_ids, scores, refined, boxes, keep, kept, gather_or_zero(detections, kept)
+    )

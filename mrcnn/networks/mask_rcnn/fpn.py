@@ -22,7 +22,8 @@ def fpn_graph(stages, channels):
     p2 = _merge(p3, c2, channels, above=3)
     p2, p3, p4, p5 = (
         Conv2D(channels, (3, 3), padding="same", name=f"fpn_p{level}")(merged)
-        for level, merged in enumerate((p2, p3, p4, p5), 2))
+        for level, merged in enumerate((p2, p3, p4, p5), 2)
+    )
     p6 = keras.layers.MaxPooling2D((1, 1), strides=2, name="fpn_p6")(p5)
     return [p2, p3, p4, p5, p6]
 

@@ -12,7 +12,9 @@ from mrcnn.ops.boxes_np import norm_boxes as norm_boxes_np
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NormalizeBoxes(GraphLayer):
-    """Pixel boxes [b, n, 4] of images [b, h, w, c] to normalised ones. Call arguments: [boxes, images]."""
+    """Pixel boxes [b, n, 4] of images [b, h, w, c] to normalised ones. Call arguments: [boxes,
+    images].
+    """
 
     def call(self, inputs):
         boxes, images = inputs
@@ -36,7 +38,13 @@ class Anchors(GraphLayer):
         float32 [b, anchors, 4] normalised.
     """
 
-    CONFIG_FIELDS = ("RPN_ANCHOR_SCALES", "RPN_ANCHOR_RATIOS", "RPN_ANCHOR_STRIDE", "BACKBONE_STRIDES", "IMAGE_SHAPE")
+    CONFIG_FIELDS = (
+        "RPN_ANCHOR_SCALES",
+        "RPN_ANCHOR_RATIOS",
+        "RPN_ANCHOR_STRIDE",
+        "BACKBONE_STRIDES",
+        "IMAGE_SHAPE",
+    )
 
     def __init__(self, config, shapes=None, **kwargs):
         super().__init__(config, **kwargs)
@@ -44,8 +52,12 @@ class Anchors(GraphLayer):
             shapes = anchor_ops.compute_backbone_shapes(config, config.IMAGE_SHAPE)
         self.shapes = np.asarray(shapes).tolist()
         boxes = anchor_ops.generate_pyramid_anchors(
-            self.settings["RPN_ANCHOR_SCALES"], self.settings["RPN_ANCHOR_RATIOS"], self.shapes,
-            self.settings["BACKBONE_STRIDES"], self.settings["RPN_ANCHOR_STRIDE"])
+            self.settings["RPN_ANCHOR_SCALES"],
+            self.settings["RPN_ANCHOR_RATIOS"],
+            self.shapes,
+            self.settings["BACKBONE_STRIDES"],
+            self.settings["RPN_ANCHOR_STRIDE"],
+        )
         self.boxes = norm_boxes_np(boxes, self.settings["IMAGE_SHAPE"][:2])
 
     def call(self, images):

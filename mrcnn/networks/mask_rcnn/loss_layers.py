@@ -8,7 +8,6 @@ import keras
 from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.networks.mask_rcnn import losses
 
-
 # of each thread: layer -> the losses that it added
 _added = threading.local()
 
@@ -36,8 +35,8 @@ class LossLayer(GraphLayer):
     def _losses(self):
         """Where Keras keeps what `add_loss` is given.
 
-        On several devices of a machine each has a thread, and all of them call this one layer, in turns because of
-        what they exchange: a thread must not count the losses of another.
+        On several devices of a machine each has a thread, and all of them call this one layer, in
+        turns because of what they exchange: a thread must not count the losses of another.
         """
         if not hasattr(_added, "by_layer"):
             _added.by_layer = weakref.WeakKeyDictionary()
@@ -56,21 +55,26 @@ class LossLayer(GraphLayer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class RPNClassLoss(LossLayer):
-    """Call arguments: [rpn_match, rpn_class_logits]; see `networks.mask_rcnn.losses.rpn_class_loss`."""
+    """Call arguments: [rpn_match, rpn_class_logits]; see
+    `networks.mask_rcnn.losses.rpn_class_loss`.
+    """
 
     function = staticmethod(losses.rpn_class_loss)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class RPNBoxLoss(LossLayer):
-    """Call arguments: [target_bbox, rpn_match, rpn_bbox]; see `networks.mask_rcnn.losses.rpn_bbox_loss`."""
+    """Call arguments: [target_bbox, rpn_match, rpn_bbox]; see
+    `networks.mask_rcnn.losses.rpn_bbox_loss`.
+    """
 
     function = staticmethod(losses.rpn_bbox_loss)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ClassLoss(LossLayer):
-    """Call arguments: [target_class_ids, class_logits, active_class_ids]; see `networks.mask_rcnn.losses.mrcnn_class_loss`.
+    """Call arguments: [target_class_ids, class_logits, active_class_ids]; see
+    `networks.mask_rcnn.losses.mrcnn_class_loss`.
 
     Args:
         class_weights: list of a factor for each class; None: all 1.
@@ -89,13 +93,17 @@ class ClassLoss(LossLayer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BoxLoss(LossLayer):
-    """Call arguments: [target_bbox, target_class_ids, pred_bbox]; see `networks.mask_rcnn.losses.mrcnn_bbox_loss`."""
+    """Call arguments: [target_bbox, target_class_ids, pred_bbox]; see
+    `networks.mask_rcnn.losses.mrcnn_bbox_loss`.
+    """
 
     function = staticmethod(losses.mrcnn_bbox_loss)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MaskLoss(LossLayer):
-    """Call arguments: [target_masks, target_class_ids, pred_masks]; see `networks.mask_rcnn.losses.mrcnn_mask_loss`."""
+    """Call arguments: [target_masks, target_class_ids, pred_masks]; see
+    `networks.mask_rcnn.losses.mrcnn_mask_loss`.
+    """
 
     function = staticmethod(losses.mrcnn_mask_loss)

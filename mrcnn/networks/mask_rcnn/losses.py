@@ -14,20 +14,25 @@ EPSILON = 1e-7  # keeps log finite; Keras' own value, so that losses equal the o
 def smooth_l1(y_true, y_pred):
     """Huber's loss with its knee at 1 (Fast R-CNN, equation 3), element by element."""
     difference = tf.abs(y_true - y_pred)
-    return tf.where(difference < 1.0, 0.5 * difference ** 2, difference - 0.5)
+    return tf.where(difference < 1.0, 0.5 * difference**2, difference - 0.5)
 
 
 def _mean(values, weights=None):
     if weights is None:
-        return tf.math.divide_no_nan(tf.reduce_sum(values), _of_a_device(tf.cast(tf.size(values), tf.float32)))
-    return tf.math.divide_no_nan(tf.reduce_sum(values * weights), _of_a_device(tf.reduce_sum(weights)))
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(values), _of_a_device(tf.cast(tf.size(values), tf.float32))
+        )
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(values * weights), _of_a_device(tf.reduce_sum(weights))
+    )
 
 
 def _of_a_device(count):
     """What a mean is divided by: on several devices the mean of their counts.
 
-    The mean of the devices' losses, and of their gradients, then is that of the whole batch, however unevenly the
-    terms are spread. The count is a constant, so nothing is differentiated through the exchange.
+    The mean of the devices' losses, and of their gradients, then is that of the whole batch,
+    however unevenly the terms are spread. The count is a constant, so nothing is differentiated
+    through the exchange.
     """
     return mean_over_devices(tf.stop_gradient(count))
 
@@ -49,7 +54,8 @@ def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
     """Smooth L1 of the anchors' refinements, over the positive anchors.
 
     Args:
-        target_bbox: float32 [b, max positives, 4]; row i is for the i-th positive anchor of its image.
+        target_bbox: float32 [b, max positives, 4]; row i is for the i-th positive anchor of its
+            image.
         rpn_match: int [b, anchors, 1] as in `rpn_class_loss`.
         rpn_bbox: float32 [b, anchors, 4].
     """
@@ -70,12 +76,14 @@ def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_wei
         target_class_ids: int [b, rois], 0 for background and padding.
         class_logits: float32 [b, rois, classes].
         active_class_ids: [b, classes], 1 for the classes of the image's data set.
-        class_weights: [classes], the factor of the RoIs whose target is that class; None: all 1. The mean is still
-            taken over the number of RoIs, as with Keras' class_weight: so a factor means the same whatever else is
-            in the batch. Divided by the sum of the factors it would cancel out in a batch of one class.
+        class_weights: [classes], the factor of the RoIs whose target is that class; None: all 1.
+            The mean is still taken over the number of RoIs, as with Keras' class_weight: so a
+            factor means the same whatever else is in the batch. Divided by the sum of the factors
+            it would cancel out in a batch of one class.
     """
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.cast(target_class_ids, tf.int32), logits=class_logits)
+        labels=tf.cast(target_class_ids, tf.int32), logits=class_logits
+    )
     if class_weights is not None:
         entropy *= tf.gather(tf.constant(class_weights, tf.float32), target_class_ids)
     predicted = tf.argmax(class_logits, axis=-1)
@@ -106,9 +114,11 @@ def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
     """
     rows, classes = _positives(target_class_ids)
     if len(pred_masks.shape) == 5:
-        predicted = tf.gather(tf.transpose(tf.gather_nd(pred_masks, rows), [0, 3, 1, 2]), classes, batch_dims=1)
+        predicted = tf.gather(
+            tf.transpose(tf.gather_nd(pred_masks, rows), [0, 3, 1, 2]), classes, batch_dims=1
+        )
     else:
-        predicted = pred_masks[:tf.shape(rows)[0]]
+        predicted = pred_masks[: tf.shape(rows)[0]]
     truth = tf.gather_nd(target_masks, rows)
     predicted = tf.clip_by_value(predicted, EPSILON, 1.0 - EPSILON)
     return _mean(-(truth * tf.math.log(predicted) + (1.0 - truth) * tf.math.log(1.0 - predicted)))

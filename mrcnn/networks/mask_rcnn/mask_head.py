@@ -21,12 +21,13 @@ class MaskPrediction(keras.layers.Conv2D):
         compact: also return `own_masks`; the loss needs no more than those.
 
     Call arguments:
-        [features [m, h, w, k, l, c] of `convolution.Conv2DTranspose`, class_ids [b, n]]; the rows of
-        `ops.packed_rows.head_rows`.
+        [features [m, h, w, k, l, c] of `convolution.Conv2DTranspose`, class_ids [b, n]]; the rows
+        of `ops.packed_rows.head_rows`.
 
     Returns:
-        float32 [b, n, h * k, w * l, classes], zeros for the other rows; with ``compact`` a pair of that and
-        [m, h * k, w * l]. Each is computed by itself: in a function the one that is not used costs nothing.
+        float32 [b, n, h * k, w * l, classes], zeros for the other rows; with ``compact`` a pair of
+        that and [m, h * k, w * l]. Each is computed by itself: in a function the one that is not
+        used costs nothing.
     """
 
     def __init__(self, filters, kernel_size=(1, 1), activation="sigmoid", compact=False, **kwargs):
@@ -59,7 +60,9 @@ class MaskPrediction(keras.layers.Conv2D):
         Returns:
             float32 [m, h * k, w * l]; what comes after the RoIs that hold an object is of no use.
         """
-        own = tf.cast(tf.gather_nd(class_ids if classes is None else classes, real_rows(class_ids)), tf.int32)
+        own = tf.cast(
+            tf.gather_nd(class_ids if classes is None else classes, real_rows(class_ids)), tf.int32
+        )
         own = tf.pad(own, [[0, tf.shape(features)[0] - tf.size(own)]])
         masks = self._masks_of(_without_order(tf.cast(features, self.compute_dtype)), own)
         return interleave_cells(tf.reshape(masks, [-1, *features.shape[1:5]]))
@@ -73,13 +76,19 @@ class MaskPrediction(keras.layers.Conv2D):
         height, width, rows, columns = features.shape[1:5]
         size = height * rows, width * columns
         batch = keras.KerasTensor((*class_ids.shape, *size, self.filters), "float32")
-        return (batch, keras.KerasTensor((features.shape[0], *size), "float32")) if self.compact else batch
+        return (
+            (batch, keras.KerasTensor((features.shape[0], *size), "float32"))
+            if self.compact
+            else batch
+        )
 
     def get_config(self):
         return {**super().get_config(), "compact": self.compact}
 
 
 def _without_order(features):
-    """[m, h, w, k, l, c] as [m, h, w * k * l, c]: a 1x1 convolution does not ask which pixel of which cell it meets."""
+    """[m, h, w, k, l, c] as [m, h, w * k * l, c]: a 1x1 convolution does not ask which pixel of
+    which cell it meets.
+    """
     _, height, *cells, channels = features.shape
     return tf.reshape(features, [-1, height, math.prod(cells), channels])

@@ -31,10 +31,19 @@ class ProposalLayer(GraphLayer):
         self.nms_threshold = nms_threshold
 
     def steps(self, inputs):
-        """The proposals with every step before them, as `networks.mask_rcnn.proposals.Proposals`."""
+        """The proposals with every step before them, as
+        `networks.mask_rcnn.proposals.Proposals`.
+        """
         probs, deltas, anchors = inputs
-        return generate_proposals(probs, deltas, anchors, self.proposal_count, self.nms_threshold,
-                                  self.settings["PRE_NMS_LIMIT"], self.settings["RPN_BBOX_STD_DEV"])
+        return generate_proposals(
+            probs,
+            deltas,
+            anchors,
+            self.proposal_count,
+            self.nms_threshold,
+            self.settings["PRE_NMS_LIMIT"],
+            self.settings["RPN_BBOX_STD_DEV"],
+        )
 
     def call(self, inputs):
         return self.steps(inputs).rois
@@ -43,4 +52,8 @@ class ProposalLayer(GraphLayer):
         return (input_shape[0][0], self.proposal_count, 4)
 
     def get_config(self):
-        return {**super().get_config(), "proposal_count": self.proposal_count, "nms_threshold": self.nms_threshold}
+        return {
+            **super().get_config(),
+            "proposal_count": self.proposal_count,
+            "nms_threshold": self.nms_threshold,
+        }

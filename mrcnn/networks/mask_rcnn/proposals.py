@@ -9,16 +9,20 @@ from mrcnn.ops.nms import batch_nms, gather_or_zero
 
 
 class Proposals(NamedTuple):
-    """Each step from anchors to proposals; boxes are normalised, k = min(pre_nms_limit, anchors)."""
+    """Each step from anchors to proposals; boxes are normalised, k = min(pre_nms_limit,
+    anchors).
+    """
 
-    pre_nms_anchors: tf.Tensor          # [b, k, 4] the best anchors by foreground probability
-    refined_anchors: tf.Tensor          # [b, k, 4] moved by their deltas
+    pre_nms_anchors: tf.Tensor  # [b, k, 4] the best anchors by foreground probability
+    refined_anchors: tf.Tensor  # [b, k, 4] moved by their deltas
     refined_anchors_clipped: tf.Tensor  # [b, k, 4] cut to the image
-    nms_indices: tf.Tensor              # int32 [b, count] rows that survived, -1 as padding
-    rois: tf.Tensor                     # [b, count, 4] the proposals, padded with zeros
+    nms_indices: tf.Tensor  # int32 [b, count] rows that survived, -1 as padding
+    rois: tf.Tensor  # [b, count, 4] the proposals, padded with zeros
 
 
-def generate_proposals(rpn_probs, rpn_deltas, anchors, count, nms_threshold, pre_nms_limit, bbox_std_dev):
+def generate_proposals(
+    rpn_probs, rpn_deltas, anchors, count, nms_threshold, pre_nms_limit, bbox_std_dev
+):
     """Refine the most probable anchors and drop those that overlap a better one.
 
     Args:

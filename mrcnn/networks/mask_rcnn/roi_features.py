@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops.image_meta import IMAGE_SHAPE
-from mrcnn.ops.roi_align import pyramid_roi_align
 from mrcnn.ops.packed_rows import distinct_rows, head_rows
+from mrcnn.ops.roi_align import pyramid_roi_align
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -30,8 +30,13 @@ class PyramidROIAlign(GraphLayer):
     def call(self, inputs):
         boxes, image_meta, *feature_maps = inputs
         batch, count = tf.shape(boxes)[0], tf.shape(boxes)[1]
-        pooled = pyramid_roi_align(tf.reshape(boxes, [-1, 4]), tf.repeat(tf.range(batch), count),
-                                   image_meta[0, IMAGE_SHAPE], feature_maps, self.pool_shape)
+        pooled = pyramid_roi_align(
+            tf.reshape(boxes, [-1, 4]),
+            tf.repeat(tf.range(batch), count),
+            image_meta[0, IMAGE_SHAPE],
+            feature_maps,
+            self.pool_shape,
+        )
         return tf.reshape(pooled, [batch, count, *self.pool_shape, feature_maps[0].shape[-1]])
 
     def compute_output_shape(self, input_shape):
@@ -55,8 +60,13 @@ class SelectedROIAlign(PyramidROIAlign):
     def call(self, inputs):
         boxes, class_ids, image_meta, *feature_maps = inputs
         rows = head_rows(class_ids)
-        return pyramid_roi_align(tf.gather_nd(boxes, rows), rows[:, 0], image_meta[0, IMAGE_SHAPE],
-                                 feature_maps, self.pool_shape)
+        return pyramid_roi_align(
+            tf.gather_nd(boxes, rows),
+            rows[:, 0],
+            image_meta[0, IMAGE_SHAPE],
+            feature_maps,
+            self.pool_shape,
+        )
 
     def compute_output_shape(self, input_shape):
         return (None, *self.pool_shape, input_shape[3][-1])
@@ -64,7 +74,8 @@ class SelectedROIAlign(PyramidROIAlign):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class DistinctROIAlign(PyramidROIAlign):
-    """Pool every RoI but padding, which is pooled once an image; see `ops.packed_rows.distinct_rows`.
+    """Pool every RoI but padding, which is pooled once an image; see
+    `ops.packed_rows.distinct_rows`.
 
     Call arguments:
         As of `PyramidROIAlign`.
@@ -76,8 +87,13 @@ class DistinctROIAlign(PyramidROIAlign):
     def call(self, inputs):
         boxes, image_meta, *feature_maps = inputs
         rows, index = distinct_rows(boxes)
-        pooled = pyramid_roi_align(tf.gather_nd(boxes, rows), rows[:, 0], image_meta[0, IMAGE_SHAPE],
-                                   feature_maps, self.pool_shape)
+        pooled = pyramid_roi_align(
+            tf.gather_nd(boxes, rows),
+            rows[:, 0],
+            image_meta[0, IMAGE_SHAPE],
+            feature_maps,
+            self.pool_shape,
+        )
         return pooled, index
 
     def compute_output_spec(self, inputs):

@@ -18,17 +18,29 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride, filters=512):
         logits [b, h * w * k, 2], probabilities of background and object [b, h * w * k, 2],
         refinements [b, h * w * k, 4], all float32.
     """
-    shared = Conv2D(filters, (3, 3), padding="same", activation="relu", strides=anchor_stride,
-                    name="rpn_conv_shared")(feature_map)
-    x = keras.layers.Conv2D(2 * anchors_per_location, (1, 1), dtype="float32", name="rpn_class_raw")(shared)
+    shared = Conv2D(
+        filters,
+        (3, 3),
+        padding="same",
+        activation="relu",
+        strides=anchor_stride,
+        name="rpn_conv_shared",
+    )(feature_map)
+    x = keras.layers.Conv2D(
+        2 * anchors_per_location, (1, 1), dtype="float32", name="rpn_class_raw"
+    )(shared)
     logits = keras.layers.Reshape((-1, 2), dtype="float32")(x)
     probs = keras.layers.Softmax(dtype="float32", name="rpn_class_xxx")(logits)
-    x = keras.layers.Conv2D(4 * anchors_per_location, (1, 1), dtype="float32", name="rpn_bbox_pred")(shared)
+    x = keras.layers.Conv2D(
+        4 * anchors_per_location, (1, 1), dtype="float32", name="rpn_bbox_pred"
+    )(shared)
     return [logits, probs, keras.layers.Reshape((-1, 4), dtype="float32")(x)]
 
 
 def build_rpn_model(anchor_stride, anchors_per_location, depth, filters=512):
-    """The RPN as a model "rpn_model" of one feature map of ``depth`` channels, to call on every level."""
+    """The RPN as a model "rpn_model" of one feature map of ``depth`` channels, to call on every
+    level.
+    """
     feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map")
     outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride, filters)
     return keras.Model(feature_map, outputs, name="rpn_model")
@@ -45,9 +57,15 @@ def rpn_over_pyramid(pyramid, config):
         KerasTensors "rpn_class_logits" [b, anchors, 2], "rpn_class" [b, anchors, 2] and
         "rpn_bbox" [b, anchors, 4], anchors in the order of `ops.anchors`.
     """
-    rpn = build_rpn_model(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), config.TOP_DOWN_PYRAMID_SIZE,
-                          config.RPN_CONV_CHANNELS)
+    rpn = build_rpn_model(
+        config.RPN_ANCHOR_STRIDE,
+        len(config.RPN_ANCHOR_RATIOS),
+        config.TOP_DOWN_PYRAMID_SIZE,
+        config.RPN_CONV_CHANNELS,
+    )
     levels = zip(*(rpn(level) for level in pyramid))
     names = ("rpn_class_logits", "rpn_class", "rpn_bbox")
-    return [keras.layers.Concatenate(axis=1, name=name, dtype="float32")(list(parts))
-            for name, parts in zip(names, levels)]
+    return [
+        keras.layers.Concatenate(axis=1, name=name, dtype="float32")(list(parts))
+        for name, parts in zip(names, levels)
+    ]

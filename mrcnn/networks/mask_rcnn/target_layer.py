@@ -9,7 +9,8 @@ from mrcnn.networks.mask_rcnn.targets import detection_targets
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class DetectionTargetLayer(GraphLayer):
-    """Sample proposals and give each its target; see `networks.mask_rcnn.targets.detection_targets`.
+    """Sample proposals and give each its target; see
+    `networks.mask_rcnn.targets.detection_targets`.
 
     Args:
         config: a ``Config``, or a dict of `CONFIG_FIELDS`.
@@ -26,8 +27,15 @@ class DetectionTargetLayer(GraphLayer):
         masks float32 [b, t, mask height, mask width], t = TRAIN_ROIS_PER_IMAGE.
     """
 
-    CONFIG_FIELDS = ("TRAIN_ROIS_PER_IMAGE", "ROI_POSITIVE_RATIO", "BBOX_STD_DEV", "MASK_SHAPE", "USE_MINI_MASK",
-                     "STOP_PROPOSAL_GRADIENT", "KEEP_EMPTY_IMAGES")
+    CONFIG_FIELDS = (
+        "TRAIN_ROIS_PER_IMAGE",
+        "ROI_POSITIVE_RATIO",
+        "BBOX_STD_DEV",
+        "MASK_SHAPE",
+        "USE_MINI_MASK",
+        "STOP_PROPOSAL_GRADIENT",
+        "KEEP_EMPTY_IMAGES",
+    )
 
     def __init__(self, config, shuffle=True, **kwargs):
         super().__init__(config, **kwargs)
@@ -38,13 +46,22 @@ class DetectionTargetLayer(GraphLayer):
         proposals, gt_class_ids, gt_boxes, gt_masks = inputs
         if self.settings["STOP_PROPOSAL_GRADIENT"]:
             proposals = tf.stop_gradient(proposals)
-        return tuple(detection_targets(
-            proposals, gt_class_ids, gt_boxes, gt_masks,
-            count=self.settings["TRAIN_ROIS_PER_IMAGE"], positive_ratio=self.settings["ROI_POSITIVE_RATIO"],
-            bbox_std_dev=self.settings["BBOX_STD_DEV"], mask_shape=tuple(self.settings["MASK_SHAPE"]),
-            mini_masks=self.settings["USE_MINI_MASK"], negatives_alone=self.settings["KEEP_EMPTY_IMAGES"],
-            shuffle=self.shuffle,
-            seed=self._next_seed() if self.shuffle else None))
+        return tuple(
+            detection_targets(
+                proposals,
+                gt_class_ids,
+                gt_boxes,
+                gt_masks,
+                count=self.settings["TRAIN_ROIS_PER_IMAGE"],
+                positive_ratio=self.settings["ROI_POSITIVE_RATIO"],
+                bbox_std_dev=self.settings["BBOX_STD_DEV"],
+                mask_shape=tuple(self.settings["MASK_SHAPE"]),
+                mini_masks=self.settings["USE_MINI_MASK"],
+                negatives_alone=self.settings["KEEP_EMPTY_IMAGES"],
+                shuffle=self.shuffle,
+                seed=self._next_seed() if self.shuffle else None,
+            )
+        )
 
     def _next_seed(self):
         """A seed [2] for this step; every device has its own."""
@@ -54,10 +71,12 @@ class DetectionTargetLayer(GraphLayer):
 
     def compute_output_spec(self, inputs):
         batch, count = inputs[0].shape[0], self.settings["TRAIN_ROIS_PER_IMAGE"]
-        return (keras.KerasTensor((batch, count, 4), "float32"),
-                keras.KerasTensor((batch, count), "int32"),
-                keras.KerasTensor((batch, count, 4), "float32"),
-                keras.KerasTensor((batch, count, *self.settings["MASK_SHAPE"]), "float32"))
+        return (
+            keras.KerasTensor((batch, count, 4), "float32"),
+            keras.KerasTensor((batch, count), "int32"),
+            keras.KerasTensor((batch, count, 4), "float32"),
+            keras.KerasTensor((batch, count, *self.settings["MASK_SHAPE"]), "float32"),
+        )
 
     def get_config(self):
         return {**super().get_config(), "shuffle": self.shuffle}

@@ -14,14 +14,27 @@ CROWD_IOU = 0.001  # a proposal that touches a crowd any more than this is no ne
 class DetectionTargets(NamedTuple):
     """t rows an image: positives first, then negatives, then zero padding."""
 
-    rois: tf.Tensor       # float32 [b, t, 4] normalised
+    rois: tf.Tensor  # float32 [b, t, 4] normalised
     class_ids: tf.Tensor  # int32 [b, t], 0 for negatives and padding
-    deltas: tf.Tensor     # float32 [b, t, 4] in units of bbox_std_dev
-    masks: tf.Tensor      # float32 [b, t, height, width] of 0 and 1
+    deltas: tf.Tensor  # float32 [b, t, 4] in units of bbox_std_dev
+    masks: tf.Tensor  # float32 [b, t, height, width] of 0 and 1
 
 
-def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, positive_ratio, bbox_std_dev,
-                      mask_shape, mini_masks, negatives_alone=False, shuffle=True, seed=None):
+def detection_targets(
+    proposals,
+    gt_class_ids,
+    gt_boxes,
+    gt_masks,
+    *,
+    count,
+    positive_ratio,
+    bbox_std_dev,
+    mask_shape,
+    mini_masks,
+    negatives_alone=False,
+    shuffle=True,
+    seed=None,
+):
     """Sample proposals and give each its class, box refinement and mask.
 
     Args:
@@ -35,9 +48,11 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
         bbox_std_dev: [4].
         mask_shape: (height, width) of the target masks.
         mini_masks: whether ``gt_masks`` are relative to their boxes.
-        negatives_alone: whether an image without objects has as many negatives as one with all positives.
+        negatives_alone: whether an image without objects has as many negatives as one with all
+            positives.
         shuffle: False takes the first candidates instead of random ones (for comparisons).
-        seed: int32 [2], all that the choice depends on; None leaves it to TensorFlow's global generator.
+        seed: int32 [2], all that the choice depends on; None leaves it to TensorFlow's global
+            generator.
 
     Returns:
         `DetectionTargets`.
@@ -52,15 +67,26 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
     best_iou = tf.reduce_max(object_iou, axis=2)
     is_proposal = box_ops.is_box(proposals)
     positive = is_proposal & (best_iou >= POSITIVE_IOU)
-    negative = is_proposal & (best_iou < POSITIVE_IOU) & (tf.reduce_max(crowd_iou, axis=2) < CROWD_IOU)
+    negative = (
+        is_proposal & (best_iou < POSITIVE_IOU) & (tf.reduce_max(crowd_iou, axis=2) < CROWD_IOU)
+    )
 
     max_positives = int(count * positive_ratio)
-    keys = _random_keys(tf.shape(positive), seed) if shuffle else [_falling_keys(tf.shape(positive))] * 2
+    keys = (
+        _random_keys(tf.shape(positive), seed)
+        if shuffle
+        else [_falling_keys(tf.shape(positive))] * 2
+    )
     positives, positive_count = _sample(positive, max_positives, keys[0])
     # float32 and truncation as in the original: 66 positives have 134 negatives, 65 have 131
-    wanted = tf.cast(tf.cast(positive_count, tf.float32) * (1.0 / positive_ratio), tf.int32) - positive_count
+    wanted = (
+        tf.cast(tf.cast(positive_count, tf.float32) * (1.0 / positive_ratio), tf.int32)
+        - positive_count
+    )
     if negatives_alone:
-        wanted = tf.where(tf.reduce_any(is_object, axis=1, keepdims=True), wanted, count - max_positives)
+        wanted = tf.where(
+            tf.reduce_any(is_object, axis=1, keepdims=True), wanted, count - max_positives
+        )
     negatives, negative_count = _sample(negative, count, keys[1])
     negative_count = tf.minimum(negative_count, wanted)
 
@@ -72,31 +98,42 @@ def detection_targets(proposals, gt_class_ids, gt_boxes, gt_masks, *, count, pos
     rois = tf.gather(proposals, index, batch_dims=1)
     rois = tf.where(is_sampled[..., tf.newaxis], rois, tf.zeros_like(rois))
     matched = tf.argmax(tf.gather(object_iou, index, batch_dims=1), axis=2, output_type=tf.int32)
-    class_ids = tf.where(is_positive, tf.gather(tf.cast(gt_class_ids, tf.int32), matched, batch_dims=1), 0)
+    class_ids = tf.where(
+        is_positive, tf.gather(tf.cast(gt_class_ids, tf.int32), matched, batch_dims=1), 0
+    )
 
     # from here on only the positive rows are worked on: [m, ...]
     rows = real_rows(class_ids)
     objects = tf.stack([rows[:, 0], tf.gather_nd(matched, rows)], axis=1)
     positive_rois, positive_boxes = tf.gather_nd(rois, rows), tf.gather_nd(gt_boxes, objects)
-    deltas = box_ops.box_refinement(positive_rois, positive_boxes) / tf.constant(bbox_std_dev, tf.float32)
+    deltas = box_ops.box_refinement(positive_rois, positive_boxes) / tf.constant(
+        bbox_std_dev, tf.float32
+    )
     masks = _crop_masks(gt_masks, objects, positive_rois, positive_boxes, mask_shape, mini_masks)
-    return DetectionTargets(rois, class_ids, scatter_rows(deltas, rows, class_ids),
-                            scatter_rows(masks, rows, class_ids))
+    return DetectionTargets(
+        rois, class_ids, scatter_rows(deltas, rows, class_ids), scatter_rows(masks, rows, class_ids)
+    )
 
 
 def _random_keys(shape, seed):
     """Two tensors of random numbers in 0..1."""
     if seed is None:
         return tf.random.uniform(shape), tf.random.uniform(shape)
-    return [tf.random.stateless_uniform(shape, part) for part in tf.unstack(tf.random.split(seed, 2))]
+    return [
+        tf.random.stateless_uniform(shape, part) for part in tf.unstack(tf.random.split(seed, 2))
+    ]
 
 
 def _falling_keys(shape):
-    return tf.broadcast_to(1.0 - tf.cast(tf.range(shape[1]), tf.float32) / tf.cast(shape[1], tf.float32), shape)
+    return tf.broadcast_to(
+        1.0 - tf.cast(tf.range(shape[1]), tf.float32) / tf.cast(shape[1], tf.float32), shape
+    )
 
 
 def _sample(candidates, limit, keys):
-    """Up to ``limit`` indices [b, limit] of the True columns of [b, n], largest key first, and their number [b, 1]."""
+    """Up to ``limit`` indices [b, limit] of the True columns of [b, n], largest key first, and
+    their number [b, 1].
+    """
     _, index = tf.math.top_k(tf.where(candidates, keys, -1.0), limit)
     found = tf.reduce_sum(tf.cast(candidates, tf.int32), axis=1, keepdims=True)
     return index, tf.minimum(found, limit)
@@ -111,5 +148,7 @@ def _crop_masks(gt_masks, objects, rois, gt_boxes, mask_shape, mini_masks):
         origin = tf.tile(gt_boxes[:, :2], [1, 2])
         size = tf.tile(gt_boxes[:, 2:] - gt_boxes[:, :2], [1, 2])
         windows = (rois - origin) / size
-    cropped = tf.image.crop_and_resize(masks, tf.stop_gradient(windows), tf.range(tf.shape(objects)[0]), mask_shape)
+    cropped = tf.image.crop_and_resize(
+        masks, tf.stop_gradient(windows), tf.range(tf.shape(objects)[0]), mask_shape
+    )
     return tf.round(cropped[..., 0])

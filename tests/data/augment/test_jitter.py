@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from tests.data.blocks import Blocks, SmallConfig
 
-from mrcnn.data.images import resize
 from mrcnn.data.augment.jitter import Placement, jitter, place_image, place_masks, random_placement
+from mrcnn.data.images import resize
+from mrcnn.data.load import load_view, prepare
 from mrcnn.data.masks import LEAST_LEFT, ignore_left_overs, resize_mask
 from mrcnn.ops.image_meta import parse_image_meta
-from mrcnn.data.load import load_view, prepare
+from tests.data.blocks import Blocks, SmallConfig
 
 
 def jittered(low, high, **fields):
@@ -20,8 +20,10 @@ def material(height, width, count=3, seed=0, dtype=np.uint8):
     masks = np.zeros((height, width, count), bool)
     for index in range(count):
         y, x = draw.randint(0, height), draw.randint(0, width)
-        masks[y:y + draw.randint(1, height), x:x + draw.randint(1, width), index] = True
-    return (draw.rand(height, width, 3) * 255).astype(dtype), masks & (draw.rand(height, width, count) < 0.8)
+        masks[y : y + draw.randint(1, height), x : x + draw.randint(1, width), index] = True
+    return (draw.rand(height, width, 3) * 255).astype(dtype), masks & (
+        draw.rand(height, width, count) < 0.8
+    )
 
 
 def pasted(whole, placement):
@@ -40,7 +42,9 @@ def random_case(seed):
     scale = float(draw.uniform(0.1, 3))
     size = max(round(height * scale), 1), max(round(width * scale), 1)
     shape = tuple(int(side) for side in draw.randint(8, 70, 2))
-    offset = tuple(int(np.sign(spare) * draw.randint(abs(spare) + 1)) for spare in np.subtract(shape, size))
+    offset = tuple(
+        int(np.sign(spare) * draw.randint(abs(spare) + 1)) for spare in np.subtract(shape, size)
+    )
     return height, width, Placement(scale, size, offset, shape)
 
 
@@ -63,7 +67,7 @@ def test_masks_are_the_whole_ones_resized_then_cut_and_padded(seed):
     expected = pasted(resize_mask(masks, placement.scale, [(0, 0)] * 3), placement)
     np.testing.assert_array_equal(placed, expected)
     np.testing.assert_array_equal(left, expected.sum(axis=(0, 1)))
-    np.testing.assert_allclose(whole, masks.sum(axis=(0, 1)) * placement.scale ** 2)
+    np.testing.assert_allclose(whole, masks.sum(axis=(0, 1)) * placement.scale**2)
 
 
 def test_window_and_part():
@@ -73,8 +77,10 @@ def test_window_and_part():
     assert large.window == (0, 3, 64, 43) and large.part == (30, 0, 94, 40)
 
 
-@pytest.mark.parametrize("mode, base", [("square", 64 / 60), ("rect", 64 / 60), ("crop", 64 / 40), ("pad64", 64 / 40),
-                                        ("none", 1)])
+@pytest.mark.parametrize(
+    "mode, base",
+    [("square", 64 / 60), ("rect", 64 / 60), ("crop", 64 / 40), ("pad64", 64 / 40), ("none", 1)],
+)
 def test_factor_of_the_scale_that_the_mode_gives(mode, base):
     for seed in range(20):
         config = jittered(0.5, 1.5, IMAGE_RESIZE_MODE=mode)
@@ -93,8 +99,9 @@ def test_places_are_all_over_the_input_and_end_at_its_edges():
 
 
 def test_one_factor_for_height_and_width_and_never_no_pixel():
-    image, masks, class_ids, placement = jitter(*material(3, 400), np.int32([1, 1, 2]), jittered(0.1, 0.1),
-                                                np.random.RandomState(0))
+    image, masks, class_ids, placement = jitter(
+        *material(3, 400), np.int32([1, 1, 2]), jittered(0.1, 0.1), np.random.RandomState(0)
+    )
     assert placement.size == (1, 6) and image.shape == (64, 64, 3) and masks.shape == (64, 64, 3)
     assert len(class_ids) == 3
 
@@ -117,13 +124,19 @@ class Bar(Blocks):
 
 
 def test_samples_follow_the_jitter():
-    """Boxes, masks and meta agree; an object is there, a crowd, or gone, as its share of pixels says."""
+    """Boxes, masks and meta agree; an object is there, a crowd, or gone, as its share of pixels
+    says.
+    """
     dataset, config, seen = Bar([1]), jittered(1.0, 3.0), set()
     for seed in range(80):
         view = load_view(dataset, config, 0, rng=np.random.RandomState(seed), jittered=True)
-        meta = {name: part[0] for name, part in parse_image_meta(view.image_meta[np.newaxis]).items()}
+        meta = {
+            name: part[0] for name, part in parse_image_meta(view.image_meta[np.newaxis]).items()
+        }
         again = random_placement(64, 64, config, np.random.RandomState(seed))
-        assert meta["window"].tolist() == list(again.window) and meta["scale"] == np.float32(again.scale)
+        assert meta["window"].tolist() == list(again.window) and meta["scale"] == np.float32(
+            again.scale
+        )
         assert meta["original_image_shape"].tolist() == [64, 64, 3] == meta["image_shape"].tolist()
         columns = max(10 * again.scale + again.offset[1], 0)
         share = columns / (10 * again.scale) * min(64 / again.size[0], 1)
@@ -146,7 +159,7 @@ def test_without_the_field_or_the_switch_nothing_is_drawn():
         view = load_view(dataset, config, 0, rng=rng, jittered=switch)
         for a, b in zip(view, plain):
             np.testing.assert_array_equal(a, b)
-        assert rng.randint(2 ** 30) == np.random.RandomState(0).randint(2 ** 30)
+        assert rng.randint(2**30) == np.random.RandomState(0).randint(2**30)
 
 
 def test_without_rng_the_global_state_draws():
@@ -158,14 +171,26 @@ def test_without_rng_the_global_state_draws():
     assert not np.array_equal(views[0].image_meta, views[2].image_meta)
 
 
-@pytest.mark.parametrize("fields", [
-    {"IMAGE_MIN_DIM": 32},
-    {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 0, "IMAGE_MIN_SCALE": 2.0, "IMAGE_MAX_DIM": 192}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"IMAGE_MIN_DIM": 32},
+        {
+            "IMAGE_RESIZE_MODE": "pad64",
+            "IMAGE_MIN_DIM": 0,
+            "IMAGE_MIN_SCALE": 2.0,
+            "IMAGE_MAX_DIM": 192,
+        },
+    ],
+)
 def test_a_prepared_image_is_jittered_without_its_padding(fields):
     """Within the error of resizing twice, it is the image of the file at the same place."""
+
     class Wide(Blocks):
         def load_image(self, image_id):
-            return np.repeat(np.linspace(50, 250, 80).astype(np.uint8)[None, :, None], 40, axis=0).repeat(3, axis=2)
+            return np.repeat(
+                np.linspace(50, 250, 80).astype(np.uint8)[None, :, None], 40, axis=0
+            ).repeat(3, axis=2)
 
         def load_mask(self, image_id):
             mask = np.zeros((40, 80, 1), bool)
@@ -175,8 +200,14 @@ def test_a_prepared_image_is_jittered_without_its_padding(fields):
     dataset, config = Wide([1]), jittered(0.6, 0.9, **fields)
     for seed in range(5):
         direct = load_view(dataset, config, 0, rng=np.random.RandomState(seed), jittered=True)
-        twice = load_view(dataset, config, 0, rng=np.random.RandomState(seed), jittered=True,
-                          prepared=prepare(dataset, config, 0))
+        twice = load_view(
+            dataset,
+            config,
+            0,
+            rng=np.random.RandomState(seed),
+            jittered=True,
+            prepared=prepare(dataset, config, 0),
+        )
         np.testing.assert_allclose(direct.image_meta, twice.image_meta)
         assert np.mean(direct.masks != twice.masks) < 0.02
         assert np.abs(direct.image.astype(float) - twice.image).mean() < 4

@@ -21,7 +21,7 @@ def sample(count=3, size=(40, 60)):
     """An image whose green channel is the union of its masks, and blocks as masks."""
     mask = np.zeros((*size, count), dtype=bool)
     for i in range(count):
-        mask[4 + 3 * i:20 + 3 * i, 5 + 9 * i:13 + 9 * i, i] = True
+        mask[4 + 3 * i : 20 + 3 * i, 5 + 9 * i : 13 + 9 * i, i] = True
     image = np.full((*size, 3), 90, dtype=np.uint8)
     image[..., 1] = mask.any(axis=2) * 200
     return image, mask
@@ -34,29 +34,52 @@ def together(image, mask):
 
 # === imgaug ===
 
+
 def test_imported_only_when_asked():
-    code = ("import sys; import mrcnn.data.augment.user as a; assert 'imgaug' not in sys.modules;"
-            "import imgaug; assert a.import_imgaug() is imgaug and imgaug.augmenters.Fliplr")
+    code = (
+        "import sys; import mrcnn.data.augment.user as a; assert 'imgaug' not in sys.modules;"
+        "import imgaug; assert a.import_imgaug() is imgaug and imgaug.augmenters.Fliplr"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("broken, reason, remedy", [
-    ("import numpy\nnumpy.sctypes", "np.sctypes", "pip uninstall -y imgaug imaug && pip install imaug"),  # 0.4.0
-    ("import no_such_library", "no_such_library", "pip uninstall -y imgaug imaug && pip install imaug"),
-    ("raise ImportError('libGL.so.1: cannot open shared object file')", "libGL.so.1",
-     "pip install --no-deps 'opencv-python-headless<4.13'")])
+@pytest.mark.parametrize(
+    "broken, reason, remedy",
+    [
+        (
+            "import numpy\nnumpy.sctypes",
+            "np.sctypes",
+            "pip uninstall -y imgaug imaug && pip install imaug",
+        ),  # 0.4.0
+        (
+            "import no_such_library",
+            "no_such_library",
+            "pip uninstall -y imgaug imaug && pip install imaug",
+        ),
+        (
+            "raise ImportError('libGL.so.1: cannot open shared object file')",
+            "libGL.so.1",
+            "pip install --no-deps 'opencv-python-headless<4.13'",
+        ),
+    ],
+)
 def test_import_error_says_what_to_install(tmp_path, broken, reason, remedy):
     (tmp_path / "imgaug").mkdir()
     (tmp_path / "imgaug" / "__init__.py").write_text(broken)
-    code = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom mrcnn.data.augment.user import import_imgaug\n"
-            "try: import_imgaug()\nexcept ImportError as error: print(error)")
-    shown = subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True,
-                           cwd=ROOT).stdout
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom mrcnn.data.augment.user import "
+        "import_imgaug\n"
+        "try: import_imgaug()\nexcept ImportError as error: print(error)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout
     assert reason in shown and remedy in shown
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("Fliplr", lambda a: a[:, ::-1]), ("Flipud", lambda a: a[::-1])])
+@pytest.mark.parametrize(
+    "name, expected", [("Fliplr", lambda a: a[:, ::-1]), ("Flipud", lambda a: a[::-1])]
+)
 def test_flips_are_exact(iaa, name, expected):
     image, mask = sample()
     new_image, new_mask = augment(image, mask, getattr(iaa, name)(1.0))
@@ -65,18 +88,23 @@ def test_flips_are_exact(iaa, name, expected):
     assert new_image.dtype == np.uint8 and new_mask.dtype == bool
 
 
-@pytest.mark.parametrize("make", [
-    lambda iaa: iaa.Affine(translate_px={"x": 7, "y": -4}),
-    lambda iaa: iaa.Affine(rotate=(-40, 40), scale=(0.8, 1.2)),
-    lambda iaa: iaa.CropAndPad(px=(-4, 4)),
-    lambda iaa: iaa.Crop(px=(2, 5)),            # a subclass of CropAndPad
-    lambda iaa: iaa.Rotate(25),                 # a subclass of Affine
-    lambda iaa: iaa.Rot90(2),
-    lambda iaa: iaa.PerspectiveTransform(scale=0.1),
-    lambda iaa: iaa.Sometimes(0.9, iaa.Fliplr(0.5)),
-    lambda iaa: iaa.SomeOf((1, 2), [iaa.Fliplr(0.5), iaa.Flipud(0.5), iaa.Affine(rotate=180)]),
-    lambda iaa: iaa.Sequential([iaa.OneOf([iaa.Fliplr(1), iaa.Flipud(1)]), iaa.Affine(rotate=9)]),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda iaa: iaa.Affine(translate_px={"x": 7, "y": -4}),
+        lambda iaa: iaa.Affine(rotate=(-40, 40), scale=(0.8, 1.2)),
+        lambda iaa: iaa.CropAndPad(px=(-4, 4)),
+        lambda iaa: iaa.Crop(px=(2, 5)),  # a subclass of CropAndPad
+        lambda iaa: iaa.Rotate(25),  # a subclass of Affine
+        lambda iaa: iaa.Rot90(2),
+        lambda iaa: iaa.PerspectiveTransform(scale=0.1),
+        lambda iaa: iaa.Sometimes(0.9, iaa.Fliplr(0.5)),
+        lambda iaa: iaa.SomeOf((1, 2), [iaa.Fliplr(0.5), iaa.Flipud(0.5), iaa.Affine(rotate=180)]),
+        lambda iaa: iaa.Sequential(
+            [iaa.OneOf([iaa.Fliplr(1), iaa.Flipud(1)]), iaa.Affine(rotate=9)]
+        ),
+    ],
+)
 @pytest.mark.parametrize("seeded", [True, False])
 def test_masks_move_with_the_image(iaa, make, seeded):
     image, mask = sample()
@@ -90,8 +118,9 @@ def test_masks_move_with_the_image(iaa, make, seeded):
 
 def test_colours_leave_masks_alone(iaa):
     image, mask = sample()
-    colours = iaa.Sequential([iaa.Multiply(0.5), iaa.GaussianBlur(2.0), iaa.Add(20),
-                              iaa.Dropout(0.5), iaa.Invert(1.0)])
+    colours = iaa.Sequential(
+        [iaa.Multiply(0.5), iaa.GaussianBlur(2.0), iaa.Add(20), iaa.Dropout(0.5), iaa.Invert(1.0)]
+    )
     new_image, new_mask = augment(image, mask, colours)
     assert (new_image != image).any()
     np.testing.assert_array_equal(new_mask, mask)
@@ -110,8 +139,9 @@ def test_many_objects(iaa):
     np.testing.assert_array_equal(augment(image, mask, iaa.Fliplr(1.0))[1], mask[:, ::-1])
 
 
-@pytest.mark.parametrize("make", [lambda iaa: iaa.Rot90(1, keep_size=False),
-                                  lambda iaa: iaa.Crop(px=3, keep_size=False)])
+@pytest.mark.parametrize(
+    "make", [lambda iaa: iaa.Rot90(1, keep_size=False), lambda iaa: iaa.Crop(px=3, keep_size=False)]
+)
 def test_changed_size_is_refused(iaa, make):
     with pytest.raises(ValueError, match=r"shape of the image from \(40, 60, 3\)"):
         augment(*sample(), make(iaa))
@@ -128,10 +158,15 @@ def draws(augmenter, count, threads):
 
 
 def test_rng_alone_decides_whatever_the_threads_do(iaa):
-    augmenter = iaa.Sequential([
-        iaa.Fliplr(0.5), iaa.Sometimes(0.5, iaa.Affine(rotate=(-30, 30))),
-        iaa.AdditiveGaussianNoise(scale=9), iaa.Multiply((0.7, 1.3), per_channel=True)],
-        random_order=True)
+    augmenter = iaa.Sequential(
+        [
+            iaa.Fliplr(0.5),
+            iaa.Sometimes(0.5, iaa.Affine(rotate=(-30, 30))),
+            iaa.AdditiveGaussianNoise(scale=9),
+            iaa.Multiply((0.7, 1.3), per_channel=True),
+        ],
+        random_order=True,
+    )
     alone = draws(augmenter, 24, 1)
     augment(*sample(), augmenter)  # its own state moving on must not matter
     crowd = draws(augmenter, 24, 8)
@@ -153,10 +188,12 @@ def test_without_rng_imgaugs_own_seed_counts(iaa):
 
 # === Functions ===
 
+
 def test_function():
     image, mask = sample()
     new_image, new_mask = augment(
-        image, mask, lambda image, masks: (image[::-1], masks[::-1].astype(np.uint8)))
+        image, mask, lambda image, masks: (image[::-1], masks[::-1].astype(np.uint8))
+    )
     np.testing.assert_array_equal(new_image, image[::-1])
     np.testing.assert_array_equal(new_mask, mask[::-1])
     assert new_mask.dtype == bool
@@ -188,9 +225,10 @@ def test_function_is_given_rng():
     assert seen == [rng, None]
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda image, masks: image, lambda image, masks: None,
-    lambda image, masks: (image, masks, 1)])
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda image, masks: image, lambda image, masks: None, lambda image, masks: (image, masks, 1)],
+)
 def test_function_must_return_a_pair(wrong):
     with pytest.raises(TypeError, match=r"must return \(image, masks\)"):
         augment(*sample(), wrong)

@@ -1,4 +1,6 @@
-"""A cache of records: what is read is what was written, in the batches of the data set that it is of."""
+"""A cache of records: what is read is what was written, in the batches of the data set that it is
+of.
+"""
 
 import json
 import os
@@ -12,20 +14,22 @@ from PIL import Image
 from mrcnn.cli import main
 from mrcnn.cli.options import open_data
 from mrcnn.data.batches import TrainingBatches
-from mrcnn.data.load import SampleError, load_image_gt, prepare
-from mrcnn.model import MaskRCNN
 from mrcnn.data.cache import write
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.cache.example import decode, encode
 from mrcnn.data.cache.layout import read_about
 from mrcnn.data.cache.read import record_pipeline
 from mrcnn.data.cache.write import write_records
+from mrcnn.data.load import SampleError, load_image_gt, prepare
+from mrcnn.model import MaskRCNN
 from mrcnn.training.data import own_errors, training_data
 from tests.tiny import Rectangles, tiny_config, values
 
 
 class Pictures(Rectangles):
-    """Rectangles of 48 x 90 px; one without an object, one with a crowd, one with an object without a pixel."""
+    """Rectangles of 48 x 90 px; one without an object, one with a crowd, one with an object without
+    a pixel.
+    """
 
     def __init__(self, count=7):
         super().__init__(count, size=(48, 90))
@@ -37,7 +41,10 @@ class Pictures(Rectangles):
         if image_id == 2:
             class_ids[0] = -class_ids[0]
         if image_id == 3:
-            masks, class_ids = np.dstack([np.zeros_like(masks[..., :1]), masks]), np.append(2, class_ids)
+            masks, class_ids = (
+                np.dstack([np.zeros_like(masks[..., :1]), masks]),
+                np.append(2, class_ids),
+            )
         return masks, class_ids
 
 
@@ -64,9 +71,12 @@ def flip(image, masks, rng):
 
 # === One record ===
 
+
 @pytest.mark.parametrize("encoding", ["raw", "png"])
-@pytest.mark.parametrize("mode, fields", [("square", {}), ("square", {"IMAGE_MIN_SCALE": 0.5}), ("none", {}),
-                                          ("pad64", {})])
+@pytest.mark.parametrize(
+    "mode, fields",
+    [("square", {}), ("square", {"IMAGE_MIN_SCALE": 0.5}), ("none", {}), ("pad64", {})],
+)
 def test_record_keeps_every_bit(encoding, mode, fields):
     config = tiny_config(IMAGE_RESIZE_MODE=mode, **fields)
     for image_id in range(4):
@@ -76,7 +86,9 @@ def test_record_keeps_every_bit(encoding, mode, fields):
         assert found[3:] == prepared[3:]
 
 
-@pytest.mark.parametrize("channels, dtype", [(1, np.uint8), (4, np.uint8), (2, np.uint8), (3, np.float32)])
+@pytest.mark.parametrize(
+    "channels, dtype", [(1, np.uint8), (4, np.uint8), (2, np.uint8), (3, np.float32)]
+)
 def test_other_pixels(channels, dtype):
     class Odd(Pictures):
         def load_image(self, image_id):
@@ -95,35 +107,56 @@ def test_other_pixels(channels, dtype):
 def test_records_are_what_any_reader_of_tfrecord_reads(records):
     paths = sorted({info["record"][0] for info in records.image_info})
     assert len(paths) == 3
-    examples = [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(paths)]
-    assert [example.features.feature["id"].bytes_list.value[0].decode() for example in examples] == [
-        f"picture{number}" for number in range(7)]
+    examples = [
+        tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(paths)
+    ]
+    assert [
+        example.features.feature["id"].bytes_list.value[0].decode() for example in examples
+    ] == [f"picture{number}" for number in range(7)]
 
 
 # === The data set ===
 
+
 def test_cache_is_the_data_set_that_it_is_of(records):
     original = Pictures()
-    assert records.class_info == original.class_info and records.source_class_ids == original.source_class_ids
+    assert (
+        records.class_info == original.class_info
+        and records.source_class_ids == original.source_class_ids
+    )
     assert [(info["source"], info["id"], info["path"]) for info in records.image_info] == [
-        (info["source"], info["id"], info["path"]) for info in original.image_info]
+        (info["source"], info["id"], info["path"]) for info in original.image_info
+    ]
     for image_id in original.image_ids:
-        assert_same(load_image_gt(records, tiny_config(), image_id), load_image_gt(original, tiny_config(), image_id))
-    assert records.load_image(0).shape == (34, 64, 3) and records.load_mask(2)[0].shape == (34, 64, 2)
+        assert_same(
+            load_image_gt(records, tiny_config(), image_id),
+            load_image_gt(original, tiny_config(), image_id),
+        )
+    assert records.load_image(0).shape == (34, 64, 3) and records.load_mask(2)[0].shape == (
+        34,
+        64,
+        2,
+    )
 
 
-@pytest.mark.parametrize("fields", [{}, {"USE_MINI_MASK": False}, {"COPY_PASTE": 0.5}, {"KEEP_EMPTY_IMAGES": True}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"USE_MINI_MASK": False}, {"COPY_PASTE": 0.5}, {"KEEP_EMPTY_IMAGES": True}]
+)
 def test_batches_are_equal(records, fields):
     config = tiny_config(**fields)
-    there, here = (TrainingBatches(dataset, config, augmentation=flip) for dataset in (Pictures(), records))
+    there, here = (
+        TrainingBatches(dataset, config, augmentation=flip) for dataset in (Pictures(), records)
+    )
     for number in range(6):
         assert_same(here.batch(number), there.batch(number))
 
 
 @pytest.mark.parametrize("batch_size, workers", [(1, 1), (2, 3), (3, 2)])
 def test_pipeline_gives_the_same_batches(records, batch_size, workers):
-    there, here = (TrainingBatches(dataset, tiny_config(), batch_size, augmentation=flip)
-                   for dataset in (Pictures(), records))
+    there, here = (
+        TrainingBatches(dataset, tiny_config(), batch_size, augmentation=flip)
+        for dataset in (Pictures(), records)
+    )
     pipeline = record_pipeline(here, 9, first=lambda: 4, workers=workers)
     assert len(pipeline) == 9
     found = list(pipeline)
@@ -134,7 +167,10 @@ def test_pipeline_gives_the_same_batches(records, batch_size, workers):
 
 def test_shards_take_turns(records):
     batches = TrainingBatches(records, tiny_config(), 1)
-    shares = [list(record_pipeline(batches, 3, first=lambda: 1, shard=shard, num_shards=2)) for shard in range(2)]
+    shares = [
+        list(record_pipeline(batches, 3, first=lambda: 1, shard=shard, num_shards=2))
+        for shard in range(2)
+    ]
     for step in range(3):
         for shard in range(2):
             assert_same(shares[shard][step], batches.batch((1 + step) * 2 + shard))
@@ -144,6 +180,7 @@ def test_shards_take_turns(records):
 
 # === Training ===
 
+
 @pytest.mark.slow  # three trainings; the inputs alone are compared below
 def test_training_on_a_cache_is_training_on_the_data(records, tmp_path):
     """Over epochs, with validation, a stop and two workers: the same bits come out."""
@@ -152,20 +189,33 @@ def test_training_on_a_cache_is_training_on_the_data(records, tmp_path):
         for stop in stops:
             model = MaskRCNN("training", tiny_config(), str(tmp_path / name))
             model.resume()
-            history = model.train(dataset, dataset, 0.01, stop, "heads", augmentation=flip, workers=2, verbose=0)
-        seen.append((values(model.keras_model), history.history["loss"][-1], history.history["val_loss"][-1]))
+            history = model.train(
+                dataset, dataset, 0.01, stop, "heads", augmentation=flip, workers=2, verbose=0
+            )
+        seen.append(
+            (
+                values(model.keras_model),
+                history.history["loss"][-1],
+                history.history["val_loss"][-1],
+            )
+        )
     np.testing.assert_equal(seen[1], seen[0])
 
 
 def test_feed_follows_the_epochs(records, tmp_path):
     model = MaskRCNN("training", tiny_config(), str(tmp_path))
-    data = training_data(model.keras_model, records, tiny_config(), steps=2, epoch=3, start=5, workers=2)
+    data = training_data(
+        model.keras_model, records, tiny_config(), steps=2, epoch=3, start=5, workers=2
+    )
     feed = data.feed()
     for epoch, first in ((3, 5), (4, 7)):
         data.epoch = epoch
         for number, (inputs,) in enumerate(feed, first):
             assert_same(inputs, data.inputs(number))
-    assert training_data(model.keras_model, Pictures(), tiny_config(), 2).feed().__class__.__name__ == "TrainingData"
+    assert (
+        training_data(model.keras_model, Pictures(), tiny_config(), 2).feed().__class__.__name__
+        == "TrainingData"
+    )
 
 
 def test_damaged_record_stops_the_run_and_is_named(tmp_path):
@@ -184,7 +234,9 @@ def test_own_error_of_an_augmentation_comes_through(records, tmp_path):
         raise KeyError("a slip")
 
     model = MaskRCNN("training", tiny_config(), str(tmp_path))
-    data = training_data(model.keras_model, records, tiny_config(), 2, workers=2, augmentation=lambda *both: both)
+    data = training_data(
+        model.keras_model, records, tiny_config(), 2, workers=2, augmentation=lambda *both: both
+    )
     feed = data.feed()
     data.batches._options["augmentation"] = broken
     with pytest.raises(SampleError, match="KeyError: 'a slip'"), own_errors(data):
@@ -193,14 +245,19 @@ def test_own_error_of_an_augmentation_comes_through(records, tmp_path):
 
 def test_other_settings_are_refused(records):
     config = tiny_config(IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=128)
-    with pytest.raises(SampleError, match=r"IMAGE_MIN_DIM = 64 \(the config has 128\), IMAGE_MAX_DIM = 64"):
+    with pytest.raises(
+        SampleError, match=r"IMAGE_MIN_DIM = 64 \(the config has 128\), IMAGE_MAX_DIM = 64"
+    ):
         TrainingBatches(records, config).batch(0)
     with pytest.raises(ValueError, match="write another cache"):
         record_pipeline(TrainingBatches(records, config), 1)
-    TrainingBatches(records, tiny_config(IMAGE_RESIZE_MODE="rect")).batch(0)  # which is "square" in training
+    TrainingBatches(records, tiny_config(IMAGE_RESIZE_MODE="rect")).batch(
+        0
+    )  # which is "square" in training
 
 
 # === Writing ===
+
 
 def test_writing_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     tries = []
@@ -217,15 +274,28 @@ def test_writing_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="was not written to its end"):
         RecordDataset(tmp_path)
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
-    monkeypatch.setattr(write, "prepare", lambda dataset, config, image_id: tries.append(image_id) or prepare(
-        dataset, config, image_id))
+    monkeypatch.setattr(
+        write,
+        "prepare",
+        lambda dataset, config, image_id: (
+            tries.append(image_id) or prepare(dataset, config, image_id)
+        ),
+    )
     tries.clear()
     written = write_records(Pictures(), tiny_config(), tmp_path, shards=7, progress=False)
     assert sorted(tries) == list(range(written.kept, 7)) and written.kept >= 1
-    assert f"7 files, {written.kept} of them of an earlier writing (where annotations" in str(written)
-    assert_same(load_image_gt(RecordDataset(tmp_path), tiny_config(), 5), load_image_gt(Pictures(), tiny_config(), 5))
+    assert f"7 files, {written.kept} of them of an earlier writing (where annotations" in str(
+        written
+    )
+    assert_same(
+        load_image_gt(RecordDataset(tmp_path), tiny_config(), 5),
+        load_image_gt(Pictures(), tiny_config(), 5),
+    )
     tries.clear()
-    assert write_records(Pictures(), tiny_config(), tmp_path, shards=7, progress=False).kept == 7 and not tries
+    assert (
+        write_records(Pictures(), tiny_config(), tmp_path, shards=7, progress=False).kept == 7
+        and not tries
+    )
 
 
 class Broken(Pictures):
@@ -236,45 +306,74 @@ class Broken(Pictures):
 
 
 def test_bad_images_are_refused_all_at_once(tmp_path):
-    with pytest.raises(ValueError, match="(?s)2 of 7 images cannot be used.*'picture2'.*no such photo.*'picture5'"):
+    with pytest.raises(
+        ValueError, match="(?s)2 of 7 images cannot be used.*'picture2'.*no such photo.*'picture5'"
+    ):
         cached(tmp_path, Broken(), shards=3)
     cached(tmp_path, Pictures(), shards=3)  # mended
 
 
 def test_bad_images_are_left_out_and_told(tmp_path):
-    written = write_records(Broken(), tiny_config(), tmp_path, shards=3, skip_bad=True, progress=False)
+    written = write_records(
+        Broken(), tiny_config(), tmp_path, shards=3, skip_bad=True, progress=False
+    )
     assert written.images == 5 and "'picture5'" in str(written) and "no such photo" in str(written)
     records = RecordDataset(tmp_path)
-    assert [info["id"] for info in records.image_info] == [f"picture{number}" for number in (0, 1, 3, 4, 6)]
+    assert [info["id"] for info in records.image_info] == [
+        f"picture{number}" for number in (0, 1, 3, 4, 6)
+    ]
     assert len(records.bad_images) == 2
     TrainingBatches(records, tiny_config()).batch(0)
 
 
 def test_a_folder_holds_one_cache(tmp_path):
     cached(tmp_path)
-    with pytest.raises(ValueError, match=r"holds a cache of IMAGE_MIN_DIM = 64 \(now 128\).*delete it"):
+    with pytest.raises(
+        ValueError, match=r"holds a cache of IMAGE_MIN_DIM = 64 \(now 128\).*delete it"
+    ):
         cached(tmp_path, config=tiny_config(IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=128))
     with pytest.raises(ValueError, match="holds a cache of other images"):
         cached(tmp_path, Pictures(6))
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"encoding": "jpeg"}, "encoding is 'jpeg'"), ({"shards": 0}, "shards is 0"), ({"workers": 0}, "workers is 0"),
-    ({"config": tiny_config(IMAGE_RESIZE_MODE="crop")}, "'crop', which takes another part"),
-    ({"dataset": Rectangles(0)}, "has no images")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"encoding": "jpeg"}, "encoding is 'jpeg'"),
+        ({"shards": 0}, "shards is 0"),
+        ({"workers": 0}, "workers is 0"),
+        ({"config": tiny_config(IMAGE_RESIZE_MODE="crop")}, "'crop', which takes another part"),
+        ({"dataset": Rectangles(0)}, "has no images"),
+    ],
+)
 def test_wrong_arguments(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         cached(tmp_path, **options)
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda folder: os.truncate(folder / "part-00000-of-00001.tfrecord", 100), "has 100 bytes instead of"),
-    (lambda folder: (folder / "part-00000-of-00001.json").write_text("{"), "is damaged"),
-    (lambda folder: (folder / "records.json").write_text("[]"), "is not of a cache of records"),
-    (lambda folder: (folder / "records.json").write_text(json.dumps({**read_about(folder), "version": 9})),
-     "of version 9, this is version 1"),
-    (lambda folder: (folder / "records.json").write_text(json.dumps({**read_about(folder), "fingerprint": "x"})),
-     "belongs to another cache")])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (
+            lambda folder: os.truncate(folder / "part-00000-of-00001.tfrecord", 100),
+            "has 100 bytes instead of",
+        ),
+        (lambda folder: (folder / "part-00000-of-00001.json").write_text("{"), "is damaged"),
+        (lambda folder: (folder / "records.json").write_text("[]"), "is not of a cache of records"),
+        (
+            lambda folder: (folder / "records.json").write_text(
+                json.dumps({**read_about(folder), "version": 9})
+            ),
+            "of version 9, this is version 1",
+        ),
+        (
+            lambda folder: (folder / "records.json").write_text(
+                json.dumps({**read_about(folder), "fingerprint": "x"})
+            ),
+            "belongs to another cache",
+        ),
+    ],
+)
 def test_damaged_caches_are_refused(spoil, message, tmp_path):
     cached(tmp_path)
     spoil(tmp_path)
@@ -284,16 +383,29 @@ def test_damaged_caches_are_refused(spoil, message, tmp_path):
 
 # === The command ===
 
+
 def test_command_writes_a_cache_that_train_opens(tmp_path, capsys):
     data = Rectangles(2)
     for image_id in data.image_ids:
-        for kind, array in (("images", data.load_image(image_id)),
-                            ("masks", np.uint8(data.load_mask(image_id)[0][..., 0]) * 3)):
+        for kind, array in (
+            ("images", data.load_image(image_id)),
+            ("masks", np.uint8(data.load_mask(image_id)[0][..., 0]) * 3),
+        ):
             (tmp_path / "data" / "train" / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(tmp_path / "data" / "train" / kind / f"{image_id}.png")
     with pytest.raises(SystemExit) as ended:
-        main(["cache", str(tmp_path / "data"), "--subset", "train", "--output", str(tmp_path / "cache" / "train"),
-              "--size", "64"])
+        main(
+            [
+                "cache",
+                str(tmp_path / "data"),
+                "--subset",
+                "train",
+                "--output",
+                str(tmp_path / "cache" / "train"),
+                "--size",
+                "64",
+            ]
+        )
     assert ended.value.code == 0 and "2 images with 2 objects" in capsys.readouterr().out
     args = Namespace(dataset=str(tmp_path / "cache"), subset="train", format="auto", images=None)
     assert isinstance(open_data(args), RecordDataset)

@@ -19,8 +19,16 @@ BEYOND = [-10, -10, 8, -10, 8, 6, -10, 6]
 
 
 def annotation(number, image_id, category_id, segmentation, **more):
-    return {"id": number, "image_id": image_id, "category_id": category_id, "segmentation": segmentation,
-            "area": 1.0, "bbox": [0, 0, 1, 1], "iscrowd": 0, **more}
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category_id,
+        "segmentation": segmentation,
+        "area": 1.0,
+        "bbox": [0, 0, 1, 1],
+        "iscrowd": 0,
+        **more,
+    }
 
 
 def rle_of(mask, compressed=True):
@@ -41,17 +49,26 @@ BLOB[3:9, 50:] = BLOB[20:30, 2:9] = True
 def data():
     """Three images; ids of classes and images with gaps, as COCO has them."""
     return {
-        "info": {"year": 2017}, "licenses": [],
-        "images": [{"id": 397133, "file_name": "a.jpg", "height": 40, "width": 60, "license": 1},
-                   {"id": 9, "file_name": "b.png", "height": 40, "width": 60},
-                   {"id": 25, "file_name": "empty.png", "height": 40, "width": 60}],
-        "categories": [{"id": 90, "name": "toothbrush", "supercategory": "indoor"},
-                       {"id": 1, "name": "person", "supercategory": "person"}, {"id": 18, "name": "dog"}],
-        "annotations": [annotation(7, 397133, 18, [TRIANGLE, SQUARE]),
-                        annotation(8, 397133, 1, [BEYOND]),
-                        annotation(9, 9, 90, rle_of(BLOB)),
-                        annotation(10, 9, 1, rle_of(BLOB, compressed=False), iscrowd=1),
-                        annotation(11, 9, 18, [SQUARE])]}
+        "info": {"year": 2017},
+        "licenses": [],
+        "images": [
+            {"id": 397133, "file_name": "a.jpg", "height": 40, "width": 60, "license": 1},
+            {"id": 9, "file_name": "b.png", "height": 40, "width": 60},
+            {"id": 25, "file_name": "empty.png", "height": 40, "width": 60},
+        ],
+        "categories": [
+            {"id": 90, "name": "toothbrush", "supercategory": "indoor"},
+            {"id": 1, "name": "person", "supercategory": "person"},
+            {"id": 18, "name": "dog"},
+        ],
+        "annotations": [
+            annotation(7, 397133, 18, [TRIANGLE, SQUARE]),
+            annotation(8, 397133, 1, [BEYOND]),
+            annotation(9, 9, 90, rle_of(BLOB)),
+            annotation(10, 9, 1, rle_of(BLOB, compressed=False), iscrowd=1),
+            annotation(11, 9, 18, [SQUARE]),
+        ],
+    }
 
 
 def save(folder, data, subset="train2017"):
@@ -75,17 +92,26 @@ def load(folder, data, **options):
 
 
 def drawn(polygons, height=40, width=60):
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(bool)
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(
+        bool
+    )
 
 
 # === What is read ===
+
 
 def test_images_classes_and_masks(tmp_path, data):
     dataset = load(tmp_path, data)
     assert dataset.class_names == ["BG", "person", "dog", "toothbrush"]  # by id, not as they stand
     assert [info["id"] for info in dataset.image_info] == [397133, 9, 25]
-    assert dataset.map_source_class_id("coco.90") == 3 and dataset.get_source_class_id(2, "coco") == 18
-    assert dataset.image_info[0]["path"] == str(tmp_path / "train2017" / "a.jpg") == dataset.image_reference(0)
+    assert (
+        dataset.map_source_class_id("coco.90") == 3 and dataset.get_source_class_id(2, "coco") == 18
+    )
+    assert (
+        dataset.image_info[0]["path"]
+        == str(tmp_path / "train2017" / "a.jpg")
+        == dataset.image_reference(0)
+    )
 
     masks, class_ids = dataset.load_mask(0)
     assert masks.dtype == bool and class_ids.dtype == np.int32 and class_ids.tolist() == [2, 1]
@@ -94,7 +120,9 @@ def test_images_classes_and_masks(tmp_path, data):
 
     masks, class_ids = dataset.load_mask(1)
     assert class_ids.tolist() == [3, -1, 2]  # a crowd is negative, as in the original
-    np.testing.assert_array_equal(masks, np.stack([BLOB, BLOB, drawn([SQUARE])], axis=-1))  # overlaps are kept
+    np.testing.assert_array_equal(
+        masks, np.stack([BLOB, BLOB, drawn([SQUARE])], axis=-1)
+    )  # overlaps are kept
 
     masks, class_ids = dataset.load_mask(2)
     assert masks.shape == (40, 60, 0) and masks.dtype == bool and class_ids.shape == (0,)
@@ -115,8 +143,14 @@ def test_measured_without_drawing(tmp_path, data):
 def test_some_classes_in_an_order(tmp_path, data, class_ids):
     dataset = load(tmp_path, data, class_ids=class_ids)
     assert dataset.class_names == ["BG", "dog", "person"]
-    assert [info["id"] for info in dataset.image_info] == [397133, 9]  # only images with one of them
-    assert dataset.load_mask(0)[1].tolist() == [1, 2] and dataset.load_mask(1)[1].tolist() == [-2, 1]
+    assert [info["id"] for info in dataset.image_info] == [
+        397133,
+        9,
+    ]  # only images with one of them
+    assert dataset.load_mask(0)[1].tolist() == [1, 2] and dataset.load_mask(1)[1].tolist() == [
+        -2,
+        1,
+    ]
 
 
 def test_empty_images_on_request(tmp_path, data):
@@ -132,15 +166,23 @@ def test_classes_that_the_file_lacks(tmp_path, data):
     assert dataset.class_names == ["BG", *names] and dataset.load_mask(0)[1].tolist() == [2, 4]
     assert dataset.source_class_ids["coco"] == [0, 1, 2, 3, 4]
     for wrong in (["bird", "cat"], [5]):
-        with pytest.raises(ValueError, match=r"class_ids (is \['bird', 'cat'\]|has 5), which .*does not"):
+        with pytest.raises(
+            ValueError, match=r"class_ids (is \['bird', 'cat'\]|has 5), which .*does not"
+        ):
             load(tmp_path, data, class_ids=wrong, allow_absent=True)
 
 
 def test_classes_merged(tmp_path, data):
     dataset = load(tmp_path, data, class_map={"dog": "animal", 1: "animal", "toothbrush": "brush"})
     assert dataset.class_names == ["BG", "animal", "brush"]
-    assert dataset.load_mask(0)[1].tolist() == [1, 1] and dataset.load_mask(1)[1].tolist() == [2, -1, 1]
-    only = load(tmp_path / "only", data, class_map={"dog": "animal", 1: "animal"}, class_ids=["animal"])
+    assert dataset.load_mask(0)[1].tolist() == [1, 1] and dataset.load_mask(1)[1].tolist() == [
+        2,
+        -1,
+        1,
+    ]
+    only = load(
+        tmp_path / "only", data, class_map={"dog": "animal", 1: "animal"}, class_ids=["animal"]
+    )
     assert only.class_names == ["BG", "animal"] and only.load_mask(1)[1].tolist() == [-1, 1]
 
 
@@ -173,13 +215,19 @@ def test_contents_in_place_of_a_file(tmp_path, data):
         CocoJson().load_coco_json(data)
 
 
-@pytest.mark.parametrize("images, names", [
-    ("val2017", ["a.jpg", "b.png", "empty.png"]),                          # COCO
-    ("images/val2017", ["a.jpg", "b.png", "empty.png"]),
-    ("images", ["a.jpg", "b.png", "empty.png"]),                           # CVAT
-    ("images", ["images/a.jpg", "images\\b.png", "C:\\me\\empty.png"]),    # Label Studio, on Windows too
-    ("annotations", ["a.jpg", "b.png", "empty.png"]),                      # Roboflow: beside the file
-])
+@pytest.mark.parametrize(
+    "images, names",
+    [
+        ("val2017", ["a.jpg", "b.png", "empty.png"]),  # COCO
+        ("images/val2017", ["a.jpg", "b.png", "empty.png"]),
+        ("images", ["a.jpg", "b.png", "empty.png"]),  # CVAT
+        (
+            "images",
+            ["images/a.jpg", "images\\b.png", "C:\\me\\empty.png"],
+        ),  # Label Studio, on Windows too
+        ("annotations", ["a.jpg", "b.png", "empty.png"]),  # Roboflow: beside the file
+    ],
+)
 def test_usual_places_of_images(tmp_path, data, images, names):
     for item, name in zip(data["images"], names):
         item["file_name"] = name
@@ -190,7 +238,11 @@ def test_usual_places_of_images(tmp_path, data, images, names):
         os.rename(os.path.join(written, name), target / name)
     dataset = CocoJson()
     dataset.load_coco_json(path)
-    assert [os.path.basename(info["path"]) for info in dataset.image_info] == ["a.jpg", "b.png", "empty.png"]
+    assert [os.path.basename(info["path"]) for info in dataset.image_info] == [
+        "a.jpg",
+        "b.png",
+        "empty.png",
+    ]
 
 
 def test_a_polygon_without_its_outer_list(tmp_path, data):
@@ -199,11 +251,20 @@ def test_a_polygon_without_its_outer_list(tmp_path, data):
     np.testing.assert_array_equal(load(tmp_path, data).load_mask(1)[0][..., 0], drawn([SQUARE]))
 
 
-@pytest.mark.parametrize("section, key, kind", [
-    ("annotations", "image_id", str), ("annotations", "image_id", float), ("annotations", "category_id", str),
-    ("images", "id", str), ("categories", "id", str)])
+@pytest.mark.parametrize(
+    "section, key, kind",
+    [
+        ("annotations", "image_id", str),
+        ("annotations", "image_id", float),
+        ("annotations", "category_id", str),
+        ("images", "id", str),
+        ("categories", "id", str),
+    ],
+)
 def test_ids_that_are_a_number_here_and_text_there(tmp_path, data, section, key, kind):
-    """VIA wrote "image_id": "0", PyLabel "category_id": "0": dbolya/yolact#156, pylabel-project/pylabel#46."""
+    """VIA wrote "image_id": "0", PyLabel "category_id": "0": dbolya/yolact#156,
+    pylabel-project/pylabel#46.
+    """
     whole = load(tmp_path / "whole", data)
     for item in data[section]:
         item[key] = kind(item[key])
@@ -212,7 +273,9 @@ def test_ids_that_are_a_number_here_and_text_there(tmp_path, data, section, key,
     for image_id in whole.image_ids:
         (masks, ids), (wanted, wanted_ids) = dataset.load_mask(image_id), whole.load_mask(image_id)
         np.testing.assert_array_equal(masks, wanted)
-        assert [dataset.class_names[abs(one)] for one in ids] == [whole.class_names[abs(one)] for one in wanted_ids]
+        assert [dataset.class_names[abs(one)] for one in ids] == [
+            whole.class_names[abs(one)] for one in wanted_ids
+        ]
 
 
 def test_no_word_on_crowds_is_no_crowd(tmp_path, data):
@@ -226,31 +289,46 @@ def test_class_names_of_another_dataset_are_cut_at_the_comma(tmp_path, data):
     names = load(tmp_path, data).class_names
     assert names == ["BG", "person", "dog", "toothbrush"]
     again = load(tmp_path / "again", data, class_ids=names[:0:-1])
-    assert again.class_names == ["BG", "toothbrush", "dog", "person"] and again.load_mask(0)[1].tolist() == [2, 3]
+    assert again.class_names == ["BG", "toothbrush", "dog", "person"] and again.load_mask(0)[
+        1
+    ].tolist() == [2, 3]
 
 
 def test_size_from_the_image_where_the_file_has_none(tmp_path, data):
     del data["images"][0]["height"], data["images"][1]["width"]
-    assert [(info["height"], info["width"]) for info in load(tmp_path, data).image_info] == [(40, 60)] * 3
+    assert [(info["height"], info["width"]) for info in load(tmp_path, data).image_info] == [
+        (40, 60)
+    ] * 3
 
 
 def test_crowd_of_another_size_is_everywhere(tmp_path, data, caplog):
     data["annotations"] = [annotation(1, 9, 1, rle_of(BLOB[:20]), iscrowd=1)]
     masks, class_ids = load(tmp_path, data).load_mask(1)
     assert masks.all() and class_ids.tolist() == [-1]
-    assert "instances_train2017.json: b.png, annotation 1: a crowd's RLE has the size [20, 60]" in caplog.text
+    assert (
+        "instances_train2017.json: b.png, annotation 1: a crowd's RLE has the size [20, 60]"
+        in caplog.text
+    )
 
 
 # === What is left out ===
 
-@pytest.mark.parametrize("segmentation, reason", [
-    ([], "without a segmentation"), (None, "without a segmentation"),
-    ([[20, 20, 40, 30]], "fewer than three points"),                 # a box for a polygon: tensorpack#1041
-    ([[1, 1], [2, 2]], "fewer than three points"), ([[]], "fewer than three points"),
-    ([[-9, -9, -2, -9, -2, -3]], "no pixel"), ([[70, 5, 90, 5, 90, 20]], "no pixel"),
-    ([[5, 5, 5, 5, 5, 5]], "no pixel"),
-    (rle_of(np.zeros((40, 60))), "no pixel"), ({"size": [40, 60], "counts": [2400]}, "no pixel"),
-])
+
+@pytest.mark.parametrize(
+    "segmentation, reason",
+    [
+        ([], "without a segmentation"),
+        (None, "without a segmentation"),
+        ([[20, 20, 40, 30]], "fewer than three points"),  # a box for a polygon: tensorpack#1041
+        ([[1, 1], [2, 2]], "fewer than three points"),
+        ([[]], "fewer than three points"),
+        ([[-9, -9, -2, -9, -2, -3]], "no pixel"),
+        ([[70, 5, 90, 5, 90, 20]], "no pixel"),
+        ([[5, 5, 5, 5, 5, 5]], "no pixel"),
+        (rle_of(np.zeros((40, 60))), "no pixel"),
+        ({"size": [40, 60], "counts": [2400]}, "no pixel"),
+    ],
+)
 def test_objects_without_a_pixel(tmp_path, data, caplog, segmentation, reason):
     data["annotations"][1]["segmentation"] = segmentation
     dataset = load(tmp_path, data)
@@ -271,13 +349,16 @@ def test_annotations_of_no_image(tmp_path, data):
     del data["images"][1]
     dataset = load(tmp_path, data)
     assert dataset.num_images == 2 and str(dataset.left_out).startswith(
-        "annotations of images that 'images' does not list: 3 (first: ")
+        "annotations of images that 'images' does not list: 3 (first: "
+    )
 
 
 def test_missing_images(tmp_path, data):
     path, images = save(tmp_path, data)
     os.remove(os.path.join(images, "b.png"))
-    with pytest.raises(FileNotFoundError, match="b.png is missing, though .*instances_train2017.json.*skip_missing"):
+    with pytest.raises(
+        FileNotFoundError, match="b.png is missing, though .*instances_train2017.json.*skip_missing"
+    ):
         CocoJson().load_coco_json(path, images)
     dataset = CocoJson()
     dataset.load_coco_json(path, images, skip_missing=True)
@@ -294,41 +375,94 @@ def test_image_of_another_size_than_the_file_says(tmp_path, data):
 
 # === What is wrong ===
 
+
 def change(place, value):
     def apply(data):
         *path, last = place
         for key in path:
             data = data[key]
         data[last] = value
+
     return apply
 
 
-@pytest.mark.parametrize("apply, message", [
-    (change(["images"], {}), "'images' must be a list"),
-    (change(["images", 0, "height"], 10 ** 9), r"a.jpg has height and width \(1000000000, 60\); .*2 \*\* 32"),
-    (change(["images", 1, "id"], "25"), "'images' has the id 25 twice: 'b.png'"),
-    (change(["images", 1, "id"], 25), "'images' has the id 25 twice: 'b.png' and 'empty.png'"),
-    (change(["images", 0], {"id": 3}), "each of 'images' needs an 'id' and a 'file_name'"),
-    (change(["images", 0, "height"], -4), "a.jpg has height and width"),
-    (change(["images", 0, "width"], "60"), "a.jpg has height and width"),
-    (change(["categories", 0, "id"], 18), "'categories' has the id 18 twice"),
-    (change(["annotations", 0], {"id": 1}), "an annotation needs 'id', 'image_id' and 'category_id'"),
-    (change(["annotations", 0, "image_id"], [1]), "annotation 7: 'image_id' and 'category_id' must be numbers or text"),
-    (change(["annotations", 0, "iscrowd"], "0"), "a.jpg, annotation 7: iscrowd is '0'; it must be 0 or 1"),
-    (change(["images", 0, "id"], [1]), "each of 'images' needs an 'id'"),
-    (change(["annotations", 0, "category_id"], 17), r"annotation 7 has the category_id 17.*\[1, 18, 90\]"),
-    (change(["annotations", 0, "segmentation"], "abc"), "a.jpg, annotation 7: .*list of polygons or an RLE"),
-    (change(["annotations", 0, "segmentation"], [[1, 2, 3, 4, 5, 6, 7]]), "a.jpg, annotation 7: .*7 numbers"),
-    (change(["annotations", 0, "segmentation"], [[1, 2, 3, None, 5, 6]]), "annotation 7: a polygon must be numbers"),
-    (change(["annotations", 0, "segmentation"], [[1, 2, 3, float("nan"), 5, 6]]), "annotation 7: .* got nan"),
-    (change(["annotations", 0, "segmentation"], [[1, 2, 3, 1e30, 5, 6]]), "annotation 7: .* got 1e"),
-    (change(["annotations", 2, "segmentation"], rle_of(BLOB.T)), r"annotation 9: .*size \[60, 40\].*\[40, 60\]"),
-    (change(["annotations", 2, "segmentation", "counts"], [5, 6]), "annotation 9: .*add up to 11"),
-    (change(["annotations", 2, "segmentation", "counts"], [3000, -600]), "annotation 9: .*least -600"),
-    (change(["annotations", 2, "segmentation", "counts"], [2399.5, 0.5]), "annotation 9: .* must be whole numbers"),
-    (change(["annotations", 2, "segmentation", "counts"], [2 ** 60] * 16 + [2400]), "annotation 9: .*add up to 184"),
-    (change(["annotations", 2, "segmentation"], {"counts": "x"}), "annotation 9: an RLE must have"),
-])
+@pytest.mark.parametrize(
+    "apply, message",
+    [
+        (change(["images"], {}), "'images' must be a list"),
+        (
+            change(["images", 0, "height"], 10**9),
+            r"a.jpg has height and width \(1000000000, 60\); .*2 \*\* 32",
+        ),
+        (change(["images", 1, "id"], "25"), "'images' has the id 25 twice: 'b.png'"),
+        (change(["images", 1, "id"], 25), "'images' has the id 25 twice: 'b.png' and 'empty.png'"),
+        (change(["images", 0], {"id": 3}), "each of 'images' needs an 'id' and a 'file_name'"),
+        (change(["images", 0, "height"], -4), "a.jpg has height and width"),
+        (change(["images", 0, "width"], "60"), "a.jpg has height and width"),
+        (change(["categories", 0, "id"], 18), "'categories' has the id 18 twice"),
+        (
+            change(["annotations", 0], {"id": 1}),
+            "an annotation needs 'id', 'image_id' and 'category_id'",
+        ),
+        (
+            change(["annotations", 0, "image_id"], [1]),
+            "annotation 7: 'image_id' and 'category_id' must be numbers or text",
+        ),
+        (
+            change(["annotations", 0, "iscrowd"], "0"),
+            "a.jpg, annotation 7: iscrowd is '0'; it must be 0 or 1",
+        ),
+        (change(["images", 0, "id"], [1]), "each of 'images' needs an 'id'"),
+        (
+            change(["annotations", 0, "category_id"], 17),
+            r"annotation 7 has the category_id 17.*\[1, 18, 90\]",
+        ),
+        (
+            change(["annotations", 0, "segmentation"], "abc"),
+            "a.jpg, annotation 7: .*list of polygons or an RLE",
+        ),
+        (
+            change(["annotations", 0, "segmentation"], [[1, 2, 3, 4, 5, 6, 7]]),
+            "a.jpg, annotation 7: .*7 numbers",
+        ),
+        (
+            change(["annotations", 0, "segmentation"], [[1, 2, 3, None, 5, 6]]),
+            "annotation 7: a polygon must be numbers",
+        ),
+        (
+            change(["annotations", 0, "segmentation"], [[1, 2, 3, float("nan"), 5, 6]]),
+            "annotation 7: .* got nan",
+        ),
+        (
+            change(["annotations", 0, "segmentation"], [[1, 2, 3, 1e30, 5, 6]]),
+            "annotation 7: .* got 1e",
+        ),
+        (
+            change(["annotations", 2, "segmentation"], rle_of(BLOB.T)),
+            r"annotation 9: .*size \[60, 40\].*\[40, 60\]",
+        ),
+        (
+            change(["annotations", 2, "segmentation", "counts"], [5, 6]),
+            "annotation 9: .*add up to 11",
+        ),
+        (
+            change(["annotations", 2, "segmentation", "counts"], [3000, -600]),
+            "annotation 9: .*least -600",
+        ),
+        (
+            change(["annotations", 2, "segmentation", "counts"], [2399.5, 0.5]),
+            "annotation 9: .* must be whole numbers",
+        ),
+        (
+            change(["annotations", 2, "segmentation", "counts"], [2**60] * 16 + [2400]),
+            "annotation 9: .*add up to 184",
+        ),
+        (
+            change(["annotations", 2, "segmentation"], {"counts": "x"}),
+            "annotation 9: an RLE must have",
+        ),
+    ],
+)
 def test_annotations_that_make_no_sense(tmp_path, data, apply, message):
     apply(data)
     with pytest.raises(ValueError, match=message) as caught:
@@ -340,7 +474,9 @@ def test_two_names_for_one_image(tmp_path, data):
     """Their folders are not there, so that both would get the one image of this name."""
     for item, name in zip(data["images"], ("cam1/0.png", "cam2\\0.png")):
         item["file_name"] = name
-    with pytest.raises(ValueError, match=r"json names 'cam1/0.png' and 'cam2\\\\0.png', of which there is only .*0"):
+    with pytest.raises(
+        ValueError, match=r"json names 'cam1/0.png' and 'cam2\\\\0.png', of which there is only .*0"
+    ):
         load(tmp_path, data)
 
 
@@ -348,30 +484,44 @@ def test_a_second_file_with_other_categories(tmp_path, data):
     dataset = CocoJson()
     dataset.load_coco_json(*save(tmp_path, data))
     data["categories"][1]["name"] = "cat"
-    with pytest.raises(ValueError, match="category 1 is 'cat', but 'person' in what was loaded before as 'coco'"):
+    with pytest.raises(
+        ValueError, match="category 1 is 'cat', but 'person' in what was loaded before as 'coco'"
+    ):
         dataset.load_coco_json(*save(tmp_path, data, "val2017"))
     dataset.load_coco_json(*save(tmp_path, data, "val2017"), source="other")
     dataset.prepare()
     assert dataset.load_mask(0)[1].tolist() == [2, 1] and dataset.load_mask(3)[1].tolist() == [5, 4]
 
 
-@pytest.mark.parametrize("text, message", [
-    ("{'a': 1}", "is not JSON"), ("[1, 2]", "is not COCO json.*list"), ("", "is not JSON"),
-    ('{"shapes": [], "imagePath": "x"}', "is not COCO json.*'imagePath', 'shapes'")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{'a': 1}", "is not JSON"),
+        ("[1, 2]", "is not COCO json.*list"),
+        ("", "is not JSON"),
+        ('{"shapes": [], "imagePath": "x"}', "is not COCO json.*'imagePath', 'shapes'"),
+    ],
+)
 def test_other_files(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, text)
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="gone.json is missing; it should be a COCO annotation file"):
+    with pytest.raises(
+        FileNotFoundError, match="gone.json is missing; it should be a COCO annotation file"
+    ):
         CocoJson().load_coco_json(tmp_path / "gone.json")
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"class_ids": ["cat"]}, "class_ids has 'cat', which .*does not: .*90: 'toothbrush'"),
-    ({"class_ids": [2]}, "class_ids has 2"),
-    ({"class_map": {"cat": "animal"}}, "class_map has 'cat'")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"class_ids": ["cat"]}, "class_ids has 'cat', which .*does not: .*90: 'toothbrush'"),
+        ({"class_ids": [2]}, "class_ids has 2"),
+        ({"class_map": {"cat": "animal"}}, "class_map has 'cat'"),
+    ],
+)
 def test_unknown_classes(tmp_path, data, options, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, data, **options)

@@ -15,7 +15,6 @@ from skimage.draw import polygon
 from mrcnn.data.formats import open_dataset
 from tests.paths import DATA
 
-
 pytestmark = pytest.mark.slow
 
 
@@ -26,15 +25,25 @@ def folder(name):
     return path
 
 
-@pytest.mark.parametrize("subset, images, annotations, crowds, empty", [
-    ("train", 130, 1283, 12, 3), ("val", 160, 1438, 18, 2)])
+@pytest.mark.parametrize(
+    "subset, images, annotations, crowds, empty",
+    [("train", 130, 1283, 12, 3), ("val", 160, 1438, 18, 2)],
+)
 def test_coco(subset, images, annotations, crowds, empty):
     root = folder("coco-mini")
     dataset = open_dataset(root, subset=subset)
     summary = dataset.summary(progress=False)
-    assert (dataset.num_images, len(summary.areas), (summary.class_ids < 0).sum(), (summary.counts == 0).sum()) == (
-        images, annotations, crowds, empty)
-    assert dataset.num_classes == 81 and dataset.map_source_class_id("coco.90") == 80 and not len(dataset.left_out)
+    assert (
+        dataset.num_images,
+        len(summary.areas),
+        (summary.class_ids < 0).sum(),
+        (summary.counts == 0).sum(),
+    ) == (images, annotations, crowds, empty)
+    assert (
+        dataset.num_classes == 81
+        and dataset.map_source_class_id("coco.90") == 80
+        and not len(dataset.left_out)
+    )
     coco = COCO(os.path.join(root, "annotations", f"instances_{subset}2017.json"))
     for image_id in dataset.image_ids:
         masks, class_ids = dataset.load_mask(image_id)
@@ -43,7 +52,9 @@ def test_coco(subset, images, annotations, crowds, empty):
         for index, record in enumerate(records):
             np.testing.assert_array_equal(masks[..., index], coco.annToMask(record).astype(bool))
             sign = -1 if record["iscrowd"] else 1
-            assert class_ids[index] == sign * dataset.map_source_class_id(f"coco.{record['category_id']}")
+            assert class_ids[index] == sign * dataset.map_source_class_id(
+                f"coco.{record['category_id']}"
+            )
     report = dataset.check(progress=False)
     assert report.ok and {finding.kind for finding in report.findings} == {"image without objects"}
 
@@ -55,13 +66,17 @@ def test_balloon(subset, images, regions):
     summary = dataset.summary(progress=False)
     assert (dataset.num_images, len(summary.areas), len(dataset.left_out)) == (images, regions, 0)
     with open(os.path.join(root, subset, "via_region_data.json"), encoding="utf-8") as file:
-        entries = {entry["filename"]: list(entry["regions"].values()) for entry in json.load(file).values()}
+        entries = {
+            entry["filename"]: list(entry["regions"].values()) for entry in json.load(file).values()
+        }
     for image_id, info in enumerate(dataset.image_info):
         with Image.open(info["path"]) as photo:
             expected = np.zeros((photo.height, photo.width, len(entries[info["id"]])), bool)
         for index, region in enumerate(entries[info["id"]]):
             shape = region["shape_attributes"]
-            expected[(*polygon(shape["all_points_y"], shape["all_points_x"], expected.shape[:2]), index)] = True
+            expected[
+                (*polygon(shape["all_points_y"], shape["all_points_x"], expected.shape[:2]), index)
+            ] = True
         np.testing.assert_array_equal(dataset.load_mask(image_id)[0], expected)
     assert dataset.check(progress=False).ok
 
@@ -73,9 +88,13 @@ def test_penn_fudan():
     for image_id, info in enumerate(dataset.image_info):
         masks, _ = dataset.load_mask(image_id)
         ids = np.asarray(Image.open(os.path.join(root, "PedMasks", f"{info['id']}_mask.png")))
-        np.testing.assert_array_equal(masks.sum(axis=(0, 1)), np.unique(ids, return_counts=True)[1][1:])
+        np.testing.assert_array_equal(
+            masks.sum(axis=(0, 1)), np.unique(ids, return_counts=True)[1][1:]
+        )
         people, area = people + masks.shape[-1], area + masks.sum()
     assert (dataset.num_images, people) == (170, 423)
-    assert area == sum(np.count_nonzero(np.asarray(Image.open(os.path.join(root, "PedMasks", name))))
-                       for name in os.listdir(os.path.join(root, "PedMasks")))
+    assert area == sum(
+        np.count_nonzero(np.asarray(Image.open(os.path.join(root, "PedMasks", name))))
+        for name in os.listdir(os.path.join(root, "PedMasks"))
+    )
     assert dataset.check([0, 1, 169], progress=False).ok

@@ -24,13 +24,29 @@ def png(array):
 
 
 def shape(label, points, shape_type="polygon", **more):
-    return {"label": label, "points": points, "group_id": None, "description": "", "shape_type": shape_type,
-            "flags": {}, "mask": None, **more}
+    return {
+        "label": label,
+        "points": points,
+        "group_id": None,
+        "description": "",
+        "shape_type": shape_type,
+        "flags": {},
+        "mask": None,
+        **more,
+    }
 
 
 def labelme(shapes, name="a.png", data=None, **more):
-    return {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": name, "imageData": data,
-            "imageHeight": 60, "imageWidth": 80, **more}
+    return {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": name,
+        "imageData": data,
+        "imageHeight": 60,
+        "imageWidth": 80,
+        **more,
+    }
 
 
 def save(folder, files, photos=("a.png", "b.png")):
@@ -62,12 +78,18 @@ def box(y1, x1, y2, x2):
 
 # === What is read ===
 
+
 def test_folder_of_files(tmp_path):
-    files = {"b.json": labelme([shape("dog", SQUARE)], "b.png"),
-             "a.json": labelme([shape("dog", SQUARE), shape("cat", SQUARE)])}
+    files = {
+        "b.json": labelme([shape("dog", SQUARE)], "b.png"),
+        "a.json": labelme([shape("dog", SQUARE), shape("cat", SQUARE)]),
+    }
     dataset = load(tmp_path, files)
     assert dataset.class_names == ["BG", "cat", "dog"]
-    assert [info["id"] for info in dataset.image_info] == ["a.png", "b.png"]  # in the order of the json files
+    assert [info["id"] for info in dataset.image_info] == [
+        "a.png",
+        "b.png",
+    ]  # in the order of the json files
     masks, class_ids = dataset.load_mask(0)
     assert masks.dtype == bool and class_ids.dtype == np.int32 and class_ids.tolist() == [2, 1]
     np.testing.assert_array_equal(masks, np.stack([box(20, 10, 45, 40)] * 2, axis=-1))
@@ -75,11 +97,20 @@ def test_folder_of_files(tmp_path):
     assert load(tmp_path, files, classes=["dog", "bird", "cat"]).load_mask(0)[1].tolist() == [1, 3]
 
 
-@pytest.mark.parametrize("points", [
-    [[10, 20], [40, 45]], [[40, 45], [10, 20]], [[40, 20], [10, 45]],
-    [[10, 20], [40, 20], [40, 45], [10, 45]], [[9.6, 19.7], [40.4, 45.3]]])
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[10, 20], [40, 45]],
+        [[40, 45], [10, 20]],
+        [[40, 20], [10, 45]],
+        [[10, 20], [40, 20], [40, 45], [10, 45]],
+        [[9.6, 19.7], [40.4, 45.3]],
+    ],
+)
 def test_rectangles(tmp_path, points):
-    np.testing.assert_array_equal(one(tmp_path, shape("x", points, "rectangle"))[0][..., 0], box(20, 10, 45, 40))
+    np.testing.assert_array_equal(
+        one(tmp_path, shape("x", points, "rectangle"))[0][..., 0], box(20, 10, 45, 40)
+    )
 
 
 def test_circle_is_centre_and_edge(tmp_path):
@@ -89,32 +120,51 @@ def test_circle_is_centre_and_edge(tmp_path):
         np.testing.assert_array_equal(masks[..., 0], (x - 30) ** 2 + (y - 30) ** 2 < 25)
 
 
-@pytest.mark.parametrize("corner, dtype", [((5, 3), bool), ((5.0, 3.0), np.uint8), ((-2, -3), bool), ((76, 57), bool)])
+@pytest.mark.parametrize(
+    "corner, dtype", [((5, 3), bool), ((5.0, 3.0), np.uint8), ((-2, -3), bool), ((76, 57), bool)]
+)
 def test_ai_masks(tmp_path, corner, dtype):
-    """Version 5.4 has masks of its own; 5.8 writes them as uint8 and their corners as floats: wkentaro/labelme#1569."""
+    """Version 5.4 has masks of its own; 5.8 writes them as uint8 and their corners as floats:
+    wkentaro/labelme#1569.
+    """
     pixels = np.random.RandomState(0).rand(6, 7) > 0.4
     x, y = corner
-    shapes = [shape("x", [[x, y], [x + 6, y + 5]], "mask", mask=png(pixels.astype(dtype) * dtype(255) if dtype is
-                                                                  np.uint8 else pixels))]
+    shapes = [
+        shape(
+            "x",
+            [[x, y], [x + 6, y + 5]],
+            "mask",
+            mask=png(pixels.astype(dtype) * dtype(255) if dtype is np.uint8 else pixels),
+        )
+    ]
     canvas = np.zeros((100, 120), bool)
-    canvas[20 + int(y):26 + int(y), 20 + int(x):27 + int(x)] = pixels
+    canvas[20 + int(y) : 26 + int(y), 20 + int(x) : 27 + int(x)] = pixels
     np.testing.assert_array_equal(one(tmp_path, *shapes)[0][..., 0], canvas[20:80, 20:100])
 
 
 def test_shapes_of_a_group_are_one_object(tmp_path):
     left, right = [[0, 0], [4, 3]], [[10, 0], [14, 3]]
     masks, class_ids = one(
-        tmp_path, shape("dog", left, "rectangle", group_id=1), shape("cat", SQUARE), shape("cat", left, "rectangle",
-                                                                                          group_id=1),
-        shape("dog", right, "rectangle", group_id=1), shape("dog", right, "rectangle", group_id=0))
+        tmp_path,
+        shape("dog", left, "rectangle", group_id=1),
+        shape("cat", SQUARE),
+        shape("cat", left, "rectangle", group_id=1),
+        shape("dog", right, "rectangle", group_id=1),
+        shape("dog", right, "rectangle", group_id=0),
+    )
     assert class_ids.tolist() == [2, 1, 1, 2]  # a group has one label
     np.testing.assert_array_equal(masks[..., 0], box(0, 0, 3, 4) | box(0, 10, 3, 14))
     np.testing.assert_array_equal(masks[..., 3], box(0, 10, 3, 14))
 
 
 def test_a_group_may_be_a_float(tmp_path):
-    shapes = [shape("x", points, "rectangle", group_id=1.0) for points in ([[0, 0], [4, 3]], [[10, 0], [14, 3]])]
-    np.testing.assert_array_equal(one(tmp_path, *shapes)[0][..., 0], box(0, 0, 3, 4) | box(0, 10, 3, 14))
+    shapes = [
+        shape("x", points, "rectangle", group_id=1.0)
+        for points in ([[0, 0], [4, 3]], [[10, 0], [14, 3]])
+    ]
+    np.testing.assert_array_equal(
+        one(tmp_path, *shapes)[0][..., 0], box(0, 0, 3, 4) | box(0, 10, 3, 14)
+    )
 
 
 def test_several_folders_in_one_dataset(tmp_path):
@@ -129,9 +179,14 @@ def test_several_folders_in_one_dataset(tmp_path):
 
 def test_old_versions(tmp_path):
     """Version 3 had no shape_type, group_id, imageHeight and imageWidth at first."""
-    contents = {"shapes": [{"label": "dog", "points": SQUARE, "line_color": None, "fill_color": None}],
-                "imagePath": "a.png", "imageData": None, "lineColor": [0, 255, 0, 128], "fillColor": [255, 0, 0, 128]}
-    masks, class_ids = load(tmp_path, {"a.json": contents}).load_mask(0)
+    contents = {
+        "shapes": [{"label": "dog", "points": SQUARE, "line_color": None, "fill_color": None}],
+        "imagePath": "a.png",
+        "imageData": None,
+        "lineColor": [0, 255, 0, 128],
+        "fillColor": [255, 0, 0, 128],
+    }
+    masks, _class_ids = load(tmp_path, {"a.json": contents}).load_mask(0)
     np.testing.assert_array_equal(masks[..., 0], box(20, 10, 45, 40))
 
 
@@ -146,16 +201,20 @@ def test_image_in_the_file(tmp_path):
     pixels = image(60, 80, 3)
     dataset = load(tmp_path, {"a.json": labelme([shape("x", SQUARE)], "gone.png", png(pixels))}, ())
     np.testing.assert_array_equal(dataset.load_image(0), pixels)
-    assert dataset.load_mask(0)[0].shape == (60, 80, 1) and dataset.image_reference(0).endswith("a.json")
+    assert dataset.load_mask(0)[0].shape == (60, 80, 1) and dataset.image_reference(0).endswith(
+        "a.json"
+    )
 
 
 def test_image_beside_the_file_comes_first(tmp_path):
-    dataset = load(tmp_path, {"a.json": labelme([shape("x", SQUARE)], "a.png", png(image(60, 80, 3)))})
+    dataset = load(
+        tmp_path, {"a.json": labelme([shape("x", SQUARE)], "a.png", png(image(60, 80, 3)))}
+    )
     np.testing.assert_array_equal(dataset.load_image(0), image(60, 80, 0))
 
 
 @settings(deadline=None, database=None, max_examples=60)
-@given(seed=st.integers(0, 10 ** 6), density=st.sampled_from([0.1, 0.5, 0.9]))
+@given(seed=st.integers(0, 10**6), density=st.sampled_from([0.1, 0.5, 0.9]))
 def test_a_mask_written_as_polygons_comes_back(tmp_path_factory, seed, density):
     mask = np.random.RandomState(seed).rand(12, 15) < density
     folder = tmp_path_factory.mktemp("labelme")
@@ -168,30 +227,40 @@ def test_a_mask_written_as_polygons_comes_back(tmp_path_factory, seed, density):
 
 def test_two_files_of_one_image(tmp_path):
     files = {name: labelme([shape("x", SQUARE)]) for name in ("a.json", "a (copy).json")}
-    with pytest.raises(ValueError, match=r"a \(copy\).json and .*a.json are both of a.png: delete the older one"):
+    with pytest.raises(
+        ValueError, match=r"a \(copy\).json and .*a.json are both of a.png: delete the older one"
+    ):
         load(tmp_path, files)
 
 
 # === What is left out ===
 
-@pytest.mark.parametrize("bad, reason", [
-    (shape("x", [[5, 5]], "point"), "type 'point', which has no area"),
-    (shape("", SQUARE), "shapes without a label: 1"),
-    (shape("x", [[5, 5], [9, 9]], "line"), "type 'line', which has no area"),
-    (shape("x", [[5, 5], [9, 9], [4, 3]], "linestrip"), "type 'linestrip', which has no area"),
-    (shape("x", [[5, 5]], "cuboid"), "type 'cuboid', which is unknown here"),
-    (shape("x", [[5, 5], [6, 7]]), "fewer than three points"),                    # labelme#606
-    (shape("x", []), "fewer than three points"),
-    (shape("x", [[90, 5], [99, 5], [99, 9]]), "no pixel"),
-    (shape("x", [[5, 5], [5, 9]], "rectangle"), "no pixel"),
-    (shape("x", [[5, 5], [5, 5]], "circle"), "no pixel"),
-    (shape("x", [[90, 5], [96, 10]], "mask", mask=png(np.ones((6, 7), bool))), "no pixel"),
-    (shape("mouse", SQUARE), "label 'mouse', which classes does not list"),
-])
+
+@pytest.mark.parametrize(
+    "bad, reason",
+    [
+        (shape("x", [[5, 5]], "point"), "type 'point', which has no area"),
+        (shape("", SQUARE), "shapes without a label: 1"),
+        (shape("x", [[5, 5], [9, 9]], "line"), "type 'line', which has no area"),
+        (shape("x", [[5, 5], [9, 9], [4, 3]], "linestrip"), "type 'linestrip', which has no area"),
+        (shape("x", [[5, 5]], "cuboid"), "type 'cuboid', which is unknown here"),
+        (shape("x", [[5, 5], [6, 7]]), "fewer than three points"),  # labelme#606
+        (shape("x", []), "fewer than three points"),
+        (shape("x", [[90, 5], [99, 5], [99, 9]]), "no pixel"),
+        (shape("x", [[5, 5], [5, 9]], "rectangle"), "no pixel"),
+        (shape("x", [[5, 5], [5, 5]], "circle"), "no pixel"),
+        (shape("x", [[90, 5], [96, 10]], "mask", mask=png(np.ones((6, 7), bool))), "no pixel"),
+        (shape("mouse", SQUARE), "label 'mouse', which classes does not list"),
+    ],
+)
 def test_shapes_left_out(tmp_path, caplog, bad, reason):
     dataset = load(tmp_path, {"a.json": labelme([bad, shape("dog", SQUARE)])}, classes=["dog", "x"])
     assert dataset.load_mask(0)[1].tolist() == [1]
-    assert len(dataset.left_out) == 1 and reason in str(dataset.left_out) and "a.json: shape 0" in caplog.text
+    assert (
+        len(dataset.left_out) == 1
+        and reason in str(dataset.left_out)
+        and "a.json: shape 0" in caplog.text
+    )
     assert len(caplog.records) == 1
 
 
@@ -204,8 +273,13 @@ def test_images_without_shapes(tmp_path):
 
 
 def test_missing_images(tmp_path):
-    files = {"a.json": labelme([shape("x", SQUARE)], "gone.png"), "b.json": labelme([shape("x", SQUARE)], "b.png")}
-    with pytest.raises(FileNotFoundError, match="gone.png is missing, though .*a.json has annotations of it"):
+    files = {
+        "a.json": labelme([shape("x", SQUARE)], "gone.png"),
+        "b.json": labelme([shape("x", SQUARE)], "b.png"),
+    }
+    with pytest.raises(
+        FileNotFoundError, match="gone.png is missing, though .*a.json has annotations of it"
+    ):
         load(tmp_path, files)
     dataset = load(tmp_path, files, skip_missing=True)
     assert dataset.num_images == 1 and "images missing: 1" in str(dataset.left_out)
@@ -213,24 +287,50 @@ def test_missing_images(tmp_path):
 
 # === What is wrong ===
 
-@pytest.mark.parametrize("contents, message", [
-    ("{", "a.json is not JSON"), ([], "a.json is not a labelme file"),
-    ({"shapes": []}, "a.json is not a labelme file: it needs 'shapes' and 'imagePath'"),
-    (labelme({"label": "x", "points": SQUARE}), "'shapes' a list"),                     # as some converters write it
-    (labelme([{"label": "x"}]), "shape 0 needs a 'label' and 'points'"),
-    (labelme([shape(3, SQUARE)]), "shape 0 needs a 'label'"),
-    (labelme([shape("x", SQUARE, group_id=[1])]), r"shape 0 has the group_id \[1\]"),
-    (labelme([shape("x", "SQUARE")]), "shape 0 .'x'.: its points must be a list"),
-    (labelme([shape("x", [[1, 2, 3], [4, 5, 6]])]), "shape 0 .'x'.: its points must be a list"),
-    (labelme([shape("x", [[1, 2], [3, None], [4, 5]])]), "shape 0 .'x'.: points must be numbers"),
-    (labelme([shape("x", [[1, 2]], "circle")]), "a circle needs two points, it has 1"),
-    (labelme([shape("x", [[1, 2], [3, 4], [5, 6]], "rectangle")]), "a rectangle needs two points, it has 3"),
-    (labelme([shape("x", [[1, 2], [3, 4]], "mask")]), "its mask must be an image file as base64"),
-    (labelme([shape("x", [[1, 2], [3, 4]], "mask", mask="....")]), "its mask must be an image file as base64"),
-    (labelme([shape("x", [], "mask", mask=png(np.ones((2, 2), bool)))]), "upper left corner"),
-    (labelme([shape("x", SQUARE)], "gone.png", "AAAA"), "a.json: imageData must be an image file"),
-    (labelme([shape("x", SQUARE)], imageHeight=80, imageWidth=60), "made for an image of 60 x 80 px .* is 80 x 60 px"),
-])
+
+@pytest.mark.parametrize(
+    "contents, message",
+    [
+        ("{", "a.json is not JSON"),
+        ([], "a.json is not a labelme file"),
+        ({"shapes": []}, "a.json is not a labelme file: it needs 'shapes' and 'imagePath'"),
+        (
+            labelme({"label": "x", "points": SQUARE}),
+            "'shapes' a list",
+        ),  # as some converters write it
+        (labelme([{"label": "x"}]), "shape 0 needs a 'label' and 'points'"),
+        (labelme([shape(3, SQUARE)]), "shape 0 needs a 'label'"),
+        (labelme([shape("x", SQUARE, group_id=[1])]), r"shape 0 has the group_id \[1\]"),
+        (labelme([shape("x", "SQUARE")]), "shape 0 .'x'.: its points must be a list"),
+        (labelme([shape("x", [[1, 2, 3], [4, 5, 6]])]), "shape 0 .'x'.: its points must be a list"),
+        (
+            labelme([shape("x", [[1, 2], [3, None], [4, 5]])]),
+            "shape 0 .'x'.: points must be numbers",
+        ),
+        (labelme([shape("x", [[1, 2]], "circle")]), "a circle needs two points, it has 1"),
+        (
+            labelme([shape("x", [[1, 2], [3, 4], [5, 6]], "rectangle")]),
+            "a rectangle needs two points, it has 3",
+        ),
+        (
+            labelme([shape("x", [[1, 2], [3, 4]], "mask")]),
+            "its mask must be an image file as base64",
+        ),
+        (
+            labelme([shape("x", [[1, 2], [3, 4]], "mask", mask="....")]),
+            "its mask must be an image file as base64",
+        ),
+        (labelme([shape("x", [], "mask", mask=png(np.ones((2, 2), bool)))]), "upper left corner"),
+        (
+            labelme([shape("x", SQUARE)], "gone.png", "AAAA"),
+            "a.json: imageData must be an image file",
+        ),
+        (
+            labelme([shape("x", SQUARE)], imageHeight=80, imageWidth=60),
+            "made for an image of 60 x 80 px .* is 80 x 60 px",
+        ),
+    ],
+)
 def test_files_that_make_no_sense(tmp_path, contents, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path, {"a.json": contents})

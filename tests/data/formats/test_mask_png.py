@@ -1,4 +1,6 @@
-"""Mask images: one id for each object, as Penn-Fudan has them, and one file for each, as the Data Science Bowl."""
+"""Mask images: one id for each object, as Penn-Fudan has them, and one file for each, as the Data
+Science Bowl.
+"""
 
 import os
 
@@ -11,13 +13,15 @@ from tests.tiny import image
 
 IDS = np.zeros((20, 30), np.uint8)
 IDS[2:6, 3:9] = 1
-IDS[2:6, 20:25] = 1     # of two pieces
-IDS[10:15, 5:25] = 7    # numbers with a gap
+IDS[2:6, 20:25] = 1  # of two pieces
+IDS[10:15, 5:25] = 7  # numbers with a gap
 IDS[14:20, 20:30] = 3
 
 
 def id_folders(folder, masks, suffix="_mask.png", images="a.png b.jpg"):
-    """Images, and beside them masks (Pillow images or arrays) by the image's name without ending."""
+    """Images, and beside them masks (Pillow images or arrays) by the image's name without
+    ending.
+    """
     for name in ("PNGImages", "PedMasks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for seed, name in enumerate(images.split()):
@@ -41,32 +45,43 @@ def expected(ids=IDS, values=(1, 3, 7)):
 
 # === One id for each object ===
 
+
 @pytest.mark.parametrize("suffix", ["_mask.png", ".png", "_masks.tif", ".bmp"])
 def test_ids(tmp_path, suffix):
     dataset = load_ids(tmp_path, {"a": IDS, "b": np.zeros_like(IDS)}, suffix)
-    assert dataset.class_names == ["BG", "person"] and [info["id"] for info in dataset.image_info] == ["a", "b"]
+    assert dataset.class_names == ["BG", "person"] and [
+        info["id"] for info in dataset.image_info
+    ] == ["a", "b"]
     masks, class_ids = dataset.load_mask(0)
     assert masks.dtype == bool and class_ids.dtype == np.int32 and class_ids.tolist() == [1, 1, 1]
     np.testing.assert_array_equal(masks, expected())
     masks, class_ids = dataset.load_mask(1)
     assert masks.shape == (20, 30, 0) and class_ids.shape == (0,)
-    assert dataset.load_image(1).shape == (20, 30, 3) and dataset.image_reference(0).endswith("a.png")
+    assert dataset.load_image(1).shape == (20, 30, 3) and dataset.image_reference(0).endswith(
+        "a.png"
+    )
 
 
 def palette_image():
     mask = Image.fromarray(IDS, "P")
-    mask.putpalette([value for number in range(256) for value in (number * 37 % 256, 255 - number, number // 2)])
+    mask.putpalette(
+        [value for number in range(256) for value in (number * 37 % 256, 255 - number, number // 2)]
+    )
     return mask
 
 
-@pytest.mark.parametrize("mask, values", [
-    (palette_image(), (1, 3, 7)),                                       # Pascal VOC: colours are only for the eye
-    (IDS.astype(np.uint16) * 300, (300, 900, 2100)),                    # more than 255 objects
-    (IDS.astype(np.int32), (1, 3, 7)),
-    (np.stack([IDS] * 3, axis=-1), (1, 3, 7)),                          # grey that an editor saved as RGB
-    (Image.merge("LA", [Image.fromarray(IDS), Image.fromarray(IDS // 7 * 255)]), (1, 3, 7)),
-    (Image.fromarray(IDS > 0), (1,)),
-], ids=["palette", "16 bit", "32 bit", "rgb", "grey and alpha", "1 bit"])
+@pytest.mark.parametrize(
+    "mask, values",
+    [
+        (palette_image(), (1, 3, 7)),  # Pascal VOC: colours are only for the eye
+        (IDS.astype(np.uint16) * 300, (300, 900, 2100)),  # more than 255 objects
+        (IDS.astype(np.int32), (1, 3, 7)),
+        (np.stack([IDS] * 3, axis=-1), (1, 3, 7)),  # grey that an editor saved as RGB
+        (Image.merge("LA", [Image.fromarray(IDS), Image.fromarray(IDS // 7 * 255)]), (1, 3, 7)),
+        (Image.fromarray(IDS > 0), (1,)),
+    ],
+    ids=["palette", "16 bit", "32 bit", "rgb", "grey and alpha", "1 bit"],
+)
 def test_kinds_of_files(tmp_path, mask, values):
     suffix = ".tif" if isinstance(mask, np.ndarray) and mask.dtype == np.int32 else ".png"
     dataset = load_ids(tmp_path, {"a": mask}, suffix, images="a.png")
@@ -83,22 +98,33 @@ def test_values_that_are_no_object(tmp_path):
 
 
 def test_images_without_a_mask(tmp_path):
-    with pytest.raises(FileNotFoundError, match="PedMasks has no mask for .*b.jpg: it should be b.png or b_mask.png"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="PedMasks has no mask for .*b.jpg: it should be b.png or b_mask.png",
+    ):
         load_ids(tmp_path, {"a": IDS})
     dataset = load_ids(tmp_path, {"a": IDS}, skip_missing=True)
-    assert dataset.num_images == 1 and str(dataset.left_out).startswith("images without a mask file: 1")
+    assert dataset.num_images == 1 and str(dataset.left_out).startswith(
+        "images without a mask file: 1"
+    )
 
 
 def test_masks_without_an_image(tmp_path):
     dataset = load_ids(tmp_path, {"a": IDS, "b": IDS, "gone": IDS}, images="a.png b.ppm")
     assert dataset.num_images == 2
-    assert str(dataset.left_out) == f"mask files without an image: 1 (first: {tmp_path / 'PedMasks' / 'gone_mask.png'})"
+    assert (
+        str(dataset.left_out)
+        == f"mask files without an image: 1 (first: {tmp_path / 'PedMasks' / 'gone_mask.png'})"
+    )
 
 
-@pytest.mark.parametrize("mask, message", [
-    (IDS.T.copy(), "a_mask.png is 20 x 30 px .* its image .*a.png is 30 x 20 px"),
-    (np.stack([IDS, IDS * 2, IDS], axis=-1), "a_mask.png must have one whole number a pixel"),
-])
+@pytest.mark.parametrize(
+    "mask, message",
+    [
+        (IDS.T.copy(), "a_mask.png is 20 x 30 px .* its image .*a.png is 30 x 20 px"),
+        (np.stack([IDS, IDS * 2, IDS], axis=-1), "a_mask.png must have one whole number a pixel"),
+    ],
+)
 def test_masks_that_do_not_fit(tmp_path, mask, message):
     dataset = load_ids(tmp_path, {"a": mask}, images="a.png")
     with pytest.raises(ValueError, match=message):
@@ -106,7 +132,9 @@ def test_masks_that_do_not_fit(tmp_path, mask, message):
 
 
 def test_two_files_that_differ_in_their_ending(tmp_path):
-    with pytest.raises(ValueError, match="PNGImages has a.jpg and a.png: images and masks belong together by"):
+    with pytest.raises(
+        ValueError, match="PNGImages has a.jpg and a.png: images and masks belong together by"
+    ):
         load_ids(tmp_path, {"a": IDS}, images="a.png a.jpg")
     images, masks = id_folders(tmp_path / "masks", {"a": IDS}, images="a.png")
     Image.fromarray(IDS).save(os.path.join(masks, "a_mask.bmp"))
@@ -152,6 +180,7 @@ def test_no_folders_of_ids(tmp_path):
 
 # === One file for each object ===
 
+
 def object_folders(folder, samples):
     """``<id>/images/<id>.png`` and ``<id>/masks/*.png``; masks of None makes no such folder."""
     for seed, (image_id, masks) in enumerate(samples.items()):
@@ -176,16 +205,26 @@ def test_objects(tmp_path):
     masks = [((IDS == value) * 255).astype(np.uint8) for value in (7, 1)]
     overlapping = np.full((20, 30), 255, np.uint8)
     dataset = load_objects(tmp_path, {"0a1": [*masks, overlapping], "0b2": []})
-    assert [info["id"] for info in dataset.image_info] == ["0a1", "0b2"] and dataset.class_names == ["BG", "nucleus"]
+    assert [info["id"] for info in dataset.image_info] == [
+        "0a1",
+        "0b2",
+    ] and dataset.class_names == ["BG", "nucleus"]
     loaded, class_ids = dataset.load_mask(0)
     np.testing.assert_array_equal(loaded, np.stack([IDS == 7, IDS == 1, IDS < 99], axis=-1))
     assert class_ids.tolist() == [1, 1, 1]
     assert dataset.load_mask(1)[0].shape == (20, 30, 0)
 
 
-@pytest.mark.parametrize("make", [
-    lambda on: np.stack([on * 255] * 3 + [np.full_like(on, 255)], axis=-1), lambda on: np.stack([on] * 3, axis=-1),
-    lambda on: on.astype(np.uint16) * 65535, lambda on: on > 0], ids=["rgba", "rgb of 1", "16 bit", "1 bit"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda on: np.stack([on * 255] * 3 + [np.full_like(on, 255)], axis=-1),
+        lambda on: np.stack([on] * 3, axis=-1),
+        lambda on: on.astype(np.uint16) * 65535,
+        lambda on: on > 0,
+    ],
+    ids=["rgba", "rgb of 1", "16 bit", "1 bit"],
+)
 def test_kinds_of_object_files(tmp_path, make):
     on = (IDS == 1).astype(np.uint8)
     dataset = load_objects(tmp_path, {"x": [make(on)]})
@@ -196,7 +235,9 @@ def test_black_files_are_left_out_once(tmp_path):
     dataset = load_objects(tmp_path, {"x": [IDS, np.zeros_like(IDS)]})
     for _ in range(2):
         assert dataset.load_mask(0)[0].shape == (20, 30, 1)
-    assert len(dataset.left_out) == 1 and "masks covering no pixel of the image: 1 (first: " in str(dataset.left_out)
+    assert len(dataset.left_out) == 1 and "masks covering no pixel of the image: 1 (first: " in str(
+        dataset.left_out
+    )
 
 
 def test_a_test_set_has_no_masks(tmp_path):
@@ -226,8 +267,9 @@ def test_folders_that_are_not_whole(tmp_path):
     os.makedirs(tmp_path / "z" / "masks")
     dataset = MaskPng()
     dataset.load_object_masks(folder, "nucleus", skip_missing=True)
-    assert len(dataset.image_info) == 1 and {reason: len(places) for reason, places in dataset.left_out.places.items()
-                                             } == {"images without masks": 1, "folders without an image": 1}
+    assert len(dataset.image_info) == 1 and {
+        reason: len(places) for reason, places in dataset.left_out.places.items()
+    } == {"images without masks": 1, "folders without an image": 1}
     with pytest.raises(FileNotFoundError, match="has no images as <id>/images/<id>.png"):
         MaskPng().load_object_masks(tmp_path / "x", "nucleus", skip_missing=True)
     with pytest.raises(FileNotFoundError, match="gone is no folder"):
@@ -236,5 +278,7 @@ def test_folders_that_are_not_whole(tmp_path):
 
 def test_object_file_of_another_size(tmp_path):
     dataset = load_objects(tmp_path, {"x": [IDS, IDS.T.copy()]})
-    with pytest.raises(ValueError, match="001.png is 20 x 30 px .* its image .*x.png is 30 x 20 px"):
+    with pytest.raises(
+        ValueError, match="001.png is 20 x 30 px .* its image .*x.png is 30 x 20 px"
+    ):
         dataset.load_mask(0)

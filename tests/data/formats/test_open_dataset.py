@@ -26,24 +26,44 @@ def write(path, contents):
 def coco(folder, json_path, image_path):
     photo(folder / image_path)
     square = [value for point in zip(SQUARE_X, SQUARE_Y) for value in point]
-    write(folder / json_path, {
-        "images": [{"id": 5, "file_name": (folder / image_path).name, "height": 30, "width": 40}],
-        "categories": [{"id": 3, "name": "cat"}, {"id": 8, "name": "dog"}],
-        "annotations": [{"id": 1, "image_id": 5, "category_id": 8, "segmentation": [square], "iscrowd": 0}]})
+    write(
+        folder / json_path,
+        {
+            "images": [
+                {"id": 5, "file_name": (folder / image_path).name, "height": 30, "width": 40}
+            ],
+            "categories": [{"id": 3, "name": "cat"}, {"id": 8, "name": "dog"}],
+            "annotations": [
+                {"id": 1, "image_id": 5, "category_id": 8, "segmentation": [square], "iscrowd": 0}
+            ],
+        },
+    )
 
 
 def via(folder, json_path="via_region_data.json"):
     photo((folder / json_path).parent / "a.png")
     shape = {"name": "polygon", "all_points_x": SQUARE_X, "all_points_y": SQUARE_Y}
-    write(folder / json_path, {"a.png99": {"filename": "a.png", "size": 99, "file_attributes": {}, "regions": [
-        {"shape_attributes": shape, "region_attributes": {"kind": "dog"}}]}})
+    write(
+        folder / json_path,
+        {
+            "a.png99": {
+                "filename": "a.png",
+                "size": 99,
+                "file_attributes": {},
+                "regions": [{"shape_attributes": shape, "region_attributes": {"kind": "dog"}}],
+            }
+        },
+    )
 
 
 def labelme(folder):
     square = {"label": "dog", "points": list(map(list, zip(SQUARE_X, SQUARE_Y)))}
     for name in ("a", "b"):
         photo(folder / f"{name}.png")
-        write(folder / f"{name}.json", {"shapes": [square], "imagePath": f"{name}.png", "imageData": None})
+        write(
+            folder / f"{name}.json",
+            {"shapes": [square], "imagePath": f"{name}.png", "imageData": None},
+        )
 
 
 def id_masks(folder, images="PNGImages", masks="PedMasks", suffix="_mask"):
@@ -61,30 +81,85 @@ def object_masks(folder):
 
 LAYOUTS = {
     "coco file": (lambda f: coco(f, "c.json", "a.jpg"), "c.json", {}, "CocoJson"),
-    "coco file, images elsewhere": (lambda f: coco(f, "c.json", "far/away/a.jpg"), "c.json", {"image_dir": "far/away"},
-                                    "CocoJson"),
-    "coco": (lambda f: coco(f, "annotations/instances_val2017.json", "val2017/a.jpg"), "", {}, "CocoJson"),
-    "coco subset": (lambda f: [coco(f, f"annotations/instances_{name}2017.json", f"{name}2017/a.jpg")
-                               for name in ("train", "val", "trainval")], "", {"subset": "val"}, "CocoJson"),
-    "coco subset by year": (lambda f: [coco(f, f"annotations/instances_val{year}.json", f"val{year}/a.jpg")
-                                       for year in (2014, 2017)], "", {"subset": "val2017"}, "CocoJson"),
-    "coco beside keypoints": (lambda f: [coco(f, f"annotations/{name}_val2017.json", "val2017/a.jpg")
-                                         for name in ("person_keypoints", "instances", "captions")], "", {},
-                              "CocoJson"),
-    "cvat": (lambda f: coco(f, "annotations/instances_default.json", "images/a.jpg"), "", {}, "CocoJson"),
-    "roboflow": (lambda f: [coco(f, f"{name}/_annotations.coco.json", f"{name}/a.jpg") for name in ("train", "valid")],
-                 "", {"subset": "valid"}, "CocoJson"),
+    "coco file, images elsewhere": (
+        lambda f: coco(f, "c.json", "far/away/a.jpg"),
+        "c.json",
+        {"image_dir": "far/away"},
+        "CocoJson",
+    ),
+    "coco": (
+        lambda f: coco(f, "annotations/instances_val2017.json", "val2017/a.jpg"),
+        "",
+        {},
+        "CocoJson",
+    ),
+    "coco subset": (
+        lambda f: [
+            coco(f, f"annotations/instances_{name}2017.json", f"{name}2017/a.jpg")
+            for name in ("train", "val", "trainval")
+        ],
+        "",
+        {"subset": "val"},
+        "CocoJson",
+    ),
+    "coco subset by year": (
+        lambda f: [
+            coco(f, f"annotations/instances_val{year}.json", f"val{year}/a.jpg")
+            for year in (2014, 2017)
+        ],
+        "",
+        {"subset": "val2017"},
+        "CocoJson",
+    ),
+    "coco beside keypoints": (
+        lambda f: [
+            coco(f, f"annotations/{name}_val2017.json", "val2017/a.jpg")
+            for name in ("person_keypoints", "instances", "captions")
+        ],
+        "",
+        {},
+        "CocoJson",
+    ),
+    "cvat": (
+        lambda f: coco(f, "annotations/instances_default.json", "images/a.jpg"),
+        "",
+        {},
+        "CocoJson",
+    ),
+    "roboflow": (
+        lambda f: [
+            coco(f, f"{name}/_annotations.coco.json", f"{name}/a.jpg")
+            for name in ("train", "valid")
+        ],
+        "",
+        {"subset": "valid"},
+        "CocoJson",
+    ),
     "via file": (via, "via_region_data.json", {}, "Via"),
     "via": (via, "", {}, "Via"),
-    "via subset": (lambda f: [via(f, f"{name}/via_region_data.json") for name in ("train", "val")], "",
-                   {"subset": "val"}, "Via"),
+    "via subset": (
+        lambda f: [via(f, f"{name}/via_region_data.json") for name in ("train", "val")],
+        "",
+        {"subset": "val"},
+        "Via",
+    ),
     "labelme": (labelme, "", {}, "Labelme"),
     "labelme file": (labelme, "a.json", {}, "Labelme"),
-    "labelme subset": (lambda f: [labelme(f / name) for name in ("train", "val")], "", {"subset": "val"}, "Labelme"),
+    "labelme subset": (
+        lambda f: [labelme(f / name) for name in ("train", "val")],
+        "",
+        {"subset": "val"},
+        "Labelme",
+    ),
     "penn-fudan": (id_masks, "", {}, "MaskPng"),
     "id masks": (lambda f: id_masks(f, "images", "masks", ""), "", {}, "MaskPng"),
     "data science bowl": (object_masks, "", {}, "MaskPng"),
-    "data science bowl subset": (lambda f: object_masks(f / "stage1_train"), "", {"subset": "stage1_train"}, "MaskPng"),
+    "data science bowl subset": (
+        lambda f: object_masks(f / "stage1_train"),
+        "",
+        {"subset": "stage1_train"},
+        "MaskPng",
+    ),
 }
 
 
@@ -95,7 +170,9 @@ def test_layouts(tmp_path, make, path, options, kind):
         options = {"image_dir": str(tmp_path / options["image_dir"])}
     dataset = open_dataset(tmp_path / path if path else tmp_path, **options)
     assert type(dataset).__name__ == kind
-    assert dataset.num_images == (2 if kind == "Labelme" or make is object_masks or "stage1" in str(options) else 1)
+    assert dataset.num_images == (
+        2 if kind == "Labelme" or make is object_masks or "stage1" in str(options) else 1
+    )
     masks, class_ids = dataset.load_mask(0)
     # 19 x 13 px with the edges, 18 x 12 where a pixel counts by its centre
     assert masks.shape == (30, 40, 1) and masks.sum() in (19 * 13, 18 * 12)
@@ -104,16 +181,26 @@ def test_layouts(tmp_path, make, path, options, kind):
 
 
 def test_classes_are_numbered_alike(tmp_path):
-    for name, make in (("coco", lambda f: coco(f, "c.json", "a.jpg")), ("via", via), ("labelme", labelme)):
+    for name, make in (
+        ("coco", lambda f: coco(f, "c.json", "a.jpg")),
+        ("via", via),
+        ("labelme", labelme),
+    ):
         make(tmp_path / name)
         dataset = open_dataset(tmp_path / name, classes=["dog"])
         assert dataset.class_names == ["BG", "dog"] and dataset.load_mask(0)[1].tolist() == [1]
     assert open_dataset(tmp_path / "via", classes=["cat", "dog"]).load_mask(0)[1].tolist() == [2]
     dataset = open_dataset(tmp_path / "coco", classes=["dog", "cat"])
     assert dataset.class_names == ["BG", "dog", "cat"] and dataset.load_mask(0)[1].tolist() == [1]
-    for name in ("coco", "via", "labelme"):  # a class without an object, as the validation data may have
+    for name in (
+        "coco",
+        "via",
+        "labelme",
+    ):  # a class without an object, as the validation data may have
         dataset = open_dataset(tmp_path / name, classes=["bird", "dog"])
-        assert dataset.class_names == ["BG", "bird", "dog"] and dataset.load_mask(0)[1].tolist() == [2]
+        assert dataset.class_names == ["BG", "bird", "dog"] and dataset.load_mask(0)[
+            1
+        ].tolist() == [2]
     # an image without an object of the classes is part of the data all the same
     assert open_dataset(tmp_path / "coco", classes=["cat"]).num_images == 1
     id_masks(tmp_path / "ids")
@@ -137,12 +224,18 @@ def test_borders_of_pascal_voc_are_no_object(tmp_path):
     bordered[2, 2:21] = 255
     Image.fromarray(bordered).save(path)
     assert open_dataset(tmp_path).load_mask(0)[0].sum(axis=(0, 1)).tolist() == [13 * 19]
-    assert open_dataset(tmp_path, ignore=()).load_mask(0)[0].sum(axis=(0, 1)).tolist() == [13 * 19, 19]
+    assert open_dataset(tmp_path, ignore=()).load_mask(0)[0].sum(axis=(0, 1)).tolist() == [
+        13 * 19,
+        19,
+    ]
 
 
 def test_options_go_to_the_format(tmp_path):
     via(tmp_path)
-    assert open_dataset(tmp_path, class_attribute="", classes=["thing"]).class_names == ["BG", "thing"]
+    assert open_dataset(tmp_path, class_attribute="", classes=["thing"]).class_names == [
+        "BG",
+        "thing",
+    ]
     with pytest.raises(TypeError, match="bogus"):
         open_dataset(tmp_path, bogus=1)
 
@@ -152,39 +245,76 @@ def test_subsets_are_named_where_none_was_given(tmp_path):
         (tmp_path / subset).mkdir()
         via(tmp_path / subset)
     (tmp_path / "notes").mkdir()
-    with pytest.raises(ValueError, match="no annotations that are known.*; train, val have some: give a subset"):
+    with pytest.raises(
+        ValueError, match="no annotations that are known.*; train, val have some: give a subset"
+    ):
         open_dataset(tmp_path)
 
 
 def test_a_format_of_one_s_choice(tmp_path):
     via(tmp_path)
     coco(tmp_path, "c.json", "a.jpg")
-    with pytest.raises(ValueError, match="several annotations, .*c.json, .*via_region_data.json: give one"):
+    with pytest.raises(
+        ValueError, match="several annotations, .*c.json, .*via_region_data.json: give one"
+    ):
         open_dataset(tmp_path)
     assert type(open_dataset(tmp_path, format="via")).__name__ == "Via"
     assert type(open_dataset(tmp_path, format="coco")).__name__ == "CocoJson"
 
 
-@pytest.mark.parametrize("path, options, error, message", [
-    ("gone", {}, FileNotFoundError, "gone is missing: expected an annotation file or a folder"),
-    ("", {}, ValueError, "no annotations that are known: expected one of coco, via, labelme"),
-    ("", {"subset": "val"}, FileNotFoundError, "no folder 'val' and no folder 'annotations'"),
-    ("", {"format": "yolo"}, ValueError, "format is 'yolo'; use 'auto' or one of coco"),
-    ("other.json", {}, ValueError, "other.json is none of the annotation files known here"),
-    ("other.json", {"subset": "val"}, ValueError, "subset is 'val', but .*other.json is a file"),
-    ("other.json", {"format": "id_masks"}, ValueError, "other.json is a file: the format id_masks is a folder"),
-    ("other.json", {"format": "object_masks"}, ValueError, "other.json is a file: the format object_masks is a folder"),
-    ("broken.json", {}, ValueError, "broken.json is not JSON"),
-    ("list.json", {}, ValueError, "list.json is none of"),
-    ("empty.json", {}, ValueError, "empty.json is none of"),
-    ("ids", {"image_dir": "x"}, ValueError, "image_dir is 'x', but the format id_masks says itself"),
-    ("ids", {"format": "coco"}, ValueError, "no annotations that are known as coco: .*there is id_masks in"),
-])
+@pytest.mark.parametrize(
+    "path, options, error, message",
+    [
+        ("gone", {}, FileNotFoundError, "gone is missing: expected an annotation file or a folder"),
+        ("", {}, ValueError, "no annotations that are known: expected one of coco, via, labelme"),
+        ("", {"subset": "val"}, FileNotFoundError, "no folder 'val' and no folder 'annotations'"),
+        ("", {"format": "yolo"}, ValueError, "format is 'yolo'; use 'auto' or one of coco"),
+        ("other.json", {}, ValueError, "other.json is none of the annotation files known here"),
+        (
+            "other.json",
+            {"subset": "val"},
+            ValueError,
+            "subset is 'val', but .*other.json is a file",
+        ),
+        (
+            "other.json",
+            {"format": "id_masks"},
+            ValueError,
+            "other.json is a file: the format id_masks is a folder",
+        ),
+        (
+            "other.json",
+            {"format": "object_masks"},
+            ValueError,
+            "other.json is a file: the format object_masks is a folder",
+        ),
+        ("broken.json", {}, ValueError, "broken.json is not JSON"),
+        ("list.json", {}, ValueError, "list.json is none of"),
+        ("empty.json", {}, ValueError, "empty.json is none of"),
+        (
+            "ids",
+            {"image_dir": "x"},
+            ValueError,
+            "image_dir is 'x', but the format id_masks says itself",
+        ),
+        (
+            "ids",
+            {"format": "coco"},
+            ValueError,
+            "no annotations that are known as coco: .*there is id_masks in",
+        ),
+    ],
+)
 def test_what_is_no_dataset(tmp_path, path, options, error, message):
     folder = tmp_path / "data"
     folder.mkdir()
     if path.endswith(".json"):
-        texts = {"other.json": '{"a": 1}', "broken.json": "{", "list.json": "[]", "empty.json": "{}"}
+        texts = {
+            "other.json": '{"a": 1}',
+            "broken.json": "{",
+            "list.json": "[]",
+            "empty.json": "{}",
+        }
         (folder / path).write_text(texts[path])
     if path == "ids":
         id_masks(folder / "ids")

@@ -17,26 +17,32 @@ def whole(part, height, width):
     """The mask of a part."""
     pixels, top, left = part
     mask = np.zeros((height, width), bool)
-    mask[top:top + pixels.shape[0], left:left + pixels.shape[1]] = pixels
+    mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     assert mask.sum() == pixels.sum()  # all of it lies inside
     return mask
 
 
 # === Polygon ===
 
+
 @QUICK
-@given(points=st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=9),
-       height=st.integers(1, 24), width=st.integers(1, 24))
+@given(
+    points=st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=9),
+    height=st.integers(1, 24),
+    width=st.integers(1, 24),
+)
 @example([(2, 2), (9, 2), (9, 2), (9, 7), (2, 7), (2, 2)], 12, 12)  # closed, a corner twice
-@example([(2, 2), (9, 9), (9, 2), (2, 9)], 12, 12)                    # crosses itself
-@example([(2, 3), (9, 3), (5, 3)], 12, 12)                            # all on a line
+@example([(2, 2), (9, 9), (9, 2), (2, 9)], 12, 12)  # crosses itself
+@example([(2, 3), (9, 3), (5, 3)], 12, 12)  # all on a line
 @example([(3, 1), (3, 8), (3, 4)], 12, 12)
-@example([(-50, -50), (80, -50), (80, 80), (-50, 80)], 12, 12)        # around the image
+@example([(-50, -50), (80, -50), (80, 80), (-50, 80)], 12, 12)  # around the image
 def test_polygon_is_scikit_images(points, height, width):
     xs, ys = np.array(points, float).T
     expected = np.zeros((height, width), bool)
     expected[draw.polygon(ys, xs, expected.shape)] = True
-    np.testing.assert_array_equal(whole(shapes.polygon(xs, ys, height, width), height, width), expected)
+    np.testing.assert_array_equal(
+        whole(shapes.polygon(xs, ys, height, width), height, width), expected
+    )
 
 
 def test_polygon_by_hand():
@@ -51,9 +57,16 @@ def test_polygon_far_away_takes_no_memory():
     assert part.shape == (20, 30) and part.all() and (top, left) == (0, 0)
 
 
-@pytest.mark.parametrize("points", [
-    [], [(-9, 3), (-2, 3), (-2, 8)], [(3, 40), (9, 40), (9, 50)], [(2.2, 2.2), (2.8, 2.2), (2.8, 2.8)]],
-    ids=["none", "left", "below", "between pixels"])
+@pytest.mark.parametrize(
+    "points",
+    [
+        [],
+        [(-9, 3), (-2, 3), (-2, 8)],
+        [(3, 40), (9, 40), (9, 50)],
+        [(2.2, 2.2), (2.8, 2.2), (2.8, 2.8)],
+    ],
+    ids=["none", "left", "below", "between pixels"],
+)
 def test_polygon_without_a_pixel(points):
     xs, ys = np.array(points, float).reshape(-1, 2).T
     assert not shapes.polygon(xs, ys, 20, 20)[0].any()
@@ -61,16 +74,20 @@ def test_polygon_without_a_pixel(points):
 
 # === Others ===
 
-@pytest.mark.parametrize("corners, box", [
-    ((3, 2, 8, 6), (2, 3, 6, 8)),
-    ((8, 6, 3, 2), (2, 3, 6, 8)),            # corners in another order
-    ((-5, -5, 4, 3), (0, 0, 3, 4)),          # cut off
-    ((3.4, 2.6, 7.5, 5.2), (3, 4, 6, 8)),    # pixels 4..7 and 3..5
-    ((0, 0, 99, 99), (0, 0, 10, 12)),
-])
+
+@pytest.mark.parametrize(
+    "corners, box",
+    [
+        ((3, 2, 8, 6), (2, 3, 6, 8)),
+        ((8, 6, 3, 2), (2, 3, 6, 8)),  # corners in another order
+        ((-5, -5, 4, 3), (0, 0, 3, 4)),  # cut off
+        ((3.4, 2.6, 7.5, 5.2), (3, 4, 6, 8)),  # pixels 4..7 and 3..5
+        ((0, 0, 99, 99), (0, 0, 10, 12)),
+    ],
+)
 def test_rectangle(corners, box):
     expected = np.zeros((10, 12), bool)
-    expected[box[0]:box[2], box[1]:box[3]] = True
+    expected[box[0] : box[2], box[1] : box[3]] = True
     np.testing.assert_array_equal(whole(shapes.rectangle(*corners, 10, 12), 10, 12), expected)
 
 
@@ -87,14 +104,18 @@ def test_ellipse_by_its_equation(theta, centre):
     dx, dy = x - centre[0], y - centre[1]
     along, across = dx * np.cos(theta) + dy * np.sin(theta), dy * np.cos(theta) - dx * np.sin(theta)
     expected = (along / rx) ** 2 + (across / ry) ** 2 < 1
-    np.testing.assert_array_equal(whole(shapes.ellipse(*centre, rx, ry, theta, 30, 40), 30, 40), expected)
+    np.testing.assert_array_equal(
+        whole(shapes.ellipse(*centre, rx, ry, theta, 30, 40), 30, 40), expected
+    )
 
 
 @pytest.mark.parametrize("cx, cy, r", [(10, 8, 5), (0, 0, 3), (10.5, 7.25, 2.6), (19, 15, 4)])
 def test_circle_is_scikit_images_disk(cx, cy, r):
     expected = np.zeros((16, 20), bool)
     expected[draw.disk((cy, cx), r, shape=expected.shape)] = True
-    np.testing.assert_array_equal(whole(shapes.ellipse(cx, cy, r, r, 0.0, 16, 20), 16, 20), expected)
+    np.testing.assert_array_equal(
+        whole(shapes.ellipse(cx, cy, r, r, 0.0, 16, 20), 16, 20), expected
+    )
 
 
 @pytest.mark.parametrize("ellipse", [(5, 5, 0, 3), (5, 5, -2, 3), (50, 5, 3, 3), (5, -9, 3, 3)])
@@ -106,20 +127,23 @@ def test_ellipse_without_a_pixel(ellipse):
 def test_bitmap_is_cut_off(x1, y1):
     pixels = np.random.RandomState(0).rand(4, 5) > 0.4
     canvas = np.zeros((200, 200), bool)
-    canvas[100 + y1:104 + y1, 100 + x1:105 + x1] = pixels
+    canvas[100 + y1 : 104 + y1, 100 + x1 : 105 + x1] = pixels
     expected = canvas[100:110, 100:112]
     np.testing.assert_array_equal(whole(shapes.bitmap(pixels, x1, y1, 10, 12), 10, 12), expected)
 
 
 # === Numbers ===
 
-@pytest.mark.parametrize("values", ["12", None, [[1, 2]], ["a"], ["1"], [1, None], {"0": 1}, [True], [[1], 2]])
+
+@pytest.mark.parametrize(
+    "values", ["12", None, [[1, 2]], ["a"], ["1"], [1, None], {"0": 1}, [True], [[1], 2]]
+)
 def test_no_list_of_numbers(values):
     with pytest.raises(ValueError, match="xs must be numbers, not"):
         shapes.coordinates(values, "xs")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -2e6, 10 ** 30])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -2e6, 10**30])
 def test_numbers_that_cannot_be(value):
     with pytest.raises(ValueError, match="xs must be "):
         shapes.coordinates([1, value], "xs")

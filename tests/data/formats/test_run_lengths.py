@@ -18,7 +18,7 @@ points = st.lists(st.tuples(st.floats(-20, 60), st.floats(-20, 60)), min_size=3,
 def masks(draw):
     shape = draw(side), draw(side), draw(st.integers(0, 3))
     density = draw(st.sampled_from([0.0, 0.05, 0.5, 0.95, 1.0]))
-    return np.random.RandomState(draw(st.integers(0, 2 ** 31))).rand(*shape) < density
+    return np.random.RandomState(draw(st.integers(0, 2**31))).rand(*shape) < density
 
 
 @QUICK
@@ -30,16 +30,22 @@ def test_polygons_come_back(polygons, height, width):
     assert decoded.shape == (height, width, len(polygons)) and decoded.dtype == bool
     for index, (part, top, left) in enumerate(parts):
         expected = np.zeros((height, width), bool)
-        expected[top:top + part.shape[0], left:left + part.shape[1]] = part
+        expected[top : top + part.shape[0], left : left + part.shape[1]] = part
         np.testing.assert_array_equal(decoded[..., index], expected)
-        assert coco_mask.encode(np.asfortranarray(expected, np.uint8))["counts"].decode() == rles[index]["counts"]
+        assert (
+            coco_mask.encode(np.asfortranarray(expected, np.uint8))["counts"].decode()
+            == rles[index]["counts"]
+        )
     assert encode_masks(decoded) == rles  # and again
 
 
 @QUICK
 @given(masks())
 def test_decode_is_pycocotools(array):
-    rles = [coco_mask.encode(np.asfortranarray(array[..., index], np.uint8)) for index in range(array.shape[-1])]
+    rles = [
+        coco_mask.encode(np.asfortranarray(array[..., index], np.uint8))
+        for index in range(array.shape[-1])
+    ]
     np.testing.assert_array_equal(decode_masks(rles, array.shape), array)
     as_text = [{"size": rle["size"], "counts": rle["counts"].decode()} for rle in rles]
     as_numbers = [{"size": rle["size"], "counts": run_lengths(rle).tolist()} for rle in rles]
@@ -63,12 +69,24 @@ def test_no_text_reads_beyond_its_end(text):
     assert runs.sum() == 63 and decode_masks([rle], (7, 9)).sum() == runs[1::2].sum()
 
 
-@pytest.mark.parametrize("counts, message", [
-    ([10, 3], "add up to 13"), ([70, -7], "least -7"), ("", "add up to 0"), ("zz", "no run lengths"),
-    ([62.5, 0.5], "must be whole numbers"), ([63.0, float("nan")], "must be whole numbers"),
-    (["63"], "must be whole numbers"), ([2 ** 70], "must be whole numbers"),
-    ([2 ** 60] * 16 + [63], "add up to 18446744073709551679"),  # 63 in 64 bits
-    ("o", "no run lengths"), ("é", "no run lengths"), (None, "no run lengths"), (["a"], "no run lengths")])
+@pytest.mark.parametrize(
+    "counts, message",
+    [
+        ([10, 3], "add up to 13"),
+        ([70, -7], "least -7"),
+        ("", "add up to 0"),
+        ("zz", "no run lengths"),
+        ([62.5, 0.5], "must be whole numbers"),
+        ([63.0, float("nan")], "must be whole numbers"),
+        (["63"], "must be whole numbers"),
+        ([2**70], "must be whole numbers"),
+        ([2**60] * 16 + [63], "add up to 18446744073709551679"),  # 63 in 64 bits
+        ("o", "no run lengths"),
+        ("é", "no run lengths"),
+        (None, "no run lengths"),
+        (["a"], "no run lengths"),
+    ],
+)
 def test_counts_that_do_not_fill_the_size(counts, message):
     with pytest.raises(ValueError, match=message):
         decode_masks([{"size": [7, 9], "counts": counts}], (7, 9))

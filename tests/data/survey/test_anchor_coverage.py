@@ -21,21 +21,37 @@ def random_boxes(count, size=64, seed=0):
     return np.hstack([corner, corner + 1 + rng.randint(0, size - 2 - corner)]).astype(np.int32)
 
 
-@pytest.mark.parametrize("fields", [
-    {}, {"RPN_ANCHOR_STRIDE": 2}, {"RPN_ANCHOR_STRIDE": 3}, {"RPN_ANCHOR_RATIOS": [1]},
-    {"IMAGE_MIN_DIM": 192, "IMAGE_MAX_DIM": 192, "RPN_ANCHOR_RATIOS": [0.3, 0.9, 2.5, 4]}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"RPN_ANCHOR_STRIDE": 2},
+        {"RPN_ANCHOR_STRIDE": 3},
+        {"RPN_ANCHOR_RATIOS": [1]},
+        {"IMAGE_MIN_DIM": 192, "IMAGE_MAX_DIM": 192, "RPN_ANCHOR_RATIOS": [0.3, 0.9, 2.5, 4]},
+    ],
+)
 def test_the_nearest_anchor_is_the_best_of_all(fields):
     config = tiny_config(**fields)
-    boxes = np.vstack([random_boxes(200, config.IMAGE_MAX_DIM), [[-9, -5, 20, 15], [60, 60, 64, 64]]])
+    boxes = np.vstack(
+        [random_boxes(200, config.IMAGE_MAX_DIM), [[-9, -5, 20, 15], [60, 60, 64, 64]]]
+    )
     expected = compute_overlaps(pyramid_anchors(config, config.IMAGE_SHAPE), boxes).max(axis=0)
     np.testing.assert_allclose(best_anchor_iou(boxes, config), expected, atol=1e-12)
 
 
 def test_other_shape_scales_and_ratios():
-    boxes, shape, scales, ratios = random_boxes(50, 96), (64, 128, 3), (5, 9, 20, 40, 90), [0.7, 1.4]
+    boxes, shape, scales, ratios = (
+        random_boxes(50, 96),
+        (64, 128, 3),
+        (5, 9, 20, 40, 90),
+        [0.7, 1.4],
+    )
     other = tiny_config(RPN_ANCHOR_SCALES=scales, RPN_ANCHOR_RATIOS=ratios)
     expected = compute_overlaps(pyramid_anchors(other, shape), boxes).max(axis=0)
-    np.testing.assert_allclose(best_anchor_iou(boxes, tiny_config(), shape, scales, ratios), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        best_anchor_iou(boxes, tiny_config(), shape, scales, ratios), expected, atol=1e-12
+    )
 
 
 def test_no_boxes_and_boxes_without_area():
@@ -49,7 +65,9 @@ def test_no_boxes_and_boxes_without_area():
 def test_coverage_by_size():
     boxes = [[0, 0, 8, 8], [0, 0, 16, 16], [0, 0, 8, 32], [0, 0, 100, 100]]  # sides 8, 16, 16, 100
     assert box_sides(boxes).tolist() == [8, 16, 16, 100]
-    small, middle, large, whole = coverage_by_size(boxes, np.array([0.2, 0.7, 0.4, 0.5]), sides=(0, 16, 32, 64, 128))
+    small, middle, large, whole = coverage_by_size(
+        boxes, np.array([0.2, 0.7, 0.4, 0.5]), sides=(0, 16, 32, 64, 128)
+    )
     assert small == (0, 16, 1, pytest.approx(0.2), 0, 0, 1)
     assert middle == (16, 32, 2, pytest.approx(0.55), 0.5, 0.5, 0)
     assert large == (64, 128, 1, pytest.approx(0.5), 0, 1, 0)
@@ -59,8 +77,11 @@ def test_coverage_by_size():
 def test_objects_are_those_of_training(rectangles):
     config = tiny_config(IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=128)  # twice the size of the images
     objects = load_objects(rectangles, config)
-    expected = [(class_id, image_id, [y1 * 2, x1 * 2, y2 * 2, x2 * 2]) for image_id in rectangles.image_ids
-                for class_id, y1, x1, y2, x2 in rectangles.image_info[image_id]["objects"]]
+    expected = [
+        (class_id, image_id, [y1 * 2, x1 * 2, y2 * 2, x2 * 2])
+        for image_id in rectangles.image_ids
+        for class_id, y1, x1, y2, x2 in rectangles.image_info[image_id]["objects"]
+    ]
     assert objects.class_ids.tolist() == [class_id for class_id, _, _ in expected]
     assert objects.image_ids.tolist() == [image_id for _, image_id, _ in expected]
     np.testing.assert_array_equal(objects.boxes, [box for _, _, box in expected])
@@ -85,13 +106,19 @@ def boxes_of(sides, ratios, count, image=1024, seed=0):
 
 
 def test_suggestion_finds_the_anchors_that_objects_were_drawn_from():
-    config = tiny_config(IMAGE_MIN_DIM=1024, IMAGE_MAX_DIM=1024, RPN_ANCHOR_SCALES=(32, 64, 128, 256, 512))
+    config = tiny_config(
+        IMAGE_MIN_DIM=1024, IMAGE_MAX_DIM=1024, RPN_ANCHOR_SCALES=(32, 64, 128, 256, 512)
+    )
     boxes = boxes_of((10, 20, 40, 80, 160), (0.25, 1.0, 4.0), 600)
     found = suggest_anchors(boxes, config)
     np.testing.assert_allclose(found.scales, (10, 20, 40, 80, 160), rtol=0.2)
     np.testing.assert_allclose(found.ratios, (0.25, 1, 4), rtol=0.2)
-    better = tiny_config(IMAGE_MIN_DIM=1024, IMAGE_MAX_DIM=1024, RPN_ANCHOR_SCALES=found.scales,
-                         RPN_ANCHOR_RATIOS=list(found.ratios))
+    better = tiny_config(
+        IMAGE_MIN_DIM=1024,
+        IMAGE_MAX_DIM=1024,
+        RPN_ANCHOR_SCALES=found.scales,
+        RPN_ANCHOR_RATIOS=list(found.ratios),
+    )
     before, after = best_anchor_iou(boxes, config).mean(), best_anchor_iou(boxes, better).mean()
     assert after > before + 0.15 and found.after > found.before + 0.15
     assert f"RPN_ANCHOR_SCALES = {found.scales}" in str(found) and "->" in str(found)
@@ -99,11 +126,15 @@ def test_suggestion_finds_the_anchors_that_objects_were_drawn_from():
 
 
 def test_few_small_objects_are_not_given_up():
-    config = tiny_config(IMAGE_MIN_DIM=512, IMAGE_MAX_DIM=512, RPN_ANCHOR_SCALES=(64, 80, 96, 128, 160))
+    config = tiny_config(
+        IMAGE_MIN_DIM=512, IMAGE_MAX_DIM=512, RPN_ANCHOR_SCALES=(64, 80, 96, 128, 160)
+    )
     boxes = np.vstack([boxes_of((100,), (1,), 400, 512), boxes_of((8,), (1,), 40, 512)])
     found = suggest_anchors(boxes, config)
     assert best_anchor_iou(boxes[400:], config).max() < 0.02
-    assert best_anchor_iou(boxes[400:], config, scales=found.scales, ratios=found.ratios).mean() > 0.4
+    assert (
+        best_anchor_iou(boxes[400:], config, scales=found.scales, ratios=found.ratios).mean() > 0.4
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -49,13 +49,22 @@ def fine(seed=0):
 
 # === Summary ===
 
+
 def test_summary():
-    dataset = Given((image(100, 120), masks(10, 1023, 1024), [1, 1, -2]), (image(100, 120, 1), masks(9216), [2]),
-                    (image(50, 60), np.zeros((50, 60, 0), bool), []))
+    dataset = Given(
+        (image(100, 120), masks(10, 1023, 1024), [1, 1, -2]),
+        (image(100, 120, 1), masks(9216), [2]),
+        (image(50, 60), np.zeros((50, 60, 0), bool), []),
+    )
     summary = dataset.summary(progress=False)
     assert summary.heights.tolist() == [100, 100, 50] and summary.widths.tolist() == [120, 120, 60]
     assert summary.counts.tolist() == [3, 1, 0] and summary.areas.tolist() == [10, 1023, 1024, 9216]
-    assert summary.class_ids.tolist() == [1, 1, -2, 2] and summary.image_index.tolist() == [0, 0, 0, 1]
+    assert summary.class_ids.tolist() == [1, 1, -2, 2] and summary.image_index.tolist() == [
+        0,
+        0,
+        0,
+        1,
+    ]
     assert summary.classes() == {"cat": (2, 1, 516.5), "dog": (2, 2, 5120.0)}
     lines = [line.split() for line in str(summary).splitlines()]
     assert ["images", "3", "1", "without", "objects"] in lines
@@ -87,11 +96,14 @@ def test_before_prepare_and_of_no_image(method):
 
 
 def test_names_met_twice():
-    summary = Given((image(100, 120), masks(10, 20), [1, 2]), classes=("cat", "cat")).summary(progress=False)
+    summary = Given((image(100, 120), masks(10, 20), [1, 2]), classes=("cat", "cat")).summary(
+        progress=False
+    )
     assert list(summary.classes()) == ["cat", "cat (2)"]
 
 
 # === Check ===
+
 
 def found(report):
     return [(finding.severity, finding.kind) for finding in report.findings]
@@ -99,7 +111,12 @@ def found(report):
 
 def test_nothing_to_find(capsys):
     report = Given(fine(), fine(1)).check()
-    assert report.ok and report.exit_code == 0 and report.findings == [] and (report.images, report.objects) == (2, 4)
+    assert (
+        report.ok
+        and report.exit_code == 0
+        and report.findings == []
+        and (report.images, report.objects) == (2, 4)
+    )
     assert str(report) == "Checked 2 images with 4 objects: fit for training, nothing found"
     assert "Checking" in capsys.readouterr().err  # the progress bar
 
@@ -110,39 +127,94 @@ def test_generated_images(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("sample, kind, message", [
-    ((OSError("truncated"), masks(10), [1]), "image cannot be read", "truncated"),
-    ((KeyError("pixels"), masks(10), [1]), "image cannot be read", "KeyError: 'pixels'"),
-    ((np.full((100, 120, 3), np.nan), masks(10), [1]), "pixels out of range", "not be NaN"),
-    ((np.full((100, 120, 3), 256.0), masks(10), [1]), "pixels out of range", "256"),
-    ((np.zeros((0, 120, 3), np.uint8), masks(10), [1]), "masks or class ids wrong", "image is 0 x 120"),
-    ((image(100, 120).astype(int) - 300, masks(10), [1]), "pixels out of range", "must lie in 0..65535"),
-    ((image(100, 120), IndexError("index 720 is out of bounds"), []), "masks cannot be drawn", "IndexError: index 720"),
-    ((image(120, 100), masks(10), [1]), "masks or class ids wrong", "100 x 120 .* image is 120 x 100"),
-    ((image(100, 120), masks(10), [1, 2]), "masks or class ids wrong", "1 masks but class ids of shape .2,."),
-    ((image(100, 120), masks(10), [3]), "masks or class ids wrong", "class id 3 is out of range"),
-    ((image(100, 120), masks(10), [0]), "masks or class ids wrong", "class id 0 is out of range"),
-    ((image(100, 120), masks(10)[..., 0], [1]), "masks or class ids wrong", "shape .100, 120."),
-    ((image(100, 120), np.where(masks(10), np.nan, 0.0), [1]), "masks or class ids wrong", "not finite"),
-])
+@pytest.mark.parametrize(
+    "sample, kind, message",
+    [
+        ((OSError("truncated"), masks(10), [1]), "image cannot be read", "truncated"),
+        ((KeyError("pixels"), masks(10), [1]), "image cannot be read", "KeyError: 'pixels'"),
+        ((np.full((100, 120, 3), np.nan), masks(10), [1]), "pixels out of range", "not be NaN"),
+        ((np.full((100, 120, 3), 256.0), masks(10), [1]), "pixels out of range", "256"),
+        (
+            (np.zeros((0, 120, 3), np.uint8), masks(10), [1]),
+            "masks or class ids wrong",
+            "image is 0 x 120",
+        ),
+        (
+            (image(100, 120).astype(int) - 300, masks(10), [1]),
+            "pixels out of range",
+            "must lie in 0..65535",
+        ),
+        (
+            (image(100, 120), IndexError("index 720 is out of bounds"), []),
+            "masks cannot be drawn",
+            "IndexError: index 720",
+        ),
+        (
+            (image(120, 100), masks(10), [1]),
+            "masks or class ids wrong",
+            "100 x 120 .* image is 120 x 100",
+        ),
+        (
+            (image(100, 120), masks(10), [1, 2]),
+            "masks or class ids wrong",
+            "1 masks but class ids of shape .2,.",
+        ),
+        (
+            (image(100, 120), masks(10), [3]),
+            "masks or class ids wrong",
+            "class id 3 is out of range",
+        ),
+        (
+            (image(100, 120), masks(10), [0]),
+            "masks or class ids wrong",
+            "class id 0 is out of range",
+        ),
+        ((image(100, 120), masks(10)[..., 0], [1]), "masks or class ids wrong", "shape .100, 120."),
+        (
+            (image(100, 120), np.where(masks(10), np.nan, 0.0), [1]),
+            "masks or class ids wrong",
+            "not finite",
+        ),
+    ],
+)
 def test_errors(sample, kind, message):
     report = Given(fine(5), sample).check(progress=False)
     assert not report.ok and report.exit_code == 1 and found(report) == [("error", kind)]
-    finding, = report.errors
+    (finding,) = report.errors
     assert finding.place.startswith("image 1 (source 'given', id 1")
     assert re.search(message, finding.message)
-    assert str(report).splitlines()[-1] == f"Checked 2 images with {report.objects} objects: 1 error"
+    assert (
+        str(report).splitlines()[-1] == f"Checked 2 images with {report.objects} objects: 1 error"
+    )
 
 
-@pytest.mark.parametrize("sample, kind, message", [
-    ((image(100, 120, 9), np.zeros((100, 120, 0), bool), []), "image without objects", ""),
-    (((np.arange(12000) % 4096).astype(np.uint16).reshape(100, 120), masks(10), [1]), "image nearly black",
-     "its largest value is 16 of 255; 10 and 12-bit"),
-    ((image(100, 120, 9), np.zeros((0, 0, 0)), []), "image without objects", ""),  # Dataset.load_mask's own
-    ((image(100, 120, 9), masks(10, 0), [1, 2]), "object without a pixel", "object 1"),
-    ((image(100, 120, 9), masks(10, 20, 10), [1, 2, 1]), "object there twice", "objects 0 and 2 are the same"),
-    ((image(100, 120, 0), masks(10), [1]), "image there twice", "the same pixels as image 0 (source 'given', id 0"),
-])
+@pytest.mark.parametrize(
+    "sample, kind, message",
+    [
+        ((image(100, 120, 9), np.zeros((100, 120, 0), bool), []), "image without objects", ""),
+        (
+            ((np.arange(12000) % 4096).astype(np.uint16).reshape(100, 120), masks(10), [1]),
+            "image nearly black",
+            "its largest value is 16 of 255; 10 and 12-bit",
+        ),
+        (
+            (image(100, 120, 9), np.zeros((0, 0, 0)), []),
+            "image without objects",
+            "",
+        ),  # Dataset.load_mask's own
+        ((image(100, 120, 9), masks(10, 0), [1, 2]), "object without a pixel", "object 1"),
+        (
+            (image(100, 120, 9), masks(10, 20, 10), [1, 2, 1]),
+            "object there twice",
+            "objects 0 and 2 are the same",
+        ),
+        (
+            (image(100, 120, 0), masks(10), [1]),
+            "image there twice",
+            "the same pixels as image 0 (source 'given', id 0",
+        ),
+    ],
+)
 def test_warnings(sample, kind, message):
     report = Given(fine(), sample).check(progress=False)
     assert report.ok and report.exit_code == 0 and found(report) == [("warning", kind)]
@@ -155,47 +227,75 @@ def test_alike_but_not_the_same():
     one, other = np.zeros((100, 120), bool), np.zeros((100, 120), bool)
     one[10:13, 10:13] = other[10:13, 10:13] = True
     one[11, 10], other[11, 12] = False, False
-    report = Given((image(100, 120), np.stack([one, one, other], axis=-1), [1, 2, 2])).check(progress=False)
+    report = Given((image(100, 120), np.stack([one, one, other], axis=-1), [1, 2, 2])).check(
+        progress=False
+    )
     assert report.findings == []
 
 
 def test_classes_without_objects():
     report = Given((image(100, 120), masks(10), [1])).check(progress=False)
-    assert report.ok and report.findings == [("warning", "class without objects", "class 2 ('dog')", "")]
+    assert report.ok and report.findings == [
+        ("warning", "class without objects", "class 2 ('dog')", "")
+    ]
 
 
 def test_ids_there_twice():
     dataset = Given(fine(), fine(1))
     dataset.image_info[1]["id"] = 0
     report = dataset.check(progress=False)
-    assert found(report) == [("error", "image id there twice")] and "image 0 has the same" in str(report)
+    assert found(report) == [("error", "image id there twice")] and "image 0 has the same" in str(
+        report
+    )
 
 
 def test_many_findings_are_counted():
-    dataset = Given(*[(OSError(f"number {number}"), masks(10, 20), [1, 2]) for number in range(5)], fine())
+    dataset = Given(
+        *[(OSError(f"number {number}"), masks(10, 20), [1, 2]) for number in range(5)], fine()
+    )
     lines = str(dataset.check(progress=False)).splitlines()
-    assert lines[1].split()[:7] == ["error", "image", "cannot", "be", "read", "5", "image"] and "number 0" in lines[1]
+    assert (
+        lines[1].split()[:7] == ["error", "image", "cannot", "be", "read", "5", "image"]
+        and "number 0" in lines[1]
+    )
     assert lines[-1] == "Checked 6 images with 12 objects: 5 errors"
 
 
 def test_faults_of_files_are_found(tmp_path):
-    """What a reader left out, a file that is no image, and an image of another size than annotated."""
+    """What a reader left out, a file that is no image, and an image of another size than
+    annotated.
+    """
     Image.fromarray(image(40, 60)).save(tmp_path / "a.png")
     Image.fromarray(image(40, 60, 1)).save(tmp_path / "b.png")
     (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     square = [[5, 5, 20, 5, 20, 20, 5, 20]]
     outlines = [square, square, square, [[1, 1, 2, 2]]]
     dataset = CocoJson()
-    dataset.load_coco_json({
-        "images": [{"id": number, "file_name": f"{name}.png", "height": 40, "width": width}
-                   for number, (name, width) in enumerate([("a", 60), ("b", 61), ("c", 60)])],
-        "categories": [{"id": 1, "name": "cat"}],
-        "annotations": [{"id": number, "image_id": number % 3, "category_id": 1, "segmentation": segmentation}
-                        for number, segmentation in enumerate(outlines)]}, str(tmp_path))
+    dataset.load_coco_json(
+        {
+            "images": [
+                {"id": number, "file_name": f"{name}.png", "height": 40, "width": width}
+                for number, (name, width) in enumerate([("a", 60), ("b", 61), ("c", 60)])
+            ],
+            "categories": [{"id": 1, "name": "cat"}],
+            "annotations": [
+                {
+                    "id": number,
+                    "image_id": number % 3,
+                    "category_id": 1,
+                    "segmentation": segmentation,
+                }
+                for number, segmentation in enumerate(outlines)
+            ],
+        },
+        str(tmp_path),
+    )
     dataset.prepare()
     report = dataset.check(progress=False)
     assert sorted(found(report)) == [
-        ("error", "image cannot be read"), ("error", "image cannot be read"),
-        ("warning", "left out: annotations with fewer than three points")]
+        ("error", "image cannot be read"),
+        ("error", "image cannot be read"),
+        ("warning", "left out: annotations with fewer than three points"),
+    ]
     assert "b.png is 60 x 40 px" in report.errors[0].message and "c.png" in report.errors[1].message
     assert "Left out while loading: annotations with fewer" in str(dataset.summary(progress=False))

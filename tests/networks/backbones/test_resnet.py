@@ -16,7 +16,7 @@ def convolve(x, kernel, bias, stride=1, pad=0):
     out = np.zeros((height, width, kernel.shape[3]))
     for row in range(height):
         for column in range(width):
-            patch = x[row * stride:row * stride + size, column * stride:column * stride + size]
+            patch = x[row * stride : row * stride + size, column * stride : column * stride + size]
             out[row, column] = np.tensordot(patch, kernel, 3) + bias
     return out
 
@@ -27,8 +27,11 @@ def normalize(x, gamma, beta, mean, variance):
 
 def bottleneck(model, x, stride, shortcut):
     """Block "a" of stage 3 from a model's weights, the stride on the first 1x1 convolution."""
+
     def conv(branch, x, **options):
-        return convolve(x, *(weight.numpy() for weight in model.get_layer(f"res3a_{branch}").weights), **options)
+        return convolve(
+            x, *(weight.numpy() for weight in model.get_layer(f"res3a_{branch}").weights), **options
+        )
 
     def bn(branch, x):
         layer = model.get_layer(f"bn3a_{branch}")
@@ -62,29 +65,49 @@ def test_stages_strides_and_names(architecture, blocks):
     image = keras.Input((128, 192, 3))
     stages = resnet_graph(image, architecture, stage5=True, train_bn=False, width=8)
     assert [stage.shape for stage in stages] == [
-        (None, 32, 48, 8), (None, 32, 48, 32), (None, 16, 24, 64), (None, 8, 12, 128), (None, 4, 6, 256)]
+        (None, 32, 48, 8),
+        (None, 32, 48, 32),
+        (None, 16, 24, 64),
+        (None, 8, 12, 128),
+        (None, 4, 6, 256),
+    ]
     model = keras.Model(image, stages)
     assert [stage._keras_history.operation.name for stage in stages[1:]] == [
-        "res2c_out", "res3d_out", f"res4{chr(ord('a') + blocks - 1)}_out", "res5c_out"]
+        "res2c_out",
+        "res3d_out",
+        f"res4{chr(ord('a') + blocks - 1)}_out",
+        "res5c_out",
+    ]
 
-    strided = {layer.name for layer in model.layers
-               if isinstance(layer, keras.layers.Conv2D) and layer.strides == (2, 2)}
-    assert strided == {"conv1"} | {f"res{stage}a_{branch}" for stage in (3, 4, 5) for branch in ("branch1", "branch2a")}
+    strided = {
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.strides == (2, 2)
+    }
+    assert strided == {"conv1"} | {
+        f"res{stage}a_{branch}" for stage in (3, 4, 5) for branch in ("branch1", "branch2a")
+    }
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert all(layer.use_bias for layer in convolutions)
     assert len(convolutions) == 1 + 4 + 3 * (3 + 4 + blocks + 3)
-    assert model.get_layer("conv1").padding == "valid" and model.get_layer("conv1").kernel_size == (7, 7)
+    assert model.get_layer("conv1").padding == "valid" and model.get_layer("conv1").kernel_size == (
+        7,
+        7,
+    )
     pool = next(layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D))
     assert (pool.pool_size, pool.strides, pool.padding) == ((3, 3), (2, 2), "same")
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == len(convolutions)
-    assert {(layer.epsilon, layer.momentum, layer.train_bn) for layer in norms} == {(1e-3, 0.99, False)}
+    assert {(layer.epsilon, layer.momentum, layer.train_bn) for layer in norms} == {
+        (1e-3, 0.99, False)
+    }
 
 
 def test_width_scales_every_stage():
     image = keras.Input((64, 64, 3))
-    assert [stage.shape[-1] for stage in resnet_graph(image, "resnet50", stage5=True, width=16)] == [
-        16, 64, 128, 256, 512]
+    assert [
+        stage.shape[-1] for stage in resnet_graph(image, "resnet50", stage5=True, width=16)
+    ] == [16, 64, 128, 256, 512]
 
 
 def test_stage5_is_left_out_on_request():

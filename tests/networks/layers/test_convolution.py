@@ -18,8 +18,18 @@ from mrcnn.ops.cpu_convolution import (
 )
 
 
-@pytest.mark.parametrize("height, width, kernel", [
-    (8, 6, (3, 3)), (7, 5, (3, 3)), (1, 4, (3, 3)), (2, 1, (3, 3)), (9, 9, (5, 1)), (6, 7, (1, 3)), (3, 3, (7, 7))])
+@pytest.mark.parametrize(
+    "height, width, kernel",
+    [
+        (8, 6, (3, 3)),
+        (7, 5, (3, 3)),
+        (1, 4, (3, 3)),
+        (2, 1, (3, 3)),
+        (9, 9, (5, 1)),
+        (6, 7, (1, 3)),
+        (3, 3, (7, 7)),
+    ],
+)
 def test_halves_are_the_whole(height, width, kernel):
     rng = np.random.RandomState(0)
     _compare(convolve_halves, _whole, *_normal(rng, (1, height, width, 4), (*kernel, 4, 3), (3,)))
@@ -27,20 +37,29 @@ def test_halves_are_the_whole(height, width, kernel):
 
 @pytest.mark.parametrize("height", [1, 2, 3, 5])
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 3)])
-@pytest.mark.parametrize("activation", [None, tf.nn.relu, tf.sigmoid])  # of which one makes something of zeros
+@pytest.mark.parametrize(
+    "activation", [None, tf.nn.relu, tf.sigmoid]
+)  # of which one makes something of zeros
 def test_halves_of_flat_images_with_an_activation(height, kernel, activation):
-    _compare(lambda *args: convolve_halves(*args, activation), lambda *args: (activation or tf.identity)(_whole(*args)),
-             *_normal(np.random.RandomState(0), (1, height, 4, 2), (*kernel, 2, 3), (3,)))
+    _compare(
+        lambda *args: convolve_halves(*args, activation),
+        lambda *args: (activation or tf.identity)(_whole(*args)),
+        *_normal(np.random.RandomState(0), (1, height, 4, 2), (*kernel, 2, 3), (3,)),
+    )
 
 
 def test_halves_in_one_function_for_all_sizes():
     rng = np.random.RandomState(0)
     kernel, bias = _normal(rng, (5, 3, 2, 3), (3,))
-    halves = tf.function(lambda image: convolve_halves(image, kernel, bias, tf.nn.relu),
-                         input_signature=[tf.TensorSpec([1, None, None, 2])])
+    halves = tf.function(
+        lambda image: convolve_halves(image, kernel, bias, tf.nn.relu),
+        input_signature=[tf.TensorSpec([1, None, None, 2])],
+    )
     for size in [(height, 3) for height in range(1, 8)] + [(4, 1)]:
-        image, = _normal(rng, (1, *size, 2))
-        np.testing.assert_allclose(halves(image), tf.nn.relu(_whole(image, kernel, bias)), rtol=1e-5, atol=1e-5)
+        (image,) = _normal(rng, (1, *size, 2))
+        np.testing.assert_allclose(
+            halves(image), tf.nn.relu(_whole(image, kernel, bias)), rtol=1e-5, atol=1e-5
+        )
 
 
 def _whole(image, kernel, bias):
@@ -52,14 +71,23 @@ def _whole(image, kernel, bias):
 def test_kernel_as_large_as_the_image_is_a_product(images, kernel):
     rng = np.random.RandomState(1)
     # an empty batch has another shape in tf.nn.conv2d with oneDNN
-    _compare(convolve_whole, lambda images, kernel, bias: tf.einsum("nklc,klcf->nf", images, kernel)[
-        :, tf.newaxis, tf.newaxis] + bias, *_normal(rng, (images, *kernel, 5), (*kernel, 5, 4), (4,)))
+    _compare(
+        convolve_whole,
+        lambda images, kernel, bias: (
+            tf.einsum("nklc,klcf->nf", images, kernel)[:, tf.newaxis, tf.newaxis] + bias
+        ),
+        *_normal(rng, (images, *kernel, 5), (*kernel, 5, 4), (4,)),
+    )
 
 
 def test_forms_without_bias():
     image, kernel = _normal(np.random.RandomState(2), (1, 3, 3, 4), (3, 3, 4, 2))
-    np.testing.assert_allclose(convolve_halves(image, kernel, None), tf.nn.conv2d(image, kernel, 1, "SAME"), atol=1e-5)
-    np.testing.assert_allclose(convolve_whole(image, kernel, None), tf.nn.conv2d(image, kernel, 1, "VALID"), atol=1e-5)
+    np.testing.assert_allclose(
+        convolve_halves(image, kernel, None), tf.nn.conv2d(image, kernel, 1, "SAME"), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        convolve_whole(image, kernel, None), tf.nn.conv2d(image, kernel, 1, "VALID"), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("images", [1, 3])
@@ -67,8 +95,12 @@ def test_forms_without_bias():
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_cells_put_in_order_are_a_transposed_convolution(images, kernel, use_bias, activation):
-    inputs = _normal(np.random.RandomState(10), (images, 3, 2, 5), (*kernel, 4, 5), *[(4,)] * use_bias)
-    layer = keras.layers.Conv2DTranspose(4, kernel, strides=kernel, use_bias=use_bias, activation=activation)
+    inputs = _normal(
+        np.random.RandomState(10), (images, 3, 2, 5), (*kernel, 4, 5), *[(4,)] * use_bias
+    )
+    layer = keras.layers.Conv2DTranspose(
+        4, kernel, strides=kernel, use_bias=use_bias, activation=activation
+    )
     layer.build(inputs[0].shape)
 
     def ours(images, kernel, bias=None):
@@ -91,27 +123,45 @@ def test_cells_of_no_image():
         np.testing.assert_array_equal(gradient, tf.zeros_like(part))
 
 
-@pytest.mark.parametrize("options", [{}, {"activation": "relu"}, {"use_bias": False}, {"padding": "same"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"activation": "relu"}, {"use_bias": False}, {"padding": "same"}]
+)
 def test_layer_of_cells_takes_the_weights_of_keras(tmp_path, options):
-    options = {"kernel_size": (2, 3), "strides": (2, 3), "bias_initializer": "uniform", "name": "deconv", **options}
+    options = {
+        "kernel_size": (2, 3),
+        "strides": (2, 3),
+        "bias_initializer": "uniform",
+        "name": "deconv",
+        **options,
+    }
     image = keras.Input((3, 4, 5))
-    theirs, ours = (keras.Model(image, kind(4, **options)(image))
-                    for kind in (keras.layers.Conv2DTranspose, Conv2DTranspose))
+    theirs, ours = (
+        keras.Model(image, kind(4, **options)(image))
+        for kind in (keras.layers.Conv2DTranspose, Conv2DTranspose)
+    )
     assert ours.output.shape == (None, 3, 4, 2, 3, 4)
     assert [(weight.path, weight.shape) for weight in ours.weights] == [
-        (weight.path, weight.shape) for weight in theirs.weights]
+        (weight.path, weight.shape) for weight in theirs.weights
+    ]
     theirs.save_weights(tmp_path / "theirs.weights.h5")
     ours.load_weights(tmp_path / "theirs.weights.h5")
-    images, = _normal(np.random.RandomState(11), (2, 3, 4, 5))
+    (images,) = _normal(np.random.RandomState(11), (2, 3, 4, 5))
     np.testing.assert_allclose(interleave_cells(ours(images)), theirs(images), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("options, found", [
-    ({"strides": 1}, r"strides are \(1, 1\), the kernel's size \(2, 2\), dilation \(1, 1\)"),
-    ({"strides": (2, 3)}, r"strides are \(2, 3\)"), ({"strides": 3}, r"strides are \(3, 3\)"),
-    ({"strides": 1, "dilation_rate": 2}, r"dilation \(2, 2\)")])
+@pytest.mark.parametrize(
+    "options, found",
+    [
+        ({"strides": 1}, r"strides are \(1, 1\), the kernel's size \(2, 2\), dilation \(1, 1\)"),
+        ({"strides": (2, 3)}, r"strides are \(2, 3\)"),
+        ({"strides": 3}, r"strides are \(3, 3\)"),
+        ({"strides": 1, "dilation_rate": 2}, r"dilation \(2, 2\)"),
+    ],
+)
 def test_windows_that_overlap_are_refused(options, found):
-    with pytest.raises(ValueError, match=f"layer deconv: .*{found}.*only windows that do not overlap"):
+    with pytest.raises(
+        ValueError, match=f"layer deconv: .*{found}.*only windows that do not overlap"
+    ):
         Conv2DTranspose(4, 2, name="deconv", **options)(np.zeros((1, 3, 3, 5), np.float32))
 
 
@@ -128,21 +178,37 @@ def _compare(ours, theirs, *inputs):
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     for variable in inputs:
-        np.testing.assert_allclose(*(tape.gradient(total, variable) for total in totals), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            *(tape.gradient(total, variable) for total in totals), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.fixture
 def halves_taken(monkeypatch):
     taken = []
-    monkeypatch.setattr(convolution, "convolve_halves",
-                        lambda image, *weights: taken.append(image.shape) or convolve_halves(image, *weights))
+    monkeypatch.setattr(
+        convolution,
+        "convolve_halves",
+        lambda image, *weights: taken.append(image.shape) or convolve_halves(image, *weights),
+    )
     return taken
 
 
-@pytest.mark.parametrize("batch, options, taken", [
-    (1, {}, True), (2, {}, False), (None, {}, False), (1, {"strides": 2}, False), (1, {"padding": "valid"}, False),
-    (1, {"dilation_rate": 2}, False), (1, {"kernel_size": 1}, False), (1, {"kernel_size": 2}, False),
-    (1, {"groups": 2}, False), (1, {"dtype": "mixed_bfloat16"}, False)])
+@pytest.mark.parametrize(
+    "batch, options, taken",
+    [
+        (1, {}, True),
+        (2, {}, False),
+        (None, {}, False),
+        (1, {"strides": 2}, False),
+        (1, {"padding": "valid"}, False),
+        (1, {"dilation_rate": 2}, False),
+        (1, {"kernel_size": 1}, False),
+        (1, {"kernel_size": 2}, False),
+        (1, {"groups": 2}, False),
+        (1, {"dtype": "mixed_bfloat16"}, False),
+    ],
+)
 def test_only_where_it_takes_less_time(halves_taken, batch, options, taken):
     options = {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu", **options}
     ours, theirs = Conv2D(**options), keras.layers.Conv2D(**options)
@@ -156,8 +222,9 @@ def test_only_where_it_takes_less_time(halves_taken, batch, options, taken):
         return ours(images)
 
     halves_taken.clear()
-    np.testing.assert_allclose(tf.cast(run(image), tf.float32), tf.cast(theirs(image), tf.float32), rtol=1e-4,
-                               atol=1e-4)
+    np.testing.assert_allclose(
+        tf.cast(run(image), tf.float32), tf.cast(theirs(image), tf.float32), rtol=1e-4, atol=1e-4
+    )
     assert bool(halves_taken) == taken
 
 
@@ -176,15 +243,34 @@ def test_narrow_ones_are_left_whole(halves_taken):
     assert not halves_taken
 
 
-@pytest.mark.parametrize("size, options, taken", [
-    (5, {}, True), (5, {"strides": 2}, True), (6, {}, False), (5, {"padding": "same"}, False),
-    (5, {"groups": 2}, False), (9, {"dilation_rate": 2}, False), (None, {}, False)])
+@pytest.mark.parametrize(
+    "size, options, taken",
+    [
+        (5, {}, True),
+        (5, {"strides": 2}, True),
+        (6, {}, False),
+        (5, {"padding": "same"}, False),
+        (5, {"groups": 2}, False),
+        (9, {"dilation_rate": 2}, False),
+        (None, {}, False),
+    ],
+)
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_product_only_of_a_kernel_as_large_as_the_image(monkeypatch, size, options, taken, use_bias):
+def test_product_only_of_a_kernel_as_large_as_the_image(
+    monkeypatch, size, options, taken, use_bias
+):
     products = []
-    monkeypatch.setattr(convolution, "convolve_whole", lambda *args: products.append(1) or convolve_whole(*args))
-    options = {"filters": 4, "kernel_size": 5, "activation": "relu", "use_bias": use_bias,
-               "bias_initializer": "uniform", **options}
+    monkeypatch.setattr(
+        convolution, "convolve_whole", lambda *args: products.append(1) or convolve_whole(*args)
+    )
+    options = {
+        "filters": 4,
+        "kernel_size": 5,
+        "activation": "relu",
+        "use_bias": use_bias,
+        "bias_initializer": "uniform",
+        **options,
+    }
     ours, theirs = Conv2D(**options), keras.layers.Conv2D(**options)
     images = np.random.RandomState(3).randn(3, size or 5, size or 5, 6).astype(np.float32)
     ours.build(images.shape)
@@ -203,7 +289,9 @@ def test_folded_weights_do_both():
         values = tf.nn.conv2d(image, kernel, 1, "SAME") + (0 if offset is None else offset)
         expected = tf.nn.batch_normalization(values, mean, variance, beta, gamma, 1e-3)
         folded, shift = fold_normalization(image, kernel, offset, gamma, beta, mean, variance, 1e-3)
-        np.testing.assert_allclose(tf.nn.conv2d(image, folded, 1, "SAME") + shift, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            tf.nn.conv2d(image, folded, 1, "SAME") + shift, expected, rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("filters", [1, 4, 100])
@@ -224,20 +312,27 @@ def test_folding_in_a_function_of_images_of_any_size(filters):
         return tf.nn.conv2d(images, folded_kernel, 1, "SAME") + shift
 
     for size in [(2, 9, 7), (1, 1, 1), (1, 1, 2), (3, 2, 1)]:
-        images, = _normal(rng, (*size, 2))
+        (images,) = _normal(rng, (*size, 2))
         values = tf.nn.conv2d(images, kernel, 1, "SAME") + bias
-        np.testing.assert_allclose(folded(images), tf.nn.batch_normalization(
-            values, mean, variance, beta, gamma, 1e-3), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            folded(images),
+            tf.nn.batch_normalization(values, mean, variance, beta, gamma, 1e-3),
+            rtol=1e-4,
+            atol=1e-4,
+        )
     for size in [(1, 0, 5), (0, 4, 4)]:
-        np.testing.assert_allclose(weights(tf.zeros([*size, 2]))[0], kernel * gamma / tf.sqrt(variance + 1e-3),
-                                   rtol=1e-5)
+        np.testing.assert_allclose(
+            weights(tf.zeros([*size, 2]))[0], kernel * gamma / tf.sqrt(variance + 1e-3), rtol=1e-5
+        )
 
 
 def _normalized_model(train_bn=False, **options):
     keras.utils.set_random_seed(5)
     image = keras.Input((None, None, 3))
     norm = BatchNorm(train_bn, name="norm")
-    model = keras.Model(image, convolve_and_normalize(image, Conv2D(4, 3, name="conv", **options), norm))
+    model = keras.Model(
+        image, convolve_and_normalize(image, Conv2D(4, 3, name="conv", **options), norm)
+    )
     _shuffle_statistics(norm, 6)
     return model
 
@@ -280,7 +375,9 @@ def test_what_cannot_be_folded_is_left(options):
 
 
 def _operations(function, *args):
-    return {operation.type for operation in function.get_concrete_function(*args).graph.get_operations()}
+    return {
+        operation.type for operation in function.get_concrete_function(*args).graph.get_operations()
+    }
 
 
 def test_link_adds_no_weights():

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests import twins
 
 from mrcnn.networks.layers.normalization import BatchNorm
+from tests import twins
 
 EPSILON, MOMENTUM, CHANNELS = 1e-3, 0.99, 3  # the original's
 MEANINGS = list(itertools.product([False, None, True], [False, True], [False, True]))
@@ -16,7 +16,9 @@ EVERY_MEANING = pytest.mark.parametrize("train_bn, training, trainable", MEANING
 
 
 def images(seed=0, batch=2, side=4):
-    return np.random.RandomState(seed).normal(1, 2, (batch, side, side, CHANNELS)).astype(np.float32)
+    return (
+        np.random.RandomState(seed).normal(1, 2, (batch, side, side, CHANNELS)).astype(np.float32)
+    )
 
 
 def built_layer(train_bn, trainable=True, **arguments):
@@ -57,7 +59,9 @@ def test_which_statistics_are_stored(train_bn, training, trainable):
         count = x.size // CHANNELS
         mean = mean * MOMENTUM + x.mean(axis=(0, 1, 2)) * (1 - MOMENTUM)
         # the fused kernel stores the unbiased variance
-        variance = variance * MOMENTUM + x.var(axis=(0, 1, 2)) * count / (count - 1) * (1 - MOMENTUM)
+        variance = variance * MOMENTUM + x.var(axis=(0, 1, 2)) * count / (count - 1) * (
+            1 - MOMENTUM
+        )
     for stored, expected in zip(layer.get_weights(), (gamma, beta, mean, variance)):
         np.testing.assert_allclose(stored, expected, rtol=1e-5)
 
@@ -74,13 +78,20 @@ def test_gradients_by_finite_differences(train_bn):
 
     def loss(position):
         def moved(value):
-            inputs, gamma, beta = [value if i == position else part
-                                   for i, part in enumerate((np.float64(x), *weights()[:2]))]
-            return np.sum(normalise(inputs, train_bn, True, (gamma, beta, mean, variance)) * factors)
+            inputs, gamma, beta = [
+                value if i == position else part
+                for i, part in enumerate((np.float64(x), *weights()[:2]))
+            ]
+            return np.sum(
+                normalise(inputs, train_bn, True, (gamma, beta, mean, variance)) * factors
+            )
+
         return moved
 
     for position, (gradient, value) in enumerate(zip(gradients, (x, *weights()))):
-        np.testing.assert_allclose(gradient, twins.numeric_gradient(loss(position), value), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            gradient, twins.numeric_gradient(loss(position), value), rtol=1e-3, atol=1e-4
+        )
 
 
 def trained(train_bn, trainable):
@@ -94,13 +105,21 @@ def trained(train_bn, trainable):
     return [not np.array_equal(new, old) for new, old in zip(layer.get_weights(), weights())]
 
 
-@pytest.mark.parametrize("train_bn, trainable, changed", [
-    (False, True, [True, True, False, False]),   # gamma and beta train although the statistics are frozen
-    (False, False, [False, False, False, False]),
-    (None, True, [True, True, True, True]),
-    (None, False, [False, False, False, False]),
-    (True, True, [True, True, True, True]),
-    (True, False, [False, False, False, False])])
+@pytest.mark.parametrize(
+    "train_bn, trainable, changed",
+    [
+        (
+            False,
+            True,
+            [True, True, False, False],
+        ),  # gamma and beta train although the statistics are frozen
+        (False, False, [False, False, False, False]),
+        (None, True, [True, True, True, True]),
+        (None, False, [False, False, False, False]),
+        (True, True, [True, True, True, True]),
+        (True, False, [False, False, False, False]),
+    ],
+)
 def test_what_fit_changes(train_bn, trainable, changed):
     assert trained(train_bn, trainable) == changed
 
@@ -109,7 +128,9 @@ def test_prediction_leaves_everything_and_uses_what_is_stored():
     layer = built_layer(None)
     tensor = keras.Input((4, 4, CHANNELS))
     model = keras.Model(tensor, layer(tensor))
-    np.testing.assert_allclose(model.predict(images(), verbose=0), normalise(images(), None, False), atol=5e-6)
+    np.testing.assert_allclose(
+        model.predict(images(), verbose=0), normalise(images(), None, False), atol=5e-6
+    )
     for stored, expected in zip(layer.get_weights(), weights()):
         np.testing.assert_array_equal(stored, expected)
 
@@ -124,7 +145,12 @@ def test_equals_keras_layer_at_inference():
 def test_order_and_names_of_the_weights():
     layer = BatchNorm(name="bn_conv1")
     layer.build((None, 4, 4, CHANNELS))
-    assert [variable.name for variable in layer.weights] == ["gamma", "beta", "moving_mean", "moving_variance"]
+    assert [variable.name for variable in layer.weights] == [
+        "gamma",
+        "beta",
+        "moving_mean",
+        "moving_variance",
+    ]
     assert (layer.epsilon, layer.momentum, layer.train_bn) == (EPSILON, MOMENTUM, None)
 
 
@@ -140,8 +166,12 @@ def test_mixed_precision_keeps_statistics_in_float32():
     assert outputs.dtype == "bfloat16"
     assert {variable.dtype for variable in layer.weights} == {"float32"}
     expected = weights()[2] * MOMENTUM + images().mean(axis=(0, 1, 2)) * (1 - MOMENTUM)
-    np.testing.assert_allclose(layer.get_weights()[2], expected, atol=2e-4)  # bfloat16 inputs: 3 digits of 1 %
-    np.testing.assert_allclose(tf.cast(outputs, tf.float32), normalise(images(), True, True), atol=0.05)
+    np.testing.assert_allclose(
+        layer.get_weights()[2], expected, atol=2e-4
+    )  # bfloat16 inputs: 3 digits of 1 %
+    np.testing.assert_allclose(
+        tf.cast(outputs, tf.float32), normalise(images(), True, True), atol=0.05
+    )
 
 
 @pytest.mark.parametrize("given", [True, False])

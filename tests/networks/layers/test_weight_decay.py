@@ -1,21 +1,23 @@
 """Weight decay: the mean of squares of every trainable kernel and bias, and nothing else."""
 
-from tests.networks import layer_cases as cases
 import keras
 import numpy as np
 import pytest
 
 from mrcnn.networks.layers.convolution import Conv2DTranspose
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.layers.weight_decay import MeanL2, add_weight_decay
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
+from tests.networks import layer_cases as cases
 
 RATE = 0.01
 
 
 def mean_square(layer):
     """Of the layer's kernel plus of its bias."""
-    return sum(np.sum(np.square(part.astype(np.float64))) / part.size for part in layer.get_weights())
+    return sum(
+        np.sum(np.square(part.astype(np.float64))) / part.size for part in layer.get_weights()
+    )
 
 
 @pytest.fixture
@@ -24,8 +26,13 @@ def model():
     x = keras.layers.Conv2D(4, 3, name="conv", bias_initializer="random_normal")(image)
     x = BatchNorm(name="bn", gamma_initializer="random_normal", beta_initializer="random_normal")(x)
     x = keras.layers.DepthwiseConv2D(3, name="depthwise", bias_initializer="random_normal")(x)
-    nested = keras.Sequential([keras.Input((4, 4, 4)), Conv2DTranspose(
-        2, 2, strides=2, name="deconv", bias_initializer="random_normal")], name="nested")
+    nested = keras.Sequential(
+        [
+            keras.Input((4, 4, 4)),
+            Conv2DTranspose(2, 2, strides=2, name="deconv", bias_initializer="random_normal"),
+        ],
+        name="nested",
+    )
     masks = MaskPrediction(3, name="mask", bias_initializer="random_normal")([nested(x), ids])
     dense = keras.layers.Dense(5, use_bias=False, name="dense")(keras.layers.Flatten()(x))
     return keras.Model([image, ids], [masks, dense])
@@ -57,7 +64,9 @@ def test_only_trainable_weights_count(model, frozen):
     add_weight_decay(model, RATE)
     for name in frozen:
         layer_of(model, name).trainable = False
-    expected = RATE * sum(mean_square(layer_of(model, name)) for name in REGULARISED if name not in frozen)
+    expected = RATE * sum(
+        mean_square(layer_of(model, name)) for name in REGULARISED if name not in frozen
+    )
     np.testing.assert_allclose(sum(map(float, model.losses)), expected, rtol=1e-5)
     for name in frozen:
         layer_of(model, name).trainable = True
@@ -75,7 +84,9 @@ def test_it_survives_serialisation(model):
     restored.set_weights(model.get_weights())
     assert len(restored.losses) == 9
     np.testing.assert_allclose(sum(restored.losses), sum(model.losses), rtol=1e-6)
-    regularizer = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(MeanL2(0.5)))
+    regularizer = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(MeanL2(0.5))
+    )
     assert isinstance(regularizer, MeanL2) and regularizer.rate == 0.5
 
 

@@ -7,32 +7,69 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.training.stages import STAGES, set_trainable
 from mrcnn.config import Config
 from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
+from mrcnn.training.stages import STAGES, set_trainable
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import layer_weights
-from tests.tiny import randomize, tiny_config, values
 from tests.paths import PARITY
-
-
+from tests.tiny import randomize, tiny_config, values
 
 INFERENCE_INPUTS = ["input_image", "input_image_meta", "input_anchors"]
 TRAINING_INPUTS = {
-    "input_image": "float32", "input_image_meta": "float32", "input_rpn_match": "int32", "input_rpn_bbox": "float32",
-    "input_gt_class_ids": "int32", "input_gt_boxes": "float32", "input_gt_masks": "bool"}
-LOSSES = ["rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"]
-NAMED = {"ROI", "roi_align_classifier", "roi_align_mask", "pool_squeeze", "mrcnn_class", "mrcnn_bbox", "mrcnn_mask",
-         "rpn_class", "rpn_bbox", "fpn_p6", "fpn_p5upsampled", "fpn_p4upsampled", "fpn_p3upsampled", "fpn_p4add",
-         "fpn_p3add", "fpn_p2add", "input_image", "input_image_meta"}
+    "input_image": "float32",
+    "input_image_meta": "float32",
+    "input_rpn_match": "int32",
+    "input_rpn_bbox": "float32",
+    "input_gt_class_ids": "int32",
+    "input_gt_boxes": "float32",
+    "input_gt_masks": "bool",
+}
+LOSSES = [
+    "rpn_class_loss",
+    "rpn_bbox_loss",
+    "mrcnn_class_loss",
+    "mrcnn_bbox_loss",
+    "mrcnn_mask_loss",
+]
+NAMED = {
+    "ROI",
+    "roi_align_classifier",
+    "roi_align_mask",
+    "pool_squeeze",
+    "mrcnn_class",
+    "mrcnn_bbox",
+    "mrcnn_mask",
+    "rpn_class",
+    "rpn_bbox",
+    "fpn_p6",
+    "fpn_p5upsampled",
+    "fpn_p4upsampled",
+    "fpn_p3upsampled",
+    "fpn_p4add",
+    "fpn_p3add",
+    "fpn_p2add",
+    "input_image",
+    "input_image_meta",
+}
 
 # layers -> tensors, parameters, tensors with weight decay: counted in the original, 81 classes
 TRAINABLE = {
-    "resnet101": {"heads": (54, 21494264, 42), "5+": (94, 36470264, 62), "4+": (374, 62597112, 202),
-                  "3+": (426, 63820280, 228), "all": (470, 64047096, 250)},
-    "resnet50": {"heads": (54, 21494264, 42), "5+": (94, 36470264, 62), "4+": (170, 43578872, 100),
-                 "3+": (222, 44802040, 126), "all": (266, 45028856, 148)},
+    "resnet101": {
+        "heads": (54, 21494264, 42),
+        "5+": (94, 36470264, 62),
+        "4+": (374, 62597112, 202),
+        "3+": (426, 63820280, 228),
+        "all": (470, 64047096, 250),
+    },
+    "resnet50": {
+        "heads": (54, 21494264, 42),
+        "5+": (94, 36470264, 62),
+        "4+": (170, 43578872, 100),
+        "3+": (222, 44802040, 126),
+        "all": (266, 45028856, 148),
+    },
 }
 PARAMETERS = {"resnet101": 64158584, "resnet50": 45088120}
 
@@ -42,8 +79,10 @@ def original_layout(architecture):
     layout = {}
     for line in (PARITY / f"h5_layout_{architecture}.txt").read_text().splitlines()[1:]:
         layer, weights = line.split(": ", 1)
-        layout[layer] = [(name, tuple(map(int, shape.split("x"))))
-                         for name, shape in (weight.split(" ") for weight in weights.split("; "))]
+        layout[layer] = [
+            (name, tuple(map(int, shape.split("x"))))
+            for name, shape in (weight.split(" ") for weight in weights.split("; "))
+        ]
     return layout
 
 
@@ -53,8 +92,10 @@ def own_layout(model):
     for layer in model.layers:
         if layer.weights:
             prefix = "" if isinstance(layer, keras.Model) else layer.name + "/"
-            layout[layer.name] = [(name.removeprefix(prefix), tuple(variable.shape))
-                                  for name, variable in layer_weights(layer)]
+            layout[layer.name] = [
+                (name.removeprefix(prefix), tuple(variable.shape))
+                for name, variable in layer_weights(layer)
+            ]
     return layout
 
 
@@ -76,10 +117,17 @@ def test_what_each_stage_trains(full_size):
     for stage in ("heads", "all", "3+", "5+", "4+", "heads"):
         set_trainable(model, STAGES[stage])
         variables = model.trainable_variables
-        found = (len(variables), sum(int(np.prod(variable.shape)) for variable in variables),
-                 sum(variable.regularizer is not None for variable in variables))
+        found = (
+            len(variables),
+            sum(int(np.prod(variable.shape)) for variable in variables),
+            sum(variable.regularizer is not None for variable in variables),
+        )
         assert found == TRAINABLE[architecture][stage], stage
-        untouched = [variable.path for variable in variables if re.match(r"(conv1|bn_conv1|res2|bn2)", variable.path)]
+        untouched = [
+            variable.path
+            for variable in variables
+            if re.match(r"(conv1|bn_conv1|res2|bn2)", variable.path)
+        ]
         assert bool(untouched) == (stage == "all")
 
 
@@ -98,36 +146,67 @@ def test_both_models_have_the_same_weights(tiny_models):
 def test_named_layers(tiny_models):
     _, trained, detecting = tiny_models
     names = {layer.name for layer in trained.layers}
-    assert NAMED | set(TRAINING_INPUTS) | set(LOSSES) | {
-        "anchors", "proposal_targets", "rpn_class_logits", "output_rois"} <= names
-    assert NAMED | {"input_anchors", "mrcnn_detection"} <= {layer.name for layer in detecting.layers}
+    assert (
+        NAMED
+        | set(TRAINING_INPUTS)
+        | set(LOSSES)
+        | {"anchors", "proposal_targets", "rpn_class_logits", "output_rois"}
+        <= names
+    )
+    assert NAMED | {"input_anchors", "mrcnn_detection"} <= {
+        layer.name for layer in detecting.layers
+    }
     for stage in range(2, 6):
         assert f"res{stage}a_out" in names and f"res{stage}b_out" in names
 
 
 def test_inference_inputs_and_outputs(tiny_models):
     config, _, model = tiny_models
-    assert [(tensor.name, tensor.dtype) for tensor in model.inputs] == [(name, "float32") for name in INFERENCE_INPUTS]
-    assert model.output_names == ["mrcnn_detection", "mrcnn_class", "mrcnn_bbox", "mrcnn_mask", "ROI", "rpn_class",
-                                  "rpn_bbox"]
+    assert [(tensor.name, tensor.dtype) for tensor in model.inputs] == [
+        (name, "float32") for name in INFERENCE_INPUTS
+    ]
+    assert model.output_names == [
+        "mrcnn_detection",
+        "mrcnn_class",
+        "mrcnn_bbox",
+        "mrcnn_mask",
+        "ROI",
+        "rpn_class",
+        "rpn_bbox",
+    ]
     anchors = 3 * (16 * 32 + 8 * 16 + 4 * 8 + 2 * 4 + 1 * 2)
     meta = np.zeros((3, config.IMAGE_META_SIZE), np.float32)
     meta[:, 4:11] = 64, 128, 3, 0, 0, 64, 128
-    outputs = model([np.zeros((3, 64, 128, 3), np.float32), meta, np.zeros((3, anchors, 4), np.float32)])
-    shapes = [(3, 10, 6), (3, 30, 3), (3, 30, 3, 4), (3, 10, 28, 28, 3), (3, 30, 4), (3, anchors, 2), (3, anchors, 4)]
+    outputs = model(
+        [np.zeros((3, 64, 128, 3), np.float32), meta, np.zeros((3, anchors, 4), np.float32)]
+    )
+    shapes = [
+        (3, 10, 6),
+        (3, 30, 3),
+        (3, 30, 3, 4),
+        (3, 10, 28, 28, 3),
+        (3, 30, 4),
+        (3, anchors, 2),
+        (3, anchors, 4),
+    ]
     assert [tuple(output.shape) for output in outputs] == shapes
     assert {output.dtype.name for output in outputs} == {"float32"}
     for symbolic, shape in zip(model.outputs, shapes):
         assert all(own in (None, size) for own, size in zip(symbolic.shape, shape, strict=True))
 
 
-def training_arrays(model, batch, anchors=3 * (16 ** 2 + 8 ** 2 + 4 ** 2 + 2 ** 2 + 1)):
+def training_arrays(model, batch, anchors=3 * (16**2 + 8**2 + 4**2 + 2**2 + 1)):
     """Images of 64 px with one object that covers most of each."""
     arrays = {
-        "input_image": np.random.RandomState(0).randn(batch, 64, 64, 3) * 50, "input_image_meta": np.zeros((batch, 15)),
-        "input_rpn_match": np.zeros((batch, anchors, 1)), "input_rpn_bbox": np.zeros((batch, 32, 4)),
-        "input_gt_class_ids": np.zeros((batch, 5)), "input_gt_boxes": np.zeros((batch, 5, 4)),
-        "input_gt_masks": np.ones((batch, 28, 28, 5)), "input_roi": np.full((batch, 60, 4), (5, 5, 60, 60))}
+        "input_image": np.random.RandomState(0).randn(batch, 64, 64, 3) * 50,
+        "input_image_meta": np.zeros((batch, 15)),
+        "input_rpn_match": np.zeros((batch, anchors, 1)),
+        "input_rpn_bbox": np.zeros((batch, 32, 4)),
+        "input_gt_class_ids": np.zeros((batch, 5)),
+        "input_gt_boxes": np.zeros((batch, 5, 4)),
+        "input_gt_masks": np.ones((batch, 28, 28, 5)),
+        "input_roi": np.full((batch, 60, 4), (5, 5, 60, 60)),
+    }
     arrays["input_image_meta"][:, 4:] = 64, 64, 3, 0, 0, 64, 64, 1, 1, 1, 1
     arrays["input_rpn_match"][:, ::7] = -1
     arrays["input_rpn_match"][:, 3] = 1
@@ -141,13 +220,35 @@ def test_training_inputs_and_outputs(tiny_models):
     assert {tensor.name: tensor.dtype for tensor in model.inputs} == TRAINING_INPUTS
     assert [tensor.name for tensor in model.inputs] == list(TRAINING_INPUTS)
     assert model.output_names == [
-        "rpn_class_logits", "rpn_class", "rpn_bbox", "mrcnn_class_logits", "mrcnn_class", "mrcnn_bbox", "mrcnn_mask",
-        "ROI", "output_rois", *LOSSES]
+        "rpn_class_logits",
+        "rpn_class",
+        "rpn_bbox",
+        "mrcnn_class_logits",
+        "mrcnn_class",
+        "mrcnn_bbox",
+        "mrcnn_mask",
+        "ROI",
+        "output_rois",
+        *LOSSES,
+    ]
     outputs = model(training_arrays(model, 3))
     anchors = 3 * (256 + 64 + 16 + 4 + 1)
     assert [tuple(output.shape) for output in outputs] == [
-        (3, anchors, 2), (3, anchors, 2), (3, anchors, 4), (3, 20, 3), (3, 20, 3), (3, 20, 3, 4), (3, 20, 28, 28, 3),
-        (3, 60, 4), (3, 20, 4), (), (), (), (), ()]
+        (3, anchors, 2),
+        (3, anchors, 2),
+        (3, anchors, 4),
+        (3, 20, 3),
+        (3, 20, 3),
+        (3, 20, 3, 4),
+        (3, 20, 28, 28, 3),
+        (3, 60, 4),
+        (3, 20, 4),
+        (),
+        (),
+        (),
+        (),
+        (),
+    ]
     assert np.isfinite([float(loss) for loss in outputs[-5:]]).all()
 
 
@@ -157,7 +258,9 @@ def test_given_rois_are_an_input_and_are_used():
     outputs = dict(zip(model.output_names, model(training_arrays(model, 2))))
     # (5, 5, 60, 60) px normalised: the second corner is moved by a pixel
     rois = outputs["output_rois"].numpy()
-    np.testing.assert_allclose(rois[rois.any(-1)], [[5 / 63, 5 / 63, 59 / 63, 59 / 63]] * 12, rtol=1e-6)
+    np.testing.assert_allclose(
+        rois[rois.any(-1)], [[5 / 63, 5 / 63, 59 / 63, 59 / 63]] * 12, rtol=1e-6
+    )
 
 
 def test_whole_masks_are_as_large_as_the_image():
@@ -180,7 +283,9 @@ def test_train_bn_reaches_every_normalisation(train_bn):
 
 @pytest.mark.parametrize("kind", ["training", "inference"])
 def test_keras_file_round_trip(kind, tmp_path):
-    """With ResNet's and the losses' layers registered, a whole model loads without custom_objects."""
+    """With ResNet's and the losses' layers registered, a whole model loads without
+    custom_objects.
+    """
     config = tiny_config(BACKBONE="resnet50", WEIGHT_DECAY=0.5)
     model = (training_model if kind == "training" else inference_model)(config)
     if kind == "training":
@@ -188,8 +293,11 @@ def test_keras_file_round_trip(kind, tmp_path):
     else:
         meta = np.zeros((1, 15), np.float32)
         meta[:, 4:11] = 64, 64, 3, 0, 0, 64, 64
-        arrays = [np.random.RandomState(0).randn(1, 64, 64, 3).astype(np.float32), meta,
-                  np.random.RandomState(1).rand(1, 3 * 341, 4).astype(np.float32)]
+        arrays = [
+            np.random.RandomState(0).randn(1, 64, 64, 3).astype(np.float32),
+            meta,
+            np.random.RandomState(1).rand(1, 3 * 341, 4).astype(np.float32),
+        ]
     randomize(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -222,7 +330,9 @@ def test_weights_of_the_keras_model_are_written_in_the_originals_layout(tmp_path
     assert report.initial == []
     with h5py.File(path, "a") as file:
         del file["mrcnn_mask"]
-        file.attrs["layer_names"] = [name for name in file.attrs["layer_names"] if name != b"mrcnn_mask"]
+        file.attrs["layer_names"] = [
+            name for name in file.attrs["layer_names"] if name != b"mrcnn_mask"
+        ]
     with pytest.raises(ValueError, match="mrcnn_mask"):  # as with Keras, unless it is asked for
         second.load_weights(path)
     for ours, theirs in zip(first.get_weights(), second.get_weights()):

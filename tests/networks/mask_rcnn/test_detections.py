@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests import twins
 
-from mrcnn.ops.boxes_np import apply_box_deltas
 from mrcnn.networks.mask_rcnn.detections import detection_steps, refine_detections
+from mrcnn.ops.boxes_np import apply_box_deltas
+from tests import twins
 
 STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
 WINDOWS = np.array([[0, 0, 1, 1], [0.1, 0, 0.9, 1], [0, 0.25, 1, 0.75]], np.float32)
@@ -14,19 +14,32 @@ WINDOWS = np.array([[0, 0, 1, 1], [0.1, 0, 0.9, 1], [0, 0.25, 1, 0.75]], np.floa
 
 def material(seed, batch, rois, classes=4):
     random = np.random.RandomState(seed)
-    return (twins.random_boxes(random, batch, rois, smallest=0.2),
-            twins.softmax(random.normal(0, 2, (batch, rois, classes))),
-            random.normal(0, 1, (batch, rois, classes, 4)).astype(np.float32), WINDOWS[:batch])
+    return (
+        twins.random_boxes(random, batch, rois, smallest=0.2),
+        twins.softmax(random.normal(0, 2, (batch, rois, classes))),
+        random.normal(0, 1, (batch, rois, classes, 4)).astype(np.float32),
+        WINDOWS[:batch],
+    )
 
 
-@pytest.mark.parametrize("batch, rois, max_instances, confidence, threshold", [
-    (1, 60, 100, 0.5, 0.3), (2, 60, 100, 0.0, 0.5), (3, 60, 8, 0.7, 0.3), (2, 60, 1, 0.0, 0.3), (2, 1, 5, 0.0, 0.3)])
+@pytest.mark.parametrize(
+    "batch, rois, max_instances, confidence, threshold",
+    [
+        (1, 60, 100, 0.5, 0.3),
+        (2, 60, 100, 0.0, 0.5),
+        (3, 60, 8, 0.7, 0.3),
+        (2, 60, 1, 0.0, 0.3),
+        (2, 1, 5, 0.0, 0.3),
+    ],
+)
 def test_against_loops(batch, rois, max_instances, confidence, threshold):
     inputs = material(batch, batch, rois)
     actual = refine_detections(*inputs, max_instances, confidence, threshold, STD_DEV)
     assert actual.dtype == tf.float32 and actual.shape == (batch, max_instances, 6)
     for image in range(batch):
-        expected = twins.detections(*(part[image] for part in inputs), max_instances, confidence, threshold, STD_DEV)
+        expected = twins.detections(
+            *(part[image] for part in inputs), max_instances, confidence, threshold, STD_DEV
+        )
         np.testing.assert_allclose(actual[image], expected, atol=1e-6)
 
 
@@ -53,20 +66,35 @@ def test_a_score_at_the_least_confidence_counts(confidence, expected):
 
 
 def test_background_is_no_detection_at_any_confidence():
-    np.testing.assert_array_equal(refine_detections(*single(0.9, class_id=0), 3, 0, 0.3, STD_DEV), np.zeros((1, 3, 6)))
+    np.testing.assert_array_equal(
+        refine_detections(*single(0.9, class_id=0), 3, 0, 0.3, STD_DEV), np.zeros((1, 3, 6))
+    )
 
 
 def test_no_rois():
-    found = refine_detections(tf.zeros([2, 0, 4]), tf.zeros([2, 0, 3]), tf.zeros([2, 0, 3, 4]), WINDOWS[:2],
-                              5, 0.5, 0.3, STD_DEV)
+    found = refine_detections(
+        tf.zeros([2, 0, 4]),
+        tf.zeros([2, 0, 3]),
+        tf.zeros([2, 0, 3, 4]),
+        WINDOWS[:2],
+        5,
+        0.5,
+        0.3,
+        STD_DEV,
+    )
     np.testing.assert_array_equal(found, np.zeros((2, 5, 6)))
 
 
 def test_every_slot_can_be_filled():
     corners = np.stack(np.meshgrid(np.arange(5), np.arange(4)), axis=-1).reshape(-1, 2) / 10
     rois = np.concatenate([corners, corners + 0.05], axis=1).astype(np.float32)[np.newaxis]
-    probs = np.tile(np.float32([0.1, 0.2, 0.7]), (1, 20, 1)) - np.linspace(0, 0.1, 20, dtype=np.float32)[:, np.newaxis]
-    found = refine_detections(rois, probs, tf.zeros([1, 20, 3, 4]), WINDOWS[:1], 12, 0.3, 0.3, STD_DEV).numpy()[0]
+    probs = (
+        np.tile(np.float32([0.1, 0.2, 0.7]), (1, 20, 1))
+        - np.linspace(0, 0.1, 20, dtype=np.float32)[:, np.newaxis]
+    )
+    found = refine_detections(
+        rois, probs, tf.zeros([1, 20, 3, 4]), WINDOWS[:1], 12, 0.3, 0.3, STD_DEV
+    ).numpy()[0]
     np.testing.assert_allclose(found[:, :4], rois[0, :12], atol=1e-7)
     np.testing.assert_array_equal(found[:, 4], 2)
     np.testing.assert_array_equal(found[:, 5], probs[0, :12, 2])
@@ -83,12 +111,15 @@ def test_steps_lead_to_the_detections():
         refined = apply_box_deltas(rois[image], best * STD_DEV)
         np.testing.assert_allclose(steps.refined_rois[image], refined, atol=1e-5)
         np.testing.assert_allclose(
-            steps.clipped_rois[image], np.clip(refined, np.tile(window[:2], 2), np.tile(window[2:], 2)), atol=1e-5)
+            steps.clipped_rois[image],
+            np.clip(refined, np.tile(window[:2], 2), np.tile(window[2:], 2)),
+            atol=1e-5,
+        )
         kept = steps.nms_indices[image].numpy()
         kept = kept[kept >= 0]
         assert len(kept) and steps.confident[image].numpy()[kept].all()
-        found = steps.detections[image].numpy()[:len(kept)]
+        found = steps.detections[image].numpy()[: len(kept)]
         np.testing.assert_array_equal(found[:, :4], steps.clipped_rois[image].numpy()[kept])
         np.testing.assert_array_equal(found[:, 4], steps.class_ids[image].numpy()[kept])
         np.testing.assert_array_equal(found[:, 5], steps.scores[image].numpy()[kept])
-        assert not steps.detections[image, len(kept):].numpy().any()
+        assert not steps.detections[image, len(kept) :].numpy().any()

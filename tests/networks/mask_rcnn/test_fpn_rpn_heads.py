@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
 from mrcnn.networks.mask_rcnn.heads import build_fpn_mask_graph, fpn_classifier_graph
+from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign
 from mrcnn.networks.mask_rcnn.rpn import build_rpn_model, rpn_over_pyramid
 from tests.networks.backbones.test_resnet import convolve, normalize
 from tests.tiny import randomize, tiny_config
@@ -26,6 +26,7 @@ def softmax(x):
 
 # === FPN ===
 
+
 def test_fpn_in_numpy():
     sides = {level: (2 * 2 ** (5 - level), 4 * 2 ** (5 - level)) for level in (2, 3, 4, 5)}
     inputs = [keras.Input((*sides[level], level)) for level in (2, 3, 4, 5)]
@@ -42,22 +43,38 @@ def test_fpn_in_numpy():
         pyramid[level] = convolve(merged, *weights(model, f"fpn_p{level}"), pad=1)
     pyramid[6] = pyramid[5][::2, ::2]
     for level, values in zip(range(2, 7), found):
-        np.testing.assert_allclose(values, pyramid[level], rtol=1e-4, atol=1e-4, err_msg=f"P{level}")
+        np.testing.assert_allclose(
+            values, pyramid[level], rtol=1e-4, atol=1e-4, err_msg=f"P{level}"
+        )
 
 
 def test_fpn_layer_names():
-    inputs = [keras.Input((64 // 2 ** level, 64 // 2 ** level, 2)) for level in range(4)]
+    inputs = [keras.Input((64 // 2**level, 64 // 2**level, 2)) for level in range(4)]
     model = keras.Model(inputs, fpn_graph(inputs, 3))
-    assert {"fpn_p5upsampled", "fpn_p4upsampled", "fpn_p3upsampled", "fpn_p4add", "fpn_p3add", "fpn_p2add",
-            "fpn_p6"} <= {layer.name for layer in model.layers}
+    assert {
+        "fpn_p5upsampled",
+        "fpn_p4upsampled",
+        "fpn_p3upsampled",
+        "fpn_p4add",
+        "fpn_p3add",
+        "fpn_p2add",
+        "fpn_p6",
+    } <= {layer.name for layer in model.layers}
 
 
 # === RPN ===
 
+
 def rpn_in_numpy(model, feature_map, stride):
-    shared = np.maximum(convolve(feature_map, *weights(model, "rpn_conv_shared"), stride=stride, pad=1), 0)
+    shared = np.maximum(
+        convolve(feature_map, *weights(model, "rpn_conv_shared"), stride=stride, pad=1), 0
+    )
     logits = convolve(shared, *weights(model, "rpn_class_raw")).reshape(-1, 2)
-    return logits, softmax(logits), convolve(shared, *weights(model, "rpn_bbox_pred")).reshape(-1, 4)
+    return (
+        logits,
+        softmax(logits),
+        convolve(shared, *weights(model, "rpn_bbox_pred")).reshape(-1, 4),
+    )
 
 
 def test_rpn_on_one_level_in_numpy():
@@ -88,7 +105,9 @@ def test_rpn_is_one_model_over_all_levels_finest_first():
     assert [layer.name for layer in model.layers if layer.weights] == ["rpn_model"]
     levels = [RNG.randn(1, side, side, 4).astype(np.float32) for side in (8, 4, 2, 2, 1)]
     for position, values in enumerate(model(levels)):
-        expected = np.concatenate([model.get_layer("rpn_model")(level)[position] for level in levels], axis=1)
+        expected = np.concatenate(
+            [model.get_layer("rpn_model")(level)[position] for level in levels], axis=1
+        )
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -103,8 +122,15 @@ def head_inputs(count):
     meta = keras.Input((15,))
     maps = [keras.Input((side, side, 3)) for side in SIDES]
     top_left = RNG.uniform(0, 0.5, (2, count, 2))
-    boxes = np.concatenate([top_left, top_left + RNG.uniform(0.1, 0.5, (2, count, 2))], -1).astype(np.float32)
-    return rois, meta, maps, [boxes, META, *(RNG.randn(2, side, side, 3).astype(np.float32) for side in SIDES)]
+    boxes = np.concatenate([top_left, top_left + RNG.uniform(0.1, 0.5, (2, count, 2))], -1).astype(
+        np.float32
+    )
+    return (
+        rois,
+        meta,
+        maps,
+        [boxes, META, *(RNG.randn(2, side, side, 3).astype(np.float32) for side in SIDES)],
+    )
 
 
 def pooled(arrays, side):
@@ -116,7 +142,7 @@ def pooled(arrays, side):
 def test_classifier_head_in_numpy(padding):
     rois, meta, maps, arrays = head_inputs(5)
     for image, rows in enumerate(padding):
-        arrays[0][image, 5 - rows:] = 0
+        arrays[0][image, 5 - rows :] = 0
     outputs = fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=False, fc_layers_size=6)
     model = keras.Model([rois, meta, *maps], outputs)
     randomize(model)
@@ -134,17 +160,23 @@ def test_classifier_head_in_numpy(padding):
     np.testing.assert_allclose(logits, x @ kernel + bias, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(probs, softmax(x @ kernel + bias), rtol=1e-4, atol=1e-5)
     kernel, bias = weights(model, "mrcnn_bbox_fc")
-    np.testing.assert_allclose(deltas, (x @ kernel + bias).reshape(2, 5, 4, 4), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        deltas, (x @ kernel + bias).reshape(2, 5, 4, 4), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("padding, rows", [((0, 0), 10), ((2, 0), 9), ((3, 5), 4)])
 def test_classifier_head_meets_padding_once_an_image(padding, rows):
     rois, meta, maps, arrays = head_inputs(5)
     for image, count in enumerate(padding):
-        arrays[0][image, 5 - count:] = 0
+        arrays[0][image, 5 - count :] = 0
     inputs = [rois, meta, *maps]
-    compact = keras.Model(inputs, fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=False, fc_layers_size=6))
-    whole = keras.Model(inputs, fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=None, fc_layers_size=6))
+    compact = keras.Model(
+        inputs, fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=False, fc_layers_size=6)
+    )
+    whole = keras.Model(
+        inputs, fpn_classifier_graph(rois, maps, meta, 7, 4, train_bn=None, fc_layers_size=6)
+    )
     randomize(compact)
     whole.set_weights(compact.get_weights())
     pooled_rows = keras.Model(inputs, compact.get_layer("roi_align_classifier").output)(arrays)[0]
@@ -157,7 +189,10 @@ def test_classifier_head_meets_padding_once_an_image(padding, rows):
             tape.watch(arrays[2:])
             outputs = model(arrays, training=False)
             # every row, padding too, weighs in with a weight of its own
-            total = sum(tf.reduce_sum(output * np.random.RandomState(1).randn(*output.shape)) for output in outputs)
+            total = sum(
+                tf.reduce_sum(output * np.random.RandomState(1).randn(*output.shape))
+                for output in outputs
+            )
         found.append((outputs, tape.gradient(total, [*model.trainable_weights, *arrays[2:]])))
     for ours, theirs in zip(tf.nest.flatten(found[0]), tf.nest.flatten(found[1])):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -170,13 +205,15 @@ def mask_model(count, **options):
         class_ids = keras.Input((count,), dtype="int32")
         inputs.append(class_ids)
         options["class_ids"] = class_ids
-    model = keras.Model(inputs, build_fpn_mask_graph(rois, maps, meta, 2, 3, train_bn=False, filters=4, **options))
+    model = keras.Model(
+        inputs, build_fpn_mask_graph(rois, maps, meta, 2, 3, train_bn=False, filters=4, **options)
+    )
     randomize(model)
     return model, arrays, inputs
 
 
 def test_mask_head_in_numpy():
-    model, arrays, inputs = mask_model(3)
+    model, arrays, _inputs = mask_model(3)
     found = np.array(model(arrays))
     assert found.shape == (2, 3, 4, 4, 3)
     features = pooled(arrays, 2).reshape(6, 2, 2, 3)
@@ -185,13 +222,19 @@ def test_mask_head_in_numpy():
         for number in range(1, 5):
             x = convolve(x, *weights(model, f"mrcnn_mask_conv{number}"), pad=1)
             x = np.maximum(normalize(x, *weights(model, f"mrcnn_mask_bn{number}")), 0)
-        kernel, bias = weights(model, "mrcnn_mask_deconv")  # [2, 2, out, in], stride 2: a block of 2 x 2 per pixel
+        kernel, bias = weights(
+            model, "mrcnn_mask_deconv"
+        )  # [2, 2, out, in], stride 2: a block of 2 x 2 per pixel
         x = np.maximum(np.einsum("hwi,aboi->hawbo", x, kernel).reshape(4, 4, 4) + bias, 0)
         kernel, bias = weights(model, "mrcnn_mask")
-        np.testing.assert_allclose(mask, 1 / (1 + np.exp(-(x @ kernel[0, 0] + bias))), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            mask, 1 / (1 + np.exp(-(x @ kernel[0, 0] + bias))), rtol=1e-4, atol=1e-5
+        )
 
 
-@pytest.mark.parametrize("ids", [[[2, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]], [[1, 1, 2], [2, 0, 1]]])
+@pytest.mark.parametrize(
+    "ids", [[[2, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]], [[1, 1, 2], [2, 0, 1]]]
+)
 def test_mask_head_on_selected_rois(ids):
     whole, arrays, _ = mask_model(3)
     model, _, _ = mask_model(3, select=True, compact=True)
@@ -203,7 +246,7 @@ def test_mask_head_on_selected_rois(ids):
     # an empty batch would crash some kernels: then one row that enters nothing goes through
     assert len(rows) == max((ids > 0).sum(), 1)
     own_class = np.moveaxis(everything[ids > 0], -1, 1)[np.arange((ids > 0).sum()), ids[ids > 0]]
-    np.testing.assert_allclose(rows[:(ids > 0).sum()], own_class, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(rows[: (ids > 0).sum()], own_class, rtol=1e-5, atol=1e-6)
 
 
 def test_mask_head_on_no_more_rows_than_may_hold_an_object():
@@ -211,8 +254,9 @@ def test_mask_head_on_no_more_rows_than_may_hold_an_object():
     ids[:, :9] = 1
     anywhere, arrays, _ = mask_model(20, select=True, compact=True)
     first, _, _ = mask_model(20, select=True, compact=True, most=9)
-    (masks, rows), (expected, more) = ([np.array(output) for output in model([*arrays, ids])]
-                                       for model in (first, anywhere))
+    (masks, rows), (expected, more) = (
+        [np.array(output) for output in model([*arrays, ids])] for model in (first, anywhere)
+    )
     assert len(rows) == 18 and len(more) == 20
     np.testing.assert_allclose(masks, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(rows, more[:18], rtol=1e-5, atol=1e-6)

@@ -1,11 +1,11 @@
 """NormalizeBoxes and Anchors, against the formula and the NumPy anchors."""
 
-from tests.networks import layer_cases as cases
 import numpy as np
 import pytest
 
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.ops.anchors import pyramid_anchors
+from tests.networks import layer_cases as cases
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
@@ -27,14 +27,19 @@ def test_anchors_are_the_normalised_anchors_of_the_config(batch):
     pixels = pyramid_anchors(cases.CONFIG, cases.CONFIG.IMAGE_SHAPE)
     assert anchors.shape == (batch, len(pixels), 4)
     for image in range(batch):
-        np.testing.assert_allclose(anchors[image], (pixels - [0, 0, 1, 1]) / 63, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(
+            anchors[image], (pixels - [0, 0, 1, 1]) / 63, rtol=1e-6, atol=1e-7
+        )
 
 
 def test_a_backbone_of_ones_own_survives_serialisation():
     """The callable itself cannot be stored; the shapes it gave can."""
+
     class Settings(cases.TinyConfig):
         BACKBONE = staticmethod(lambda *_, **__: None)
-        COMPUTE_BACKBONE_SHAPE = staticmethod(lambda shape: np.array([[9, 9], [5, 5], [3, 3], [2, 2], [1, 1]]))
+        COMPUTE_BACKBONE_SHAPE = staticmethod(
+            lambda shape: np.array([[9, 9], [5, 5], [3, 3], [2, 2], [1, 1]])
+        )
 
     layer = Anchors(Settings())
     images = np.zeros((1, 64, 64, 3), np.float32)

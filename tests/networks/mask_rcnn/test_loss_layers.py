@@ -1,13 +1,18 @@
 """The loss layers: the original's numbers, and what they add to and log in a model."""
 
-
-from tests.networks import layer_cases as cases
 import keras
 import numpy as np
 import pytest
-from tests import twins
 
-from mrcnn.networks.mask_rcnn.loss_layers import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
+from mrcnn.networks.mask_rcnn.loss_layers import (
+    BoxLoss,
+    ClassLoss,
+    MaskLoss,
+    RPNBoxLoss,
+    RPNClassLoss,
+)
+from tests import twins
+from tests.networks import layer_cases as cases
 from tests.paths import PARITY as PARITY_FOLDER
 
 PARITY = dict(np.load(PARITY_FOLDER / "layers_losses.npz"))
@@ -24,25 +29,35 @@ def parity_masks():
     class_ids, own_class = parity("class_ids", "own_class_mask")
     shape = own_class.shape
     targets = np.zeros((*class_ids.shape, *shape[1:]), np.float32)
-    targets[class_ids > 0] = np.unpackbits(PARITY["target_mask_packed"])[:own_class.size].reshape(shape)
+    targets[class_ids > 0] = np.unpackbits(PARITY["target_mask_packed"])[: own_class.size].reshape(
+        shape
+    )
     return [targets, class_ids, own_class]
 
 
-@pytest.mark.parametrize("layer_class, inputs, name", [
-    (RPNClassLoss, parity("rpn_match", "rpn_logits"), "loss_rpn_class"),
-    (RPNBoxLoss, parity("rpn_target", "rpn_match", "rpn_bbox"), "loss_rpn_bbox"),
-    (ClassLoss, parity("class_ids", "class_logits", "active"), "loss_mrcnn_class"),
-    (BoxLoss, parity("target_bbox", "class_ids", "pred_bbox"), "loss_mrcnn_bbox"),
-    (MaskLoss, parity_masks(), "loss_mrcnn_mask"),
-], ids=LOSS_NAMES)
+@pytest.mark.parametrize(
+    "layer_class, inputs, name",
+    [
+        (RPNClassLoss, parity("rpn_match", "rpn_logits"), "loss_rpn_class"),
+        (RPNBoxLoss, parity("rpn_target", "rpn_match", "rpn_bbox"), "loss_rpn_bbox"),
+        (ClassLoss, parity("class_ids", "class_logits", "active"), "loss_mrcnn_class"),
+        (BoxLoss, parity("target_bbox", "class_ids", "pred_bbox"), "loss_mrcnn_bbox"),
+        (MaskLoss, parity_masks(), "loss_mrcnn_mask"),
+    ],
+    ids=LOSS_NAMES,
+)
 def test_losses_are_the_originals(layer_class, inputs, name):
     np.testing.assert_allclose(layer_class()(inputs), PARITY[name], rtol=2e-6)
 
 
 TWINS = {
     "RPNClassLoss": lambda match, logits: twins.rpn_class_loss(match[..., 0], logits),
-    "RPNBoxLoss": lambda target, match, predicted: twins.rpn_bbox_loss(target, match[..., 0], predicted),
-    "ClassLoss": twins.class_loss, "BoxLoss": twins.bbox_loss, "MaskLoss": twins.mask_loss,
+    "RPNBoxLoss": lambda target, match, predicted: twins.rpn_bbox_loss(
+        target, match[..., 0], predicted
+    ),
+    "ClassLoss": twins.class_loss,
+    "BoxLoss": twins.bbox_loss,
+    "MaskLoss": twins.mask_loss,
 }
 
 
@@ -88,10 +103,15 @@ def test_the_log_is_the_mean_over_batches_and_starts_anew():
 
 
 def test_several_losses_add_up():
-    first, second = (cases.symbolic(cases.GRAPH_LAYERS[name].inputs(2)) for name in ("RPNClassLoss", "BoxLoss"))
+    first, second = (
+        cases.symbolic(cases.GRAPH_LAYERS[name].inputs(2)) for name in ("RPNClassLoss", "BoxLoss")
+    )
     outputs = [RPNClassLoss(3.0, name="one")(first), BoxLoss(name="two")(second)]
     model = keras.Model([*first, *second], outputs)
     model.compile("sgd", jit_compile=False)
-    inputs = [*cases.GRAPH_LAYERS["RPNClassLoss"].inputs(2), *cases.GRAPH_LAYERS["BoxLoss"].inputs(2)]
+    inputs = [
+        *cases.GRAPH_LAYERS["RPNClassLoss"].inputs(2),
+        *cases.GRAPH_LAYERS["BoxLoss"].inputs(2),
+    ]
     logs = model.evaluate(inputs, verbose=0, batch_size=2, return_dict=True)
     np.testing.assert_allclose(logs["loss"], logs["one"] + logs["two"], rtol=1e-6)

@@ -3,19 +3,22 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests import twins
 
 from mrcnn.networks.mask_rcnn import losses
 from mrcnn.ops.packed_rows import head_rows
+from tests import twins
 
 
 def rpn_material(seed, batch, anchors=14):
     random = np.random.RandomState(seed)
     match = random.choice([-1, 0, 0, 1], (batch, anchors)).astype(np.int32)
     match[:, 0] = 1
-    return (match, random.normal(size=(batch, anchors, 2)).astype(np.float32),
-            random.normal(0, 1.5, (batch, anchors, 4)).astype(np.float32),
-            random.normal(0, 1.5, (batch, anchors, 4)).astype(np.float32))
+    return (
+        match,
+        random.normal(size=(batch, anchors, 2)).astype(np.float32),
+        random.normal(0, 1.5, (batch, anchors, 4)).astype(np.float32),
+        random.normal(0, 1.5, (batch, anchors, 4)).astype(np.float32),
+    )
 
 
 def head_material(seed, batch, rois=6, classes=4, side=3):
@@ -23,25 +26,34 @@ def head_material(seed, batch, rois=6, classes=4, side=3):
     class_ids = random.randint(0, classes, (batch, rois)).astype(np.int32)
     class_ids[0, 1] = 2
     return dict(
-        class_ids=class_ids, logits=random.normal(0, 2, (batch, rois, classes)).astype(np.float32),
+        class_ids=class_ids,
+        logits=random.normal(0, 2, (batch, rois, classes)).astype(np.float32),
         target_bbox=random.normal(0, 1.5, (batch, rois, 4)).astype(np.float32),
         bbox=random.normal(0, 1.5, (batch, rois, classes, 4)).astype(np.float32),
         target_masks=(random.uniform(size=(batch, rois, side, side)) < 0.5).astype(np.float32),
-        masks=random.uniform(0.02, 0.98, (batch, rois, side, side, classes)).astype(np.float32))
+        masks=random.uniform(0.02, 0.98, (batch, rois, side, side, classes)).astype(np.float32),
+    )
 
 
 def check(loss, twin, *arguments, differentiate):
     """Value and gradient with respect to one argument, given by its position."""
-    inputs = [tf.Variable(part) if i == differentiate else tf.constant(part) for i, part in enumerate(arguments)]
+    inputs = [
+        tf.Variable(part) if i == differentiate else tf.constant(part)
+        for i, part in enumerate(arguments)
+    ]
     with tf.GradientTape() as tape:
         value = loss(*inputs)
     gradient = tf.convert_to_tensor(tape.gradient(value, inputs[differentiate])).numpy()
 
     def twin_of(moved):
-        return twin(*(moved if i == differentiate else np.asarray(part) for i, part in enumerate(arguments)))
+        return twin(
+            *(moved if i == differentiate else np.asarray(part) for i, part in enumerate(arguments))
+        )
 
     assert value.dtype == tf.float32 and value.shape == ()
-    np.testing.assert_allclose(value, twin_of(np.float64(arguments[differentiate])), rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        value, twin_of(np.float64(arguments[differentiate])), rtol=2e-6, atol=1e-7
+    )
     expected = twins.numeric_gradient(twin_of, arguments[differentiate])
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=2e-6)
     return float(value), gradient
@@ -52,19 +64,31 @@ BATCHES = pytest.mark.parametrize("batch", [1, 2, 3])
 
 # === Region proposal network ===
 
+
 @BATCHES
 def test_rpn_class_loss(batch):
     match, logits, _, _ = rpn_material(batch, batch)
-    value, gradient = check(lambda m, p: losses.rpn_class_loss(m[..., tf.newaxis], p), twins.rpn_class_loss,
-                            match, logits, differentiate=1)
+    value, gradient = check(
+        lambda m, p: losses.rpn_class_loss(m[..., tf.newaxis], p),
+        twins.rpn_class_loss,
+        match,
+        logits,
+        differentiate=1,
+    )
     assert value > 0 and not gradient[match == 0].any() and gradient[match != 0].all()
 
 
 @BATCHES
 def test_rpn_bbox_loss(batch):
     match, _, target, predicted = rpn_material(batch, batch)
-    value, gradient = check(lambda t, m, p: losses.rpn_bbox_loss(t, m[..., tf.newaxis], p), twins.rpn_bbox_loss,
-                            target, match, predicted, differentiate=2)
+    value, gradient = check(
+        lambda t, m, p: losses.rpn_bbox_loss(t, m[..., tf.newaxis], p),
+        twins.rpn_bbox_loss,
+        target,
+        match,
+        predicted,
+        differentiate=2,
+    )
     assert value > 0 and not gradient[match != 1].any()
 
 
@@ -79,14 +103,21 @@ def test_rpn_targets_are_matched_by_rank_within_their_image():
 
 # === Heads ===
 
+
 @BATCHES
 @pytest.mark.parametrize("active", [(1, 1, 1, 1), (1, 1, 0, 1), (1, 0, 0, 0)])
 def test_class_loss(batch, active):
     data = head_material(batch, batch)
     flags = np.ones((batch, 4), np.float32)
     flags[0] = active  # the first image's data set speaks for the batch
-    value, gradient = check(losses.mrcnn_class_loss, twins.class_loss, data["class_ids"], data["logits"], flags,
-                            differentiate=1)
+    _value, gradient = check(
+        losses.mrcnn_class_loss,
+        twins.class_loss,
+        data["class_ids"],
+        data["logits"],
+        flags,
+        differentiate=1,
+    )
     ignored = ~np.array(active, bool)[data["logits"].argmax(axis=-1)]
     assert not gradient[ignored].any()
 
@@ -97,23 +128,40 @@ def test_weighted_class_loss(batch, active):
     weights = [0.25, 1.0, 4.0, 0.0]
     data = head_material(batch, batch, rois=12)
     flags = np.tile(np.float32(active), (batch, 1))
-    value, gradient = check(
+    _value, gradient = check(
         lambda ids, logits, flags: losses.mrcnn_class_loss(ids, logits, flags, weights),
-        lambda ids, logits, flags: twins.class_loss(ids, logits, flags, weights), data["class_ids"], data["logits"],
-        flags, differentiate=1)
+        lambda ids, logits, flags: twins.class_loss(ids, logits, flags, weights),
+        data["class_ids"],
+        data["logits"],
+        flags,
+        differentiate=1,
+    )
     # each RoI's gradient is what it is without weights, times its factor
-    _, plain = check(losses.mrcnn_class_loss, twins.class_loss, data["class_ids"], data["logits"], flags,
-                     differentiate=1)
-    np.testing.assert_allclose(gradient, plain * np.take(weights, data["class_ids"])[..., np.newaxis], atol=1e-8)
+    _, plain = check(
+        losses.mrcnn_class_loss,
+        twins.class_loss,
+        data["class_ids"],
+        data["logits"],
+        flags,
+        differentiate=1,
+    )
+    np.testing.assert_allclose(
+        gradient, plain * np.take(weights, data["class_ids"])[..., np.newaxis], atol=1e-8
+    )
 
 
 def test_class_weights_of_one_change_no_bit_and_none_adds_no_operation():
     data, flags = head_material(0, 2), tf.ones([2, 4])
     plain = losses.mrcnn_class_loss(data["class_ids"], data["logits"], flags)
-    assert plain.numpy() == losses.mrcnn_class_loss(data["class_ids"], data["logits"], flags, [1.0] * 4).numpy()
+    assert (
+        plain.numpy()
+        == losses.mrcnn_class_loss(data["class_ids"], data["logits"], flags, [1.0] * 4).numpy()
+    )
 
     def operations(*options):
-        graph = tf.function(lambda logits: losses.mrcnn_class_loss(data["class_ids"], logits, flags, *options))
+        graph = tf.function(
+            lambda logits: losses.mrcnn_class_loss(data["class_ids"], logits, flags, *options)
+        )
         return len(graph.get_concrete_function(data["logits"]).graph.get_operations())
 
     assert operations() == operations(None) < operations([1.0] * 4)
@@ -122,43 +170,73 @@ def test_class_weights_of_one_change_no_bit_and_none_adds_no_operation():
 @BATCHES
 def test_bbox_loss(batch):
     data = head_material(batch, batch)
-    _, gradient = check(losses.mrcnn_bbox_loss, twins.bbox_loss, data["target_bbox"], data["class_ids"], data["bbox"],
-                        differentiate=2)
+    _, gradient = check(
+        losses.mrcnn_bbox_loss,
+        twins.bbox_loss,
+        data["target_bbox"],
+        data["class_ids"],
+        data["bbox"],
+        differentiate=2,
+    )
     others = np.arange(4) != data["class_ids"][..., np.newaxis]
-    assert gradient.any() and not gradient[others].any() and not gradient[data["class_ids"] == 0].any()
+    assert (
+        gradient.any() and not gradient[others].any() and not gradient[data["class_ids"] == 0].any()
+    )
 
 
 def test_bbox_loss_reaches_its_targets():
     """Without a stop the original trains the RPN through them."""
     data = head_material(4, 2)
-    _, gradient = check(losses.mrcnn_bbox_loss, twins.bbox_loss, data["target_bbox"], data["class_ids"], data["bbox"],
-                        differentiate=0)
+    _, gradient = check(
+        losses.mrcnn_bbox_loss,
+        twins.bbox_loss,
+        data["target_bbox"],
+        data["class_ids"],
+        data["bbox"],
+        differentiate=0,
+    )
     assert gradient.any()
 
 
 @BATCHES
 def test_mask_loss(batch):
     data = head_material(batch, batch)
-    value, gradient = check(losses.mrcnn_mask_loss, twins.mask_loss, data["target_masks"], data["class_ids"],
-                            data["masks"], differentiate=2)
+    value, gradient = check(
+        losses.mrcnn_mask_loss,
+        twins.mask_loss,
+        data["target_masks"],
+        data["class_ids"],
+        data["masks"],
+        differentiate=2,
+    )
     assert value > 0 and not gradient[data["class_ids"] == 0].any()
     rows = head_rows(data["class_ids"])
     compact = np.moveaxis(tf.gather_nd(data["masks"], rows).numpy(), -1, 1)[
-        np.arange(len(rows)), tf.gather_nd(data["class_ids"], rows)]
-    assert losses.mrcnn_mask_loss(data["target_masks"], data["class_ids"], compact).numpy() == np.float32(value)
+        np.arange(len(rows)), tf.gather_nd(data["class_ids"], rows)
+    ]
+    assert losses.mrcnn_mask_loss(
+        data["target_masks"], data["class_ids"], compact
+    ).numpy() == np.float32(value)
 
 
 def test_mask_loss_of_certain_pixels_is_finite():
     """Probabilities are kept off 0 and 1 by 1e-7, the original's epsilon."""
-    right = losses.mrcnn_mask_loss(tf.constant([[[[0.0, 1.0]]]]), tf.constant([[1]]),
-                                   tf.constant([[[[[0.5, 0.0], [0.5, 1.0]]]]]))
-    wrong = losses.mrcnn_mask_loss(tf.constant([[[[1.0, 0.0]]]]), tf.constant([[1]]),
-                                   tf.constant([[[[[0.5, 0.0], [0.5, 1.0]]]]]))
+    right = losses.mrcnn_mask_loss(
+        tf.constant([[[[0.0, 1.0]]]]),
+        tf.constant([[1]]),
+        tf.constant([[[[[0.5, 0.0], [0.5, 1.0]]]]]),
+    )
+    wrong = losses.mrcnn_mask_loss(
+        tf.constant([[[[1.0, 0.0]]]]),
+        tf.constant([[1]]),
+        tf.constant([[[[[0.5, 0.0], [0.5, 1.0]]]]]),
+    )
     assert 0 <= right.numpy() < 1e-6
     np.testing.assert_allclose(wrong, -np.log(1e-7), rtol=0.01)  # float32 has no 1 - 1e-7
 
 
 # === The knee ===
+
 
 def test_smooth_l1_around_its_knee():
     difference = np.array([0, 0.5, -0.5, 0.999, 1, -1, 1.001, 3, -40], np.float32)
@@ -167,19 +245,31 @@ def test_smooth_l1_around_its_knee():
     with tf.GradientTape() as tape:
         value = losses.smooth_l1(tf.zeros(9), predicted)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
-    np.testing.assert_allclose(tape.gradient(value, predicted), np.clip(difference, -1, 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        tape.gradient(value, predicted), np.clip(difference, -1, 1), rtol=1e-6
+    )
 
 
 # === Nothing to average ===
 
 NOBODY = np.zeros((2, 6), np.int32)
 EMPTY = {
-    "no labelled anchor": lambda x: losses.rpn_class_loss(tf.zeros([2, 6, 1], tf.int32), x[..., :2]),
-    "no positive anchor": lambda x: losses.rpn_bbox_loss(tf.zeros([2, 5, 4]), -tf.ones([2, 6, 1], tf.int32), x),
+    "no labelled anchor": lambda x: losses.rpn_class_loss(
+        tf.zeros([2, 6, 1], tf.int32), x[..., :2]
+    ),
+    "no positive anchor": lambda x: losses.rpn_bbox_loss(
+        tf.zeros([2, 5, 4]), -tf.ones([2, 6, 1], tf.int32), x
+    ),
     "no active class": lambda x: losses.mrcnn_class_loss(NOBODY, x, tf.zeros([2, 4])),
-    "no positive for boxes": lambda x: losses.mrcnn_bbox_loss(tf.zeros([2, 6, 4]), NOBODY, tf.stack([x] * 3, axis=2)),
-    "no positive for masks": lambda x: losses.mrcnn_mask_loss(tf.zeros([2, 6, 1, 1]), NOBODY, x[:, :, None, None]),
-    "no positive, compact": lambda x: losses.mrcnn_mask_loss(tf.zeros([2, 6, 1, 1]), NOBODY, x[0, :1, None, None]),
+    "no positive for boxes": lambda x: losses.mrcnn_bbox_loss(
+        tf.zeros([2, 6, 4]), NOBODY, tf.stack([x] * 3, axis=2)
+    ),
+    "no positive for masks": lambda x: losses.mrcnn_mask_loss(
+        tf.zeros([2, 6, 1, 1]), NOBODY, x[:, :, None, None]
+    ),
+    "no positive, compact": lambda x: losses.mrcnn_mask_loss(
+        tf.zeros([2, 6, 1, 1]), NOBODY, x[0, :1, None, None]
+    ),
 }
 
 
@@ -194,6 +284,10 @@ def test_nothing_to_average_gives_zero_and_no_gradient(case):
 
 
 def test_one_anchor_and_one_roi():
-    assert losses.rpn_class_loss(tf.constant([[[1]]]), tf.constant([[[0.0, 0.0]]])).numpy() == np.float32(np.log(2))
+    assert losses.rpn_class_loss(
+        tf.constant([[[1]]]), tf.constant([[[0.0, 0.0]]])
+    ).numpy() == np.float32(np.log(2))
     logits = tf.constant([[[0.0, 0.0, 0.0]]])
-    np.testing.assert_allclose(losses.mrcnn_class_loss(tf.constant([[2]]), logits, tf.ones([1, 3])), np.log(3))
+    np.testing.assert_allclose(
+        losses.mrcnn_class_loss(tf.constant([[2]]), logits, tf.ones([1, 3])), np.log(3)
+    )

@@ -1,6 +1,5 @@
 """MaskPrediction: a 1x1 convolution on the real rows, put back into the batch."""
 
-from tests.networks import layer_cases as cases
 import keras
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import tensorflow as tf
 
 from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from mrcnn.ops.packed_rows import head_rows
+from tests.networks import layer_cases as cases
 
 SIZE, DEPTH = (6, 4), 3  # of the masks that `cases.CELLS` make
 
@@ -16,7 +16,9 @@ def built_layer(compact=False):
     layer = MaskPrediction(cases.CLASSES, compact=compact)
     layer.build([(None, *cases.CELLS, DEPTH), (None, None)])
     random = np.random.RandomState(0)
-    layer.set_weights([cases.normal(random, 1, 1, DEPTH, cases.CLASSES), cases.normal(random, cases.CLASSES)])
+    layer.set_weights(
+        [cases.normal(random, 1, 1, DEPTH, cases.CLASSES), cases.normal(random, cases.CLASSES)]
+    )
     return layer
 
 
@@ -101,7 +103,10 @@ def test_weights_are_a_convolutions():
 
 
 def test_it_trains():
-    layer, tensors = built_layer(), cases.symbolic(cases.mask_inputs(np.random.RandomState(3), 2, 5))
+    layer, tensors = (
+        built_layer(),
+        cases.symbolic(cases.mask_inputs(np.random.RandomState(3), 2, 5)),
+    )
     features, ids = cases.mask_inputs(np.random.RandomState(3), 2, 5)
     assert layer(tensors).shape == (None, 5, *SIZE, cases.CLASSES)
     with tf.GradientTape() as tape:
@@ -109,5 +114,7 @@ def test_it_trains():
     chance = predict(layer, features)
     slope = chance * (1 - chance)
     kernel, bias = tape.gradient(total, [layer.kernel.value, layer.bias.value])
-    np.testing.assert_allclose(kernel[0, 0], np.einsum("nhwd,nhwc->dc", in_order(features), slope), atol=1e-4)
+    np.testing.assert_allclose(
+        kernel[0, 0], np.einsum("nhwd,nhwc->dc", in_order(features), slope), atol=1e-4
+    )
     np.testing.assert_allclose(bias, slope.sum(axis=(0, 1, 2)), atol=1e-4)

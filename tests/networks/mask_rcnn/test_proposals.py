@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests import twins
 
 from mrcnn.networks.mask_rcnn.proposals import generate_proposals
+from tests import twins
 
 STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
 
@@ -18,8 +18,16 @@ def material(seed, batch, anchors):
     return np.stack([1 - foreground, foreground], axis=-1), deltas, boxes
 
 
-@pytest.mark.parametrize("batch, anchors, count, limit, threshold", [
-    (1, 90, 40, 6000, 0.7), (2, 90, 10, 50, 0.7), (3, 90, 120, 60, 0.3), (2, 1, 4, 10, 0.7), (1, 90, 1, 90, 0.5)])
+@pytest.mark.parametrize(
+    "batch, anchors, count, limit, threshold",
+    [
+        (1, 90, 40, 6000, 0.7),
+        (2, 90, 10, 50, 0.7),
+        (3, 90, 120, 60, 0.3),
+        (2, 1, 4, 10, 0.7),
+        (1, 90, 1, 90, 0.5),
+    ],
+)
 def test_against_loops(batch, anchors, count, limit, threshold):
     probs, deltas, boxes = material(batch, batch, anchors)
     steps = generate_proposals(probs, deltas, boxes, count, threshold, limit, STD_DEV)
@@ -27,7 +35,9 @@ def test_against_loops(batch, anchors, count, limit, threshold):
     assert steps.rois.dtype == tf.float32 and steps.rois.shape == (batch, count, 4)
     assert steps.nms_indices.shape == (batch, count)
     for image in range(batch):
-        expected = twins.proposals(probs[image, :, 1], deltas[image], boxes[image], count, threshold, limit, STD_DEV)
+        expected = twins.proposals(
+            probs[image, :, 1], deltas[image], boxes[image], count, threshold, limit, STD_DEV
+        )
         np.testing.assert_allclose(steps.rois[image], expected, atol=1e-6)
         best = np.argsort(-probs[image, :, 1])[:rows]
         np.testing.assert_array_equal(steps.pre_nms_anchors[image], boxes[image, best])
@@ -44,17 +54,23 @@ def test_the_indices_name_the_rows_of_the_proposals():
         index = steps.nms_indices[image].numpy()
         kept = index[index >= 0]
         assert 0 < len(kept) < 60
-        np.testing.assert_array_equal(steps.rois[image, :len(kept)], steps.refined_anchors_clipped.numpy()[image, kept])
-        np.testing.assert_array_equal(steps.rois[image, len(kept):], 0)
+        np.testing.assert_array_equal(
+            steps.rois[image, : len(kept)], steps.refined_anchors_clipped.numpy()[image, kept]
+        )
+        np.testing.assert_array_equal(steps.rois[image, len(kept) :], 0)
 
 
 def test_no_anchors_give_no_proposals():
-    steps = generate_proposals(tf.zeros([2, 0, 2]), tf.zeros([2, 0, 4]), tf.zeros([2, 0, 4]), 5, 0.7, 100, STD_DEV)
+    steps = generate_proposals(
+        tf.zeros([2, 0, 2]), tf.zeros([2, 0, 4]), tf.zeros([2, 0, 4]), 5, 0.7, 100, STD_DEV
+    )
     np.testing.assert_array_equal(steps.rois, np.zeros((2, 5, 4)))
 
 
 def test_gradient_of_the_deltas_by_finite_differences():
-    """The original's box loss reaches the RPN this way; probabilities get no gradient from boxes."""
+    """The original's box loss reaches the RPN this way; probabilities get no gradient from
+    boxes.
+    """
     probs, deltas, boxes = material(7, 1, 12)
     weights = np.random.RandomState(8).normal(size=(1, 8, 4))
     variable, chances = tf.Variable(deltas), tf.Variable(probs)
@@ -64,7 +80,9 @@ def test_gradient_of_the_deltas_by_finite_differences():
     actual, none = tape.gradient(total, [variable, chances])
 
     def loss(moved):
-        rois = twins.proposals(probs[0, :, 1], moved[0], boxes[0].astype(np.float64), 8, 0.7, 10, STD_DEV)
+        rois = twins.proposals(
+            probs[0, :, 1], moved[0], boxes[0].astype(np.float64), 8, 0.7, 10, STD_DEV
+        )
         return np.sum(rois * weights[0])
 
     expected = twins.numeric_gradient(loss, deltas)

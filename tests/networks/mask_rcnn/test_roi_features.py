@@ -1,13 +1,12 @@
 """PyramidROIAlign and its variant for selected RoIs: the original's numbers, loops, rows."""
 
-
-from tests.networks import layer_cases as cases
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests import twins
 
 from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign, SelectedROIAlign
+from tests import twins
+from tests.networks import layer_cases as cases
 from tests.paths import PARITY as PARITY_FOLDER
 
 PARITY = np.load(PARITY_FOLDER / "layers_roi_align.npz")
@@ -18,7 +17,9 @@ def test_pooled_features_are_the_originals(side, step):
     """Two of its eight channels; ten boxes of the first image are zeros."""
     boxes = PARITY["boxes"][:, ::step]
     assert not boxes[0, -1].any()
-    pooled = PyramidROIAlign([side, side])([boxes, PARITY["meta"], *(PARITY[f"p{level}"] for level in range(2, 6))])
+    pooled = PyramidROIAlign([side, side])(
+        [boxes, PARITY["meta"], *(PARITY[f"p{level}"] for level in range(2, 6))]
+    )
     np.testing.assert_allclose(pooled, PARITY[f"out_{side}"], atol=2e-6)
 
 
@@ -27,7 +28,9 @@ def test_against_loops(batch, rois):
     boxes, meta, *maps = cases.align_inputs(np.random.RandomState(1), batch, rois)
     pooled = PyramidROIAlign([3, 2])([boxes, meta, *maps])
     for image in range(batch):
-        expected = twins.roi_align(boxes[image], cases.IMAGE_SHAPE, [level[image] for level in maps], (3, 2))
+        expected = twins.roi_align(
+            boxes[image], cases.IMAGE_SHAPE, [level[image] for level in maps], (3, 2)
+        )
         np.testing.assert_allclose(pooled[image], expected, atol=2e-5)
 
 
@@ -59,7 +62,11 @@ def test_gradients_reach_the_features_and_not_the_boxes(layer_class):
     boxes, ids, meta, *maps = cases.selected_inputs(np.random.RandomState(4), 2, 4)
     boxes[:, 0], boxes[:, 1] = [0, 0, 3, 3.5], [0, 0, 1, 1]  # large ones, for the upper levels
     boxes, maps = tf.Variable(boxes), [tf.Variable(level) for level in maps]
-    inputs = [boxes, meta, *maps] if layer_class is PyramidROIAlign else [boxes, np.ones_like(ids), meta, *maps]
+    inputs = (
+        [boxes, meta, *maps]
+        if layer_class is PyramidROIAlign
+        else [boxes, np.ones_like(ids), meta, *maps]
+    )
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(layer_class([3, 3])(inputs))
     *gradients, none = tape.gradient(total, [*maps, boxes])

@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests import twins
 
 from mrcnn.networks.mask_rcnn.targets import DetectionTargets, detection_targets
+from tests import twins
 
 STD_DEV = [0.1, 0.1, 0.2, 0.2]
-SETTINGS = dict(count=24, positive_ratio=0.33, bbox_std_dev=STD_DEV, mask_shape=(6, 5), mini_masks=True, shuffle=False)
+SETTINGS = dict(
+    count=24,
+    positive_ratio=0.33,
+    bbox_std_dev=STD_DEV,
+    mask_shape=(6, 5),
+    mini_masks=True,
+    shuffle=False,
+)
 
 
 def material(seed, batch, class_ids=(2, 1, 3, 0, 0), near=6, far=30, mask_shape=(14, 14)):
@@ -20,7 +27,12 @@ def material(seed, batch, class_ids=(2, 1, 3, 0, 0), near=6, far=30, mask_shape=
     masks = random.uniform(size=(batch, *mask_shape, class_ids.shape[1])) < 0.6
     proposals = []
     for image in range(batch):
-        close = [box + random.uniform(-0.03, 0.03, 4) for box in gt_boxes[image] if box.any() for _ in range(near)]
+        close = [
+            box + random.uniform(-0.03, 0.03, 4)
+            for box in gt_boxes[image]
+            if box.any()
+            for _ in range(near)
+        ]
         rows = np.concatenate([np.reshape(close, (-1, 4)), twins.random_boxes(random, far)])
         proposals.append(random.permutation(rows))
     proposals = np.concatenate([proposals, np.zeros((batch, 4, 4))], axis=1).astype(np.float32)
@@ -31,7 +43,10 @@ def material(seed, batch, class_ids=(2, 1, 3, 0, 0), near=6, far=30, mask_shape=
 def expected_targets(inputs, settings):
     settings = {**settings, "std_dev": np.array(settings["bbox_std_dev"])}
     del settings["bbox_std_dev"], settings["shuffle"]
-    images = [twins.targets(*(part[image] for part in inputs), **settings) for image in range(len(inputs[0]))]
+    images = [
+        twins.targets(*(part[image] for part in inputs), **settings)
+        for image in range(len(inputs[0]))
+    ]
     return DetectionTargets(*(np.stack(parts) for parts in zip(*images)))
 
 
@@ -61,8 +76,9 @@ def test_masks_of_the_whole_image():
     assert targets.masks.any()
 
 
-@pytest.mark.parametrize("count, ratio", [
-    (1, 0.33), (2, 0.33), (4, 0.33), (10, 0.5), (10, 1.0), (200, 0.33), (7, 0.25)])
+@pytest.mark.parametrize(
+    "count, ratio", [(1, 0.33), (2, 0.33), (4, 0.33), (10, 0.5), (10, 1.0), (200, 0.33), (7, 0.25)]
+)
 def test_any_number_of_rois(count, ratio):
     check(material(5, 2), count=count, positive_ratio=ratio)
 
@@ -73,7 +89,12 @@ def test_negatives_per_positive_are_the_originals(positives, negatives):
     box = np.float32([0.1, 0.1, 0.4, 0.4])
     far = np.float32([0.6, 0.6, 0.9, 0.9])
     proposals = np.array([[box] * positives + [far] * 200])
-    inputs = proposals, np.array([[1]], np.int32), box[np.newaxis, np.newaxis], np.ones((1, 4, 4, 1), bool)
+    inputs = (
+        proposals,
+        np.array([[1]], np.int32),
+        box[np.newaxis, np.newaxis],
+        np.ones((1, 4, 4, 1), bool),
+    )
     targets = detection_targets(*map(tf.constant, inputs), **{**SETTINGS, "count": 200})
     assert np.count_nonzero(targets.class_ids) == positives
     assert np.count_nonzero(targets.rois.numpy().any(axis=2)) == positives + negatives
@@ -104,7 +125,9 @@ def test_an_image_without_objects_beside_one_with():
 
 
 def test_negatives_alone():
-    """An image without objects has as many as one with all positives; one whose proposals miss has none, as before."""
+    """An image without objects has as many as one with all positives; one whose proposals miss has
+    none, as before.
+    """
     inputs = material(9, 3, far=60)
     inputs[1][1], inputs[2][1] = 0, 0
     inputs[0][2, :] = np.tile(np.float32([0.9, 0.9, 0.91, 0.91]), (inputs[0].shape[1], 1))
@@ -126,7 +149,9 @@ def test_negatives_alone_touch_no_crowd():
     targets = detection_targets(*map(tf.constant, inputs), **SETTINGS, negatives_alone=True)
     rois = targets.rois[0].numpy()
     rois = rois[rois.any(axis=1)]
-    assert len(rois) and not any(twins.iou(roi, crowd) >= 0.001 for roi in rois for crowd in inputs[2][0])
+    assert len(rois) and not any(
+        twins.iou(roi, crowd) >= 0.001 for roi in rois for crowd in inputs[2][0]
+    )
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 4), (2, 5, 4)])
@@ -137,17 +162,28 @@ def test_without_proposals_nothing_is_sampled(shape):
 
 def test_all_proposals_positive():
     targets = check(material(11, 1, class_ids=(1, 2), near=10, far=0))
-    assert np.count_nonzero(targets.class_ids) == 7 and np.count_nonzero(targets.rois.any(axis=2)) == 7
+    assert (
+        np.count_nonzero(targets.class_ids) == 7 and np.count_nonzero(targets.rois.any(axis=2)) == 7
+    )
 
 
 def test_crowds_are_neither_objects_nor_negatives():
     inputs = material(12, 2, class_ids=(1, -2, -1, 2, 0))
     targets = check(inputs, count=60)
-    without = check((inputs[0], np.maximum(inputs[1], 0), np.where(inputs[1][..., None] > 0, inputs[2], 0), inputs[3]),
-                    count=60)
+    without = check(
+        (
+            inputs[0],
+            np.maximum(inputs[1], 0),
+            np.where(inputs[1][..., None] > 0, inputs[2], 0),
+            inputs[3],
+        ),
+        count=60,
+    )
     assert targets.class_ids.min() == 0
     crowd = inputs[2][0, 1]
-    assert not any(twins.iou(roi, crowd) >= 0.001 for roi in targets.rois[0][targets.class_ids[0] == 0])
+    assert not any(
+        twins.iou(roi, crowd) >= 0.001 for roi in targets.rois[0][targets.class_ids[0] == 0]
+    )
     assert any(twins.iou(roi, crowd) >= 0.001 for roi in without.rois[0][without.class_ids[0] == 0])
 
 
@@ -177,12 +213,14 @@ def test_an_overlap_of_exactly_one_half_is_positive():
 def test_half_a_mask_value_rounds_to_nothing():
     mask = np.array([[[[0], [1]]]], np.float32)  # 1 x 2 px
     box = np.float32([[[0.1, 0.1, 0.5, 0.5]]])
-    targets = detection_targets(*map(tf.constant, (box, np.int32([[1]]), box, mask)),
-                                **{**SETTINGS, "mask_shape": (1, 3)})
+    targets = detection_targets(
+        *map(tf.constant, (box, np.int32([[1]]), box, mask)), **{**SETTINGS, "mask_shape": (1, 3)}
+    )
     np.testing.assert_array_equal(targets.masks[0, 0], [[0, 0, 1]])
 
 
 # === The random choice ===
+
 
 def random_targets(inputs, **changes):
     return detection_targets(*map(tf.constant, inputs), **{**SETTINGS, "shuffle": True, **changes})
@@ -204,8 +242,12 @@ def test_the_random_choice_is_one_of_the_valid_ones():
                 assert len(same) == 1 and same[0] not in seen  # a proposal is drawn once
                 seen.add(same[0])
                 assert everything.class_ids[image, same[0]] == ids[slot]
-                np.testing.assert_allclose(actual.deltas[image, slot], everything.deltas[image, same[0]], atol=3e-5)
-                np.testing.assert_array_equal(actual.masks[image, slot], everything.masks[image, same[0]])
+                np.testing.assert_allclose(
+                    actual.deltas[image, slot], everything.deltas[image, same[0]], atol=3e-5
+                )
+                np.testing.assert_array_equal(
+                    actual.masks[image, slot], everything.masks[image, same[0]]
+                )
             assert len(seen) == 21
 
 
@@ -216,7 +258,9 @@ def test_every_candidate_is_drawn_some_time():
     drawn = set()
     tf.random.set_seed(1)
     for _ in range(60):
-        drawn |= {row.tobytes() for row in random_targets(inputs, count=12).rois[0].numpy() if row.any()}
+        drawn |= {
+            row.tobytes() for row in random_targets(inputs, count=12).rois[0].numpy() if row.any()
+        }
     assert drawn == wanted
 
 
@@ -232,21 +276,30 @@ def test_a_seed_repeats_the_choice():
 
 # === Gradients ===
 
+
 def test_gradients_of_the_proposals_by_finite_differences():
-    """As in the original, the box loss flows through the deltas; masks are rounded and pass nothing."""
+    """As in the original, the box loss flows through the deltas; masks are rounded and pass
+    nothing.
+    """
     inputs = material(18, 1, class_ids=(1, 2), near=2, far=4)
     random = np.random.RandomState(0)
     weights = random.normal(size=(1, 24, 4)), random.normal(size=(1, 24, 4))
     proposals = tf.Variable(inputs[0])
     with tf.GradientTape() as tape:
         targets = detection_targets(proposals, *map(tf.constant, inputs[1:]), **SETTINGS)
-        total = sum(tf.reduce_sum(part * weight.astype(np.float32))
-                    for part, weight in zip((targets.rois, targets.deltas), weights)) + tf.reduce_sum(targets.masks)
+        total = sum(
+            tf.reduce_sum(part * weight.astype(np.float32))
+            for part, weight in zip((targets.rois, targets.deltas), weights)
+        ) + tf.reduce_sum(targets.masks)
     actual = tf.convert_to_tensor(tape.gradient(total, proposals)).numpy()
 
     def loss(moved):
-        parts = expected_targets((moved, inputs[1], inputs[2].astype(np.float64), inputs[3]), SETTINGS)
-        return sum(np.sum(part * weight) for part, weight in zip((parts.rois, parts.deltas), weights))
+        parts = expected_targets(
+            (moved, inputs[1], inputs[2].astype(np.float64), inputs[3]), SETTINGS
+        )
+        return sum(
+            np.sum(part * weight) for part, weight in zip((parts.rois, parts.deltas), weights)
+        )
 
     real = inputs[0].any(axis=2)  # a row of zeros would cease to be padding
     expected = twins.numeric_gradient(loss, inputs[0])
