@@ -53,23 +53,20 @@ def count(model, input_shapes, box_rois=0, mask_rois=0):
         for shape, tensor in zip(input_shapes, model.inputs, strict=True)
     ]
     # layers whose batch axis is a number of RoIs, which no shape tells
-    rows = {"DistinctROIAlign": box_rois, "SelectedROIAlign": mask_rois}
+    rows = {"roi_align_classifier": box_rois, "roi_align_mask": mask_rois}
     _walk(model, tensors, rows, work)
     return work
 
 
 def head_rois(model, inputs):
-    """RoIs of a batch that the box head runs on: all but repeated padding; 0 where it runs on every
-    row.
+    """RoIs of a batch that the box head runs on: by stored statistics all but repeated padding.
 
     Args:
         model: the training or inference model.
         inputs: its input arrays.
     """
-    outputs = keras.tree.flatten(model.get_layer("roi_align_classifier").output)
-    if len(outputs) == 1:
-        return 0
-    return int(keras.Model(model.inputs, outputs[1]).predict_on_batch(inputs).max()) + 1
+    _, _, index = model.get_layer("roi_align_classifier").output
+    return int(keras.Model(model.inputs, index).predict_on_batch(inputs).max())
 
 
 def stages(flop):
@@ -99,12 +96,10 @@ def _walk(model, tensors, rows, work):
             if isinstance(operation, keras.Model):
                 return _walk(operation, inputs, rows, work)
             outputs = operation.compute_output_spec(*args, **kwargs)
-            if type(operation).__name__ in rows:
-                first, *others = keras.tree.flatten(outputs)
-                first = keras.KerasTensor(
-                    (rows[type(operation).__name__], *first.shape[1:]), first.dtype
-                )
-                outputs = (first, *others) if others else first
+            if operation.name in rows:
+                first, *others = outputs
+                first = keras.KerasTensor((rows[operation.name], *first.shape[1:]), first.dtype)
+                outputs = (first, *others)
             needs_gradient = any(getattr(tensor, "needs_gradient", False) for tensor in inputs)
             flop = layer_flop(operation, inputs, keras.tree.flatten(outputs)[0])
             if flop:

@@ -9,7 +9,6 @@ import copy
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mrcnn.data.batches import data_generator  # noqa: F401
 from mrcnn.data.images import mold_image, unmold_image  # noqa: F401
@@ -19,23 +18,25 @@ from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
 from mrcnn.inference.detect import detect, mold_inputs, results, unmold_detections
 from mrcnn.inference.evaluate import evaluate_network
-from mrcnn.inference.graph import predict_function
+from mrcnn.inference.graph import Detector
 from mrcnn.inference.inspection import LayerView, ancestor
 from mrcnn.inference.inspection import run as run_model
 from mrcnn.matterport.graph_functions import *
 from mrcnn.networks.backbones.applications import application_imagenet_weights
 from mrcnn.networks.backbones.resnet import conv_block, identity_block, resnet_graph  # noqa: F401
+from mrcnn.networks.halves import convolve_in_halves
 from mrcnn.networks.layers.normalization import BatchNorm  # noqa: F401
+from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph  # noqa: F401
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
-from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer  # noqa: F401
-from mrcnn.networks.mask_rcnn.heads import build_fpn_mask_graph, fpn_classifier_graph  # noqa: F401
-from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer  # noqa: F401
+from mrcnn.networks.mask_rcnn.detections import DetectionLayer  # noqa: F401
+from mrcnn.networks.mask_rcnn.mask_head import build_fpn_mask_graph  # noqa: F401
+from mrcnn.networks.mask_rcnn.proposals import ProposalLayer  # noqa: F401
 from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign  # noqa: F401
 from mrcnn.networks.mask_rcnn.rpn import build_rpn_model, rpn_graph  # noqa: F401
-from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer  # noqa: F401
+from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer  # noqa: F401
 from mrcnn.ops.anchors import compute_backbone_shapes, pyramid_anchors  # noqa: F401
 from mrcnn.ops.boxes_np import norm_boxes
-from mrcnn.ops.image_meta import compose_image_meta, parse_image_meta  # noqa: F401
+from mrcnn.ops.image_meta import WINDOW, compose_image_meta, parse_image_meta  # noqa: F401
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import find_last_checkpoint, run_folder
@@ -82,13 +83,15 @@ class MaskRCNN:
         self.model_dir = model_dir
         self.anchors = None
         self._anchor_cache = {}
-        self._predict = {}
         self._strategy = None
         self._detector = None
         self._optimizer = None  # that of the last `compile`
         self.run = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
+        self._graph = None  # what `predict` runs
+        if mode == "inference":
+            self._graph = Detector(self.keras_model, config, self._strategy)
 
     def build(self, mode, config):
         """A new Keras model for a mode and a config; see `networks.mask_rcnn.build`."""
@@ -98,7 +101,9 @@ class MaskRCNN:
         if config.SEED is not None:
             keras.utils.set_random_seed(config.SEED)
         with scope(self._strategy):
-            return training_model(config) if mode == "training" else inference_model(config)
+            if mode == "training":
+                return training_model(config)
+            return convolve_in_halves(inference_model(config))
 
     # === Files ===
 
@@ -272,21 +277,18 @@ class MaskRCNN:
             )
 
     def detector(self):
-        """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training"."""
+        """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training".
+
+        Its ``keras_model`` is this one's.
+        """
         if self._detector is None:
             self._detector = twin = copy.copy(self)
-            twin.mode, twin.config, twin._predict, twin._anchor_cache = (
-                "inference",
-                copy.copy(self.config),
-                {},
-                {},
-            )
-            twin.config.BATCH_SIZE = (
-                self.config.IMAGES_PER_GPU * self.config.GPU_COUNT
-            )  # of this machine alone
+            twin.mode, twin.config, twin._anchor_cache = "inference", copy.copy(self.config), {}
+            # of this machine alone
+            twin.config.BATCH_SIZE = self.config.IMAGES_PER_GPU * self.config.GPU_COUNT
             if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
                 twin.config.IMAGE_RESIZE_MODE = "pad64"
-            twin.keras_model = inference_model(twin.config, self.keras_model)
+            twin._graph = Detector(self.keras_model, twin.config, self._strategy)
         return self._detector
 
     # === Detection ===
@@ -365,21 +367,9 @@ class MaskRCNN:
             detections float32 [b, n, 6] normalised, and each one's mask of its own class, float32
             [b, n, mask h, mask w]. The masks of all classes are an output of ``keras_model``.
         """
-        # several devices get their parts of a batch by a number that is not known when the function
-        # is traced
-        key = min_confidence, 1 if len(molded_images) == 1 and self._strategy is None else None
-        if key not in self._predict:
-            self._predict[key] = predict_function(
-                self.keras_model, min_confidence, self._strategy, key[1]
-            )
-        return [
-            output.numpy()
-            for output in self._predict[key](
-                tf.constant(molded_images, tf.float32),
-                tf.constant(image_metas, tf.float32),
-                tf.constant(self._batch_anchors(molded_images)),
-            )
-        ]
+        self._needs_inference_mode("predict")
+        windows = np.asarray(image_metas)[:, WINDOW]
+        return self._graph.predict(molded_images, windows, min_confidence)
 
     def get_anchors(self, image_shape):
         """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""

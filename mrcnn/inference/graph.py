@@ -1,86 +1,144 @@
-"""The inference model as one TensorFlow function."""
+"""Detection as one object: molded images in, detections and their masks out.
 
-import contextlib
-import threading
+`MaskRCNN.detect` runs it, and whoever exports a model traces it.
+"""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from mrcnn.networks.layers.folding import folded_normalization
-from mrcnn.ops.packed_rows import real_rows, scatter_rows
+from mrcnn.networks.mask_rcnn.detections import DetectionLayer
+from mrcnn.networks.mask_rcnn.inputs import Anchors
+from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
+from mrcnn.networks.mask_rcnn.roi_features import PackedROIAlign
+from mrcnn.ops.image_meta import IMAGE_SHAPE, WINDOW
 
-# Held while a function is traced, which may happen in several threads.
-_TRACING = threading.RLock()
 
+class Detector:
+    """The network from molded images to detections and the mask of each one's own class.
 
-def predict_function(keras_model, min_confidence=None, strategy=None, batch_size=None):
-    """Trace what detection needs of the inference model, once for all image sizes.
+    Called with tensors it is a function of TensorFlow, for images of any size, that may stand
+    inside another one. `predict` runs it on arrays, by one of two traces: one for a single image,
+    for which the network may know that there is one, and one for any batch. They serve every
+    confidence, every size and every thread.
 
     Args:
-        keras_model: of `networks.mask_rcnn.build.inference_model`.
-        min_confidence: least score of a detection, in place of the DETECTION_MIN_CONFIDENCE that
-            the model was built with; None keeps that.
-        strategy: the strategy that the model was made under: its devices of this machine share a
+        keras_model: of `networks.mask_rcnn.build.inference_model` or ``training_model``, whose
+            layers and weights it uses.
+        config: its ``Config``.
+        strategy: the strategy that the model was made under, whose devices of this machine share a
             batch; None: one device.
-        batch_size: images of every batch; None allows any number. Of a single image the network
-            does some convolutions in less time where it knows that there is one: see
-            `networks.layers.convolution`.
-
-    Returns:
-        tf.function (image, image_meta, anchors) -> detections float32 [b, n, 6] and each one's mask
-        of its own class, float32 [b, n, mask h, mask w].
     """
-    operation, index, _ = keras_model.outputs[3]._keras_history
-    mask_inputs = operation._inbound_nodes[index].input_tensors
-    network = keras.Model(keras_model.inputs, [keras_model.outputs[0], *mask_inputs])
-    devices = len(strategy.extended.worker_devices) if strategy is not None else 1
-    signature = [
-        tf.TensorSpec([batch_size, *tensor.shape[1:]], tensor.dtype)
-        for tensor in keras_model.inputs
-    ]
 
-    @tf.function(input_signature=signature, autograph=False)
-    def predict(*inputs):
-        return run(*inputs) if devices == 1 else _shared(run, inputs, strategy, devices)
+    def __init__(self, keras_model: keras.Model, config, strategy=None):
+        layer = keras_model.get_layer
+        self.first_stage = keras.Model(
+            keras_model.inputs[0],
+            [layer(name).output for name in ("rpn_class", "rpn_bbox")]
+            + [layer(f"fpn_p{level}").output for level in range(2, 7)],
+        )
+        self.anchors = Anchors(config)
+        self.proposals = ProposalLayer(
+            config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config
+        )
+        self.box_features = PackedROIAlign([config.POOL_SIZE] * 2, distinct=not config.TRAIN_BN)
+        self.box_head = keras.Model(
+            layer("roi_align_classifier").output,
+            [layer("mrcnn_class").output, layer("mrcnn_bbox").output],
+        )
+        self.detections = DetectionLayer(config)
+        self.mask_features = PackedROIAlign([config.MASK_POOL_SIZE] * 2)
+        self.mask_head = keras.Model(
+            layer("roi_align_mask").output[0], layer("mrcnn_mask_deconv").output
+        )
+        self.mask_prediction = layer("mrcnn_mask")
+        # by the batch's statistics a mask would depend on how many objects there are
+        self.all_masks = bool(config.TRAIN_BN)
+        self.min_confidence = config.DETECTION_MIN_CONFIDENCE or 0.0
+        self.strategy = strategy
+        channels, length = keras_model.inputs[0].shape[-1], keras_model.inputs[1].shape[-1]
+        self.meta_length = length
+        self._of_one, self._of_many = (
+            tf.function(
+                self._on_devices,
+                input_signature=[
+                    tf.TensorSpec([batch, None, None, channels], tf.float32),
+                    tf.TensorSpec([batch, 4], tf.float32),
+                    tf.TensorSpec([], tf.float32),
+                ],
+                autograph=False,
+            )
+            for batch in (1, None)
+        )
 
-    def run(*inputs):
-        with (
-            _confidence(keras_model.get_layer("mrcnn_detection"), min_confidence),
-            folded_normalization(),
-        ):
-            detections, features, rows = network(list(inputs), training=False)
-        masks = operation.own_masks(features, rows, detections[..., 4])
-        return detections, scatter_rows(masks, real_rows(rows), rows)
+    def __call__(self, molded, windows, min_confidence):
+        """Detect.
 
-    return predict
+        Args:
+            molded: float32 [b, h, w, c]; h and w are multiples of 64.
+            windows: float32 [b, 4] (y1, x1, y2, x2) px, the parts of the images that are no
+                padding.
+            min_confidence: float32 scalar, the least score of a detection.
 
+        Returns:
+            detections float32 [b, n, 6] of (y1, x1, y2, x2, class id, score), normalised, zero
+            padded; masks float32 [b, n, mask h, mask w], each of its detection's own class.
+        """
+        meta = self._meta(molded, windows)
+        rpn_probs, rpn_deltas, *pyramid = self.first_stage(molded, training=False)
+        anchors = self.anchors([molded, *pyramid])
+        rois = self.proposals([rpn_probs, rpn_deltas, anchors])
+        features = self.box_features([rois, meta, *pyramid[:4]])
+        probs, deltas = self.box_head(list(features), training=False)
+        detections = self.detections.steps([rois, probs, deltas, meta], min_confidence).detections
+        boxes, class_ids = detections[..., :4], detections[..., 4]
+        features, *rows = self.mask_features(
+            [boxes, meta, *pyramid[:4]], class_ids=None if self.all_masks else class_ids
+        )
+        features = self.mask_head(features, training=False)
+        return detections, self.mask_prediction.own_masks([features, *rows], class_ids)
 
-def _shared(run, inputs, strategy, devices):
-    """A function's outputs for a batch, a part of which each device works on; the last image fills
-    up the parts.
-    """
-    batch = tf.shape(inputs[0])[0]
-    each = (batch + devices - 1) // devices
+    def predict(
+        self, molded: np.ndarray, windows: np.ndarray, min_confidence: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Detect in arrays; arguments and results as of the call.
 
-    def part():
-        device = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
-        rows = tf.minimum(device * each + tf.range(each), batch - 1)
-        return run(*(tf.gather(tensor, rows) for tensor in inputs))
+        Args:
+            min_confidence: None takes DETECTION_MIN_CONFIDENCE.
+        """
+        # several devices get their parts of a batch by a number that a trace does not know
+        run = self._of_one if len(molded) == 1 and self.strategy is None else self._of_many
+        detections, masks = run(
+            tf.constant(molded, tf.float32),
+            tf.constant(windows, tf.float32),
+            tf.constant(
+                self.min_confidence if min_confidence is None else min_confidence, tf.float32
+            ),
+        )
+        return detections.numpy(), masks.numpy()
 
-    return [
-        tf.concat(strategy.experimental_local_results(output), axis=0)[:batch]
-        for output in strategy.run(part)
-    ]
+    def _meta(self, molded, windows):
+        """Image metas [b, m] of which only the shape and the window are set."""
+        batch = tf.shape(molded)[0]
+        shape = tf.broadcast_to(tf.cast(tf.shape(molded)[1:], tf.float32), [batch, 3])
+        before = tf.zeros([batch, IMAGE_SHAPE.start])
+        after = tf.zeros([batch, self.meta_length - WINDOW.stop])
+        return tf.concat([before, shape, windows, after], axis=1)
 
+    def _on_devices(self, molded, windows, min_confidence):
+        devices = 1 if self.strategy is None else len(self.strategy.extended.worker_devices)
+        if devices == 1:
+            return self(molded, windows, min_confidence)
+        batch = tf.shape(molded)[0]
+        each = (batch + devices - 1) // devices
 
-@contextlib.contextmanager
-def _confidence(layer, min_confidence):
-    """Another least score of the detection layer, for what is traced meanwhile."""
-    with _TRACING:
-        before = dict(layer.settings)
-        if min_confidence is not None:
-            layer.settings["DETECTION_MIN_CONFIDENCE"] = min_confidence
-        try:
-            yield
-        finally:
-            layer.settings.update(before)
+        def part():
+            device = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
+            # the last image fills up the parts
+            rows = tf.minimum(device * each + tf.range(each), batch - 1)
+            return self(tf.gather(molded, rows), tf.gather(windows, rows), min_confidence)
+
+        return tuple(
+            tf.concat(self.strategy.experimental_local_results(output), axis=0)[:batch]
+            for output in self.strategy.run(part)
+        )

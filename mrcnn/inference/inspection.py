@@ -11,9 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
-from mrcnn.networks.mask_rcnn.detections import DetectionSteps
-from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
+from mrcnn.networks.mask_rcnn.detections import DetectionLayer, DetectionSteps
+from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
 from mrcnn.weights.load import layer_weights
 
 # The steps inside a layer, by the name they have in `ancestor` and the field of what the layer's

@@ -1,9 +1,19 @@
-"""Rows of a zero-padded batch that are real: take them out, put results back."""
+"""The rows of a zero-padded batch that a head has to run on: pack them, put the results back.
+
+A batch has as many rows as the fullest image may need. Most of them are padding or background,
+whose results enter neither a loss nor a detection, so the heads run on the others alone: up to
+three quarters of their arithmetic.
+"""
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
 # Numbers of rows that a head is given: from 16 on up to 3 more than are needed, from 32 on 7, from
-# 128 on an eighth.
+# 128 on an eighth. oneDNN compiles and keeps its kernels for each number of rows that they meet,
+# about half a MB for the two heads in training: where every number is allowed, memory grows for
+# hundreds of batches. And it fails on none: the gradient of a convolution with bias ends in
+# "Missing 1-th output" (TensorFlow 2.21).
 SIZES = [
     *range(1, 16),
     *range(16, 32, 4),
@@ -12,73 +22,64 @@ SIZES = [
 ]
 
 
-def real_rows(class_ids):
-    """Where a padded batch holds an object.
+class PackedRows(NamedTuple):
+    """Which rows of a batch [b, n, ...] are packed, and where each row's result is found.
 
-    Args:
-        class_ids: int or float [b, n]; rows of class 0 are padding or background.
-
-    Returns:
-        int32 [m, 2] of (image, row), image by image.
+    By default the packed rows are filled up with (0, 0) until they are as many as one of `SIZES`,
+    or as the batch has.
     """
-    return tf.cast(tf.where(class_ids > 0), tf.int32)
 
+    rows: tf.Tensor  # int32 [m, 2] of (image, row), image by image
+    index: tf.Tensor  # int32 [b, n]: 1 + the place in ``rows``, 0 for rows that are not packed
 
-def head_rows(class_ids):
-    """`real_rows`, and then the row (0, 0) until there are as many as one of `SIZES`, or as the
-    batch has.
+    @classmethod
+    def every(cls, values: tf.Tensor) -> "PackedRows":
+        """All rows of ``values`` [b, n, ...]."""
+        return cls._of(tf.ones(tf.shape(values)[:2], tf.bool))
 
-    oneDNN compiles and keeps its kernels for each number of rows that they meet, about half a MB
-    for the two heads in training: where every number is allowed, memory grows for hundreds of
-    batches. And it fails on none: the gradient of a convolution with bias ends in "Missing 1-th
-    output" (TensorFlow 2.21).
-    """
-    return _filled(real_rows(class_ids), tf.size(class_ids))
+    @classmethod
+    def distinct(cls, boxes: tf.Tensor) -> "PackedRows":
+        """All rows of boxes [b, n, 4], but of padding that follows padding only the first.
 
+        What a head makes of one row of padding it makes of all of an image.
+        """
+        is_padding = tf.reduce_all(tf.equal(boxes, 0.0), axis=-1)
+        after_padding = tf.concat([tf.zeros_like(is_padding[:, :1]), is_padding[:, :-1]], axis=1)
+        return cls._of(~(is_padding & after_padding))
 
-def distinct_rows(boxes):
-    """Rows of a zero-padded batch of boxes, of which padding that follows padding is taken once.
+    @classmethod
+    def objects(
+        cls, class_ids: tf.Tensor, most: int | None = None, filled: bool = True
+    ) -> "PackedRows":
+        """The rows of class_ids [b, n] with a class above 0: neither background nor padding.
 
-    What a head makes of one row of padding it makes of all of an image, so the others can be looked
-    up.
+        Args:
+            class_ids: int or float [b, n].
+            most: rows that an image has at most, so that no more are filled up; None: n.
+            filled: False leaves out the rows that only fill up; m may then be 0.
+        """
+        kept = class_ids > 0
+        packed = cls._of(kept, most, filled)
+        return cls(packed.rows, tf.where(kept, packed.index, 0))
 
-    Args:
-        boxes: float32 [b, n, 4].
+    @classmethod
+    def _of(cls, kept, most=None, filled=True):
+        """Of bool [b, n]; a row that is not kept is given the place of the last one before it."""
+        rows = tf.cast(tf.where(kept), tf.int32)
+        index = tf.reshape(tf.cumsum(tf.cast(tf.reshape(kept, [-1]), tf.int32)), tf.shape(kept))
+        if not filled:
+            return cls(rows, index)
+        images, count = tf.unstack(tf.shape(kept))
+        all_rows = images * (count if most is None else tf.minimum(count, most))
+        found = tf.shape(rows)[0]
+        size = tf.reduce_min(tf.where(tf.constant(SIZES) >= found, SIZES, all_rows))
+        filler = tf.zeros([tf.minimum(size, all_rows) - found, 2], tf.int32)
+        return cls(tf.concat([rows, filler], axis=0), index)
 
-    Returns:
-        rows int32 [m, 2] of (image, row), filled up as `head_rows` are; index int32 [b, n], the
-        place in ``rows`` of the row that stands for each row of the batch.
-    """
-    is_padding = tf.reduce_all(tf.equal(boxes, 0.0), axis=-1)
-    after_padding = tf.concat([tf.zeros_like(is_padding[:, :1]), is_padding[:, :-1]], axis=1)
-    kept = ~(is_padding & after_padding)
-    index = tf.cumsum(tf.cast(tf.reshape(kept, [-1]), tf.int32)) - 1
-    return _filled(tf.cast(tf.where(kept), tf.int32), tf.size(kept)), tf.reshape(
-        index, tf.shape(kept)
-    )
+    def pack(self, values: tf.Tensor) -> tf.Tensor:
+        """The packed rows [m, ...] of values [b, n, ...]."""
+        return tf.gather_nd(values, self.rows)
 
-
-def _filled(rows, most):
-    """Rows int32 [m, 2], and (0, 0) until they are as many as the next of `SIZES`, but not more
-    than ``most``.
-    """
-    count = tf.shape(rows)[0]
-    size = tf.reduce_min(tf.where(tf.constant(SIZES) >= count, SIZES, most))
-    return tf.concat([rows, tf.zeros([tf.minimum(size, most) - count, 2], tf.int32)], axis=0)
-
-
-def scatter_rows(values, rows, class_ids):
-    """Put compact rows back at their place in the batch.
-
-    Args:
-        values: [m, ...] or longer; what comes after row m is left out.
-        rows: int32 [m, 2] from `real_rows`.
-        class_ids: [b, n], gives the batch's shape.
-
-    Returns:
-        [b, n, ...], zeros elsewhere.
-    """
-    values = values[: tf.shape(rows)[0]]
-    return tf.scatter_nd(
-        rows, values, tf.concat([tf.shape(class_ids), tf.shape(values)[1:]], axis=0)
-    )
+    def unpack(self, values: tf.Tensor) -> tf.Tensor:
+        """Results [m, ...] of the packed rows as a batch [b, n, ...], 0 for the other rows."""
+        return tf.gather(tf.pad(values, [[1, 0]] + [[0, 0]] * (values.shape.rank - 1)), self.index)

@@ -1,57 +1,60 @@
-"""The inference model as a function: its masks, and that each has its own least score, whichever
-threads make them.
-"""
+"""Detection as one object: its numbers are the Keras model's, and two traces serve everything."""
 
 import threading
-import time
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.inference.graph import predict_function
+from mrcnn.inference.graph import Detector
 from mrcnn.model import MaskRCNN
 from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
+from mrcnn.ops.image_meta import WINDOW
 from tests.tiny import image, randomize, tiny_config
 
-# === Masks ===
+FIELDS = {"DETECTION_MAX_INSTANCES": 25}
 
 
 @pytest.fixture(
     scope="module",
-    params=[("inference", False, 1), ("inference", True, 1), ("training", False, 8)],
-    ids=["statistics stored", "of the batch", "layers of a training model"],
+    params=[("inference", False), ("inference", True), ("inference", None), ("training", False)],
+    ids=["statistics stored", "of the batch", "of the batch in training", "a training model"],
 )
-def model(request, tmp_path_factory):
-    """With weights at which every batch has both classes and rows without any."""
-    mode, train_bn, seed = request.param
-    config = tiny_config(TRAIN_BN=train_bn, DETECTION_MAX_INSTANCES=25)
-    made = MaskRCNN(mode, config, str(tmp_path_factory.mktemp("logs")))
-    randomize(made.keras_model, seed)
-    return made if mode == "inference" else made.detector()
+def models(request, tmp_path_factory):
+    """A model to detect with, and the Keras model for inference with the same weights.
+
+    The weights give every batch objects of both classes, and rows without any.
+    """
+    mode, train_bn = request.param
+    config, folder = tiny_config(TRAIN_BN=train_bn, **FIELDS), str(tmp_path_factory.mktemp("logs"))
+    made = MaskRCNN(mode, config, folder)
+    randomize(made.keras_model)
+    if mode == "inference":
+        return made, made
+    made.save_weights(folder + "/weights.h5")
+    reference = MaskRCNN("inference", config, folder)
+    reference.load_weights(folder + "/weights.h5")
+    return made.detector(), reference
 
 
-def batch_of(model, count):
-    return model.mold_inputs([image(64, 50, seed) for seed in range(count)])[:2]
+def batch_of(model, count, height=64, width=50):
+    return model.mold_inputs([image(height, width, seed) for seed in range(count)])[:2]
 
 
 def own_masks(model, images, metas):
     """The detections of ``keras_model``, and its masks of all classes at the class of each."""
-    detections, _, _, masks, *_ = model.keras_model(
-        [images, metas, np.stack([model.get_anchors(images.shape[1:])] * len(images))],
-        training=False,
-    )
-    return detections, tf.gather(
-        masks, tf.cast(detections[..., 4], tf.int32), axis=-1, batch_dims=2
-    )
+    anchors = np.stack([model.get_anchors(images.shape[1:])] * len(images))
+    detections, _, _, masks, *_ = model.keras_model([images, metas, anchors], training=False)
+    class_ids = tf.cast(detections[..., 4], tf.int32)
+    return detections, tf.gather(masks, class_ids, axis=-1, batch_dims=2)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_masks_are_those_of_the_detections_classes(model, count):
+def test_masks_are_those_of_the_detections_classes(models, count):
+    model, reference = models
     images, metas = batch_of(model, count)
     detections, masks = model.predict(images, metas)
-    expected, expected_masks = own_masks(model, images, metas)
+    expected, expected_masks = own_masks(reference, images, metas)
     assert masks.shape == (count, 25, 28, 28) and masks.dtype == np.float32
     assert set(detections[..., 4].flat) == {0, 1, 2} and masks.std() > 0.08
     np.testing.assert_allclose(detections, expected, rtol=1e-4, atol=1e-5)
@@ -59,70 +62,89 @@ def test_masks_are_those_of_the_detections_classes(model, count):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_nothing_detected(model, monkeypatch, count):
+def test_nothing_detected(models, monkeypatch, count):
+    model, reference = models
     images, metas = batch_of(model, count)
     detections, masks = model.predict(images, metas, min_confidence=2.0)
-    monkeypatch.setitem(
-        model.keras_model.get_layer("mrcnn_detection").settings, "DETECTION_MIN_CONFIDENCE", 2.0
-    )
-    expected, expected_masks = own_masks(model, images, metas)
+    settings = reference.keras_model.get_layer("mrcnn_detection").settings
+    monkeypatch.setitem(settings, "DETECTION_MIN_CONFIDENCE", 2.0)
+    expected, expected_masks = own_masks(reference, images, metas)
     assert not detections.any() and not expected.numpy().any()
     np.testing.assert_allclose(masks, expected_masks, rtol=1e-3, atol=1e-4)
     assert masks.any() == bool(model.config.TRAIN_BN)
 
 
-def test_masks_of_other_classes_are_not_computed(model, monkeypatch):
+def test_masks_of_other_classes_are_not_computed(detector, monkeypatch):
     monkeypatch.setattr(MaskPrediction, "call", None)
-    images, metas = batch_of(model, 1)
-    assert (
-        len(
-            predict_function(model.keras_model)(
-                images, metas, model.get_anchors(images.shape[1:])[np.newaxis]
-            )
-        )
-        == 2
-    )
+    images, metas = batch_of(detector, 1)
+    graph = Detector(detector.keras_model, detector.config)
+    assert len(graph.predict(images, metas[:, WINDOW])) == 2
 
 
 # === Least scores ===
 
 
-class Detection(keras.layers.Layer):
-    """One detection, which is the least score that the layer was traced with all over."""
+def test_a_least_score_is_that_of_a_model_built_with_it(detector, tmp_path):
+    images, metas = batch_of(detector, 2)
+    scores = np.sort(detector.predict(images, metas)[0][..., 5].ravel())
+    middle = float(np.float32(scores[len(scores) // 2]))
+    detector.save_weights(str(tmp_path / "weights.h5"))
+    config = tiny_config(DETECTION_MIN_CONFIDENCE=middle)
+    built = MaskRCNN("inference", config, str(tmp_path))
+    built.load_weights(str(tmp_path / "weights.h5"))
+    found, expected = detector.predict(images, metas, middle), built.predict(images, metas)
+    kept = found[0][..., 5]
+    assert 0 < np.count_nonzero(kept) < kept.size and kept[kept > 0].min() >= middle
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
-    def __init__(self):
-        super().__init__(name="mrcnn_detection")
-        self.settings = {"DETECTION_MIN_CONFIDENCE": 0.7, "other": 1}
 
-    def call(self, inputs):
-        time.sleep(0.2)  # so that the other threads come in between
-        return tf.fill([tf.shape(inputs)[0], 1, 6], self.settings["DETECTION_MIN_CONFIDENCE"])
-
-    def compute_output_shape(self, input_shape):
-        return input_shape[0], 1, 6
+def traces(graph):
+    return [run.experimental_get_tracing_count() for run in (graph._of_one, graph._of_many)]
 
 
-def test_functions_traced_in_threads_at_once():
-    inputs = keras.Input((2,))
-    detections = Detection()(inputs)
-    masks = MaskPrediction(3)([keras.layers.Reshape((1, 1, 1, 1, 2))(inputs), detections[..., 4]])
-    model, found = keras.Model(inputs, [detections, inputs, inputs, masks]), {}
+def test_two_traces_serve_all_scores_sizes_and_threads(detector):
+    graph = Detector(detector.keras_model, detector.config)
+    batches = [batch_of(detector, count) for count in (1, 2, 3)]
+    batches.append([tf.zeros([1, 128, 192, 3]).numpy(), np.zeros((1, 15), np.float32)])
+    expected, errors = {}, []
 
-    def trace(min_confidence):
-        detections, _ = predict_function(model, min_confidence)(tf.zeros([1, 2]))
-        found[min_confidence] = float(detections[0, 0, 5])
+    def detect(number, score):
+        images, metas = batches[number]
+        try:
+            found = graph.predict(images, metas[:, WINDOW], score)
+            known = expected.setdefault((number, score), found)
+            np.testing.assert_array_equal(found[0], known[0])
+        except Exception as error:
+            errors.append(error)
 
-    threads = [threading.Thread(target=trace, args=(value,)) for value in (0.125, None, 0.5)]
+    threads = [
+        threading.Thread(target=detect, args=(number % 4, score))
+        for number, score in enumerate([0.1, 0.9, 0.5, 0.2, 0.3, 0.1, 0.7, 0.0] * 2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {key: round(value, 6) for key, value in found.items()} == {
-        0.125: 0.125,
-        None: 0.7,
-        0.5: 0.5,
-    }
-    assert model.get_layer("mrcnn_detection").settings == {
-        "DETECTION_MIN_CONFIDENCE": 0.7,
-        "other": 1,
-    }
+    assert not errors and traces(graph) == [1, 1]
+
+
+@pytest.mark.parametrize("fields", [{}, {"BACKBONE": "resnet50", "BACKBONE_WIDTH": 64}], ids=str)
+def test_inside_of_another_function_of_images_of_one_size(tmp_path, fields):
+    """As an exporter traces it. With sizes known TensorFlow optimises the graph in other ways."""
+    fields = (
+        {"COMPUTE_BACKBONE_SHAPE": None, "TOP_DOWN_PYRAMID_SIZE": 256, **fields} if fields else {}
+    )
+    model = MaskRCNN("inference", tiny_config(**fields), str(tmp_path))
+    randomize(model.keras_model)
+    images, metas = batch_of(model, 1, 64, 64)
+    windows = metas[:, WINDOW].astype(np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec(images.shape), tf.TensorSpec([1, 4])])
+    def exported(molded, windows):
+        return model._graph(molded, windows, tf.constant(0.0))
+
+    for found, expected in zip(
+        exported(images.astype(np.float32), windows), model.predict(images, metas)
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -6,10 +6,9 @@ import keras
 import numpy as np
 
 from mrcnn.config import Config
-from mrcnn.networks.layers.convolution import Conv2DTranspose
 from mrcnn.networks.layers.normalization import BatchNorm
-from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
-from mrcnn.networks.mask_rcnn.gather_rows import GatherRows
+from mrcnn.networks.mask_rcnn.box_head import FullyConnected
+from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.networks.mask_rcnn.loss_layers import (
     BoxLoss,
@@ -19,20 +18,21 @@ from mrcnn.networks.mask_rcnn.loss_layers import (
     RPNClassLoss,
 )
 from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
-from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
+from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
 from mrcnn.networks.mask_rcnn.roi_features import (
-    DistinctROIAlign,
+    PackedROIAlign,
     PyramidROIAlign,
-    SelectedROIAlign,
+    UnpackRows,
 )
-from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer
+from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer
 from mrcnn.ops.image_meta import compose_image_meta
+from mrcnn.ops.packed_rows import PackedRows
 from tests import twins
 
 CLASSES = 4
 IMAGE_SHAPE = (100, 84, 3)  # no level divides evenly
 LEVELS = [(25, 21), (13, 11), (7, 6), (4, 3)]
-CELLS = (2, 2, 3, 2)  # rows and columns of a mask's cells, and of each cell's pixels
+MASK = (6, 4)  # height and width
 
 
 class TinyConfig(Config):
@@ -74,11 +74,6 @@ def proposal_inputs(random, batch, rois):
 
 def align_inputs(random, batch, rois):
     return [twins.random_boxes(random, batch, rois), meta(batch), *pyramid(random, batch)]
-
-
-def selected_inputs(random, batch, rois):
-    boxes, *rest = align_inputs(random, batch, rois)
-    return [boxes, class_ids(random, batch, rois), *rest]
 
 
 def class_ids(random, batch, rois):
@@ -124,9 +119,14 @@ def mask_loss_inputs(random, batch, rois):
     ]
 
 
+def packed(ids, **options):
+    """The two arrays of the `PackedRows` of class ids."""
+    return [part.numpy() for part in PackedRows.objects(ids, **options)]
+
+
 def mask_inputs(random, batch, rois):
-    ids = class_ids(random, batch, rois)
-    return [normal(random, np.count_nonzero(ids), *CELLS, 3), ids]
+    rows, index = packed(class_ids(random, batch, rois))
+    return [normal(random, len(rows), *MASK, 3), rows, index]
 
 
 def case(make, inputs):
@@ -139,8 +139,7 @@ def case(make, inputs):
 GRAPH_LAYERS = {
     "ProposalLayer": case(lambda: ProposalLayer(6, 0.7, CONFIG), proposal_inputs),
     "PyramidROIAlign": case(lambda: PyramidROIAlign([3, 2]), align_inputs),
-    "DistinctROIAlign": case(lambda: DistinctROIAlign([3, 2]), align_inputs),
-    "SelectedROIAlign": case(lambda: SelectedROIAlign([3, 2]), selected_inputs),
+    "PackedROIAlign": case(lambda: PackedROIAlign([3, 2], distinct=True), align_inputs),
     "DetectionTargetLayer": case(
         lambda: DetectionTargetLayer(CONFIG, shuffle=False), target_inputs
     ),
@@ -154,7 +153,9 @@ GRAPH_LAYERS = {
     ),
     "Anchors": case(
         lambda: Anchors(CONFIG),
-        lambda random, batch, rois: np.zeros((batch, 64, 64, 3), np.float32),
+        lambda random, batch, rois: [
+            np.zeros((batch, side, side, 3), np.float32) for side in (64, 16, 8, 4, 2, 1)
+        ],
     ),
     "RPNClassLoss": case(
         lambda: RPNClassLoss(0.5),
@@ -191,16 +192,16 @@ GRAPH_LAYERS = {
 }
 OTHER_LAYERS = {
     "MaskPrediction": case(lambda: MaskPrediction(CLASSES), mask_inputs),
-    "MaskPrediction, compact": case(lambda: MaskPrediction(CLASSES, compact=True), mask_inputs),
-    "Conv2DTranspose": case(
-        lambda: Conv2DTranspose(4, (2, 3), strides=(2, 3)),
-        lambda random, batch, rois: normal(random, batch, 3, rois, 5),
+    "FullyConnected": case(
+        lambda: FullyConnected(4, (2, 3)),
+        lambda random, batch, rois: normal(random, batch, 2, 3, 5),
     ),
-    "GatherRows": case(
-        lambda: GatherRows(),
+    "UnpackRows": case(
+        lambda: UnpackRows(),
         lambda random, batch, rois: [
             normal(random, batch + 3, 1, 1, 4),
-            random.randint(0, batch + 3, (batch, rois)).astype(np.int32),
+            np.zeros((batch + 3, 2), np.int32),
+            random.randint(0, batch + 4, (batch, rois)).astype(np.int32),
         ],
     ),
     "BatchNorm": case(

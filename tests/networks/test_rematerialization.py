@@ -1,4 +1,4 @@
-"""Feature maps that are computed anew in the backward pass: the same losses, the same gradients."""
+"""Feature maps computed again in the backward pass: the same losses, the same gradients."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.networks.mask_rcnn.build import training_model
-from mrcnn.networks.rematerialization import blocks
+from mrcnn.networks.rematerialization import Rematerialized
 from mrcnn.training.data import training_data
 from tests.tiny import Rectangles, TinyConfig, tiny_config
 
@@ -50,7 +50,7 @@ def gradients(model, inputs):
 def test_same_losses_and_gradients(policy, tolerance):
     model, inputs = make(IMAGES_PER_GPU=2, DTYPE_POLICY=policy)
     losses, expected, convolutions = gradients(model, inputs)
-    model.rematerialize = True
+    model.rematerialized = Rematerialized(model)
     again, found, more = gradients(model, inputs)
     assert more > convolutions + 50  # those of the residual blocks, computed twice
     assert losses.all()
@@ -64,38 +64,26 @@ def test_same_losses_and_gradients(policy, tolerance):
 
 def test_blocks_of_a_resnet():
     model, _ = make()
-    parts = blocks(model)
-    chosen = [
-        [node.operation.name for node in nodes] for nodes, rematerialize in parts if rematerialize
-    ]
-    assert len(chosen) == 3 + 4 + 6 + 3 + 1
-    assert "conv1" in chosen[0] and chosen[0][-1] == "res2a_out"
-    assert chosen[-1][0] == "mrcnn_mask_conv1" and chosen[-1][-1] == "mrcnn_mask_deconv"
-    together = [node for nodes, _ in parts for node in nodes]
-    assert (
-        len(together)
-        == len(set(map(id, together)))
-        == len(
-            [
-                node
-                for nodes in model._nodes_by_depth.values()
-                for node in nodes
-                if not node.is_input
-            ]
-        )
-    )
+    found = Rematerialized(model)
+    ends = [block.output_names for block in found.blocks]
+    assert len(ends) == 3 + 4 + 6 + 3 and ends[0] == ["res2a_out"] and ends[-1] == ["res5c_out"]
+    assert "conv1" in {layer.name for layer in found.blocks[0].layers}
+    names = [layer.name for part in (*found.blocks, found.rest) for layer in part.layers]
+    weighted = [layer.name for layer in model.layers if layer.weights]
+    # each layer with weights is in one of them
+    assert sorted(name for name in names if name in weighted) == sorted(weighted)
 
 
 def test_a_backbone_without_known_blocks():
-    """Only the mask head is rematerialised."""
-    config = tiny_config(REMATERIALIZE=True)
-    model = training_model(config)
-    assert [len(nodes) for nodes, rematerialize in blocks(model) if rematerialize] == [13]
+    with pytest.raises(
+        ValueError, match="REMATERIALIZE is True.*no residual blocks.*set it to False"
+    ):
+        training_model(tiny_config(REMATERIALIZE=True))
 
 
 def test_field_reaches_the_model_and_trains():
     model, inputs = make(REMATERIALIZE=True)
-    assert model.rematerialize and not make()[0].rematerialize
+    assert model.rematerialized and make()[0].rematerialized is None
     model.compile("sgd")
     before = model.get_layer("res2a_branch2a").kernel.numpy()
     assert np.isfinite(model.train_on_batch(inputs)).all()
@@ -105,7 +93,7 @@ def test_field_reaches_the_model_and_trains():
 def test_outputs_without_training_are_the_same():
     model, inputs = make()
     expected = model(inputs, training=False)
-    model.rematerialize = True
+    model.rematerialized = Rematerialized(model)
     for one, other in zip(model(inputs, training=False), expected):
         np.testing.assert_array_equal(one, other)
 

@@ -1,30 +1,31 @@
-"""Rows of a padded batch: out and back."""
+"""Rows of a padded batch: packed, filled up, and put back."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.ops import packed_rows as rows
+from mrcnn.ops.packed_rows import SIZES, PackedRows
 
 IDS = [[0, 2, 0], [1, 0, 3]]
 
 
 @pytest.mark.parametrize("dtype", [tf.int32, tf.int64, tf.float32])
-def test_real_rows_are_found_image_by_image(dtype):
-    found = rows.real_rows(tf.constant(IDS, dtype))
-    assert found.dtype == tf.int32
-    np.testing.assert_array_equal(found, [[0, 1], [1, 0], [1, 2]])
-    np.testing.assert_array_equal(rows.head_rows(tf.constant(IDS, dtype)), found)
+@pytest.mark.parametrize("filled", [True, False])
+def test_objects_are_found_image_by_image(dtype, filled):
+    packed = PackedRows.objects(tf.constant(IDS, dtype), filled=filled)
+    assert packed.rows.dtype == packed.index.dtype == tf.int32
+    np.testing.assert_array_equal(packed.rows, [[0, 1], [1, 0], [1, 2]])
+    np.testing.assert_array_equal(packed.index, [[0, 1, 0], [2, 0, 3]])
 
 
-def test_crowds_are_not_real_rows():
-    np.testing.assert_array_equal(rows.real_rows(tf.constant([[-1, 1]])), [[0, 1]])
+def test_crowds_are_no_objects():
+    np.testing.assert_array_equal(PackedRows.objects(tf.constant([[-1, 1]])).rows, [[0, 1]])
 
 
-def test_without_a_row_the_heads_get_the_first():
+def test_without_an_object_the_heads_get_the_first_row():
     empty = tf.zeros([2, 3], tf.int32)
-    assert rows.real_rows(empty).shape == (0, 2)
-    np.testing.assert_array_equal(rows.head_rows(empty), [[0, 0]])
+    assert PackedRows.objects(empty, filled=False).rows.shape == (0, 2)
+    np.testing.assert_array_equal(PackedRows.objects(empty).rows, [[0, 0]])
 
 
 def test_heads_meet_few_numbers_of_rows():
@@ -32,48 +33,66 @@ def test_heads_meet_few_numbers_of_rows():
     lengths = {}
     for count in range(201):
         ids = tf.cast(tf.reshape(tf.range(200) >= 200 - count, [2, 100]), tf.int32)
-        found, real = rows.head_rows(ids).numpy(), rows.real_rows(ids).numpy()
+        found = PackedRows.objects(ids).rows.numpy()
+        real = PackedRows.objects(ids, filled=False).rows.numpy()
         np.testing.assert_array_equal(found[:count], real)
         assert not found[count:].any()
         lengths[count] = len(found)
     for count, length in lengths.items():
-        most = (
-            count
-            if count < 16
-            else count + 3
-            if count < 32
-            else count + 7
-            if count < 128
-            else count * 9 / 8
-        )
-        assert count <= length <= max(1, most)
+        extra = 0 if count < 16 else 3 if count < 32 else 7 if count < 128 else count // 8
+        assert count <= length <= max(1, count + extra)
     assert len(set(lengths.values())) == 37 and lengths[199] == lengths[200] == 200
+
+
+@pytest.mark.parametrize("most, length", [(None, 144), (70, 140), (66, 132), (500, 144)])
+def test_no_more_rows_are_filled_up_than_images_may_have_objects(most, length):
+    ids = tf.cast(tf.range(100) < 66, tf.int32)[tf.newaxis] * tf.ones([2, 1], tf.int32)
+    packed = PackedRows.objects(ids, most)
+    assert len(packed.rows) == length
+    np.testing.assert_array_equal(packed.unpack(packed.pack(ids)), ids)
 
 
 def test_distinct_rows_are_filled_up_to_the_batch():
     batch = tf.constant(np.random.RandomState(0).uniform(0.1, 1, (2, 10, 4)), tf.float32)
     for kept in range(1, 11):
         boxes = batch * tf.cast(tf.range(10) < kept, tf.float32)[:, tf.newaxis]
-        found, places = rows.distinct_rows(boxes)
-        assert len(found) in rows.SIZES and len(found) <= 20
-        np.testing.assert_array_equal(tf.gather(tf.gather_nd(boxes, found), places), boxes)
+        packed = PackedRows.distinct(boxes)
+        assert len(packed.rows) in SIZES and len(packed.rows) <= 20
+        np.testing.assert_array_equal(packed.unpack(packed.pack(boxes)), boxes)
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
 def test_rows_come_back_to_their_place(shape):
     values = np.random.RandomState(0).uniform(1, 2, (3, *shape)).astype(np.float32)
-    class_ids = tf.constant(IDS)
     expected = np.zeros((2, 3, *shape), np.float32)
     expected[0, 1], expected[1, 0], expected[1, 2] = values
-    np.testing.assert_array_equal(
-        rows.scatter_rows(tf.constant(values), rows.real_rows(class_ids), class_ids), expected
-    )
+    packed = PackedRows.objects(tf.constant(IDS))
+    np.testing.assert_array_equal(packed.unpack(tf.constant(values)), expected)
+    np.testing.assert_array_equal(packed.pack(tf.constant(expected)), values)
 
 
-def test_values_beyond_the_rows_are_left_out():
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_values_of_rows_that_fill_up_are_left_out(count):
     empty = tf.zeros([2, 3], tf.int32)
-    back = rows.scatter_rows(tf.ones([1, 4]), rows.real_rows(empty), empty)
+    back = PackedRows.objects(empty, filled=count > 0).unpack(tf.ones([count, 4]))
     np.testing.assert_array_equal(back, np.zeros((2, 3, 4)))
+
+
+def test_every_row():
+    batch = tf.constant(np.random.RandomState(0).randn(3, 5, 2))
+    packed = PackedRows.every(batch)
+    assert packed.rows.shape == (15, 2)
+    np.testing.assert_array_equal(packed.pack(batch), tf.reshape(batch, [15, 2]))
+    np.testing.assert_array_equal(packed.unpack(packed.pack(batch)), batch)
+
+
+def test_gradients_go_through_pack_and_unpack():
+    batch = tf.Variable(np.random.RandomState(0).randn(2, 3, 4).astype(np.float32))
+    packed = PackedRows.objects(tf.constant(IDS))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(packed.unpack(packed.pack(batch) ** 2))
+    expected = 2 * batch.numpy() * (np.array(IDS) > 0)[..., np.newaxis]
+    np.testing.assert_allclose(tf.convert_to_tensor(tape.gradient(total, batch)), expected)
 
 
 def boxes(*pattern):
@@ -89,20 +108,20 @@ def boxes(*pattern):
 @pytest.mark.parametrize(
     "pattern, kept, index",
     [
-        (["123"], [[0, 0], [0, 1], [0, 2]], [[0, 1, 2]]),
-        (["100", "230"], [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]], [[0, 1, 1], [2, 3, 4]]),
-        (["000", "000"], [[0, 0], [1, 0]], [[0, 0, 0], [1, 1, 1]]),
+        (["123"], [[0, 0], [0, 1], [0, 2]], [[1, 2, 3]]),
+        (["100", "230"], [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]], [[1, 2, 2], [3, 4, 5]]),
+        (["000", "000"], [[0, 0], [1, 0]], [[1, 1, 1], [2, 2, 2]]),
         # padding in the middle is padding too
         (
             ["10020", "00300"],
             [[0, 0], [0, 1], [0, 3], [0, 4], [1, 0], [1, 2], [1, 3]],
-            [[0, 1, 1, 2, 3], [4, 4, 5, 6, 6]],
+            [[1, 2, 2, 3, 4], [5, 5, 6, 7, 7]],
         ),
     ],
 )
 def test_padding_is_taken_once_an_image(pattern, kept, index):
     batch = boxes(*pattern)
-    found, places = rows.distinct_rows(batch)
-    np.testing.assert_array_equal(found, kept)
-    np.testing.assert_array_equal(places, index)
-    np.testing.assert_array_equal(tf.gather(tf.gather_nd(batch, found), places), batch)
+    packed = PackedRows.distinct(batch)
+    np.testing.assert_array_equal(packed.rows, kept)
+    np.testing.assert_array_equal(packed.index, index)
+    np.testing.assert_array_equal(packed.unpack(packed.pack(batch)), batch)

@@ -19,8 +19,7 @@ from PIL import Image
 from mrcnn.config import Config
 from mrcnn.data.images import mold_image
 from mrcnn.model import MaskRCNN
-from mrcnn.networks.layers.convolution import Conv2D
-from mrcnn.networks.mask_rcnn import build as assemble
+from mrcnn.networks.mask_rcnn.box_head import FullyConnected
 from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from mrcnn.training.stages import STAGES
 
@@ -136,24 +135,23 @@ def assert_norms(tape, loss, model, row):
 # Which RoIs are positive, and which proposals survive, hangs on the last digits, and the six steps
 # on that: noise of 1e-6 on the pixels moves the sixth loss by up to 15 %. So here the heads go the
 # reference's ways: the box head is a convolution, and the loss takes its masks out of those of all
-# classes. What they do else is equal to 1e-5 (tests/networks: layers/test_convolution.py,
-# mask_rcnn/test_mask_head.py), and moves the sixth loss by 9 %. Even so, where all layers train,
+# classes. What they do else is equal to 1e-5 (tests/networks/mask_rcnn: test_box_head.py,
+# test_mask_head.py), and moves the sixth loss by 9 %. Even so, where all layers train,
 # the same code parted from the reference at the sixth step on one processor and at the fourth on
 # another.
 
 
-def all_masks_first(layer, features, class_ids):
-    """`MaskPrediction._masks_of` by way of the masks of all classes."""
-    masks = keras.layers.Conv2D.call(layer, features)
-    return tf.gather(tf.transpose(masks, [0, 3, 1, 2]), class_ids, batch_dims=1)
+def own_masks_of_all(layer, inputs, own_classes):
+    """`MaskPrediction.own_masks` by way of the masks of all classes."""
+    return tf.gather(layer.call(inputs), tf.cast(own_classes, tf.int32), axis=-1, batch_dims=2)
 
 
 @contextlib.contextmanager
 def arithmetic_of_the_reference():
+    convolution = keras.layers.Conv2D.convolution_op
     with (
-        mock.patch.object(Conv2D, "_takes_whole", lambda layer, images: False),
-        mock.patch.object(assemble, "folded_normalization", contextlib.nullcontext),
-        mock.patch.object(MaskPrediction, "_masks_of", all_masks_first),
+        mock.patch.object(FullyConnected, "convolution_op", convolution),
+        mock.patch.object(MaskPrediction, "own_masks", own_masks_of_all),
     ):
         yield
 

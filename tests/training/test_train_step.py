@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from mrcnn.model import MaskRCNN
 from mrcnn.networks.layers.convolution import Conv2D
 from mrcnn.networks.layers.folding import folded_normalization
+
+from mrcnn.model import MaskRCNN
 from mrcnn.networks.layers.weight_decay import MeanL2
 from mrcnn.training.data import training_data
 from tests.tiny import Rectangles, randomize, tiny_config, values
@@ -151,6 +151,7 @@ def test_only_stored_statistics_are_folded_in_training(tmp_path, monkeypatch, tr
 def test_gradients_through_folded_weights():
     """Of scale, shift, kernel, bias and image, against normalising; a scale of 0 included."""
     from mrcnn.networks.layers.convolution import convolve_and_normalize
+
     from mrcnn.networks.layers.normalization import BatchNorm
 
     convolution, norm = Conv2D(4, 3, padding="same", name="conv"), BatchNorm(False, name="bn")

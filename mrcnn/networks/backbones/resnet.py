@@ -2,7 +2,6 @@
 
 import keras
 
-from mrcnn.networks.layers.convolution import Conv2D, convolve_and_normalize
 from mrcnn.networks.layers.normalization import BatchNorm
 
 BLOCKS_OF_STAGE_4 = {"resnet50": 5, "resnet101": 22}
@@ -55,12 +54,8 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, width=6
             f"architecture {architecture!r} is unknown; use one of {sorted(BLOCKS_OF_STAGE_4)}"
         )
     x = keras.layers.ZeroPadding2D((3, 3))(input_image)
-    x = _normalized(
-        x,
-        Conv2D(width, (7, 7), strides=(2, 2), name="conv1"),
-        BatchNorm(train_bn, name="bn_conv1"),
-        1,
-    )
+    x = keras.layers.Conv2D(width, (7, 7), strides=(2, 2), name="conv1")(x)
+    x = BatchNorm(train_bn, name="bn_conv1")(x)
     x = keras.layers.Activation("relu")(x)
     c1 = x = keras.layers.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
     c2 = _stage(x, 2, "abc", width, (1, 1), train_bn)
@@ -99,41 +94,26 @@ def conv_block(
 ):
     """A bottleneck whose shortcut is a 1x1 convolution; arguments as in `identity_block`."""
     x = _branch2(input_tensor, kernel_size, filters, stage, block, strides, use_bias, train_bn)
-    shortcut = _normalized(
-        input_tensor,
-        Conv2D(
-            filters[2],
-            (1, 1),
-            strides=strides,
-            use_bias=use_bias,
-            name=f"res{stage}{block}_branch1",
-        ),
-        BatchNorm(train_bn, name=f"bn{stage}{block}_branch1"),
-        stage,
-    )
+    shortcut = keras.layers.Conv2D(
+        filters[2],
+        (1, 1),
+        strides=strides,
+        use_bias=use_bias,
+        name=f"res{stage}{block}_branch1",
+    )(input_tensor)
+    shortcut = BatchNorm(train_bn, name=f"bn{stage}{block}_branch1")(shortcut)
     return _sum(x, shortcut, stage, block)
 
 
 def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn):
     def convolved(x, part, *args, **kwargs):
         name = f"{stage}{block}_branch2{part}"
-        return _normalized(
-            x,
-            Conv2D(*args, use_bias=use_bias, name="res" + name, **kwargs),
-            BatchNorm(train_bn, name="bn" + name),
-            stage,
-        )
+        x = keras.layers.Conv2D(*args, use_bias=use_bias, name="res" + name, **kwargs)(x)
+        return BatchNorm(train_bn, name="bn" + name)(x)
 
     x = keras.layers.Activation("relu")(convolved(x, "a", filters[0], (1, 1), strides=strides))
     x = keras.layers.Activation("relu")(convolved(x, "b", filters[1], kernel_size, padding="same"))
     return convolved(x, "c", filters[2], (1, 1))
-
-
-def _normalized(x, convolution, norm, stage):
-    # stage 5 has the most weights and the fewest cells: to multiply those moves five times the
-    # memory at 512 px, and in training, which keeps them, they take more than the feature maps that
-    # they save
-    return convolve_and_normalize(x, convolution, norm) if stage < 5 else norm(convolution(x))
 
 
 def _sum(x, shortcut, stage, block):

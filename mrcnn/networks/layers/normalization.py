@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from mrcnn.distributed.reduce import mean_over_devices
 from mrcnn.networks.layers.base import PACKAGE
-from mrcnn.networks.layers.folding import is_taken_over
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -40,8 +39,6 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         # Keras' own graphs pass a mask; images have none
         del mask
-        if is_taken_over(self):
-            return inputs
         use_batch = training if self.train_bn is None else self.train_bn
         inputs = tf.cast(inputs, self.compute_dtype)
         arguments = dict(

@@ -7,15 +7,13 @@ import keras
 
 from mrcnn.config.class_weights import class_weights
 from mrcnn.distributed.strategy import for_keras, over_machines
-from mrcnn.networks import rematerialization
 from mrcnn.networks.backbones.resnet import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.networks.layers.base import PACKAGE
-from mrcnn.networks.layers.folding import folded_normalization
 from mrcnn.networks.layers.weight_decay import add_weight_decay, decay_apart
-from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
+from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
+from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
-from mrcnn.networks.mask_rcnn.heads import build_fpn_mask_graph, fpn_classifier_graph
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.networks.mask_rcnn.loss_layers import (
     BoxLoss,
@@ -24,9 +22,11 @@ from mrcnn.networks.mask_rcnn.loss_layers import (
     RPNBoxLoss,
     RPNClassLoss,
 )
-from mrcnn.networks.mask_rcnn.proposal_layer import ProposalLayer
+from mrcnn.networks.mask_rcnn.mask_head import build_fpn_mask_graph
+from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
 from mrcnn.networks.mask_rcnn.rpn import rpn_over_pyramid
-from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer
+from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer
+from mrcnn.networks.rematerialization import Rematerialized
 from mrcnn.ops.image_meta import ACTIVE_CLASS_IDS
 from mrcnn.weights.load import load_h5, save_h5
 
@@ -37,14 +37,14 @@ class MaskRCNNModel(keras.Model):
     writes.
 
     Attributes:
-        rematerialize: whether training computes feature maps once more instead of keeping them.
+        rematerialized: what training calls in place of the model, or None for the model itself.
     """
 
-    rematerialize = False
+    rematerialized = None
 
     def call(self, inputs, training=None, mask=None, **kwargs):
-        if self.rematerialize and training:
-            return rematerialization.run(self, self._standardize_inputs(inputs), training)
+        if training and self.rematerialized is not None:
+            return self.rematerialized(list(inputs), training)
         return super().call(inputs, training=training, mask=mask, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
@@ -62,8 +62,7 @@ class MaskRCNNModel(keras.Model):
         """Keras' step of ``fit``."""
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         adds_decay = getattr(optimizer, "adds_decay", False)
-        # a normalisation by itself keeps a second feature map for the backward pass
-        with folded_normalization(), decay_apart() if adds_decay else contextlib.nullcontext():
+        with decay_apart() if adds_decay else contextlib.nullcontext():
             return for_keras(self.distribute_strategy, super().train_step(data))
 
     def test_step(self, data):
@@ -124,7 +123,7 @@ def training_model(config):
     inputs = [image, meta, rpn_match, rpn_target, gt_class_ids, gt_boxes, gt_masks]
 
     pyramid, (rpn_logits, rpn_probs, rpn_bbox) = _first_stage(image, config)
-    anchors = Anchors(config, name="anchors")(image)
+    anchors = Anchors(config, name="anchors")([image, *pyramid])
     proposals = ProposalLayer(
         config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD, config, name="ROI"
     )([rpn_probs, rpn_bbox, anchors])
@@ -138,18 +137,21 @@ def training_model(config):
     rois, class_ids, target_bbox, target_masks = DetectionTargetLayer(
         config, name="proposal_targets"
     )([candidates, gt_class_ids, normalized_gt, gt_masks])
-    logits, probs, deltas = _classifier(rois, pyramid, meta, config)
-    # The mask loss reads positive RoIs only, so with frozen statistics the others need not be
-    # computed. Statistics of the batch, however, are the original's only over all RoIs.
-    selected = class_ids if config.TRAIN_BN is False else None
-    most = (
-        None
-        if selected is None
-        else max(int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO), 1)
+    # By stored statistics a row's result depends on no other row, so padding need not be computed,
+    # nor the masks of RoIs without an object, which enter no loss. By the batch's statistics the
+    # original's numbers are those of all rows.
+    apart = config.TRAIN_BN is False
+    logits, probs, deltas = _classifier(rois, pyramid, meta, config, distinct=apart)
+    most = max(int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO), 1)
+    masks, own_masks = _masks(
+        rois,
+        pyramid,
+        meta,
+        config,
+        class_ids=class_ids if apart else None,
+        most=most,
+        own_classes=class_ids,
     )
-    masks, loss_masks = _masks(rois, pyramid, meta, config, selected, most=most, compact=True)
-    if selected is None:
-        loss_masks = masks
     output_rois = keras.layers.Identity(name="output_rois", dtype="float32")(rois)
 
     weights = config.LOSS_WEIGHTS
@@ -167,7 +169,7 @@ def training_model(config):
             class_weights=class_weights(config),
         ),
         loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
-        loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, loss_masks]),
+        loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, own_masks]),
     ]
     outputs = [
         rpn_logits,
@@ -183,19 +185,18 @@ def training_model(config):
     ]
     model = MaskRCNNModel(inputs, outputs, name="mask_rcnn")
     add_weight_decay(model, config.WEIGHT_DECAY)
-    model.rematerialize = config.REMATERIALIZE
+    if config.REMATERIALIZE:
+        model.rematerialized = Rematerialized(model)
     return model
 
 
 @under_policy
-def inference_model(config, source=None):
+def inference_model(config):
     """Build the inference model.
 
     Args:
         config: a ``Config``. Batch size and image size are free; the sides of the images are
             multiples of 64 and equal within a batch.
-        source: a training model of the same network, whose layers are shared, weights included;
-            None: new ones.
 
     Returns:
         keras.Model "mask_rcnn". Inputs: input_image float32 [b, h, w, c], input_image_meta
@@ -211,39 +212,16 @@ def inference_model(config, source=None):
     rois = ProposalLayer(
         config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config, name="ROI"
     )([rpn_probs, rpn_bbox, anchors])
-    _, probs, deltas = _classifier(rois, pyramid, meta, config)
+    _, probs, deltas = _classifier(rois, pyramid, meta, config, distinct=not config.TRAIN_BN)
     detections = DetectionLayer(config, name="mrcnn_detection")([rois, probs, deltas, meta])
-    # with the batch's statistics a mask would depend on how many objects there are
-    selected = None if config.TRAIN_BN else detections[..., 4]
-    masks = _masks(detections[..., :4], pyramid, meta, config, selected)
-    model = MaskRCNNModel(
+    # by the batch's statistics a mask would depend on how many objects there are
+    class_ids = None if config.TRAIN_BN else detections[..., 4]
+    masks = _masks(detections[..., :4], pyramid, meta, config, class_ids=class_ids)
+    return MaskRCNNModel(
         [image, meta, anchors],
         [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
         name="mask_rcnn",
     )
-    return model if source is None else _share_layers(model, source)
-
-
-def _share_layers(model, source):
-    """The graph of an inference model on the layers with weights of a training model."""
-    shared = {layer.name: layer for layer in source.layers if layer.weights}
-
-    def call(layer, *args, **kwargs):
-        outputs = layer(*args, **kwargs)
-        return (
-            outputs[0] if layer.name == "mrcnn_mask" and isinstance(outputs, tuple) else outputs
-        )  # compact
-
-    twin = keras.models.clone_model(
-        model, clone_function=lambda layer: shared.get(layer.name, layer), call_function=call
-    )
-    # layers without weights belong to both graphs and so keep the first one's alive: let go of its
-    # values at least
-    kept = {id(variable) for variable in twin.weights}
-    for variable in model.weights:
-        if id(variable) not in kept:
-            variable._value = None
-    return twin
 
 
 def _image_inputs(config):
@@ -254,31 +232,32 @@ def _image_inputs(config):
 
 
 def _first_stage(image, config):
+    """P2 to P6, and the RPN's outputs for them."""
     pyramid = fpn_graph(backbone_graph(image, config), config.TOP_DOWN_PYRAMID_SIZE)
-    return pyramid[:4], rpn_over_pyramid(pyramid, config)
+    return pyramid, rpn_over_pyramid(pyramid, config)
 
 
-def _classifier(rois, pyramid, meta, config):
+def _classifier(rois, pyramid, meta, config, distinct):
     return fpn_classifier_graph(
         rois,
-        pyramid,
+        pyramid[:4],
         meta,
         config.POOL_SIZE,
         config.NUM_CLASSES,
         config.TRAIN_BN,
         config.FPN_CLASSIF_FC_LAYERS_SIZE,
+        distinct=distinct,
     )
 
 
-def _masks(rois, pyramid, meta, config, class_ids, **options):
+def _masks(rois, pyramid, meta, config, **options):
     return build_fpn_mask_graph(
         rois,
-        pyramid,
+        pyramid[:4],
         meta,
         config.MASK_POOL_SIZE,
         config.NUM_CLASSES,
         config.TRAIN_BN,
-        class_ids=class_ids,
         filters=config.MASK_HEAD_CHANNELS,
         **options,
     )

@@ -2,9 +2,12 @@
 
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
+from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops import boxes as box_ops
+from mrcnn.ops.image_meta import IMAGE_SHAPE, WINDOW
 from mrcnn.ops.nms import batch_class_nms, gather_or_zero
 
 
@@ -56,7 +59,7 @@ def detection_steps(
     refined = box_ops.apply_box_deltas(rois, best_deltas)
     boxes = box_ops.clip_boxes(refined, window)
     keep = class_ids > 0
-    if min_confidence:
+    if min_confidence is not None:
         keep &= scores >= min_confidence
 
     def iou(image, rows):
@@ -70,3 +73,53 @@ def detection_steps(
     return DetectionSteps(
         class_ids, scores, refined, boxes, keep, kept, gather_or_zero(detections, kept)
     )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class DetectionLayer(GraphLayer):
+    """Turn classified RoIs into detections; see `refine_detections`.
+
+    Args:
+        config: a ``Config``, or a dict of `CONFIG_FIELDS`.
+
+    Call arguments:
+        [rois float32 [b, n, 4] normalised, probs float32 [b, n, classes],
+        deltas float32 [b, n, classes, 4], image_meta [b, m]].
+
+    Returns:
+        float32 [b, DETECTION_MAX_INSTANCES, 6] of (y1, x1, y2, x2, class id, score),
+        normalised, by falling score, zero padded.
+    """
+
+    CONFIG_FIELDS = (
+        "DETECTION_MAX_INSTANCES",
+        "DETECTION_MIN_CONFIDENCE",
+        "DETECTION_NMS_THRESHOLD",
+        "BBOX_STD_DEV",
+    )
+
+    def steps(self, inputs, min_confidence=None):
+        """The detections with every step before them, as `DetectionSteps`.
+
+        Args:
+            inputs: as of the call.
+            min_confidence: float32 scalar, used instead of DETECTION_MIN_CONFIDENCE; or None.
+        """
+        rois, probs, deltas, image_meta = inputs
+        window = box_ops.norm_boxes(image_meta[:, WINDOW], image_meta[0, IMAGE_SHAPE])
+        return detection_steps(
+            rois,
+            probs,
+            deltas,
+            window,
+            self.settings["DETECTION_MAX_INSTANCES"],
+            self.settings["DETECTION_MIN_CONFIDENCE"] if min_confidence is None else min_confidence,
+            self.settings["DETECTION_NMS_THRESHOLD"],
+            self.settings["BBOX_STD_DEV"],
+        )
+
+    def call(self, inputs):
+        return self.steps(inputs).detections
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0][0], self.settings["DETECTION_MAX_INSTANCES"], 6)

@@ -2,8 +2,6 @@
 
 import keras
 
-from mrcnn.networks.layers.convolution import Conv2D
-
 
 def fpn_graph(stages, channels):
     """Merge the backbone's stages from the top down.
@@ -21,7 +19,7 @@ def fpn_graph(stages, channels):
     p3 = _merge(p4, c3, channels, above=4)
     p2 = _merge(p3, c2, channels, above=3)
     p2, p3, p4, p5 = (
-        Conv2D(channels, (3, 3), padding="same", name=f"fpn_p{level}")(merged)
+        keras.layers.Conv2D(channels, (3, 3), padding="same", name=f"fpn_p{level}")(merged)
         for level, merged in enumerate((p2, p3, p4, p5), 2)
     )
     p6 = keras.layers.MaxPooling2D((1, 1), strides=2, name="fpn_p6")(p5)

@@ -109,16 +109,13 @@ def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
     Args:
         target_masks: float32 [b, rois, h, w] of 0 and 1.
         target_class_ids: int [b, rois].
-        pred_masks: float32 probabilities, [b, rois, h, w, classes], or only the positive
-            RoIs' masks of their own class, [m, h, w], the rows of `rows.head_rows`.
+        pred_masks: float32 probabilities, [b, rois, h, w, classes], or of each RoI's own class
+            alone, [b, rois, h, w].
     """
     rows, classes = _positives(target_class_ids)
+    predicted = tf.gather_nd(pred_masks, rows)
     if len(pred_masks.shape) == 5:
-        predicted = tf.gather(
-            tf.transpose(tf.gather_nd(pred_masks, rows), [0, 3, 1, 2]), classes, batch_dims=1
-        )
-    else:
-        predicted = pred_masks[: tf.shape(rows)[0]]
+        predicted = tf.gather(tf.transpose(predicted, [0, 3, 1, 2]), classes, batch_dims=1)
     truth = tf.gather_nd(target_masks, rows)
     predicted = tf.clip_by_value(predicted, EPSILON, 1.0 - EPSILON)
     return _mean(-(truth * tf.math.log(predicted) + (1.0 - truth) * tf.math.log(1.0 - predicted)))

@@ -1,11 +1,11 @@
-"""PyramidROIAlign: a fixed-size feature for every region of interest."""
+"""RoIAlign (Mask R-CNN, section 3): a feature of fixed size for every region of interest."""
 
 import keras
 import tensorflow as tf
 
 from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops.image_meta import IMAGE_SHAPE
-from mrcnn.ops.packed_rows import distinct_rows, head_rows
+from mrcnn.ops.packed_rows import PackedRows
 from mrcnn.ops.roi_align import pyramid_roi_align
 
 
@@ -47,55 +47,69 @@ class PyramidROIAlign(GraphLayer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class SelectedROIAlign(PyramidROIAlign):
-    """Pool only the RoIs that hold an object, so that the mask head meets no padding.
+class PackedROIAlign(PyramidROIAlign):
+    """Pool only the RoIs that a head has to run on; see `ops.packed_rows.PackedRows`.
+
+    Args:
+        pool_shape: as of `PyramidROIAlign`.
+        distinct: whether padding is pooled once an image. Not where a head normalises by the
+            statistics of its batch, of which padding is a part in the original.
+        most: RoIs of an image that have a class, at most; None: all may have one.
 
     Call arguments:
-        [boxes float32 [b, n, 4] normalised, class_ids [b, n], image_meta [b, m], P2, P3, P4, P5].
+        [boxes float32 [b, n, 4] normalised, image_meta [b, m], P2, P3, P4, P5], and class_ids [b,
+        n], where only RoIs with a class above 0 are wanted.
 
     Returns:
-        float32 [m, pool height, pool width, channels], the rows of `ops.packed_rows.head_rows`.
+        float32 [m, pool height, pool width, channels]; and the two tensors of the `PackedRows`.
     """
 
-    def call(self, inputs):
-        boxes, class_ids, image_meta, *feature_maps = inputs
-        rows = head_rows(class_ids)
-        return pyramid_roi_align(
-            tf.gather_nd(boxes, rows),
-            rows[:, 0],
+    def __init__(self, pool_shape, distinct=False, most=None, **kwargs):
+        super().__init__(pool_shape, **kwargs)
+        self.distinct = distinct
+        self.most = most
+
+    def call(self, inputs, class_ids=None):
+        boxes, image_meta, *feature_maps = inputs
+        if class_ids is not None:
+            packed = PackedRows.objects(class_ids, self.most)
+        else:
+            packed = PackedRows.distinct(boxes) if self.distinct else PackedRows.every(boxes)
+        pooled = pyramid_roi_align(
+            packed.pack(boxes),
+            packed.rows[:, 0],
             image_meta[0, IMAGE_SHAPE],
             feature_maps,
             self.pool_shape,
         )
+        return pooled, packed.rows, packed.index
 
-    def compute_output_shape(self, input_shape):
-        return (None, *self.pool_shape, input_shape[3][-1])
+    def compute_output_spec(self, inputs, class_ids=None):
+        pooled = (None, *self.pool_shape, inputs[2].shape[-1])
+        return (
+            keras.KerasTensor(pooled, "float32"),
+            keras.KerasTensor((None, 2), "int32"),
+            keras.KerasTensor(inputs[0].shape[:2], "int32"),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "distinct": self.distinct, "most": self.most}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class DistinctROIAlign(PyramidROIAlign):
-    """Pool every RoI but padding, which is pooled once an image; see
-    `ops.packed_rows.distinct_rows`.
+class UnpackRows(keras.layers.Layer):
+    """A head's vectors of packed rows in the shape of the batch; see `ops.packed_rows.PackedRows`.
 
     Call arguments:
-        As of `PyramidROIAlign`.
+        [values [m, 1, 1, channels], rows int32 [m, 2], index int32 [b, n]].
 
     Returns:
-        float32 [m, pool height, pool width, channels], and int32 [b, n], the row of each RoI.
+        [b, n, channels].
     """
 
     def call(self, inputs):
-        boxes, image_meta, *feature_maps = inputs
-        rows, index = distinct_rows(boxes)
-        pooled = pyramid_roi_align(
-            tf.gather_nd(boxes, rows),
-            rows[:, 0],
-            image_meta[0, IMAGE_SHAPE],
-            feature_maps,
-            self.pool_shape,
-        )
-        return pooled, index
+        values, rows, index = inputs
+        return PackedRows(rows, index).unpack(tf.reshape(values, [-1, values.shape[-1]]))
 
-    def compute_output_spec(self, inputs):
-        pooled = (None, *self.pool_shape, inputs[2].shape[-1])
-        return keras.KerasTensor(pooled, "float32"), keras.KerasTensor(inputs[0].shape[:2], "int32")
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[2], input_shape[0][-1])

@@ -2,8 +2,6 @@
 
 import keras
 
-from mrcnn.networks.layers.convolution import Conv2D
-
 
 def rpn_graph(feature_map, anchors_per_location, anchor_stride, filters=512):
     """Score and refine the anchors of one level.
@@ -18,7 +16,7 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride, filters=512):
         logits [b, h * w * k, 2], probabilities of background and object [b, h * w * k, 2],
         refinements [b, h * w * k, 4], all float32.
     """
-    shared = Conv2D(
+    shared = keras.layers.Conv2D(
         filters,
         (3, 3),
         padding="same",

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.networks.layers.convolution import Conv2DTranspose
 from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.layers.weight_decay import MeanL2, add_weight_decay
 from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
@@ -22,20 +21,25 @@ def mean_square(layer):
 
 @pytest.fixture
 def model():
-    image, ids = keras.Input((8, 8, 3)), keras.Input((2,))
+    image = keras.Input((8, 8, 3))
+    rows, index = keras.Input((2,), dtype="int32"), keras.Input((2,), dtype="int32")
     x = keras.layers.Conv2D(4, 3, name="conv", bias_initializer="random_normal")(image)
     x = BatchNorm(name="bn", gamma_initializer="random_normal", beta_initializer="random_normal")(x)
     x = keras.layers.DepthwiseConv2D(3, name="depthwise", bias_initializer="random_normal")(x)
     nested = keras.Sequential(
         [
             keras.Input((4, 4, 4)),
-            Conv2DTranspose(2, 2, strides=2, name="deconv", bias_initializer="random_normal"),
+            keras.layers.Conv2DTranspose(
+                2, 2, strides=2, name="deconv", bias_initializer="random_normal"
+            ),
         ],
         name="nested",
     )
-    masks = MaskPrediction(3, name="mask", bias_initializer="random_normal")([nested(x), ids])
+    masks = MaskPrediction(3, name="mask", bias_initializer="random_normal")(
+        [nested(x), rows, index]
+    )
     dense = keras.layers.Dense(5, use_bias=False, name="dense")(keras.layers.Flatten()(x))
-    return keras.Model([image, ids], [masks, dense])
+    return keras.Model([image, rows, index], [masks, dense])
 
 
 def layer_of(model, name):

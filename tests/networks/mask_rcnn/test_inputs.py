@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.ops.anchors import pyramid_anchors
+from mrcnn.ops.boxes_np import norm_boxes
 from tests.networks import layer_cases as cases
 
 
@@ -21,29 +23,31 @@ def test_no_boxes():
     assert NormalizeBoxes()([np.zeros((2, 0, 4)), np.zeros((2, 64, 64, 3))]).shape == (2, 0, 4)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_anchors_are_the_normalised_anchors_of_the_config(batch):
-    anchors = Anchors(cases.CONFIG)(np.zeros((batch, 64, 64, 3), np.float32))
-    pixels = pyramid_anchors(cases.CONFIG, cases.CONFIG.IMAGE_SHAPE)
-    assert anchors.shape == (batch, len(pixels), 4)
-    for image in range(batch):
-        np.testing.assert_allclose(
-            anchors[image], (pixels - [0, 0, 1, 1]) / 63, rtol=1e-6, atol=1e-7
-        )
+def feature_maps(batch, height, width):
+    """Images and P2 to P6 of a ResNet."""
+    sides = [(height // stride, width // stride) for stride in (1, 4, 8, 16, 32, 64)]
+    return [np.zeros((batch, *side, 3), np.float32) for side in sides]
 
 
-def test_a_backbone_of_ones_own_survives_serialisation():
-    """The callable itself cannot be stored; the shapes it gave can."""
+@pytest.mark.parametrize("batch, height, width", [(1, 64, 64), (3, 64, 64), (2, 128, 320)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_anchors_are_those_of_numpy_to_the_bit(batch, height, width, stride):
+    config = type("Settings", (cases.TinyConfig,), {"RPN_ANCHOR_STRIDE": stride})()
+    pixels = pyramid_anchors(config, (height, width, 3))
+    layer = Anchors(config)
+    traced = tf.function(layer, input_signature=[[tf.TensorSpec([None] * 4)] * 6])
+    for found in (
+        layer(feature_maps(batch, height, width)),
+        traced(feature_maps(batch, height, width)),
+    ):
+        assert found.shape == (batch, len(pixels), 4) and found.dtype == tf.float32
+        for anchors in found:
+            np.testing.assert_array_equal(anchors, norm_boxes(pixels, (height, width)))
 
-    class Settings(cases.TinyConfig):
-        BACKBONE = staticmethod(lambda *_, **__: None)
-        COMPUTE_BACKBONE_SHAPE = staticmethod(
-            lambda shape: np.array([[9, 9], [5, 5], [3, 3], [2, 2], [1, 1]])
-        )
 
-    layer = Anchors(Settings())
-    images = np.zeros((1, 64, 64, 3), np.float32)
+def test_a_backbone_of_ones_own_has_the_cells_that_it_has():
+    maps = [np.zeros((1, side, side, 3), np.float32) for side in (64, 9, 5, 3, 2, 1)]
+    layer = Anchors(cases.CONFIG)
+    assert layer(maps).shape == (1, 3 * (81 + 25 + 9 + 4 + 1), 4)
     clone = Anchors.from_config(layer.get_config())
-    assert clone.shapes == [[9, 9], [5, 5], [3, 3], [2, 2], [1, 1]]
-    assert layer(images).shape == (1, 3 * (81 + 25 + 9 + 4 + 1), 4)
-    np.testing.assert_array_equal(clone(images), layer(images))
+    np.testing.assert_array_equal(clone(maps), layer(maps))

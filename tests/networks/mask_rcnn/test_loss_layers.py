@@ -25,14 +25,16 @@ def parity(*names):
 
 
 def parity_masks():
-    """Target masks of all RoIs and the positives' masks of their own class."""
+    """Target masks of all RoIs, and their own class's masks, 0 for background."""
     class_ids, own_class = parity("class_ids", "own_class_mask")
     shape = own_class.shape
     targets = np.zeros((*class_ids.shape, *shape[1:]), np.float32)
     targets[class_ids > 0] = np.unpackbits(PARITY["target_mask_packed"])[: own_class.size].reshape(
         shape
     )
-    return [targets, class_ids, own_class]
+    masks = np.zeros_like(targets)
+    masks[class_ids > 0] = own_class
+    return [targets, class_ids, masks]
 
 
 @pytest.mark.parametrize(

