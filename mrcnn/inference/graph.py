@@ -43,9 +43,11 @@ class Detector:
         )
         self.box_features = PackedROIAlign([config.POOL_SIZE] * 2, distinct=not config.TRAIN_BN)
         self.box_head = keras.Model(
-            layer("roi_align_classifier").output,
-            [layer("mrcnn_class").output, layer("mrcnn_bbox").output],
+            layer("roi_align_classifier").output[0], layer("pool_squeeze").input[0]
         )
+        self.unpack = layer("pool_squeeze")
+        self.class_logits, self.class_probs = layer("mrcnn_class_logits"), layer("mrcnn_class")
+        self.box_deltas = layer("mrcnn_bbox_fc")
         self.detections = DetectionLayer(config)
         self.mask_features = PackedROIAlign([config.MASK_POOL_SIZE] * 2)
         self.mask_head = keras.Model(
@@ -88,8 +90,10 @@ class Detector:
         rpn_probs, rpn_deltas, *pyramid = self.first_stage(molded, training=False)
         anchors = self.anchors([molded, *pyramid])
         rois = self.proposals([rpn_probs, rpn_deltas, anchors])
-        features = self.box_features([rois, meta, *pyramid[:4]])
-        probs, deltas = self.box_head(list(features), training=False)
+        features, *rows = self.box_features([rois, meta, *pyramid[:4]])
+        shared = self.unpack([self.box_head(features, training=False), *rows])
+        probs = self.class_probs(self.class_logits(shared))
+        deltas = tf.reshape(self.box_deltas(shared), [*tf.unstack(tf.shape(probs)), 4])
         detections = self.detections.steps([rois, probs, deltas, meta], min_confidence).detections
         boxes, class_ids = detections[..., :4], detections[..., 4]
         features, *rows = self.mask_features(

@@ -43,7 +43,7 @@ class Rematerialized:
         """The model's outputs for its inputs."""
         x, kept = inputs[0], []
         for block, last in zip(self.blocks, self.is_last):
-            x = keras.remat(block)(x, training=training)
+            x = keras.remat(lambda x, block=block: block(x, training=training))(x)
             if last:
                 kept.append(x)
         return self.rest([*kept, *inputs], training=training)
