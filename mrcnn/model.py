@@ -6,6 +6,7 @@ had are importable from here (`mrcnn.matterport.names`).
 """
 
 import copy
+import os
 from typing import Any
 
 import keras
@@ -25,6 +26,7 @@ from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import find_last_checkpoint, run_folder
 from mrcnn.training.stages import set_trainable
+from mrcnn.weights.keras_file import check_keras_file
 from mrcnn.weights.load import load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
@@ -38,10 +40,27 @@ def __getattr__(name: str) -> Any:
         from mrcnn.matterport import names
 
         if name == "__all__":
-            return ["MaskRCNN", *names.__all__]
+            return ["MaskRCNN", "load_model", *names.__all__]
         if name in names.__all__:
             return getattr(names, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load_model(path: str | os.PathLike, **options: Any) -> keras.Model:
+    """Load a whole network that ``MaskRCNN.keras_model.save("model.keras")`` wrote.
+
+    Args:
+        path: of the ``.keras`` file. A ``.h5`` file is for `MaskRCNN.load_weights`.
+        options: of ``keras.models.load_model``: custom_objects, compile, safe_mode.
+
+    Returns:
+        The `keras.Model`, with inputs and outputs as in `networks.mask_rcnn.build`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `weights.keras_file.check_keras_file`.
+    """
+    check_keras_file(path)
+    return keras.models.load_model(path, **options)
 
 
 class MaskRCNN(methods.MatterportMethods):
