@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
+from mrcnn.common import quiet
+
 if TYPE_CHECKING:
     from mrcnn.model import load_model as load_model
 
 __version__ = "1.0.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"model": ["load_model"]})
+
+quiet.at_import_of_tensorflow()
