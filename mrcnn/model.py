@@ -2,45 +2,32 @@
 
 A facade: it holds a model, its settings and its files, and leaves every computation to
 the module whose name says what it does. The names that matterport's ``model`` module
-had are importable from here.
+had are importable from here (`mrcnn.matterport.names`).
 """
 
 import copy
+import os
+from typing import Any
 
 import keras
 import numpy as np
 
-from mrcnn.data.batches import data_generator  # noqa: F401
-from mrcnn.data.images import mold_image, unmold_image  # noqa: F401
-from mrcnn.data.load import load_image_gt  # noqa: F401
-from mrcnn.data.random_rois import build_detection_targets, generate_random_rois  # noqa: F401
-from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
-from mrcnn.inference.detect import detect, mold_inputs, results, unmold_detections
+from mrcnn.inference.detect import detect
 from mrcnn.inference.evaluate import evaluate_network
 from mrcnn.inference.graph import Detector
-from mrcnn.inference.inspection import LayerView, ancestor
-from mrcnn.inference.inspection import run as run_model
-from mrcnn.matterport.graph_functions import *
+from mrcnn.matterport import methods
 from mrcnn.networks.backbones.applications import application_imagenet_weights
-from mrcnn.networks.backbones.resnet import conv_block, identity_block, resnet_graph  # noqa: F401
 from mrcnn.networks.halves import convolve_in_halves
-from mrcnn.networks.layers.normalization import BatchNorm  # noqa: F401
-from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph  # noqa: F401
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
-from mrcnn.networks.mask_rcnn.detections import DetectionLayer  # noqa: F401
-from mrcnn.networks.mask_rcnn.mask_head import build_fpn_mask_graph  # noqa: F401
-from mrcnn.networks.mask_rcnn.proposals import ProposalLayer  # noqa: F401
-from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign  # noqa: F401
-from mrcnn.networks.mask_rcnn.rpn import build_rpn_model, rpn_graph  # noqa: F401
-from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer  # noqa: F401
-from mrcnn.ops.anchors import compute_backbone_shapes, pyramid_anchors  # noqa: F401
+from mrcnn.ops.anchors import pyramid_anchors
 from mrcnn.ops.boxes_np import norm_boxes
-from mrcnn.ops.image_meta import WINDOW, compose_image_meta, parse_image_meta  # noqa: F401
+from mrcnn.ops.image_meta import WINDOW
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import find_last_checkpoint, run_folder
 from mrcnn.training.stages import set_trainable
+from mrcnn.weights.keras_file import check_keras_file
 from mrcnn.weights.load import load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
@@ -48,19 +35,36 @@ from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_wei
 ANCHOR_SHAPES = 16
 
 
-def log(text, array=None):
-    """Print a line about an array: its shape, range and type."""
-    if array is not None:
-        span = (
-            f"min: {array.min():10.5f}  max: {array.max():10.5f}"
-            if array.size
-            else f"min: {'':10}  max: {'':10}"
-        )
-        text = f"{text.ljust(25)}shape: {array.shape!s:20}  {span}  {array.dtype}"
-    print(text)
+def __getattr__(name: str) -> Any:
+    """matterport's names, only when one is asked for: with them tf.identity takes KerasTensors."""
+    if name == "__all__" or not name.startswith("__"):  # Python itself looks for __path__
+        from mrcnn.matterport import names
+
+        if name == "__all__":
+            return ["MaskRCNN", "load_model", *names.__all__]
+        if name in names.__all__:
+            return getattr(names, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class MaskRCNN:
+def load_model(path: str | os.PathLike, **options: Any) -> keras.Model:
+    """Load a whole network that ``MaskRCNN.keras_model.save("model.keras")`` wrote.
+
+    Args:
+        path: of the ``.keras`` file. A ``.h5`` file is for `MaskRCNN.load_weights`.
+        options: of ``keras.models.load_model``: custom_objects, compile, safe_mode.
+
+    Returns:
+        The `keras.Model`, with inputs and outputs as in `networks.mask_rcnn.build`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `weights.keras_file.check_keras_file`.
+    """
+    check_keras_file(path)
+    return keras.models.load_model(path, **options)
+
+
+class MaskRCNN(methods.MatterportMethods):
     """Mask R-CNN for one ``Config``.
 
     Args:
@@ -293,14 +297,6 @@ class MaskRCNN:
 
     # === Detection ===
 
-    def mold_inputs(self, images):
-        """Images of one molded size as a batch; see `inference.detect.mold_inputs`."""
-        return mold_inputs(images, self.config)
-
-    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
-        """See `inference.detect.unmold_detections`."""
-        return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
-
     def detect(self, images, verbose=0, *, classes=None, min_confidence=None):
         """Find the objects in images.
 
@@ -325,33 +321,12 @@ class MaskRCNN:
         """
         self._needs_inference_mode("detect")
         return detect(
-            self.predict, images, self.config, classes, min_confidence, log if verbose else None
-        )
-
-    def detect_molded(self, molded_images, image_metas, verbose=0):
-        """`detect` on images that are molded already (resized, padded, mean subtracted).
-
-        Args:
-            molded_images: [b, h, w, c].
-            image_metas: [b, 12 + classes].
-
-        Returns:
-            As `detect`, in the pixels of the molded images.
-        """
-        self._needs_inference_mode("detect_molded")
-        molded_images = np.asarray(molded_images, np.float32)
-        if verbose:
-            log("molded_images", molded_images)
-            log("image_metas", np.asarray(image_metas))
-        detections, masks = self.predict(molded_images, image_metas)
-        shape = molded_images.shape[1:]
-        return results(
-            detections,
-            masks,
-            [shape] * len(molded_images),
-            shape,
-            [(0, 0, *shape[:2])] * len(molded_images),
-            self.config.CLASS_NAMES,
+            self.predict,
+            images,
+            self.config,
+            classes,
+            min_confidence,
+            methods.log if verbose else None,
         )
 
     def predict(self, molded_images, image_metas, min_confidence=None):
@@ -440,43 +415,7 @@ class MaskRCNN:
             verbose=verbose,
         )
 
-    # === Inspection ===
-
-    def find_trainable_layer(self, layer):
-        """The layer that holds the weights: here always the layer itself."""
-        return layer
-
-    def get_trainable_layers(self):
-        """All layers with weights, whose names are those of the original; the RPN counts as one."""
-        return [LayerView(layer) for layer in self.keras_model.layers if layer.weights]
-
-    def ancestor(self, tensor, name, checked=None):
-        """Find a tensor that another one is computed from; see `inference.inspection.ancestor`."""
-        del checked  # the original's own bookkeeping
-        return ancestor(self.keras_model, tensor, name)
-
-    def run_graph(self, images, outputs, image_metas=None):
-        """Values of tensors of the model for images, each of which is also logged.
-
-        Args:
-            images: list of images; molded ones where ``image_metas`` are given.
-            outputs: list of (name, tensor or token of `ancestor`).
-            image_metas: [b, 12 + classes].
-
-        Returns:
-            OrderedDict of name -> array.
-        """
-        self._needs_inference_mode("run_graph")
-        if image_metas is None:
-            molded, image_metas, _ = self.mold_inputs(images)
-        else:
-            molded = np.asarray(images, np.float32)
-        values = run_model(
-            self.keras_model, [molded, image_metas, self._batch_anchors(molded)], outputs
-        )
-        for name, value in values.items():
-            log(name, value)
-        return values
+    # === Parts ===
 
     def _batch_anchors(self, molded_images):
         anchors = self.get_anchors(molded_images.shape[1:])

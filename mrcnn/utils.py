@@ -1,8 +1,7 @@
 """The names of the original's ``utils`` module, taken from where they are now."""
 
-from mrcnn.data.dataset import Dataset  # noqa: F401
-from mrcnn.data.images import resize, resize_image  # noqa: F401
-from mrcnn.data.masks import (  # noqa: F401
+from mrcnn.data.images import resize, resize_image
+from mrcnn.data.masks import (
     compute_overlaps_masks,
     expand_mask,
     extract_bboxes,
@@ -10,10 +9,11 @@ from mrcnn.data.masks import (  # noqa: F401
     resize_mask,
     unmold_mask,
 )
-from mrcnn.evaluation import compute_ap, compute_ap_range, compute_matches, compute_recall  # noqa: F401
-from mrcnn.matterport.graph_functions import batch_slice, box_refinement_graph  # noqa: F401
-from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors  # noqa: F401
-from mrcnn.ops.boxes_np import (  # noqa: F401
+from mrcnn.evaluation import compute_ap, compute_ap_range, compute_matches, compute_recall
+from mrcnn.matterport.dataset import Dataset
+from mrcnn.matterport.graph_functions import batch_slice, box_refinement_graph
+from mrcnn.ops.anchors import generate_anchors, generate_pyramid_anchors
+from mrcnn.ops.boxes_np import (
     apply_box_deltas,
     box_refinement,
     compute_iou,
@@ -24,6 +24,37 @@ from mrcnn.ops.boxes_np import (  # noqa: F401
     trim_zeros,
 )
 from mrcnn.weights.published import COCO_WEIGHTS, coco_weights
+
+__all__ = [
+    "COCO_MODEL_URL",
+    "Dataset",
+    "apply_box_deltas",
+    "batch_slice",
+    "box_refinement",
+    "box_refinement_graph",
+    "compute_ap",
+    "compute_ap_range",
+    "compute_iou",
+    "compute_matches",
+    "compute_overlaps",
+    "compute_overlaps_masks",
+    "compute_recall",
+    "denorm_boxes",
+    "download_trained_weights",
+    "expand_mask",
+    "extract_bboxes",
+    "generate_anchors",
+    "generate_pyramid_anchors",
+    "minimize_mask",
+    "mold_mask",
+    "non_max_suppression",
+    "norm_boxes",
+    "resize",
+    "resize_image",
+    "resize_mask",
+    "trim_zeros",
+    "unmold_mask",
+]
 
 COCO_MODEL_URL = COCO_WEIGHTS.url
 

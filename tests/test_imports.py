@@ -28,6 +28,22 @@ def imported(path):
     return names
 
 
+def test_the_package_imports_nothing_heavy():
+    """Although `mrcnn.load_model` is one of its names."""
+    script = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "before = set(sys.modules)\n"
+        "import mrcnn\n"
+        "assert 'load_model' in dir(mrcnn)\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "assert new - sys.stdlib_module_names == {'mrcnn', 'lazy_loader'}, new\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_settings_and_data_import_no_tensorflow():
     """So that a script can check its data, and a worker process start, in a moment."""
     modules = [
@@ -51,9 +67,11 @@ def test_settings_and_data_import_no_tensorflow():
 
 
 def test_nothing_imports_the_faces():
-    """model.py and utils.py are for users, of which the command line is one."""
+    """model.py and utils.py are for users, of which the command line is one, and the package itself
+    for its `load_model`.
+    """
     for path in FILES:
-        if path.parent == PACKAGE / "cli":
+        if path.parent == PACKAGE / "cli" or path == PACKAGE / "__init__.py":
             continue
         wrong = imported(path) & {"mrcnn.model", "mrcnn.utils"}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"

@@ -1,10 +1,10 @@
 """The command line: look at data, train, evaluate and predict without writing code.
 
-    python -m mrcnn check    photos/train
-    python -m mrcnn cache    photos --subset train --output cache/train --size 512
-    python -m mrcnn train    photos --weights coco --size 512 --epochs 20
-    python -m mrcnn evaluate photos --subset val --weights last --name photos --report report
-    python -m mrcnn predict  holiday clip.mp4 --weights last --name photos --output found
+    mrcnn check    photos/train
+    mrcnn cache    photos --subset train --output cache/train --size 512
+    mrcnn train    photos --weights coco --size 512 --epochs 20
+    mrcnn evaluate photos --subset val --weights last --name photos --report report
+    mrcnn predict  holiday clip.mp4 --weights last --name photos --output found
 
 Annotations may be COCO json, VIA json, labelme json or mask PNGs. A training run keeps its
 settings in config.json beside its weights, where evaluate and predict find them.
@@ -12,7 +12,6 @@ settings in config.json beside its weights, where evaluate and predict find them
 """
 
 import argparse
-import os
 import sys
 
 from mrcnn import __version__
@@ -23,7 +22,7 @@ def make_parser():
     from mrcnn.cli import cache, check, evaluate, predict, train
 
     parser = argparse.ArgumentParser(
-        prog="python -m mrcnn",
+        prog="mrcnn",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,7 +52,6 @@ def main(argv=None):
     ):  # names that the terminal or the file's encoding has not are no error
         sys.stdout.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build
     try:
         code = args.run(args)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:

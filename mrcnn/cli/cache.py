@@ -52,9 +52,9 @@ def add_arguments(parser):
         help="leave out images that cannot be used, and tell them",
     )
     parser.epilog = """examples:
-  python -m mrcnn cache photos --subset train --output cache/train --size 512
-  python -m mrcnn cache photos --subset val   --output cache/val   --size 512
-  python -m mrcnn train cache --name photos --weights coco --size 512 --workers 4
+  mrcnn cache photos --subset train --output cache/train --size 512
+  mrcnn cache photos --subset val   --output cache/val   --size 512
+  mrcnn train cache --name photos --weights coco --size 512 --workers 4
 """
 
 

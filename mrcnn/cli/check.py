@@ -14,9 +14,9 @@ def add_arguments(parser):
         "--limit", type=positive, metavar="N", help="look at the first N images only"
     )
     parser.epilog = """examples:
-  python -m mrcnn check photos/via_region_data.json
-  python -m mrcnn check coco --subset val
-  python -m mrcnn check PennFudanPed --limit 20
+  mrcnn check photos/via_region_data.json
+  mrcnn check coco --subset val
+  mrcnn check PennFudanPed --limit 20
 """
 
 

@@ -34,8 +34,8 @@ def add_arguments(parser):
         help="threads that load images (default: 1)",
     )
     parser.epilog = """examples:
-  python -m mrcnn evaluate photos --subset val --weights last --name photos --report report
-  python -m mrcnn evaluate coco --subset val --weights coco --limit 500
+  mrcnn evaluate photos --subset val --weights last --name photos --report report
+  mrcnn evaluate coco --subset val --weights coco --limit 500
 """
 
 

@@ -51,12 +51,12 @@ def add_arguments(parser):
     )
     parser.add_argument("--show", action="store_true", help="show the pictures in a window; q ends")
     parser.epilog = """examples:
-  python -m mrcnn predict photo.jpg --weights coco --output found
-  python -m mrcnn predict holiday --recursive --weights coco --classes dog cat \\
+  mrcnn predict photo.jpg --weights coco --output found
+  mrcnn predict holiday --recursive --weights coco --classes dog cat \\
       --min-confidence 0.9 --output found
-  python -m mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found \\
+  mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found \\
       --save video coco
-  python -m mrcnn predict 0 --show --weights coco --output found
+  mrcnn predict 0 --show --weights coco --output found
 """
 
 

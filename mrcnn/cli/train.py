@@ -103,18 +103,18 @@ def add_arguments(parser):
         help="progress: 0 none, 1 a bar, 2 a line an epoch",
     )
     parser.epilog = """examples:
-  python -m mrcnn train photos --weights coco --epochs 20
-  python -m mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 \\
+  mrcnn train photos --weights coco --epochs 20
+  mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 \\
       --size 512 --layers all --flip
-  python -m mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 \\
+  mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 \\
       --epochs 40
-  python -m mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 \\
+  mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 \\
       --evaluate-every 5
-  python -m mrcnn train photos --weights coco --layers all \\
+  mrcnn train photos --weights coco --layers all \\
       --set OPTIMIZER=AdamW WEIGHT_DECAY=0 EMA_MOMENTUM=0.999
-  python -m mrcnn train photos --weights coco \\
+  mrcnn train photos --weights coco \\
       --set LEARNING_RATE_SCHEDULE=cosine LEARNING_RATE_WARMUP_STEPS=200
-  python -m mrcnn train photos --weights coco \\
+  mrcnn train photos --weights coco \\
       --set RPN_ANCHOR_SCALES=8,16,32,64,128 TRAIN_ROIS_PER_IMAGE=100
 """
 

@@ -5,13 +5,11 @@ Subclass it, call `add_class` and `add_image` in a loader of your own, override
 and call `prepare()` before use.
 """
 
-import inspect
 import logging
 from itertools import zip_longest
 
 import numpy as np
 
-from mrcnn.data.image_edge import cut_at_edge
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 
 logger = logging.getLogger(__name__)
@@ -38,11 +36,6 @@ class Dataset:
         ...         self.add_class("cells", 1, "cell")
         ...         self.add_image("cells", "a", path=f"{folder}/a.png")
     """
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if inspect.isfunction(vars(cls).get("load_mask")):
-            cls.load_mask = cut_at_edge(cls.load_mask)
 
     def __init__(self, class_map=None):
         _refuse_class_map(class_map)

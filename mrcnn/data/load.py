@@ -31,6 +31,19 @@ def describe_image(dataset, image_id):
     )
 
 
+def describe_error(error):
+    """An error of a user's ``load_image`` or ``load_mask`` as text, with the usual cause of an
+    IndexError.
+    """
+    if isinstance(error, IndexError):
+        return (
+            f"IndexError: {error} (an outline that leaves the image? "
+            "skimage.draw.polygon(..., shape=mask.shape[:2]) cuts it at the edge)"
+        )
+    kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+    return f"{kind}{error}"
+
+
 class Prepared(NamedTuple):
     """An image with its objects at the size that the network takes, before augmentation."""
 
@@ -59,9 +72,8 @@ def _naming(dataset, image_id):
     except SampleError:
         raise
     except Exception as error:
-        kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         raise SampleError(
-            f"Cannot load {describe_image(dataset, image_id)}: {kind}{error}"
+            f"Cannot load {describe_image(dataset, image_id)}: {describe_error(error)}"
         ) from error
 
 

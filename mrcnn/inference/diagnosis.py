@@ -14,7 +14,7 @@ from mrcnn.common.progress import track
 from mrcnn.data.images import mold_image
 from mrcnn.data.load import load_image_gt
 from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes, unmold_mask
-from mrcnn.inference.inspection import ancestor, run
+from mrcnn.inference.inspection import Step, run
 from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes
 
 # The stages in their order, and what it means to be lost there.
@@ -56,14 +56,13 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
         list of `Trace`.
     """
     network, config, traces = model.keras_model, model.config, []
-    detection = network.get_layer("mrcnn_detection").output
     outputs = [
         ("proposals", network.get_layer("ROI").output),
         ("probs", network.get_layer("mrcnn_class").output),
         ("masks", network.get_layer("mrcnn_mask").output),
     ]
     outputs += [
-        (step, ancestor(network, detection, f"mrcnn_detection/{step}"))
+        (step, Step("mrcnn_detection", step))
         for step in ("clipped_rois", "confident", "nms_indices")
     ]
     for image_id in track(

@@ -320,3 +320,17 @@ def test_augmentation_error_names_the_image():
 def test_no_such_image():
     with pytest.raises(SampleError, match="image 5 of 1"):
         load_image_gt(one(*picture()), ToyConfig(), 5)
+
+
+def test_an_outline_that_leaves_the_image_is_named():
+    """`Dataset` runs load_mask once and as it is; that of ``mrcnn.utils`` cuts at the edge."""
+
+    def load_mask(image_id):
+        mask = np.zeros((10, 20, 1), bool)
+        mask[3, 20] = True
+        return mask, [1]
+
+    dataset = one(*picture())
+    dataset.load_mask = load_mask
+    with pytest.raises(SampleError, match=r"IndexError: index 20 .*shape=mask\.shape"):
+        load_image_gt(dataset, ToyConfig(), 0)

@@ -5,8 +5,12 @@ An implementation may take more arguments than the original, after its own.
 
 import importlib
 import inspect
+import subprocess
+import sys
 
 import pytest
+
+from tests.paths import ROOT
 
 # "module.name(signature)"; a method is "module.Class.name"
 SIGNATURES = """
@@ -178,3 +182,39 @@ def test_loss_and_layer_classes_are_keras_layers():
     ):
         assert issubclass(lookup(f"model.{name}"), keras.layers.Layer)
     assert issubclass(lookup("model.BatchNorm"), keras.layers.BatchNormalization)
+
+
+def test_import_star():
+    for module in ("model", "utils"):
+        scope = {}
+        exec(f"from mrcnn.{module} import *", scope)
+        wanted = {
+            line.partition("(")[0].split(".")[1]
+            for line in SIGNATURES
+            if line[: len(module)] == module
+        }
+        assert wanted <= set(scope)
+
+
+def test_a_name_that_the_original_lacks():
+    with pytest.raises(AttributeError, match=r"'mrcnn\.model' has no attribute 'no_such_name'"):
+        lookup("model.no_such_name")
+
+
+def test_tf_identity_changes_with_the_first_name():
+    """Not for who uses ``MaskRCNN`` alone."""
+    script = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "import keras, tensorflow as tf\n"
+        "from mrcnn.model import MaskRCNN\n"
+        "tensor = keras.Input((3,))\n"
+        "try:\n    tf.identity(tensor)\n"
+        "except ValueError:\n    pass\n"
+        "else:\n    raise AssertionError('changed without need')\n"
+        "from mrcnn.model import log\n"
+        "assert tf.identity(tensor).shape == (None, 3)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr

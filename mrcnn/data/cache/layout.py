@@ -14,7 +14,7 @@ import os
 from mrcnn.common.files import whole_file
 
 FILE_NAME = "records.json"
-VERSION = 1
+VERSION = 2  # of the format; 1 was that of 1.0.0 before its modules moved
 # The fields of Config that the records depend on.
 FIELDS = (
     "IMAGE_RESIZE_MODE",
@@ -101,7 +101,7 @@ def read_about(folder):
 
     Raises:
         FileNotFoundError: there is none: no cache, or one that is not yet whole.
-        ValueError: it is of another version, or damaged.
+        ValueError: it is of another format, or damaged.
     """
     path = os.path.join(folder, FILE_NAME)
     if not os.path.isfile(path):
@@ -112,8 +112,9 @@ def read_about(folder):
     about = read_json(path, ("version", "settings", "classes", "parts", "fingerprint"))
     if about["version"] != VERSION:
         raise ValueError(
-            f"{path} is of version {about['version']}, this is version {VERSION}: write the cache "
-            "again"
+            f"{path} is of format {about['version']}, and this version reads format {VERSION}: "
+            f"delete {folder} and write the cache again, with the command "
+            f"`mrcnn cache DATASET --output {folder}`"
         )
     return about
 

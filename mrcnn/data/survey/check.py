@@ -8,7 +8,7 @@ import numpy as np
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
 from mrcnn.data.images import as_uint8_range
-from mrcnn.data.load import checked_class_ids, checked_mask, describe_image
+from mrcnn.data.load import checked_class_ids, checked_mask, describe_error, describe_image
 from mrcnn.data.masks import extract_bboxes
 
 ERROR, WARNING = "error", "warning"
@@ -134,8 +134,7 @@ def _attempt(findings, kind, place, function, *args):
     try:
         return function(*args)
     except Exception as error:  # a user's load_mask can raise any
-        name = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
-        findings.append(Finding(ERROR, kind, place, f"{name}{error}"))
+        findings.append(Finding(ERROR, kind, place, describe_error(error)))
         return None
 
 

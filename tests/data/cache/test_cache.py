@@ -364,7 +364,7 @@ def test_wrong_arguments(options, message, tmp_path):
             lambda folder: (folder / "records.json").write_text(
                 json.dumps({**read_about(folder), "version": 9})
             ),
-            "of version 9, this is version 1",
+            "of format 9, and this version reads format 2",
         ),
         (
             lambda folder: (folder / "records.json").write_text(

@@ -1,4 +1,4 @@
-"""Values inside of a model, beyond what the original's notebooks ask for (tests/matterport)."""
+"""Values inside of a model, beyond what the original's notebooks ask for."""
 
 import numpy as np
 import pytest
@@ -37,3 +37,10 @@ def test_detections_do_not_come_before_the_proposals(detector):
         detector.ancestor(detector.keras_model.get_layer("ROI").output, "mrcnn_detection/scores")
         is None
     )
+
+
+def test_a_shared_layer_has_ancestors_at_each_call(detector):
+    """The RPN runs on every level of the pyramid."""
+    layer = detector.keras_model.get_layer
+    for level in ("fpn_p2", "fpn_p3", "fpn_p4", "fpn_p5"):
+        assert detector.ancestor(layer("ROI").output, f"{level}/BiasAdd:0") is layer(level).output

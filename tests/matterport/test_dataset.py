@@ -1,4 +1,6 @@
-"""Outlines that leave the image are cut at its edge, in whatever load_mask a user wrote."""
+"""Outlines that leave the image are cut at its edge, in whatever load_mask a user of
+``utils.Dataset`` wrote.
+"""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +10,8 @@ import pytest
 import skimage.draw
 
 from mrcnn.config import Config
-from mrcnn.data.dataset import Dataset
 from mrcnn.data.load import load_image_gt
+from mrcnn.utils import Dataset
 
 HEIGHT, WIDTH = 40, 50
 
