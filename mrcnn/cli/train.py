@@ -27,6 +27,7 @@ from mrcnn.cli.options import (
 )
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
+from mrcnn.distributed.cluster import worker_count
 from mrcnn.inference.result import resolve_classes
 
 # Most validation batches of an epoch, if the user sets none.
@@ -280,10 +281,11 @@ def training_config(fields, given, train_set, val_set):
         "IMAGES_PER_GPU": given.get("IMAGES_PER_GPU", fields.get("IMAGES_PER_GPU", 2)),
     }
     config = make_config(fields, given)
-    steps = {"STEPS_PER_EPOCH": math.ceil(train_set.num_images / config.BATCH_SIZE)}
+    images_per_step = config.BATCH_SIZE * worker_count()
+    steps = {"STEPS_PER_EPOCH": math.ceil(train_set.num_images / images_per_step)}
     if val_set is not None:
         steps["VALIDATION_STEPS"] = min(
-            math.ceil(val_set.num_images / config.BATCH_SIZE), VALIDATION_STEPS
+            math.ceil(val_set.num_images / images_per_step), VALIDATION_STEPS
         )
     return make_config({**fields, **steps}, given)
 

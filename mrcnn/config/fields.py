@@ -11,7 +11,6 @@ import math
 import numpy as np
 
 from mrcnn.config import rules
-from mrcnn.distributed.cluster import worker_count
 
 # Computed by __init__ from other fields, so never read back from a dict.
 DERIVED_FIELDS = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
@@ -29,7 +28,8 @@ class Config:
     """Settings of one experiment; subclass it and override class attributes.
 
     Instances also have, computed from the fields:
-        BATCH_SIZE: int, images of one step over all devices, of all machines that TF_CONFIG names.
+        BATCH_SIZE: int, images of one step over all devices of this machine. Where several
+            machines train together, a step has as many from each of them.
         IMAGE_SHAPE: int array [height, width, channels] of a molded image.
         IMAGE_META_SIZE: int, length of one row of image meta data.
 
@@ -256,7 +256,7 @@ class Config:
 
         if self.TRAIN_BN is not None:
             self.TRAIN_BN = bool(self.TRAIN_BN)  # 0 and 1 too
-        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT * worker_count()
+        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
         self._batch = self.IMAGES_PER_GPU, self.GPU_COUNT, self.BATCH_SIZE
         side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
         self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])

@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 
+from mrcnn.config.choices import RESIZE_MODES
 from mrcnn.config.class_weights import class_weights
 from mrcnn.config.optimizer_rules import check_optimizer
 from mrcnn.config.value_kinds import is_count, is_int, is_number, numbers_in
-from mrcnn.data.images import RESIZE_MODES
 
 LOSS_NAMES = (
     "rpn_class_loss",
