@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from mrcnn.config import rules
+from mrcnn.config.derived import DERIVED_FIELDS, derive
+from mrcnn.config.rules import find_problems
+from mrcnn.config.unknown_fields import warn_unknown_fields
 
-# Computed by __init__ from other fields, so never read back from a dict.
-DERIVED_FIELDS = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
 # Fields that may be callables; a file of settings keeps their names.
 CALLABLES = (
     "BACKBONE",
@@ -256,12 +256,8 @@ class Config:
 
         if self.TRAIN_BN is not None:
             self.TRAIN_BN = bool(self.TRAIN_BN)  # 0 and 1 too
-        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
+        vars(self).update(derive(self))
         self._batch = self.IMAGES_PER_GPU, self.GPU_COUNT, self.BATCH_SIZE
-        side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
-        self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
-        # image id, original shape (3), shape (3), window (4), scale, then a flag per class
-        self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
 
     def validate(self):
         """Check all fields; call it again after changing fields of an instance.
@@ -272,8 +268,9 @@ class Config:
         Raises:
             ValueError: one message with a line per wrong field.
         """
-        rules.warn_unknown_fields(self, Config, DERIVED_FIELDS)
-        problems = rules.find_problems(self)
+        fields = [name for name in vars(Config) if name.isupper()]
+        warn_unknown_fields(self, [*fields, *DERIVED_FIELDS])
+        problems = find_problems(self)
         if problems:
             raise ValueError(
                 "{} has {} wrong field{}:\n{}".format(

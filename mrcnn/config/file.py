@@ -6,7 +6,6 @@ whoever reads the file has to give the function again.
 """
 
 import datetime
-import difflib
 import importlib.metadata
 import json
 import os
@@ -17,6 +16,7 @@ import numpy as np
 
 from mrcnn import __version__
 from mrcnn.common.files import whole_file
+from mrcnn.common.words import closest
 from mrcnn.config import DERIVED_FIELDS, Config
 
 FILE_NAME = "config.json"
@@ -137,7 +137,7 @@ def parse_settings(texts):
         if field in DERIVED_FIELDS:
             raise ValueError(f"{field} is computed from other fields and cannot be set")
         if field not in known:
-            near = difflib.get_close_matches(field.upper(), known)
+            near = closest(field, known)
             raise ValueError(
                 f"there is no field {field!r}"
                 + (
