@@ -177,6 +177,14 @@ class Config:
     # True stops the box loss from reaching the RPN through the training targets, which the
     # paper's approximate joint training asks for and the original does not do.
     STOP_PROPOSAL_GRADIENT = False
+    # IoU with an object from which on an anchor is positive, and below which with every object it
+    # is negative; between them it is not trained on (Faster R-CNN, section 3.1.2). Each object has
+    # its best anchors too, however low their IoU. Lower both for objects that no anchor fits well.
+    RPN_POSITIVE_IOU = 0.7
+    RPN_NEGATIVE_IOU = 0.3
+    # IoU with an object from which on a region of interest is positive in the heads' training; of
+    # the others the negatives are drawn (Fast R-CNN, section 2.3, Mask R-CNN, section 3).
+    ROI_POSITIVE_IOU = 0.5
     # Seed of weights, shuffling, augmentation and sampling; None draws a new one each time.
     SEED = None
     # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an

@@ -106,10 +106,18 @@ TABLE = (
         is_count,
         "an int of at least 1",
     ),
-    Rule("RPN_NMS_THRESHOLD DETECTION_NMS_THRESHOLD", is_share, "a number from 0 to 1"),
+    Rule(
+        "RPN_NMS_THRESHOLD DETECTION_NMS_THRESHOLD RPN_NEGATIVE_IOU",
+        is_share,
+        "a number from 0 to 1",
+    ),
     # None has the meaning of 0 there, as in the original
     Rule("DETECTION_MIN_CONFIDENCE", optional(is_share), "a number from 0 to 1"),
-    Rule("ROI_POSITIVE_RATIO", is_positive_share, "a number above 0 and at most 1"),
+    Rule(
+        "ROI_POSITIVE_RATIO ROI_POSITIVE_IOU RPN_POSITIVE_IOU",
+        is_positive_share,
+        "a number above 0 and at most 1",
+    ),
     Rule(
         "RPN_BBOX_STD_DEV BBOX_STD_DEV",
         several(is_positive, 4),

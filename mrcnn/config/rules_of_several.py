@@ -96,6 +96,14 @@ def _strides(strides, backbone):
         )
 
 
+def _rpn_matching(positive, negative):
+    if negative > positive:
+        yield (
+            f"RPN_NEGATIVE_IOU is {negative} and RPN_POSITIVE_IOU is {positive}; the IoU below "
+            "which an anchor is negative must not be above that from which on it is positive"
+        )
+
+
 def _rematerialize(rematerialize, train_bn):
     if rematerialize and (train_bn is None or train_bn):
         yield (
@@ -221,6 +229,7 @@ RULES_OF_SEVERAL = (
     ("LOSS_WEIGHTS", _loss_weights),
     ("BACKBONE COMPUTE_BACKBONE_SHAPE", _backbone),
     ("BACKBONE_STRIDES BACKBONE", _strides),
+    ("RPN_POSITIVE_IOU RPN_NEGATIVE_IOU", _rpn_matching),
     ("REMATERIALIZE TRAIN_BN", _rematerialize),
     ("IMAGE_MAX_DIM IMAGE_RESIZE_MODE", _max_dim),
     ("IMAGE_MIN_DIM IMAGE_RESIZE_MODE", _min_dim),

@@ -103,9 +103,12 @@ def test_anchor_levels(agg, ratios):
 
 def test_coverage_and_recall(agg):
     best = np.array([0.2, 0.5, 0.5, 0.9])
-    visualize.plot_coverage([[0, 0, 8, 8]] * 4, {"these": best, "others": best / 2})
+    visualize.plot_coverage(
+        [[0, 0, 8, 8]] * 4, {"these": best, "others": best / 2}, tiny_config(RPN_POSITIVE_IOU=0.6)
+    )
     scatter, recall = drawn(agg)
     assert scatter.lines[0].get_ydata().tolist() == best.tolist()
+    assert [line.get_ydata()[0] for line in scatter.lines[2:]] == [0.6, 0.3]
     assert [text.get_text() for text in recall.get_legend().get_texts()] == [
         "these: 75% at IoU 0.5",
         "others: 0% at IoU 0.5",
@@ -117,7 +120,7 @@ def test_coverage_and_recall(agg):
     for limit in (0.1, 0.2, 0.4, 0.5, 0.7, 0.9, 0.95):
         assert share[np.searchsorted(iou, limit)] == np.mean(best >= limit)
     visualize.plot_recall({"nothing": np.zeros(0)})
-    visualize.plot_coverage(np.zeros((0, 4)), {"nothing": np.zeros(0)})
+    visualize.plot_coverage(np.zeros((0, 4)), {"nothing": np.zeros(0)}, tiny_config())
     drawn(agg)
 
 
