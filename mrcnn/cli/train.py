@@ -26,7 +26,8 @@ from mrcnn.cli.options import (
     weights_path,
 )
 from mrcnn.data.cache.layout import is_cache
-from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
+from mrcnn.data.formats.layouts import find_format
+from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.inference.result import resolve_classes
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from mrcnn.data.image_edge import cut_at_edge
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+from mrcnn.data.survey.check import check_dataset
+from mrcnn.data.survey.summary import summarize
 
 logger = logging.getLogger(__name__)
 
@@ -224,8 +226,6 @@ class Dataset:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
         """
-        from mrcnn.data.survey.summary import summarize
-
         return summarize(self, self._chosen(image_ids), progress)
 
     def check(self, image_ids=None, progress=True):
@@ -235,8 +235,6 @@ class Dataset:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
         """
-        from mrcnn.data.survey.check import check_dataset
-
         return check_dataset(self, self._chosen(image_ids), progress)
 
     def _chosen(self, image_ids):

@@ -11,8 +11,10 @@ import os
 
 import numpy as np
 
+from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.drawing import as_rgb, class_colors, draw_instances, save_instances
+from mrcnn.visualize.instances import display_instances
 
 # Version of the file format, which labelme compares with its own.
 _LABELME_VERSION = "5.5.0"
@@ -133,8 +135,6 @@ class Result(dict):
         """Show the objects with matplotlib, in a notebook or a window; see
         `visualize.display_instances`.
         """
-        from mrcnn.visualize import display_instances
-
         names = self._known_names()
         palette = class_colors(len(names))
         display_instances(
@@ -226,8 +226,6 @@ class Result(dict):
         Raises:
             ValueError: ``category_ids`` lacks a class that was found.
         """
-        from mrcnn.evaluation import coco_detections
-
         found = coco_detections(image_id, self)
         for entry, area in zip(found, self.area.tolist()):
             if category_ids is not None:

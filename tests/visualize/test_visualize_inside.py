@@ -6,7 +6,7 @@ import pytest
 from mrcnn import visualize
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.survey.anchor_coverage import Objects
-from mrcnn.inference.diagnosis import Trace
+from mrcnn.inference.diagnosis import STAGES
 from mrcnn.ops.anchors import pyramid_anchors
 from mrcnn.visualize.weights import display_weight_problems
 from mrcnn.weights.statistics import compare_weights, weight_statistics
@@ -187,12 +187,11 @@ def test_deltas(agg):
 
 
 def test_lost(agg):
-    traces = [Trace(0, 1, stage, 0, 0, 0, 0, 0) for stage in ("found", "class", "class", "NMS")]
-    visualize.plot_lost(traces)
+    visualize.plot_lost({**dict.fromkeys(STAGES, 0), "class": 2, "NMS": 1, "found": 1})
     (ax,) = drawn(agg)
     assert [text.strip() for text in texts_of(ax)] == ["", "2 lost", "", "", "1 lost", "", "1"]
     assert bars(ax)[:4] == [4, 0, 2, 2] and bars(ax)[-1] == 1
-    visualize.plot_lost([])
+    visualize.plot_lost(dict.fromkeys(STAGES, 0))
     drawn(agg)
 
 
