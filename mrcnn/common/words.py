@@ -13,3 +13,10 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
         by_lower.setdefault(candidate.lower(), []).append(candidate)
     near = difflib.get_close_matches(name.lower(), by_lower)
     return [candidate for lower in near for candidate in by_lower[lower]]
+
+
+def some(names: Iterable[object], limit: int = 10) -> str:
+    """The first names with commas between, and how many more there are."""
+    shown = [str(name) for name in names]
+    more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
+    return ", ".join(shown[:limit]) + more

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from mrcnn.common.json_files import plain
 from mrcnn.config.derived import DERIVED_FIELDS, derive
 from mrcnn.config.rules import find_problems
 from mrcnn.config.unknown_fields import warn_unknown_fields
@@ -310,7 +311,7 @@ class Config:
             if name.startswith("_"):
                 continue
             if not callable(value):
-                fields[name] = _plain(value)
+                fields[name] = plain(value)
             elif name in CALLABLES:
                 kind = value if hasattr(value, "__qualname__") else type(value)
                 fields[name] = f"{kind.__module__}:{kind.__qualname__}"
@@ -344,18 +345,3 @@ class Config:
             setattr(config, name, value)
         config.__init__()
         return config
-
-
-def _plain(value):
-    """`value` with types that JSON knows, containers included."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return repr(value)

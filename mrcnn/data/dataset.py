@@ -11,6 +11,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from mrcnn.common.words import some
 from mrcnn.data.image_edge import cut_at_edge
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.survey.check import check_dataset
@@ -123,7 +124,7 @@ class Dataset:
         if source_class_id not in known:
             raise ValueError(
                 f"There is no class {source_class_id!r}: the classes are "
-                f'{_some(known)}, each as "source.id"'
+                f'{some(known)}, each as "source.id"'
             )
         return known[source_class_id]
 
@@ -317,12 +318,6 @@ def check_same_classes(train_dataset, val_dataset):
 
 def _source_map(infos):
     return {f"{info['source']}.{info['id']}": i for i, info in enumerate(infos)}
-
-
-def _some(names, limit=10):
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(str, names[:limit])) + more
 
 
 def _refuse_class_map(class_map):

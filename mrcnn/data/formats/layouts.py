@@ -2,8 +2,9 @@
 
 import os
 
+from mrcnn.common.json_files import read_json
 from mrcnn.data.formats.coco import CocoJson
-from mrcnn.data.formats.files import json_files, read_json
+from mrcnn.data.formats.files import json_files
 from mrcnn.data.formats.labelme import Labelme
 from mrcnn.data.formats.mask_png import MaskPng
 from mrcnn.data.formats.regions import CLASS_OF_ALL
