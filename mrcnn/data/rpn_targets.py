@@ -6,7 +6,7 @@ Anchors are matched to objects as in Faster R-CNN (Ren et al. 2015, section
 
 import numpy as np
 
-from mrcnn.ops.boxes_np import compute_iou, has_area
+from mrcnn.ops.boxes_np import box_refinement, compute_iou, has_area
 
 # An anchor that touches a crowd this much may hold an object nobody annotated.
 CROWD_IOU = 0.001
@@ -69,8 +69,9 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
 
     positive = np.flatnonzero(match == 1)
     rpn_bbox = np.zeros((total, 4))
+    matched = objects[best_object[positive]]
     rpn_bbox[: len(positive)] = (
-        _deltas(anchors[positive], objects[best_object[positive]]) / config.RPN_BBOX_STD_DEV
+        box_refinement(anchors[positive], matched, np.float64) / config.RPN_BBOX_STD_DEV
     )
     return match, rpn_bbox
 
@@ -113,13 +114,3 @@ def _drop_surplus(match, value, limit, draw):
     found = np.flatnonzero(match == value)
     if len(found) > limit:
         match[draw.choice(found, len(found) - limit, replace=False)] = 0
-
-
-def _deltas(anchors, boxes):
-    """(dy, dx, log dh, log dw) from anchors to boxes, float64 [N, 4].
-
-    `box_refinement` works in float32; these targets are float64 in the original.
-    """
-    sizes, box_sizes = anchors[:, 2:] - anchors[:, :2], boxes[:, 2:] - boxes[:, :2]
-    centres, box_centres = anchors[:, :2] + 0.5 * sizes, boxes[:, :2] + 0.5 * box_sizes
-    return np.hstack([(box_centres - centres) / sizes, np.log(box_sizes / sizes)])
