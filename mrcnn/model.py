@@ -288,8 +288,6 @@ class MaskRCNN(methods.MatterportMethods):
         if self._detector is None:
             self._detector = twin = copy.copy(self)
             twin.mode, twin.config, twin._anchor_cache = "inference", copy.copy(self.config), {}
-            # of this machine alone
-            twin.config.BATCH_SIZE = self.config.IMAGES_PER_GPU * self.config.GPU_COUNT
             if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
                 twin.config.IMAGE_RESIZE_MODE = "pad64"
             twin._graph = Detector(self.keras_model, twin.config, self._strategy)

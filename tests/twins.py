@@ -148,6 +148,7 @@ def targets(
     *,
     count,
     positive_ratio,
+    positive_iou,
     std_dev,
     mask_shape,
     mini_masks,
@@ -160,7 +161,7 @@ def targets(
         if not roi.any():
             continue
         overlaps = [iou(roi, gt_boxes[i]) for i in objects]
-        if overlaps and max(overlaps) >= 0.5:
+        if overlaps and max(overlaps) >= positive_iou:
             positives.append((roi, objects[int(np.argmax(overlaps))]))
         elif all(iou(roi, gt_boxes[i]) < 0.001 for i in crowds):
             negatives.append(roi)

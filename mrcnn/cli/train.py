@@ -25,9 +25,11 @@ from mrcnn.cli.options import (
     told_by_weights,
     weights_path,
 )
+from mrcnn.config.classes import class_ids
 from mrcnn.data.cache.layout import is_cache
-from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
-from mrcnn.inference.result import resolve_classes
+from mrcnn.data.formats.layouts import find_format
+from mrcnn.data.formats.regions import CLASS_OF_ALL
+from mrcnn.distributed.cluster import worker_count
 
 # Most validation batches of an epoch, if the user sets none.
 VALIDATION_STEPS = 50
@@ -203,9 +205,8 @@ def open_both(args, seed=None):
     train_set = open_data(args, subset=subset)
     if args.classes:
         if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
-            resolve_classes(
-                args.classes, train_set.class_names
-            )  # a misspelt one would be a class without objects
+            # a misspelt one would be a class without objects
+            class_ids(args.classes, train_set.class_names)
         train_set = open_data(args, args.classes, subset=subset)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
@@ -280,10 +281,11 @@ def training_config(fields, given, train_set, val_set):
         "IMAGES_PER_GPU": given.get("IMAGES_PER_GPU", fields.get("IMAGES_PER_GPU", 2)),
     }
     config = make_config(fields, given)
-    steps = {"STEPS_PER_EPOCH": math.ceil(train_set.num_images / config.BATCH_SIZE)}
+    images_per_step = config.BATCH_SIZE * worker_count()
+    steps = {"STEPS_PER_EPOCH": math.ceil(train_set.num_images / images_per_step)}
     if val_set is not None:
         steps["VALIDATION_STEPS"] = min(
-            math.ceil(val_set.num_images / config.BATCH_SIZE), VALIDATION_STEPS
+            math.ceil(val_set.num_images / images_per_step), VALIDATION_STEPS
         )
     return make_config({**fields, **steps}, given)
 

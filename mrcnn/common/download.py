@@ -4,11 +4,11 @@ import dataclasses
 import http.client
 import os
 import re
-import sys
 import urllib.error
 import urllib.request
 
 from mrcnn.common.files import file_hash
+from mrcnn.common.progress import Bar
 
 _CHUNK = 1 << 20
 # Seconds without a byte after which a connection counts as dead.
@@ -100,7 +100,7 @@ def _transfer(file, path, part, progress):
             total = done + int(length) if length else file.size
             with (
                 open(part, "ab" if resumed else "wb") as out,
-                _Progress(file.name, done, total, progress) as bar,
+                Bar(file.name, total, done, progress, "bytes") as bar,
             ):
                 while chunk := answer.read(_CHUNK):
                     out.write(chunk)
@@ -159,41 +159,3 @@ def _by_hand(file, path):
     hashes = [f"{kind} {getattr(file, kind)}" for kind in ("sha256", "md5") if getattr(file, kind)]
     known = f" ({', '.join(hashes)})" if hashes else ""
     return f"You can also put the file{known} at {os.path.abspath(path)} by hand"
-
-
-class _Progress:
-    """A bar on stderr: rich's where it is installed, else a line per tenth."""
-
-    def __init__(self, name, done, total, shown):
-        self.name, self.total, self.shown = name, total, shown
-        self.tenth = int(10 * done / total) if total else 0
-        self.bar = None
-        if shown:
-            try:
-                from rich import console, progress
-            except ImportError:
-                return
-            self.bar = progress.Progress(
-                "{task.description}",
-                progress.BarColumn(),
-                progress.DownloadColumn(),
-                progress.TimeRemainingColumn(),
-                console=console.Console(stderr=True),
-            )
-            self.task = self.bar.add_task(name, total=total, completed=done)
-
-    def __enter__(self):
-        if self.bar:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *error):
-        if self.bar:
-            self.bar.stop()
-
-    def update(self, done):
-        if self.bar:
-            self.bar.update(self.task, completed=done)
-        elif self.shown and self.total and int(10 * done / self.total) > self.tenth:
-            self.tenth = int(10 * done / self.total)
-            print(f"{self.name}: {10 * self.tenth}% of {self.total:,} bytes", file=sys.stderr)

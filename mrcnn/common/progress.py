@@ -1,12 +1,20 @@
 """A progress bar for long work, on stderr."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 # rich is imported only when a bar is drawn
 
+Item = TypeVar("Item")
 
-def track(items, description, enabled=True, total=None):
-    """Yield the items while a progress bar (rich's, else plain lines) runs on stderr.
+
+def track(
+    items: Iterable[Item], description: str, enabled: bool = True, total: int | None = None
+) -> Iterator[Item]:
+    """Yield the items while a `Bar` runs.
 
     Args:
         items: any iterable.
@@ -19,18 +27,64 @@ def track(items, description, enabled=True, total=None):
         return
     if total is None:
         total = len(items) if hasattr(items, "__len__") else None
-    try:
-        from rich.console import Console
-        from rich.progress import track as rich_track
-    except ImportError:
-        yield from _lines(items, description, total)
-        return
-    yield from rich_track(items, description=description, total=total, console=Console(stderr=True))
+    with Bar(description, total) as bar:
+        for done, item in enumerate(items, 1):
+            yield item
+            bar.update(done)
 
 
-def _lines(items, description, total):
-    for done, item in enumerate(items):
-        step = max(total // 10, 1) if total else 100
-        if done % step == 0:
-            print(f"{description}: {done}" + (f"/{total}" if total else ""), file=sys.stderr)
-        yield item
+class Bar:
+    """A bar on stderr: rich's where it is installed, else a line for each tenth.
+
+    Args:
+        description: what is being done, in a word or two.
+        total: when it is done; None: unknown.
+        done: how much is done already.
+        enabled: False shows nothing.
+        unit: "bytes", or "" for pieces.
+
+    Example:
+        >>> with Bar("Counting", 20) as bar:
+        ...     bar.update(10)
+    """
+
+    def __init__(
+        self,
+        description: str,
+        total: int | None = None,
+        done: int = 0,
+        enabled: bool = True,
+        unit: str = "",
+    ):
+        self.description, self.total, self.enabled, self.unit = description, total, enabled, unit
+        self.step = max(total / 10, 1) if total else 100
+        self.steps = done // self.step
+        self.rich = None
+        if enabled:
+            try:
+                from rich import console, progress
+            except ImportError:
+                return
+            columns = progress.Progress.get_default_columns()
+            if unit == "bytes":
+                columns = (columns[0], columns[1], progress.DownloadColumn(), columns[-1])
+            self.rich = progress.Progress(*columns, console=console.Console(stderr=True))
+            self.task = self.rich.add_task(description, total=total, completed=done)
+
+    def __enter__(self) -> Bar:
+        if self.rich:
+            self.rich.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.rich:
+            self.rich.stop()
+
+    def update(self, done: int) -> None:
+        """Show that so much is done, all together."""
+        if self.rich:
+            self.rich.update(self.task, completed=done)
+        elif self.enabled and done // self.step > self.steps:
+            self.steps = done // self.step
+            total = f"/{self.total:,}" if self.total else ""
+            print(f"{self.description}: {done:,}{total} {self.unit}".rstrip(), file=sys.stderr)

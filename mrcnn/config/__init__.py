@@ -4,6 +4,7 @@ config.json.
 No module of this package imports TensorFlow.
 """
 
-from mrcnn.config.fields import DERIVED_FIELDS, Config
+from mrcnn.config.derived import DERIVED_FIELDS
+from mrcnn.config.fields import Config
 
 __all__ = ["DERIVED_FIELDS", "Config"]

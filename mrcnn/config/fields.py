@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
-from mrcnn.config import rules
-from mrcnn.distributed.cluster import worker_count
+from mrcnn.common.json_files import plain
+from mrcnn.config.derived import DERIVED_FIELDS, derive
+from mrcnn.config.rules import find_problems
+from mrcnn.config.unknown_fields import warn_unknown_fields
 
-# Computed by __init__ from other fields, so never read back from a dict.
-DERIVED_FIELDS = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
 # Fields that may be callables; a file of settings keeps their names.
 CALLABLES = (
     "BACKBONE",
@@ -29,7 +29,8 @@ class Config:
     """Settings of one experiment; subclass it and override class attributes.
 
     Instances also have, computed from the fields:
-        BATCH_SIZE: int, images of one step over all devices, of all machines that TF_CONFIG names.
+        BATCH_SIZE: int, images of one step over all devices of this machine. Where several
+            machines train together, a step has as many from each of them.
         IMAGE_SHAPE: int array [height, width, channels] of a molded image.
         IMAGE_META_SIZE: int, length of one row of image meta data.
 
@@ -177,6 +178,14 @@ class Config:
     # True stops the box loss from reaching the RPN through the training targets, which the
     # paper's approximate joint training asks for and the original does not do.
     STOP_PROPOSAL_GRADIENT = False
+    # IoU with an object from which on an anchor is positive, and below which with every object it
+    # is negative; between them it is not trained on (Faster R-CNN, section 3.1.2). Each object has
+    # its best anchors too, however low their IoU. Lower both for objects that no anchor fits well.
+    RPN_POSITIVE_IOU = 0.7
+    RPN_NEGATIVE_IOU = 0.3
+    # IoU with an object from which on a region of interest is positive in the heads' training; of
+    # the others the negatives are drawn (Fast R-CNN, section 2.3, Mask R-CNN, section 3).
+    ROI_POSITIVE_IOU = 0.5
     # Seed of weights, shuffling, augmentation and sampling; None draws a new one each time.
     SEED = None
     # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an
@@ -256,12 +265,8 @@ class Config:
 
         if self.TRAIN_BN is not None:
             self.TRAIN_BN = bool(self.TRAIN_BN)  # 0 and 1 too
-        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT * worker_count()
+        vars(self).update(derive(self))
         self._batch = self.IMAGES_PER_GPU, self.GPU_COUNT, self.BATCH_SIZE
-        side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
-        self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
-        # image id, original shape (3), shape (3), window (4), scale, then a flag per class
-        self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
 
     def validate(self):
         """Check all fields; call it again after changing fields of an instance.
@@ -272,8 +277,9 @@ class Config:
         Raises:
             ValueError: one message with a line per wrong field.
         """
-        rules.warn_unknown_fields(self, Config, DERIVED_FIELDS)
-        problems = rules.find_problems(self)
+        fields = [name for name in vars(Config) if name.isupper()]
+        warn_unknown_fields(self, [*fields, *DERIVED_FIELDS])
+        problems = find_problems(self)
         if problems:
             raise ValueError(
                 "{} has {} wrong field{}:\n{}".format(
@@ -305,7 +311,7 @@ class Config:
             if name.startswith("_"):
                 continue
             if not callable(value):
-                fields[name] = _plain(value)
+                fields[name] = plain(value)
             elif name in CALLABLES:
                 kind = value if hasattr(value, "__qualname__") else type(value)
                 fields[name] = f"{kind.__module__}:{kind.__qualname__}"
@@ -339,18 +345,3 @@ class Config:
             setattr(config, name, value)
         config.__init__()
         return config
-
-
-def _plain(value):
-    """`value` with types that JSON knows, containers included."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return repr(value)

@@ -6,7 +6,6 @@ whoever reads the file has to give the function again.
 """
 
 import datetime
-import difflib
 import importlib.metadata
 import json
 import os
@@ -16,7 +15,8 @@ import sys
 import numpy as np
 
 from mrcnn import __version__
-from mrcnn.common.files import whole_file
+from mrcnn.common.json_files import read_json, write_json
+from mrcnn.common.words import closest
 from mrcnn.config import DERIVED_FIELDS, Config
 
 FILE_NAME = "config.json"
@@ -50,8 +50,7 @@ def save_config(folder, config, class_names=None):
             "versions": _versions(),
         }
     )
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"config": fields, "uses": uses}, file, ensure_ascii=False, indent=2)
+    write_json(path, {"config": fields, "uses": uses}, indent=2)
     return path
 
 
@@ -80,19 +79,9 @@ def config_beside(weights):
 
 
 def _read(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if (
-        not isinstance(content, dict)
-        or not isinstance(content.get("config"), dict)
-        or not isinstance(content.get("uses"), list)
-    ):
-        raise ValueError(
-            f"{path} is not a file of settings: expected an object with 'config' and 'uses'"
-        )
+    content = read_json(path, "a file of settings", ("config", "uses"))
+    if not isinstance(content["config"], dict) or not isinstance(content["uses"], list):
+        raise ValueError(f"{path}: 'config' must be an object and 'uses' a list")
     return content
 
 
@@ -137,7 +126,7 @@ def parse_settings(texts):
         if field in DERIVED_FIELDS:
             raise ValueError(f"{field} is computed from other fields and cannot be set")
         if field not in known:
-            near = difflib.get_close_matches(field.upper(), known)
+            near = closest(field, known)
             raise ValueError(
                 f"there is no field {field!r}"
                 + (

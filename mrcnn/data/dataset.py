@@ -10,7 +10,10 @@ from itertools import zip_longest
 
 import numpy as np
 
+from mrcnn.common.words import some
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+from mrcnn.data.survey.check import check_dataset
+from mrcnn.data.survey.summary import summarize
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +117,7 @@ class Dataset:
         if source_class_id not in known:
             raise ValueError(
                 f"There is no class {source_class_id!r}: the classes are "
-                f'{_some(known)}, each as "source.id"'
+                f'{some(known)}, each as "source.id"'
             )
         return known[source_class_id]
 
@@ -217,8 +220,6 @@ class Dataset:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
         """
-        from mrcnn.data.survey.summary import summarize
-
         return summarize(self, self._chosen(image_ids), progress)
 
     def check(self, image_ids=None, progress=True):
@@ -228,8 +229,6 @@ class Dataset:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
         """
-        from mrcnn.data.survey.check import check_dataset
-
         return check_dataset(self, self._chosen(image_ids), progress)
 
     def _chosen(self, image_ids):
@@ -312,12 +311,6 @@ def check_same_classes(train_dataset, val_dataset):
 
 def _source_map(infos):
     return {f"{info['source']}.{info['id']}": i for i, info in enumerate(infos)}
-
-
-def _some(names, limit=10):
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(str, names[:limit])) + more
 
 
 def _refuse_class_map(class_map):

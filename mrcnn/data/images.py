@@ -10,6 +10,7 @@ import struct
 
 import numpy as np
 
+from mrcnn.config.choices import RESIZE_MODES
 from mrcnn.data.bilinear import bilinear
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,6 @@ IMAGE_TYPES = (
 
 # What Pillow raises for damaged files; the last two come of damaged EXIF blocks.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error)
-
-# What IMAGE_RESIZE_MODE may be.
-RESIZE_MODES = ("square", "rect", "pad64", "crop", "none")
 
 
 # === Files ===

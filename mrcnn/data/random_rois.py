@@ -13,8 +13,6 @@ from mrcnn.ops.boxes_np import box_refinement, compute_overlaps, has_area
 
 # Share of random regions that is drawn around the objects.
 NEAR_SHARE = 0.9
-# Regions above it are positive, below it negative, on it neither.
-POSITIVE_IOU = 0.5
 
 
 def generate_random_rois(image_shape, count, gt_class_ids, gt_boxes, rng=None):
@@ -74,15 +72,16 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, 
     """Draw the regions that the heads train on, and their targets.
 
     Differs from the training graph as the original does: positive means an IoU
-    above 0.5 (not from it on), too few negatives are repeated to fill the rows,
-    boxes are given per class, and mask targets are not rounded.
+    above ROI_POSITIVE_IOU and negative one below it (equal is neither), too few
+    negatives are repeated to fill the rows, boxes are given per class, and mask
+    targets are not rounded.
 
     Args:
         rpn_rois: [N, (y1, x1, y2, x2)] in pixels.
         gt_class_ids: int [M]; crowds (below 0) and padding (0) are left out.
         gt_boxes: [M, 4] in pixels; boxes without area are left out.
         gt_masks: bool [height, width, M], or mini masks if USE_MINI_MASK.
-        config: TRAIN_ROIS_PER_IMAGE (T), ROI_POSITIVE_RATIO, NUM_CLASSES (K),
+        config: TRAIN_ROIS_PER_IMAGE (T), ROI_POSITIVE_RATIO, ROI_POSITIVE_IOU, NUM_CLASSES (K),
             BBOX_STD_DEV, MASK_SHAPE (h, w), USE_MINI_MASK and IMAGE_SHAPE are read.
         rng: np.random.RandomState; None draws from the global np.random.
 
@@ -106,9 +105,9 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, 
         nearest, iou = np.zeros(len(rpn_rois), dtype=np.intp), np.zeros(len(rpn_rois))
     total = config.TRAIN_ROIS_PER_IMAGE
     positive = _at_most(
-        np.flatnonzero(iou > POSITIVE_IOU), int(total * config.ROI_POSITIVE_RATIO), draw
+        np.flatnonzero(iou > config.ROI_POSITIVE_IOU), int(total * config.ROI_POSITIVE_RATIO), draw
     )
-    negative = _at_most(np.flatnonzero(iou < POSITIVE_IOU), total - len(positive), draw)
+    negative = _at_most(np.flatnonzero(iou < config.ROI_POSITIVE_IOU), total - len(positive), draw)
     keep = np.concatenate([positive, negative])
     if len(negative) and len(keep) < total:
         keep = np.concatenate([keep, draw.choice(negative, total - len(keep), replace=True)])

@@ -6,12 +6,8 @@ Anchors are matched to objects as in Faster R-CNN (Ren et al. 2015, section
 
 import numpy as np
 
-from mrcnn.ops.boxes_np import compute_iou, has_area
+from mrcnn.ops.boxes_np import box_refinement, compute_iou, has_area
 
-# Faster R-CNN's thresholds. Only objects may match below the upper one: each
-# takes the anchors that fit it best, however badly they do.
-POSITIVE_IOU = 0.7
-NEGATIVE_IOU = 0.3
 # An anchor that touches a crowd this much may hold an object nobody annotated.
 CROWD_IOU = 0.001
 
@@ -27,7 +23,8 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
         gt_class_ids: [N] integers; below 0 marks a crowd.
         gt_boxes: [N, (y1, x1, y2, x2)] in pixels. Boxes without area match
             nothing (in the original they gave infinite targets).
-        config: RPN_TRAIN_ANCHORS_PER_IMAGE and RPN_BBOX_STD_DEV are read.
+        config: RPN_POSITIVE_IOU, RPN_NEGATIVE_IOU, RPN_TRAIN_ANCHORS_PER_IMAGE and
+            RPN_BBOX_STD_DEV are read.
         rng: np.random.RandomState; None draws from the global np.random.
 
     Returns:
@@ -58,13 +55,13 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
     sides = np.ascontiguousarray(anchors.T)
     best_iou, best_object, fitting = _match(sides, objects)
 
-    negative = best_iou < NEGATIVE_IOU
+    negative = best_iou < config.RPN_NEGATIVE_IOU
     for touching, iou in _overlapping(sides, crowds):
         negative[touching[iou >= CROWD_IOU]] = False
     match = np.zeros(len(anchors), dtype=np.int32)
     match[negative] = -1
-    match[fitting] = 1
-    match[best_iou >= POSITIVE_IOU] = 1
+    match[fitting] = 1  # however badly they fit
+    match[best_iou >= config.RPN_POSITIVE_IOU] = 1
 
     total = config.RPN_TRAIN_ANCHORS_PER_IMAGE
     _drop_surplus(match, 1, total // 2, draw)
@@ -72,8 +69,9 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
 
     positive = np.flatnonzero(match == 1)
     rpn_bbox = np.zeros((total, 4))
+    matched = objects[best_object[positive]]
     rpn_bbox[: len(positive)] = (
-        _deltas(anchors[positive], objects[best_object[positive]]) / config.RPN_BBOX_STD_DEV
+        box_refinement(anchors[positive], matched, np.float64) / config.RPN_BBOX_STD_DEV
     )
     return match, rpn_bbox
 
@@ -116,13 +114,3 @@ def _drop_surplus(match, value, limit, draw):
     found = np.flatnonzero(match == value)
     if len(found) > limit:
         match[draw.choice(found, len(found) - limit, replace=False)] = 0
-
-
-def _deltas(anchors, boxes):
-    """(dy, dx, log dh, log dw) from anchors to boxes, float64 [N, 4].
-
-    `box_refinement` works in float32; these targets are float64 in the original.
-    """
-    sizes, box_sizes = anchors[:, 2:] - anchors[:, :2], boxes[:, 2:] - boxes[:, :2]
-    centres, box_centres = anchors[:, :2] + 0.5 * sizes, boxes[:, :2] + 0.5 * box_sizes
-    return np.hstack([(box_centres - centres) / sizes, np.log(box_sizes / sizes)])

@@ -26,6 +26,45 @@ def overlaps(annotations, detections, iou_type):
     )
 
 
+def coco_matches(overlaps, thresholds, ignored, crowd):
+    """COCO's rule for the detections and objects of one class in one image.
+
+    Each detection takes the free object that it overlaps most; an ignored one only where no other
+    will do. A crowd stays free.
+
+    Args:
+        overlaps: float [D, G], the IoU of each detection, best score first, with each object, the
+            ignored ones last.
+        thresholds: least IoUs of a match, each of which is a matching of its own.
+        ignored, crowd: [G] of bool or 0 and 1.
+
+    Yields:
+        (index of the threshold, of the detection, of the object) of every match.
+    """
+    # as pycocotools: an IoU of 1 reaches every threshold
+    limits = [min(threshold, 1 - 1e-10) for threshold in thresholds]
+    near = overlaps >= min(limits)
+    candidates = [
+        (row, np.flatnonzero(near[row]).tolist())
+        for row in np.flatnonzero(near.any(axis=1)).tolist()
+    ]
+    overlaps = overlaps.tolist()
+    for index, limit in enumerate(limits):
+        taken = set()
+        for row, columns in candidates:
+            best, chosen = limit, None
+            for column in columns:
+                if column in taken and not crowd[column]:
+                    continue
+                if chosen is not None and ignored[column] and not ignored[chosen]:
+                    break
+                if overlaps[row][column] >= best:
+                    best, chosen = overlaps[row][column], column
+            if chosen is not None:
+                taken.add(chosen)
+                yield index, row, chosen
+
+
 def match(ious, detections, annotations, threshold):
     """COCO's matching: by falling score, each detection takes the free object of its class it
     overlaps most.
@@ -42,20 +81,20 @@ def match(ious, detections, annotations, threshold):
         int [D]: index of the object, FALSE_ALARM, or IN_CROWD for one inside a crowd of its
         class, which is neither right nor wrong.
     """
-    classes = np.array([annotation["category_id"] for annotation in annotations], int)
-    crowd = np.array([annotation["iscrowd"] for annotation in annotations], bool)
-    free = ~crowd
     met = np.full(len(detections), FALSE_ALARM)
-    enough = min(threshold, 1 - 1e-10)  # as pycocotools: 1.0 is met by equal shapes
-    for row in np.argsort([-detection["score"] for detection in detections], kind="stable"):
-        candidates = (classes == detections[row]["category_id"]) & (ious[row] >= enough)
-        open_to = np.flatnonzero(candidates & free)
-        if len(open_to):
-            # the last of equals, as pycocotools
-            met[row] = open_to[::-1][np.argmax(ious[row, open_to[::-1]])]
-            free[met[row]] = False
-        elif (candidates & crowd).any():
-            met[row] = IN_CROWD
+    by_score = sorted(range(len(detections)), key=lambda row: -detections[row]["score"])
+    for category in {detection["category_id"] for detection in detections}:
+        rows = [row for row in by_score if detections[row]["category_id"] == category]
+        columns = [
+            column
+            for column, annotation in enumerate(annotations)
+            if annotation["category_id"] == category
+        ]
+        columns.sort(key=lambda column: annotations[column]["iscrowd"])
+        crowd = [annotations[column]["iscrowd"] for column in columns]
+        own = ious[np.ix_(rows, columns)]
+        for _, row, chosen in coco_matches(own, [threshold], crowd, crowd):
+            met[rows[row]] = IN_CROWD if crowd[chosen] else columns[chosen]
     return met
 
 

@@ -1,12 +1,13 @@
 """What an evaluation found out."""
 
 import json
-import math
 import os
 from collections.abc import Mapping
 
 from mrcnn.common.files import whole_file
+from mrcnn.common.json_files import plain
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
+from mrcnn.evaluation.report import report_page
 
 # Most images that cannot be read that the table names; the json has all.
 NAMED = 20
@@ -159,7 +160,7 @@ class Evaluation(Mapping):
         """Everything as a dict that `json.dump` takes; None stands for what could not be
         measured.
         """
-        return _plain(
+        return plain(
             {
                 "metrics": self.metrics,
                 "per_class": self.per_class,
@@ -171,7 +172,8 @@ class Evaluation(Mapping):
                 "worst": self.worst,
                 "left_out": self.left_out,
                 "settings": self.settings,
-            }
+            },
+            digits=6,
         )
 
     def to_json(self):
@@ -191,8 +193,6 @@ class Evaluation(Mapping):
         Returns:
             path of report.html.
         """
-        from mrcnn.evaluation.report import report_page
-
         os.makedirs(folder, exist_ok=True)
         page, files = report_page(self, self._found, self._dataset)
         texts = {
@@ -209,14 +209,3 @@ class Evaluation(Mapping):
             with whole_file(os.path.join(folder, name)) as path, open(path, "wb") as file:
                 file.write(content)
         return os.path.join(folder, "report.html")
-
-
-def _plain(value):
-    """Nested dicts and lists without NaN, which JSON has not, and with floats of six digits."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value

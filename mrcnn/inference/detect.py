@@ -4,9 +4,10 @@ from functools import partial
 
 import numpy as np
 
+from mrcnn.config.classes import class_ids as ids_of
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
 from mrcnn.data.masks import unmold_masks
-from mrcnn.inference.result import Result, resolve_classes
+from mrcnn.inference.result import Result
 from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
 from mrcnn.ops.image_meta import compose_image_meta
 
@@ -216,12 +217,7 @@ def _wanted(config, classes, min_confidence):
     """
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise ValueError(f"min_confidence is {min_confidence!r}; it must be a number from 0 to 1")
-    class_ids = None if classes is None else resolve_classes(classes, config.CLASS_NAMES)
-    if class_ids and max(class_ids) >= config.NUM_CLASSES:
-        raise ValueError(
-            f"there is no class {max(class_ids)}: NUM_CLASSES is {config.NUM_CLASSES}, so that "
-            f"class ids go from 1 to {config.NUM_CLASSES - 1}"
-        )
+    class_ids = None if classes is None else ids_of(classes, config.CLASS_NAMES, config.NUM_CLASSES)
 
     def wanted(detections):
         keep = np.ones(len(detections), bool)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 from mrcnn.common.progress import track
-from mrcnn.inference.result import resolve_classes
+from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.inference.sources import count_frames, find_sources, read_frames
 from mrcnn.inference.writers import Coco, Crops, Labelme, Pictures, Videos, Window, output_path
 
@@ -145,9 +145,8 @@ def predict(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or None for no end")
     if classes is not None:
-        resolve_classes(
-            classes, model.config.CLASS_NAMES
-        )  # an unknown one is told before anything is written
+        # an unknown one is reported before anything is written
+        class_ids(classes, model.config.CLASS_NAMES, model.config.NUM_CLASSES)
     sources, others = find_sources(places, recursive, leave_out=output)
     if not sources:
         raise FileNotFoundError(
@@ -196,9 +195,7 @@ def _naming(output):
 
 def _writers(config, output, save, polygons, video_type, show):
     """Open them one after the other, as they are asked for."""
-    names = config.CLASS_NAMES or ["BG"] + [
-        f"class {number}" for number in range(1, config.NUM_CLASSES)
-    ]
+    names = config.CLASS_NAMES or numbered_names(config.NUM_CLASSES)
     make = {
         "pictures": lambda: Pictures(output, frames=False),
         "video": lambda: Videos(output, video_type),

@@ -4,15 +4,16 @@
 ``len(result)`` is the number of keys, ``result.count`` that of objects.
 """
 
-import difflib
 import json
-import numbers
 import os
 
 import numpy as np
 
+from mrcnn.config.classes import class_ids, numbered_names
+from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.drawing import as_rgb, class_colors, draw_instances, save_instances
+from mrcnn.visualize.instances import display_instances
 
 # Version of the file format, which labelme compares with its own.
 _LABELME_VERSION = "5.5.0"
@@ -113,7 +114,7 @@ class Result(dict):
         """
         keep = np.ones(self.count, bool)
         if classes is not None:
-            keep &= np.isin(self["class_ids"], resolve_classes(classes, self.class_names))
+            keep &= np.isin(self["class_ids"], class_ids(classes, self.class_names))
         if min_confidence is not None:
             keep &= self["scores"] >= min_confidence
         return self.select(keep)
@@ -133,8 +134,6 @@ class Result(dict):
         """Show the objects with matplotlib, in a notebook or a window; see
         `visualize.display_instances`.
         """
-        from mrcnn.visualize import display_instances
-
         names = self._known_names()
         palette = class_colors(len(names))
         display_instances(
@@ -226,8 +225,6 @@ class Result(dict):
         Raises:
             ValueError: ``category_ids`` lacks a class that was found.
         """
-        from mrcnn.evaluation import coco_detections
-
         found = coco_detections(image_id, self)
         for entry, area in zip(found, self.area.tolist()):
             if category_ids is not None:
@@ -320,9 +317,7 @@ class Result(dict):
     def _known_names(self):
         if self.class_names is not None:
             return self.class_names
-        return ["BG"] + [
-            f"class {number}" for number in range(1, int(self["class_ids"].max(initial=0)) + 1)
-        ]
+        return numbered_names(int(self["class_ids"].max(initial=0)) + 1)
 
     def _drawn(self):
         return self["rois"], self["masks"], self["class_ids"], self._known_names(), self["scores"]
@@ -339,50 +334,3 @@ class Result(dict):
                 f"has {' x '.join(map(str, reversed(given)))} px"
             )
         return image
-
-
-def resolve_classes(classes, class_names=None):
-    """Class ids of classes given by id or by name.
-
-    Args:
-        classes: int or str, or several of them.
-        class_names: list of names by class id, background first; None: only ids are known.
-
-    Returns:
-        list of int.
-
-    Raises:
-        ValueError: an unknown class, with the names that come near it, or a name where none are
-            known.
-    """
-    classes = [classes] if isinstance(classes, (str, numbers.Integral)) else list(classes)
-    return [_resolve_class(choice, class_names) for choice in classes]
-
-
-def _resolve_class(choice, class_names):
-    if isinstance(choice, str):
-        if class_names is None:
-            raise ValueError(
-                f"class {choice!r}: the names of the classes are not known; give class ids, or set "
-                "CLASS_NAMES in the config"
-            )
-        names = list(class_names[1:])
-        if choice in names:
-            return names.index(choice) + 1
-        near = difflib.get_close_matches(choice, names)
-        raise ValueError(
-            f"there is no class {choice!r}; "
-            + (
-                f"did you mean {' or '.join(map(repr, near))}?"
-                if near
-                else f"the classes are {', '.join(names)}"
-            )
-        )
-    if not isinstance(choice, numbers.Integral) or isinstance(choice, bool):
-        raise ValueError(f"a class is an id or a name, got {choice!r}")
-    if choice < 1 or (class_names is not None and choice >= len(class_names)):
-        last = "" if class_names is None else f" to {len(class_names) - 1}"
-        raise ValueError(
-            f"there is no class {choice}: class ids go from 1{last}, 0 is the background"
-        )
-    return int(choice)

@@ -105,6 +105,7 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
         gt_masks[tf.newaxis],
         count=config.TRAIN_ROIS_PER_IMAGE,
         positive_ratio=config.ROI_POSITIVE_RATIO,
+        positive_iou=config.ROI_POSITIVE_IOU,
         bbox_std_dev=config.BBOX_STD_DEV,
         mask_shape=tuple(config.MASK_SHAPE),
         mini_masks=config.USE_MINI_MASK,

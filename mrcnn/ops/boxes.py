@@ -1,4 +1,4 @@
-"""Boxes as tensors: the TensorFlow twins of ``boxes_np``.
+"""Boxes as tensors: the TensorFlow twins of ``boxes_np``. A test compares the two.
 
 A box is (y1, x1, y2, x2). Every function takes any number of leading axes, so a
 batch needs no loop, and every result is float32 unless said otherwise.
@@ -6,9 +6,7 @@ batch needs no loop, and every result is float32 unless said otherwise.
 
 import tensorflow as tf
 
-# exp of a larger log size may be infinite, and then its gradient is NaN even where the box is
-# clipped afterwards. A box this much larger than its anchor fills the image either way.
-MAX_LOG_SCALE = 10.0
+from mrcnn.ops.boxes_np import MAX_LOG_SCALE
 
 
 def _corners(boxes):
@@ -40,21 +38,29 @@ def box_refinement(boxes, gt_boxes):
     """Deltas that turn ``boxes`` into ``gt_boxes``: the inverse of `apply_box_deltas`.
 
     Args:
-        boxes, gt_boxes: [..., 4] of equal shape, with positive height and width.
+        boxes, gt_boxes: [..., 4] of equal shape.
 
     Returns:
-        [..., 4] (dy, dx, log dh, log dw).
+        [..., 4] (dy, dx, log dh, log dw). Where either box has no height or no width nothing can
+        be refined, and the row is 0.
     """
     boxes, gt_boxes = tf.cast(boxes, tf.float32), tf.cast(gt_boxes, tf.float32)
     y1, x1, y2, x2 = _corners(boxes)
     gt_y1, gt_x1, gt_y2, gt_x2 = _corners(gt_boxes)
     height, width = y2 - y1, x2 - x1
     gt_height, gt_width = gt_y2 - gt_y1, gt_x2 - gt_x1
-    dy = (gt_y1 + 0.5 * gt_height - (y1 + 0.5 * height)) / height
-    dx = (gt_x1 + 0.5 * gt_width - (x1 + 0.5 * width)) / width
-    return tf.stack(
-        [dy, dx, tf.math.log(gt_height / height), tf.math.log(gt_width / width)], axis=-1
-    )
+    dy = gt_y1 + 0.5 * gt_height - (y1 + 0.5 * height)
+    dx = gt_x1 + 0.5 * gt_width - (x1 + 0.5 * width)
+    usable = (height > 0) & (width > 0) & (gt_height > 0) & (gt_width > 0)
+    # divisors too, or the gradient would be NaN in the rows that are not used
+    height, width = tf.where(usable, height, 1.0), tf.where(usable, width, 1.0)
+    deltas = [
+        dy / height,
+        dx / width,
+        tf.math.log(tf.where(usable, gt_height / height, 1.0)),
+        tf.math.log(tf.where(usable, gt_width / width, 1.0)),
+    ]
+    return tf.where(usable[..., tf.newaxis], tf.stack(deltas, axis=-1), 0.0)
 
 
 def clip_boxes(boxes, window):
@@ -95,7 +101,8 @@ def norm_boxes(boxes, shape):
         float32 [..., 4].
     """
     height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
-    scale = tf.stack([height, width, height, width]) - 1.0
+    # an image one pixel high would divide by 0
+    scale = tf.maximum(tf.stack([height, width, height, width]) - 1.0, 1.0)
     return (tf.cast(boxes, tf.float32) - [0.0, 0.0, 1.0, 1.0]) / scale
 
 

@@ -6,6 +6,10 @@ unit unless they say pixels, and never write into their arguments.
 
 import numpy as np
 
+# Log sizes count up to here. exp of a larger one may be infinite, and then its gradient is NaN even
+# where the box is clipped afterwards. A box this much larger than its anchor fills the image either
+# way.
+MAX_LOG_SCALE = 10.0
 # Numbers per block of compute_overlaps.
 _BLOCK_CELLS = 2**15
 
@@ -42,7 +46,8 @@ def compute_iou(box, boxes, box_area, boxes_area):
 
 
 def compute_overlaps(boxes1, boxes2):
-    """IoU of every box of one set with every box of another.
+    """IoU of every box of one set with every box of another: `ops.boxes.pairwise_iou` in NumPy, by
+    the original's name.
 
     Args:
         boxes1: [N1, 4].
@@ -113,30 +118,31 @@ def apply_box_deltas(boxes, deltas):
     centre = boxes[:, :2] + 0.5 * size
     # float64 deltas count in full, but every step is stored as float32.
     centre = (centre + deltas[:, :2] * size).astype(np.float32)
-    size = (size * np.exp(deltas[:, 2:])).astype(np.float32)
+    size = (size * np.exp(np.minimum(deltas[:, 2:], MAX_LOG_SCALE))).astype(np.float32)
     low = centre - 0.5 * size
     return np.concatenate([low, low + size], axis=1)
 
 
-def box_refinement(box, gt_box):
+def box_refinement(box, gt_box, dtype=np.float32):
     """The deltas that turn `box` into `gt_box`.
 
     Args:
         box: [N, 4].
         gt_box: [N, 4], in the same unit.
+        dtype: of the calculation; the RPN's targets are float64 in the original,
+            all others float32.
 
     Returns:
-        float32 [N, (dy, dx, log dh, log dw)]. Where either box has no height
+        [N, (dy, dx, log dh, log dw)] of that dtype. Where either box has no height
         or no width nothing can be refined, and the row is 0.
     """
-    box = np.asarray(box, dtype=np.float32)
-    gt_box = np.asarray(gt_box, dtype=np.float32)
+    box, gt_box = np.asarray(box, dtype), np.asarray(gt_box, dtype)
     size, gt_size = box[:, 2:] - box[:, :2], gt_box[:, 2:] - gt_box[:, :2]
     centre, gt_centre = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
     usable = ((size > 0) & (gt_size > 0)).all(axis=1, keepdims=True)
-    divisor = np.where(usable, size, np.float32(1))
-    shift = np.where(usable, (gt_centre - centre) / divisor, np.float32(0))
-    growth = np.log(np.where(usable, gt_size / divisor, np.float32(1)))
+    divisor = np.where(usable, size, dtype(1))
+    shift = np.where(usable, (gt_centre - centre) / divisor, dtype(0))
+    growth = np.log(np.where(usable, gt_size / divisor, dtype(1)))
     return np.concatenate([shift, growth], axis=1)
 
 

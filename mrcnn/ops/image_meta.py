@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from mrcnn.config.derived import META_LENGTH as LENGTH
+
 # id (1), original shape (3), molded shape (3), window (4), scale (1), then one flag per class
 PARTS = {
     "image_id": 0,
@@ -9,15 +11,13 @@ PARTS = {
     "image_shape": slice(4, 7),
     "window": slice(7, 11),
     "scale": 11,
-    "active_class_ids": slice(12, None),
+    "active_class_ids": slice(LENGTH, None),
 }
 IMAGE_SHAPE, WINDOW, ACTIVE_CLASS_IDS = (
     PARTS["image_shape"],
     PARTS["window"],
     PARTS["active_class_ids"],
 )
-# Numbers before the flags of the classes.
-LENGTH = 12
 
 
 def meta_parts(meta):
@@ -78,7 +78,7 @@ def parse_image_meta(meta):
     meta = np.asarray(meta)
     if meta.ndim != 2 or meta.shape[1] < LENGTH:
         raise ValueError(
-            f"parse_image_meta needs [batch, 12 + NUM_CLASSES], got shape {meta.shape}; "
+            f"parse_image_meta needs [batch, {LENGTH} + NUM_CLASSES], got shape {meta.shape}; "
             "a single vector goes in as meta[np.newaxis]"
         )
     return {

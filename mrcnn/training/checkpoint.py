@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from mrcnn.common.files import whole_file
+from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.optimizer import current_rate, numbered, optimizer_state, restore_optimizer
 from mrcnn.training.run_folder import BEST, checkpoints
 from mrcnn.training.run_state import (
@@ -97,7 +98,8 @@ def find_run(pattern, epoch, keras_model, config):
         `Run`. Its ``state`` is None, and it is printed why, where there is no whole state file of
         this epoch, or where it is not of these weights.
     """
-    run = Run(pattern, epoch, images=epoch * config.STEPS_PER_EPOCH * config.BATCH_SIZE)
+    images_per_step = config.BATCH_SIZE * worker_count()
+    run = Run(pattern, epoch, images=epoch * config.STEPS_PER_EPOCH * images_per_step)
     if not epoch:
         return run
     path = state_path(run.path())

@@ -159,9 +159,7 @@ def training_data(
     """`TrainingData` of a dataset for a training model; options as of `TrainingBatches`."""
     machines = cluster() if over_machines(model.distribute_strategy) else None
     shard = (machines.index, len(machines.workers)) if machines else (0, 1)
-    batches = TrainingBatches(
-        dataset, config, config.BATCH_SIZE // shard[1], training=not repeat, **options
-    )
+    batches = TrainingBatches(dataset, config, training=not repeat, **options)
     # Keras averages a first batch over the devices, which TensorFlow cannot do with bool
     dtypes = ["uint8" if tensor.dtype == "bool" else tensor.dtype for tensor in model.inputs]
     return TrainingData(batches, steps, dtypes, epoch, repeat, workers, start=start, shard=shard)

@@ -9,7 +9,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from mrcnn.config.optimizer_rules import OPTIMIZERS
+from mrcnn.config.choices import OPTIMIZERS
 from mrcnn.distributed.reduce import mean_over_devices, replica_context
 from mrcnn.networks.layers.base import PACKAGE
 from mrcnn.networks.layers.weight_decay import with_decay

@@ -8,6 +8,7 @@ import numpy as np
 from mrcnn.common.files import remove_temporary_files
 from mrcnn.config.file import save_config
 from mrcnn.data.dataset import check_same_classes
+from mrcnn.distributed.cluster import worker_count
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
 from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
 from mrcnn.training.checkpoint import (
@@ -157,6 +158,7 @@ def _train_stage(
     config, keras_model, run = model.config, model.keras_model, model.run
     strategy = keras_model.distribute_strategy
     chief = is_chief(strategy)
+    images_per_step = config.BATCH_SIZE * worker_count()
     seed = run.seed if config.SEED is None else config.SEED
     if seed is None and over_machines(strategy):
         seed = int(of_chief(strategy, [np.random.randint(2**31 - 1)])[0])
@@ -167,7 +169,7 @@ def _train_stage(
         config.STEPS_PER_EPOCH,
         epoch=run.epoch,
         workers=workers,
-        start=run.images // config.BATCH_SIZE,
+        start=run.images // images_per_step,
         seed=seed,
         **augmentation,
     )
@@ -199,7 +201,7 @@ def _train_stage(
     def is_due(epoch):
         return (epoch + 1) % evaluate_every == 0 or (last and epoch + 1 == stage.epochs)
 
-    speed = ImagesPerSecond(config.BATCH_SIZE)
+    speed = ImagesPerSecond(images_per_step)
     files = [LossTable(os.path.join(model.log_dir, "losses.csv"), speed)]
     if tensorboard_is_installed():
         files.append(keras.callbacks.TensorBoard(model.log_dir, write_graph=False))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import keras
 
-from mrcnn.config.rules import LOSS_NAMES
+from mrcnn.config.choices import LOSS_NAMES
 
 # The stages people train in, as patterns of layer names.
 HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"

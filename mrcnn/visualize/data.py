@@ -5,7 +5,6 @@ import numpy as np
 from mrcnn.data.drawing import as_rgb, draw_instances
 from mrcnn.data.images import unmold_image
 from mrcnn.data.masks import expand_mask
-from mrcnn.data.rpn_targets import NEGATIVE_IOU, POSITIVE_IOU
 from mrcnn.data.survey.anchor_coverage import box_sides
 from mrcnn.ops.anchors import compute_backbone_shapes, generate_anchors
 from mrcnn.visualize.figures import new_figure, rectangle, show
@@ -133,13 +132,14 @@ def draw_anchor_levels(image, config):
     show(plt)
 
 
-def plot_coverage(boxes, best):
+def plot_coverage(boxes, best, config):
     """The best IoU of each object with an anchor, over its size, and the share of objects above any
     IoU.
 
     Args:
         boxes: [N, 4] px.
         best: dict of name -> [N] of `best_anchor_iou`, such as of one config and another.
+        config: RPN_POSITIVE_IOU and RPN_NEGATIVE_IOU are drawn.
     """
     plt, figure = new_figure((14, 4.5))
     scatter, recall = figure.subplots(1, 2)
@@ -149,7 +149,10 @@ def plot_coverage(boxes, best):
     scatter.set_xscale("log", base=2)
     scatter.xaxis.set_major_formatter("{x:g}")
     scatter.set_ylim(0, 1)
-    for limit, text in ((POSITIVE_IOU, "positive from here"), (NEGATIVE_IOU, "missed below")):
+    for limit, text in (
+        (config.RPN_POSITIVE_IOU, "positive from here"),
+        (config.RPN_NEGATIVE_IOU, "missed below"),
+    ):
         scatter.axhline(limit, color="grey", linestyle="dashed")
         scatter.text(0.01, limit + 0.01, text, fontsize=8, transform=scatter.get_yaxis_transform())
     scatter.set_xlabel("side of the object, px")

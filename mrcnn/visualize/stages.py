@@ -180,19 +180,15 @@ def plot_deltas(deltas, title=""):
     show(plt)
 
 
-def plot_lost(traces):
+def plot_lost(counts):
     """How many objects get past each stage, and how many each loses.
 
     Args:
-        traces: list of `inference.diagnosis.Trace`.
+        counts: dict of stage -> number of objects, of `inference.diagnosis.count_stages`.
     """
-    # not imported with this file, since it takes TensorFlow
-    from mrcnn.inference.diagnosis import count_stages
-
-    counts = count_stages(traces)
+    total = left = sum(counts.values())
     plt, figure = new_figure((8, 3.2))
     ax = figure.add_subplot()
-    left = len(traces)
     for place, (stage, count) in enumerate(counts.items()):
         if stage == "found":
             ax.barh(place, count, color="tab:green")
@@ -201,13 +197,13 @@ def plot_lost(traces):
             ax.barh(place, count, left=left - count, color="tab:red")
             left -= count
         text = f" {count}" if stage == "found" else f" {count} lost" if count else ""
-        ax.text(len(traces), place, text, va="center", fontsize=9)
+        ax.text(total, place, text, va="center", fontsize=9)
     ax.set_yticks(range(len(counts)), list(counts))
-    ax.set_xlim(0, max(len(traces), 1) * 1.12)
+    ax.set_xlim(0, max(total, 1) * 1.12)
     ax.invert_yaxis()
     ax.set_xlabel("objects")
     ax.set_title(
-        f"what becomes of {len(traces)} objects: past the stage (blue), lost there (red)",
+        f"what becomes of {total} objects: past the stage (blue), lost there (red)",
         fontsize=10,
     )
     figure.tight_layout()

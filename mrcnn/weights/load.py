@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 
+from mrcnn.common.words import some
 from mrcnn.weights.h5_format import read_h5, write_h5
 
 # The layers whose shape depends on the number of classes, and what matterport's users exclude.
@@ -48,13 +49,13 @@ class LoadReport:
             [
                 f"{self.path}: loaded {self.tensors} tensors into {len(self.loaded)} layers",
                 *(
-                    [f"  adapted to the number of image channels: {_some(self.adapted)}"]
+                    [f"  adapted to the number of image channels: {_counted(self.adapted)}"]
                     if self.adapted
                     else ()
                 ),
-                f"  excluded on request: {_some(self.excluded)}",
-                f"  in the file but not in the model: {_some(self.skipped_in_file)}",
-                f"  not in the file, left as they were: {_some(self.initial)}",
+                f"  excluded on request: {_counted(self.excluded)}",
+                f"  in the file but not in the model: {_counted(self.skipped_in_file)}",
+                f"  not in the file, left as they were: {_counted(self.initial)}",
             ]
         )
 
@@ -122,7 +123,8 @@ def load_h5(model, path, by_name=True, exclude=None):
     unknown = exclude - own_names - set(layers)
     if unknown:
         warnings.warn(
-            f"exclude names layers that neither the model nor {path} has: {_some(sorted(unknown))}",
+            f"exclude names layers that neither the model nor {path} has: "
+            f"{_counted(sorted(unknown))}",
             stacklevel=2,
         )
 
@@ -154,17 +156,17 @@ def load_h5(model, path, by_name=True, exclude=None):
     if not by_name and report.initial:
         raise ValueError(
             f"{path} lacks {len(report.initial)} layers of the model: "
-            f"{_some(report.initial)}; by_name=True leaves them as they are"
+            f"{_counted(report.initial)}; by_name=True leaves them as they are"
         )
     if not assignments:
         raise ValueError(
             f"{path} fits no layer of the model, so nothing was loaded; the file has "
-            f"{_some(list(layers))}, the model has {_some(list(targets))}"
-            + (f", excluded were {_some(sorted(exclude))}" if exclude else "")
+            f"{_counted(list(layers))}, the model has {_counted(list(targets))}"
+            + (f", excluded were {_counted(sorted(exclude))}" if exclude else "")
         )
     bad = {name: None for _, value, name in assignments if not np.isfinite(value).all()}
     if bad:
-        warnings.warn(f"{path} has NaN or infinite values in {_some(list(bad))}", stacklevel=2)
+        warnings.warn(f"{path} has NaN or infinite values in {_counted(list(bad))}", stacklevel=2)
     for variable, value, _ in assignments:
         variable.assign(value)
     return report
@@ -378,9 +380,6 @@ def _mismatch_message(path, mismatches, targets, layers):
     return "\n".join(lines)
 
 
-def _some(names, limit=8):
-    """A few names and how many there are."""
-    if not names:
-        return "none"
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"{len(names)} ({', '.join(names[:limit])}{more})"
+def _counted(names):
+    """How many names there are, and some of them."""
+    return f"{len(names)} ({some(names, 8)})" if names else "none"

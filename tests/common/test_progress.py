@@ -4,7 +4,7 @@ import builtins
 
 import pytest
 
-from mrcnn.common.progress import track
+from mrcnn.common.progress import Bar, track
 
 
 def generator():
@@ -38,4 +38,10 @@ def test_without_rich_there_are_plain_lines(capsys, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", no_rich)
     assert list(track(range(20), "Counting")) == list(range(20))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "Counting: 0/20" and len(lines) == 10
+    assert lines == [f"Counting: {done}/20" for done in range(2, 21, 2)]
+    assert list(track(generator(), "Letters")) == ["a", "b", "c"]
+    with Bar("photo.h5", 50_000, done=4_000, unit="bytes") as bar:
+        for done in (4_500, 6_000, 30_000):
+            bar.update(done)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["photo.h5: 6,000/50,000 bytes", "photo.h5: 30,000/50,000 bytes"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
-from mrcnn.config import rules as config_checks
+from mrcnn.config.choices import APPLICATIONS, MISFITS
+from mrcnn.config.rules import RULES_OF_SEVERAL, TABLE
 from tests.paths import ROOT
 
 
@@ -120,6 +121,9 @@ ADDED = {
     "RPN_CONV_CHANNELS": 512,
     "MASK_HEAD_CHANNELS": 256,
     "STOP_PROPOSAL_GRADIENT": False,
+    "RPN_POSITIVE_IOU": 0.7,
+    "RPN_NEGATIVE_IOU": 0.3,
+    "ROI_POSITIVE_IOU": 0.5,
     "SEED": None,
     "REMATERIALIZE": False,
     "CLASS_NAMES": None,
@@ -179,8 +183,11 @@ WRONG = [
     ({"IMAGE_SAMPLING": [1, 2]}, ["IMAGE_SAMPLING is [1, 2]"]),
     ({"REPEAT_THRESHOLD": 0}, ["REPEAT_THRESHOLD is 0"]),
     ({"REPEAT_THRESHOLD": 2}, ["REPEAT_THRESHOLD is 2"]),
-    ({"CLASS_WEIGHTS": {7: 1}, "NUM_CLASSES": 3}, ["CLASS_WEIGHTS has the class 7"]),
-    ({"CLASS_WEIGHTS": {"cat": 1}}, ["CLASS_WEIGHTS names the class 'cat'", "set CLASS_NAMES"]),
+    (
+        {"CLASS_WEIGHTS": {7: 1}, "NUM_CLASSES": 3},
+        ["CLASS_WEIGHTS has the key 7", "ids go from 0 to 2"],
+    ),
+    ({"CLASS_WEIGHTS": {"cat": 1}}, ["CLASS_WEIGHTS has the key 'cat'", "set CLASS_NAMES"]),
     (
         {"CLASS_NAMES": ["BG", "cat", "dog"], "NUM_CLASSES": 2},
         ["CLASS_NAMES has 3 names", "NUM_CLASSES is 2"],
@@ -225,6 +232,10 @@ WRONG = [
     ({"DETECTION_NMS_THRESHOLD": None}, ["DETECTION_NMS_THRESHOLD is None"]),
     ({"RPN_NMS_THRESHOLD": -0.1}, ["RPN_NMS_THRESHOLD is -0.1"]),
     ({"ROI_POSITIVE_RATIO": 0}, ["ROI_POSITIVE_RATIO is 0"]),
+    ({"ROI_POSITIVE_IOU": 0}, ["ROI_POSITIVE_IOU is 0", "above 0"]),
+    ({"RPN_POSITIVE_IOU": 1.5}, ["RPN_POSITIVE_IOU is 1.5"]),
+    ({"RPN_NEGATIVE_IOU": None}, ["RPN_NEGATIVE_IOU is None"]),
+    ({"RPN_POSITIVE_IOU": 0.2}, ["RPN_NEGATIVE_IOU is 0.3 and RPN_POSITIVE_IOU is 0.2"]),
     ({"LOSS_WEIGHTS": {"mask_loss": 1.0}}, ["'mask_loss'", "mrcnn_mask_loss"]),
     ({"LOSS_WEIGHTS": {"rpn_bbox_loss": -1}}, ["LOSS_WEIGHTS['rpn_bbox_loss'] is -1"]),
     ({"LOSS_WEIGHTS": [1, 1]}, ["LOSS_WEIGHTS is [1, 1]", "dict"]),
@@ -269,6 +280,13 @@ def test_wrong_field_is_named_with_its_value_and_a_remedy(fields, words):
     for word in words:
         assert word in str(error.value)
     assert "SomeConfig has 1 wrong field:" in str(error.value)
+
+
+def test_every_field_has_a_rule():
+    known = [name for rule in TABLE for name in rule.fields.split()]
+    assert len(known) == len(set(known))
+    known += [name for names, _ in RULES_OF_SEVERAL for name in names.split()]
+    assert set(known) == {name for name in vars(Config) if name.isupper()}
 
 
 def test_all_problems_come_in_one_message():
@@ -375,8 +393,8 @@ def test_applications_are_those_of_keras():
     from keras import applications
 
     there = {name for name in dir(applications) if inspect.isfunction(getattr(applications, name))}
-    assert set(config_checks.APPLICATIONS) <= there
-    assert there == set(config_checks.APPLICATIONS) | set(config_checks.MISFITS)
+    assert set(APPLICATIONS) <= there
+    assert there == set(APPLICATIONS) | set(MISFITS)
 
 
 def test_import_is_light():

@@ -66,7 +66,7 @@ def test_the_configs_own_class_names_stay(tmp_path):
 
 def test_a_function_is_kept_by_name_and_must_be_given_again(tmp_path):
     fields = read_config(save_config(tmp_path, TinyConfig()))
-    assert fields["BACKBONE"] == "tiny:backbone"
+    assert fields["BACKBONE"] == "tests.tiny:backbone"
     with pytest.raises(ValueError, match="never imports code"):
         Config.from_dict(fields)
     assert (

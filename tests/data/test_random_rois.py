@@ -11,10 +11,11 @@ from mrcnn.data.random_rois import build_detection_targets, generate_random_rois
 STD = np.array([0.1, 0.1, 0.2, 0.2])
 
 
-def config(rois=20, mini=False, ratio=0.33, shape=(28, 28)):
+def config(rois=20, mini=False, ratio=0.33, shape=(28, 28), iou=0.5):
     return SimpleNamespace(
         TRAIN_ROIS_PER_IMAGE=rois,
         ROI_POSITIVE_RATIO=ratio,
+        ROI_POSITIVE_IOU=iou,
         NUM_CLASSES=4,
         BBOX_STD_DEV=STD,
         MASK_SHAPE=list(shape),
@@ -211,6 +212,16 @@ def test_exactly_half_is_neither_positive_nor_negative():
         proposals, np.array([1]), boxes, ellipses(boxes), config(6)
     )
     assert not rois.any() and not ids.any() and not bboxes.any() and not masks.any()
+
+
+@pytest.mark.parametrize("iou, expected", [(0.4, 1), (0.6, 0)])
+def test_the_overlap_that_makes_a_positive_is_a_setting(iou, expected):
+    boxes = np.array([[0, 0, 20, 20]], dtype=np.int32)
+    proposals = np.array([[0, 0, 10, 20]], dtype=np.int32)
+    rois, ids, _, _ = build_detection_targets(
+        proposals, np.array([1]), boxes, ellipses(boxes), config(6, iou=iou)
+    )
+    assert ids[0] == expected and rois[0].tolist() == [0, 0, 10, 20]
 
 
 def test_no_negative_pads_with_zeros():

@@ -15,8 +15,13 @@ STD = np.array([0.1, 0.1, 0.2, 0.2])
 EVERYTHING = 10**6  # more than there are anchors: nothing is left out
 
 
-def config(count=256):
-    return SimpleNamespace(RPN_TRAIN_ANCHORS_PER_IMAGE=count, RPN_BBOX_STD_DEV=STD)
+def config(count=256, positive=0.7, negative=0.3):
+    return SimpleNamespace(
+        RPN_TRAIN_ANCHORS_PER_IMAGE=count,
+        RPN_BBOX_STD_DEV=STD,
+        RPN_POSITIVE_IOU=positive,
+        RPN_NEGATIVE_IOU=negative,
+    )
 
 
 def anchors_of(side, scales=(32, 64, 128, 256, 512)):
@@ -122,6 +127,26 @@ def test_equals_slow_twin(seed, kind):
     np.testing.assert_array_equal(match, slow_match)
     np.testing.assert_allclose(bbox[: len(slow_bbox)], slow_bbox, rtol=1e-12, atol=1e-12)
     assert not bbox[len(slow_bbox) :].any()
+
+
+@pytest.mark.parametrize(
+    "positive, negative, expected",
+    [
+        (0.7, 0.3, [1, 0, 0, -1]),
+        (0.5, 0.3, [1, 1, 0, -1]),
+        (0.5, 0.4, [1, 1, -1, -1]),
+        (0.3, 0.0, [1, 1, 1, 0]),
+    ],
+)
+def test_the_overlaps_that_decide_are_settings(positive, negative, expected):
+    box = [[0, 0, 10, 10]]
+    anchors = np.array(
+        [[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 5, 7], [0, 0, 5, 2]]
+    )  # 1, .5, .35, .1
+    match, _ = build_rpn_targets(
+        (64, 64, 3), anchors, np.array([1]), np.array(box), config(8, positive, negative)
+    )
+    assert match.tolist() == expected
 
 
 def test_crowd_keeps_anchors_from_being_negative():

@@ -1,10 +1,11 @@
-"""TF_CONFIG and what follows from it: the batch size, and each machine's rows of a batch."""
+"""TF_CONFIG, and each machine's rows of a batch."""
 
 import json
 
 import numpy as np
 import pytest
 
+from mrcnn.cli.train import training_config
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.distributed.cluster import cluster, worker_count
 from mrcnn.training.data import TrainingData
@@ -27,7 +28,6 @@ def test_without_tf_config_a_machine_is_alone(monkeypatch):
         if text is not None:
             monkeypatch.setenv("TF_CONFIG", text)
         assert cluster() is None and worker_count() == 1
-        assert tiny_config(IMAGES_PER_GPU=2).BATCH_SIZE == 2
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_without_tf_config_a_machine_is_alone(monkeypatch):
         ({"chief": ["a:1"], "worker": ["b:2", "c:3"]}, {"type": "chief", "index": 0}, 0),
     ],
 )
-def test_the_batch_is_that_of_all_machines(monkeypatch, jobs, task, index):
+def test_workers_are_counted_with_the_chief(monkeypatch, jobs, task, index):
     set_cluster(monkeypatch, jobs, task)
     found = cluster()
     assert (
@@ -47,7 +47,17 @@ def test_the_batch_is_that_of_all_machines(monkeypatch, jobs, task, index):
         and found.index == index
         and found.is_chief == (index == 0)
     )
-    assert tiny_config(IMAGES_PER_GPU=2, GPU_COUNT=4).BATCH_SIZE == 24
+    assert worker_count() == 3
+    # the settings are the same on every machine, and do not depend on the environment
+    assert tiny_config(IMAGES_PER_GPU=2, GPU_COUNT=4).BATCH_SIZE == 8
+
+
+def test_the_steps_of_an_epoch_are_counted_with_all_machines(monkeypatch):
+    data = Rectangles(12)
+    assert training_config({}, {}, data, data).STEPS_PER_EPOCH == 6
+    set_cluster(monkeypatch, {"worker": ["a:1", "b:2"]}, {"type": "worker", "index": 1})
+    config = training_config({}, {}, data, data)
+    assert (config.BATCH_SIZE, config.STEPS_PER_EPOCH, config.VALIDATION_STEPS) == (2, 3, 3)
 
 
 @pytest.mark.parametrize(
@@ -67,10 +77,10 @@ def test_the_batch_is_that_of_all_machines(monkeypatch, jobs, task, index):
         ),
     ],
 )
-def test_a_wrong_tf_config_is_told(monkeypatch, text, reason):
+def test_a_wrong_tf_config_is_refused(monkeypatch, text, reason):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match="TF_CONFIG") as error:
-        tiny_config()
+        cluster()
     assert reason in str(error.value) and '"index": 0' in str(error.value)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mrcnn.data.drawing import class_colors, draw_instances
-from mrcnn.inference.result import Result, resolve_classes
+from mrcnn.inference.result import Result
 from mrcnn.model import MaskRCNN
 from tests.tiny import image, tiny_config
 
@@ -152,25 +152,6 @@ def test_select_of_nothing():
 )
 def test_filter(classes, least, kept):
     assert make().filter(classes, least)["scores"].tolist() == make()["scores"][kept].tolist()
-
-
-@pytest.mark.parametrize(
-    "classes, names, message",
-    [
-        ("rde", NAMES, "no class 'rde'; did you mean 'red'"),
-        ("dog", NAMES, "the classes are red, blue, green"),
-        ("BG", NAMES, "no class 'BG'"),
-        ("red", None, "CLASS_NAMES"),
-        (0, NAMES, "0 is the background"),
-        (4, NAMES, "from 1 to 3"),
-        (-1, None, "no class -1"),
-        ([1.5], NAMES, "got 1.5"),
-        ([True], NAMES, "got True"),
-    ],
-)
-def test_unknown_classes(classes, names, message):
-    with pytest.raises(ValueError, match=message):
-        resolve_classes(classes, names)
 
 
 # === Pictures ===

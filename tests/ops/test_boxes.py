@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.ops import boxes as box_ops
-from mrcnn.ops import boxes_np
 from tests import twins
 
 
@@ -94,20 +93,6 @@ def test_touching_boxes_do_not_overlap():
         tf.constant([[0, 0, 0.5, 0.5]]), tf.constant([[0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1]])
     )
     np.testing.assert_array_equal(overlaps, [[0, 0]])
-
-
-@pytest.mark.parametrize("shape", [(512, 640), (64, 64, 3), (2, 7)])
-def test_normalised_boxes_equal_the_numpy_twin(shape):
-    random = np.random.RandomState(5)
-    boxes = random.randint(0, 640, (3, 11, 4))
-    normalised = box_ops.norm_boxes(boxes, shape)
-    assert normalised.dtype == tf.float32
-    np.testing.assert_allclose(
-        normalised, boxes_np.norm_boxes(boxes, shape[:2]), rtol=1e-6, atol=1e-7
-    )
-    pixels = box_ops.denorm_boxes(normalised, shape)
-    assert pixels.dtype == tf.int32
-    np.testing.assert_array_equal(pixels, boxes)
 
 
 def test_the_whole_image_is_the_unit_square():

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.config.optimizer_rules import OPTIMIZERS
+from mrcnn.config.choices import OPTIMIZERS
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
 from mrcnn.training.optimizer import (

@@ -6,7 +6,7 @@ import pytest
 from mrcnn import visualize
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.survey.anchor_coverage import Objects
-from mrcnn.inference.diagnosis import Trace
+from mrcnn.inference.diagnosis import STAGES
 from mrcnn.ops.anchors import pyramid_anchors
 from mrcnn.visualize.weights import display_weight_problems
 from mrcnn.weights.statistics import compare_weights, weight_statistics
@@ -103,9 +103,12 @@ def test_anchor_levels(agg, ratios):
 
 def test_coverage_and_recall(agg):
     best = np.array([0.2, 0.5, 0.5, 0.9])
-    visualize.plot_coverage([[0, 0, 8, 8]] * 4, {"these": best, "others": best / 2})
+    visualize.plot_coverage(
+        [[0, 0, 8, 8]] * 4, {"these": best, "others": best / 2}, tiny_config(RPN_POSITIVE_IOU=0.6)
+    )
     scatter, recall = drawn(agg)
     assert scatter.lines[0].get_ydata().tolist() == best.tolist()
+    assert [line.get_ydata()[0] for line in scatter.lines[2:]] == [0.6, 0.3]
     assert [text.get_text() for text in recall.get_legend().get_texts()] == [
         "these: 75% at IoU 0.5",
         "others: 0% at IoU 0.5",
@@ -117,7 +120,7 @@ def test_coverage_and_recall(agg):
     for limit in (0.1, 0.2, 0.4, 0.5, 0.7, 0.9, 0.95):
         assert share[np.searchsorted(iou, limit)] == np.mean(best >= limit)
     visualize.plot_recall({"nothing": np.zeros(0)})
-    visualize.plot_coverage(np.zeros((0, 4)), {"nothing": np.zeros(0)})
+    visualize.plot_coverage(np.zeros((0, 4)), {"nothing": np.zeros(0)}, tiny_config())
     drawn(agg)
 
 
@@ -184,12 +187,11 @@ def test_deltas(agg):
 
 
 def test_lost(agg):
-    traces = [Trace(0, 1, stage, 0, 0, 0, 0, 0) for stage in ("found", "class", "class", "NMS")]
-    visualize.plot_lost(traces)
+    visualize.plot_lost({**dict.fromkeys(STAGES, 0), "class": 2, "NMS": 1, "found": 1})
     (ax,) = drawn(agg)
     assert [text.strip() for text in texts_of(ax)] == ["", "2 lost", "", "", "1 lost", "", "1"]
     assert bars(ax)[:4] == [4, 0, 2, 2] and bars(ax)[-1] == 1
-    visualize.plot_lost([])
+    visualize.plot_lost(dict.fromkeys(STAGES, 0))
     drawn(agg)
 
 

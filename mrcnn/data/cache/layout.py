@@ -11,10 +11,11 @@ import json
 import numbers
 import os
 
-from mrcnn.common.files import whole_file
+from mrcnn.common.json_files import read_json
 
 FILE_NAME = "records.json"
 VERSION = 2  # of the format; 1 was that of 1.0.0 before its modules moved
+_EXPECTED = "a file of a cache of records (if it is damaged, write the cache again)"
 # The fields of Config that the records depend on.
 FIELDS = (
     "IMAGE_RESIZE_MODE",
@@ -71,31 +72,6 @@ def path_text(info):
     return None if info.get("path") is None else os.fspath(info["path"])
 
 
-def write_json(path, content):
-    """Write a json file, whole or not at all."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, ensure_ascii=False)
-
-
-def read_json(path, keys):
-    """The object in a json file of a cache.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or has not these keys.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged, write the cache again: {error}") from None
-    if not isinstance(content, dict) or not set(keys) <= set(content):
-        raise ValueError(
-            f"{path} is not of a cache of records: expected an object with {', '.join(keys)}"
-        )
-    return content
-
-
 def read_about(folder):
     """The content of records.json.
 
@@ -109,7 +85,7 @@ def read_about(folder):
             f"{path} is missing: {folder} is no cache of records, or one that was not written to "
             "its end; write_records goes on where it stopped"
         )
-    about = read_json(path, ("version", "settings", "classes", "parts", "fingerprint"))
+    about = read_json(path, _EXPECTED, ("version", "settings", "classes", "parts", "fingerprint"))
     if about["version"] != VERSION:
         raise ValueError(
             f"{path} is of format {about['version']}, and this version reads format {VERSION}: "
@@ -127,7 +103,7 @@ def read_part(folder, name, fingerprint):
         ValueError: it belongs to another cache, or is cut short.
     """
     path = os.path.join(folder, name)
-    part = read_json(f"{path}.json", ("fingerprint", "bytes", "images", "left_out"))
+    part = read_json(f"{path}.json", _EXPECTED, ("fingerprint", "bytes", "images", "left_out"))
     if part["fingerprint"] != fingerprint:
         raise ValueError(
             f"{path}.json belongs to another cache than {FILE_NAME} beside it: write the cache "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mrcnn.common.files import remove_temporary_files, whole_file
+from mrcnn.common.json_files import write_json
 from mrcnn.common.progress import track
 from mrcnn.common.threads import map_ahead
 from mrcnn.data.cache.example import ENCODINGS, encode
@@ -18,7 +19,6 @@ from mrcnn.data.cache.layout import (
     plain_id,
     read_about,
     read_part,
-    write_json,
 )
 from mrcnn.data.load import SampleError, describe_image, prepare
 

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from mrcnn.data.formats.files import read_json
+from mrcnn.common.json_files import read_json
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.formats.shapes import coordinates
 from mrcnn.data.images import image_size

@@ -1,29 +1,6 @@
 """Annotation files and the images that they name."""
 
-import json
 import os
-
-
-def read_json(path, expected):
-    """The contents of a json file.
-
-    Args:
-        path: str or path-like.
-        expected: what the file should be, for the messages, such as "a COCO annotation file".
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not json.
-    """
-    try:
-        with open(
-            path, encoding="utf-8-sig"
-        ) as file:  # some editors on Windows write the mark first
-            return json.load(file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; it should be {expected}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, so it cannot be {expected}: {error}") from None
 
 
 def json_files(folder):

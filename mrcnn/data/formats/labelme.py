@@ -7,8 +7,9 @@ import os
 
 import numpy as np
 
+from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
-from mrcnn.data.formats.files import json_files, read_json
+from mrcnn.data.formats.files import json_files
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.images import image_size
 from mrcnn.data.rle import encode_parts, merge_rles
@@ -137,9 +138,7 @@ def _annotation_files(folder):
 
 def _read(path):
     """What is needed of a file, checked; of the image that it may hold, only that it does."""
-    data = read_json(path, "a labelme file")
-    if not isinstance(data, dict) or not {"shapes", "imagePath"} <= set(data):
-        raise ValueError(f"{path} is not a labelme file: it needs 'shapes' and 'imagePath'")
+    data = read_json(path, "a labelme file", ("shapes", "imagePath"))
     if not isinstance(data["imagePath"], str) or not isinstance(data["shapes"], list):
         raise ValueError(f"{path}: 'imagePath' must be text and 'shapes' a list")
     for number, shape in enumerate(data["shapes"]):

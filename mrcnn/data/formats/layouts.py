@@ -2,7 +2,13 @@
 
 import os
 
-from mrcnn.data.formats.files import json_files, read_json
+from mrcnn.common.json_files import read_json
+from mrcnn.data.formats.coco import CocoJson
+from mrcnn.data.formats.files import json_files
+from mrcnn.data.formats.labelme import Labelme
+from mrcnn.data.formats.mask_png import MaskPng
+from mrcnn.data.formats.regions import CLASS_OF_ALL
+from mrcnn.data.formats.via import Via
 
 # folders of images and of their id masks
 ID_MASK_FOLDERS = (
@@ -11,7 +17,6 @@ ID_MASK_FOLDERS = (
     ("JPEGImages", "SegmentationObject"),
     ("imgs", "masks"),
 )
-CLASS_OF_ALL = "object"  # where objects have no class, and no name is given
 PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is too difficult
 
 
@@ -19,8 +24,6 @@ PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is 
 
 
 def _open_coco(path, image_dir, classes, options):
-    from mrcnn.data.formats.coco import CocoJson
-
     dataset = CocoJson()
     # images without an object of these classes are part of the data all the same, and so are
     # classes without an object, as in the other formats
@@ -31,16 +34,12 @@ def _open_coco(path, image_dir, classes, options):
 
 
 def _open_via(path, image_dir, classes, options):
-    from mrcnn.data.formats.via import Via
-
     dataset = Via()
     dataset.load_via(path, image_dir, classes=classes, **options)
     return dataset
 
 
 def _open_labelme(folder, image_dir, classes, options):
-    from mrcnn.data.formats.labelme import Labelme
-
     _refuse_image_dir(image_dir, "labelme")
     dataset = Labelme()
     dataset.load_labelme(folder, classes=classes, **options)
@@ -48,8 +47,6 @@ def _open_labelme(folder, image_dir, classes, options):
 
 
 def _open_id_masks(folder, image_dir, classes, options):
-    from mrcnn.data.formats.mask_png import MaskPng
-
     _refuse_image_dir(image_dir, "id_masks")
     images, masks = next(pair for pair in ID_MASK_FOLDERS if _has_folders(folder, pair))
     ignore = PASCAL_BORDER if masks == "SegmentationObject" else ()
@@ -64,8 +61,6 @@ def _open_id_masks(folder, image_dir, classes, options):
 
 
 def _open_object_masks(folder, image_dir, classes, options):
-    from mrcnn.data.formats.mask_png import MaskPng
-
     _refuse_image_dir(image_dir, "object_masks")
     dataset = MaskPng()
     dataset.load_object_masks(folder, _only(classes), **options)

@@ -25,6 +25,8 @@ from mrcnn.data.rle import decode_masks
 
 logger = logging.getLogger(__name__)
 
+# The class of objects without a class, where no name is given.
+CLASS_OF_ALL = "object"
 NO_PIXEL = "covering no pixel of the image"
 FEW_POINTS = "with fewer than three points"
 

@@ -2,10 +2,9 @@
 
 import os
 
+from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
-from mrcnn.data.formats.files import read_json
-from mrcnn.data.formats.layouts import CLASS_OF_ALL
-from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
+from mrcnn.data.formats.regions import CLASS_OF_ALL, FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.images import image_size
 from mrcnn.data.rle import encode_parts
 

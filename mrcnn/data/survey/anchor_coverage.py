@@ -12,7 +12,6 @@ import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.data.load import load_image_gt
-from mrcnn.data.rpn_targets import NEGATIVE_IOU, POSITIVE_IOU
 from mrcnn.ops.anchors import compute_backbone_shapes
 
 # COCO's small, medium and large, split once more: side = sqrt(height * width) in px.
@@ -44,11 +43,9 @@ class SizeRange(NamedTuple):
     high: float  # px, exclusive
     count: int  # objects
     mean: float  # mean of their best IoU
-    positive: float  # share with an anchor of IoU 0.7 or more, which is positive by that alone
+    positive: float  # share with an anchor of RPN_POSITIVE_IOU or more, positive by that alone
     half: float  # share with an anchor of IoU 0.5 or more
-    missed: (
-        float  # share without any anchor of IoU 0.3: only the rule of the best anchor saves them
-    )
+    missed: float  # share without an anchor of RPN_NEGATIVE_IOU: only their best anchors are left
 
 
 class Suggestion(NamedTuple):
@@ -56,14 +53,15 @@ class Suggestion(NamedTuple):
 
     scales: tuple  # RPN_ANCHOR_SCALES, px
     ratios: tuple  # RPN_ANCHOR_RATIOS, width / height
-    before: float  # the fit of the config's own, 0..0.7, see `suggest_anchors`
+    before: float  # the fit of the config's own, 0..limit, see `suggest_anchors`
     after: float  # and of these
+    limit: float  # RPN_POSITIVE_IOU, the most that an IoU counts
 
     def __str__(self):
         return (
             f"RPN_ANCHOR_SCALES = {self.scales}\nRPN_ANCHOR_RATIOS = {list(self.ratios)}\n"
             f"# fit {self.before:.3f} -> {self.after:.3f} (geometric mean of the best IoUs, each "
-            "at most 0.7)"
+            f"at most {self.limit:g})"
         )
 
 
@@ -144,11 +142,12 @@ def _nearest_iou(boxes, size, shape, stride, anchor_stride):
     return np.where(area > 0, shared / (area + size[0] * size[1] - shared), 0.0)
 
 
-def coverage_by_size(boxes, best, sides=SIDES):
+def coverage_by_size(boxes, best, config, sides=SIDES):
     """Sum up the best IoUs by the size of the objects.
 
     Args:
         boxes: [N, 4] px; best: [N], of `best_anchor_iou`.
+        config: RPN_POSITIVE_IOU and RPN_NEGATIVE_IOU are read.
         sides: limits of the ranges, px, rising.
 
     Returns:
@@ -169,9 +168,9 @@ def coverage_by_size(boxes, best, sides=SIDES):
                         float,
                         (
                             own.mean(),
-                            np.mean(own >= POSITIVE_IOU),
+                            np.mean(own >= config.RPN_POSITIVE_IOU),
                             np.mean(own >= 0.5),
-                            np.mean(own < NEGATIVE_IOU),
+                            np.mean(own < config.RPN_NEGATIVE_IOU),
                         ),
                     ),
                 )
@@ -191,14 +190,15 @@ def suggest_anchors(boxes, config, ratio_count=None):
     The measure is the mean best IoU (as for YOLOv2's dimension clusters: Redmon and Farhadi 2017,
     section 2) at the places where the anchors really are, with two changes: the mean is geometric,
     since a better fit of some objects does not make up for losing others, and an IoU counts up to
-    0.7, from where on an anchor is positive anyway.
+    RPN_POSITIVE_IOU, from where on an anchor is positive anyway.
 
     With weights that were trained on other anchors, such as COCO's, other scales need some
     training of the RPN, and another number of ratios a new RPN head.
 
     Args:
         boxes: [N, 4] px, such as `load_objects` gives.
-        config: as of `best_anchor_iou`; the number of scales is that of its levels.
+        config: as of `best_anchor_iou`, and RPN_POSITIVE_IOU; the number of scales is that of its
+            levels.
         ratio_count: number of ratios; None: as many as the config has.
 
     Returns:
@@ -217,7 +217,7 @@ def suggest_anchors(boxes, config, ratio_count=None):
 
     def fit(scales, ratios):
         best = best_anchor_iou(boxes, config, scales=scales, ratios=ratios)
-        return np.exp(np.log(np.clip(best, _LEAST_IOU, POSITIVE_IOU)).mean())
+        return np.exp(np.log(np.clip(best, _LEAST_IOU, config.RPN_POSITIVE_IOU)).mean())
 
     levels = np.arange(len(config.RPN_ANCHOR_SCALES))
     ratio_count = ratio_count or np.size(config.RPN_ANCHOR_RATIOS)
@@ -240,7 +240,9 @@ def suggest_anchors(boxes, config, ratio_count=None):
         new_scales = max(all_scales, key=lambda tried: fit(tried, ratios))
         new_ratios = max(all_ratios, key=lambda tried: fit(new_scales, tried))
         if fit(new_scales, new_ratios) < after + _LEAST_GAIN:
-            return Suggestion(tuple(scales), ratios, float(before), float(after))
+            return Suggestion(
+                tuple(scales), ratios, float(before), float(after), config.RPN_POSITIVE_IOU
+            )
         scales, ratios, after = new_scales, new_ratios, fit(new_scales, new_ratios)
 
 

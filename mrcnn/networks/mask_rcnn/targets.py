@@ -9,7 +9,6 @@ from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.packed_rows import PackedRows
 
-POSITIVE_IOU = 0.5
 CROWD_IOU = 0.001  # a proposal that touches a crowd any more than this is no negative
 
 
@@ -30,6 +29,7 @@ def detection_targets(
     *,
     count,
     positive_ratio,
+    positive_iou,
     bbox_std_dev,
     mask_shape,
     mini_masks,
@@ -47,6 +47,7 @@ def detection_targets(
         count: t, RoIs per image.
         positive_ratio: share of positives. There are never more negatives than keep that
             share, so an image without positives has no negatives, but for ``negatives_alone``.
+        positive_iou: IoU with an object from which on a proposal is positive.
         bbox_std_dev: [4].
         mask_shape: (height, width) of the target masks.
         mini_masks: whether ``gt_masks`` are relative to their boxes.
@@ -68,9 +69,9 @@ def detection_targets(
     crowd_iou = tf.where((is_gt & (gt_class_ids < 0))[:, tf.newaxis, :], iou, -1.0)
     best_iou = tf.reduce_max(object_iou, axis=2)
     is_proposal = box_ops.is_box(proposals)
-    positive = is_proposal & (best_iou >= POSITIVE_IOU)
+    positive = is_proposal & (best_iou >= positive_iou)
     negative = (
-        is_proposal & (best_iou < POSITIVE_IOU) & (tf.reduce_max(crowd_iou, axis=2) < CROWD_IOU)
+        is_proposal & (best_iou < positive_iou) & (tf.reduce_max(crowd_iou, axis=2) < CROWD_IOU)
     )
 
     max_positives = int(count * positive_ratio)
@@ -176,6 +177,7 @@ class DetectionTargetLayer(GraphLayer):
     CONFIG_FIELDS = (
         "TRAIN_ROIS_PER_IMAGE",
         "ROI_POSITIVE_RATIO",
+        "ROI_POSITIVE_IOU",
         "BBOX_STD_DEV",
         "MASK_SHAPE",
         "USE_MINI_MASK",
@@ -200,6 +202,7 @@ class DetectionTargetLayer(GraphLayer):
                 gt_masks,
                 count=self.settings["TRAIN_ROIS_PER_IMAGE"],
                 positive_ratio=self.settings["ROI_POSITIVE_RATIO"],
+                positive_iou=self.settings["ROI_POSITIVE_IOU"],
                 bbox_std_dev=self.settings["BBOX_STD_DEV"],
                 mask_shape=tuple(self.settings["MASK_SHAPE"]),
                 mini_masks=self.settings["USE_MINI_MASK"],

@@ -358,8 +358,14 @@ def test_wrong_arguments(options, message, tmp_path):
             lambda folder: os.truncate(folder / "part-00000-of-00001.tfrecord", 100),
             "has 100 bytes instead of",
         ),
-        (lambda folder: (folder / "part-00000-of-00001.json").write_text("{"), "is damaged"),
-        (lambda folder: (folder / "records.json").write_text("[]"), "is not of a cache of records"),
+        (
+            lambda folder: (folder / "part-00000-of-00001.json").write_text("{"),
+            "is not JSON.*write the cache again",
+        ),
+        (
+            lambda folder: (folder / "records.json").write_text("[]"),
+            "is not a file of a cache of records",
+        ),
         (
             lambda folder: (folder / "records.json").write_text(
                 json.dumps({**read_about(folder), "version": 9})

@@ -293,7 +293,10 @@ def test_missing_images(tmp_path):
     [
         ("{", "a.json is not JSON"),
         ([], "a.json is not a labelme file"),
-        ({"shapes": []}, "a.json is not a labelme file: it needs 'shapes' and 'imagePath'"),
+        (
+            {"shapes": []},
+            "a.json is not a labelme file: it must be an object with 'shapes' and 'imagePath'",
+        ),
         (
             labelme({"label": "x", "points": SQUARE}),
             "'shapes' a list",

@@ -57,7 +57,7 @@ def test_other_shape_scales_and_ratios():
 def test_no_boxes_and_boxes_without_area():
     assert best_anchor_iou(np.zeros((0, 4)), tiny_config()).shape == (0,)
     assert best_anchor_iou([[5, 5, 5, 9], [0, 0, 0, 0]], tiny_config()).tolist() == [0, 0]
-    assert coverage_by_size(np.zeros((0, 4)), []) == []
+    assert coverage_by_size(np.zeros((0, 4)), [], tiny_config()) == []
     with pytest.raises(ValueError, match="at least one box with an area"):
         suggest_anchors([[5, 5, 5, 9]], tiny_config())
 
@@ -66,12 +66,22 @@ def test_coverage_by_size():
     boxes = [[0, 0, 8, 8], [0, 0, 16, 16], [0, 0, 8, 32], [0, 0, 100, 100]]  # sides 8, 16, 16, 100
     assert box_sides(boxes).tolist() == [8, 16, 16, 100]
     small, middle, large, whole = coverage_by_size(
-        boxes, np.array([0.2, 0.7, 0.4, 0.5]), sides=(0, 16, 32, 64, 128)
+        boxes, np.array([0.2, 0.7, 0.4, 0.5]), tiny_config(), sides=(0, 16, 32, 64, 128)
     )
     assert small == (0, 16, 1, pytest.approx(0.2), 0, 0, 1)
     assert middle == (16, 32, 2, pytest.approx(0.55), 0.5, 0.5, 0)
     assert large == (64, 128, 1, pytest.approx(0.5), 0, 1, 0)
     assert whole == (0, 128, 4, pytest.approx(0.45), 0.25, 0.5, 0.25)
+    config = tiny_config(RPN_POSITIVE_IOU=0.4, RPN_NEGATIVE_IOU=0.1)
+    whole = coverage_by_size(boxes, np.array([0.2, 0.7, 0.4, 0.5]), config)[-1]
+    assert (whole.positive, whole.half, whole.missed) == (0.75, 0.5, 0)
+
+
+def test_an_overlap_counts_up_to_the_one_that_makes_a_positive():
+    boxes = boxes_of([12, 40], [1], 30, image=64)
+    found = [suggest_anchors(boxes, tiny_config(RPN_POSITIVE_IOU=iou)) for iou in (0.7, 0.4)]
+    assert [suggestion.limit for suggestion in found] == [0.7, 0.4]
+    assert "at most 0.4)" in str(found[1]) and found[1].after <= 0.4 < found[0].after
 
 
 def test_objects_are_those_of_training(rectangles):

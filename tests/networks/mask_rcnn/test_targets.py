@@ -18,6 +18,7 @@ STD_DEV = [0.1, 0.1, 0.2, 0.2]
 SETTINGS = dict(
     count=24,
     positive_ratio=0.33,
+    positive_iou=0.5,
     bbox_std_dev=STD_DEV,
     mask_shape=(6, 5),
     mini_masks=True,
@@ -217,6 +218,15 @@ def test_an_overlap_of_exactly_one_half_is_positive():
     np.testing.assert_array_equal(targets.rois[0, :2], proposals[0])
 
 
+def test_the_overlap_that_makes_a_positive_can_be_chosen():
+    inputs = material(4, 2)
+    counts = [
+        np.count_nonzero(check(inputs, count=60, positive_ratio=0.9, positive_iou=iou).class_ids)
+        for iou in (0.4, 0.5, 0.7)
+    ]
+    assert counts[0] > counts[1] > counts[2] > 0
+
+
 def test_half_a_mask_value_rounds_to_nothing():
     mask = np.array([[[[0], [1]]]], np.float32)  # 1 x 2 px
     box = np.float32([[[0.1, 0.1, 0.5, 0.5]]])
@@ -349,6 +359,7 @@ def test_targets_are_the_originals():
     [
         dict(),
         dict(TRAIN_ROIS_PER_IMAGE=5, ROI_POSITIVE_RATIO=0.5),
+        dict(ROI_POSITIVE_IOU=0.7),
         dict(BBOX_STD_DEV=np.array([0.3, 0.2, 0.1, 0.4])),
         dict(MASK_SHAPE=[28, 28], USE_MINI_MASK=False),
     ],
@@ -363,6 +374,7 @@ def test_the_settings_are_those_of_the_config(fields, batch):
             *(part[image] for part in inputs),
             count=config.TRAIN_ROIS_PER_IMAGE,
             positive_ratio=config.ROI_POSITIVE_RATIO,
+            positive_iou=config.ROI_POSITIVE_IOU,
             std_dev=config.BBOX_STD_DEV,
             mask_shape=tuple(config.MASK_SHAPE),
             mini_masks=config.USE_MINI_MASK,
@@ -406,6 +418,7 @@ def box_loss_gradient(stop):
                 inputs[3][image],
                 count=config.TRAIN_ROIS_PER_IMAGE,
                 positive_ratio=config.ROI_POSITIVE_RATIO,
+                positive_iou=config.ROI_POSITIVE_IOU,
                 std_dev=config.BBOX_STD_DEV,
                 mask_shape=(1, 1),
                 mini_masks=True,

@@ -1,0 +1,70 @@
+"""Files of JSON: read with errors that name the file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from mrcnn.common.files import whole_file
+
+
+def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) -> Any:
+    """The contents of a JSON file.
+
+    Args:
+        path: of the file, UTF-8.
+        expected: what the file should be, for the messages, such as "a COCO annotation file".
+        keys: that the object in the file must have; none: any JSON will do.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or no object with these keys.
+    """
+    try:
+        # some editors on Windows write a byte order mark first
+        with open(path, encoding="utf-8-sig") as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; it should be {expected}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON, so it cannot be {expected}: {error}") from None
+    keys = list(keys)
+    if keys and not (isinstance(content, dict) and set(keys) <= set(content)):
+        raise ValueError(
+            f"{path} is not {expected}: it must be an object with " + " and ".join(map(repr, keys))
+        )
+    return content
+
+
+def write_json(path: str | os.PathLike, content: Any, indent: int | None = None) -> None:
+    """Write a JSON file, whole or not at all."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False, indent=indent)
+
+
+def plain(value: Any, digits: int | None = None) -> Any:
+    """``value`` with types that JSON knows, containers included; others become their ``repr``.
+
+    Args:
+        value: anything.
+        digits: decimals that floats are rounded to; NaN and infinity, which JSON lacks, become
+            None then. None: floats stay as they are.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    elif isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict):
+        return {str(key): plain(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, digits) for item in value]
+    if isinstance(value, float) and digits is not None:
+        return round(value, digits) if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return repr(value)

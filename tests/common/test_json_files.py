@@ -1,0 +1,42 @@
+"""JSON files: what is wrong with one is named, and values that JSON lacks."""
+
+import numpy as np
+import pytest
+
+from mrcnn.common.json_files import plain, read_json, write_json
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{", "a.json is not JSON, so it cannot be a list of cats"),
+        ("[" * 10**5, "a.json is not JSON"),
+        ("[]", "a.json is not a list of cats: it must be an object with 'cats' and 'dogs'"),
+        ('{"cats": 1}', "with 'cats' and 'dogs'"),
+    ],
+)
+def test_a_wrong_file_is_refused(text, message, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_json(path, "a list of cats", ("cats", "dogs"))
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a.json is missing; it should be a list of cats"):
+        read_json(tmp_path / "a.json", "a list of cats")
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"cats": ["Ä"]})
+    assert read_json(path, "a list of cats", ["cats"]) == {"cats": ["Ä"]}
+    path.write_bytes(b"\xef\xbb\xbf[1]")  # a byte order mark
+    assert read_json(path, "a list") == [1]
+
+
+def test_plain_values():
+    value = {1: (np.float32(0.5), np.arange(2)), "a": [None, True, complex(1, 2)]}
+    assert plain(value) == {"1": [0.5, [0, 1]], "a": [None, True, "(1+2j)"]}
+    assert plain([1 / 3, float("nan"), np.inf, 2], digits=2) == [0.33, None, None, 2]
+    assert plain(1 / 3) == 1 / 3

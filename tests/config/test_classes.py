@@ -1,0 +1,51 @@
+"""Classes by id and by name."""
+
+import pytest
+
+from mrcnn.config.classes import class_id, class_ids, numbered_names
+
+NAMES = ["BG", "red", "blue", "green"]
+
+
+@pytest.mark.parametrize(
+    "classes, names, expected",
+    [
+        ("blue", NAMES, [2]),
+        (3, NAMES, [3]),
+        (["green", 1], NAMES, [3, 1]),
+        ((7, 8), None, [7, 8]),
+        ([], NAMES, []),
+    ],
+)
+def test_ids_of_one_class_or_several(classes, names, expected):
+    assert class_ids(classes, names) == expected
+
+
+def test_the_background_only_where_it_is_asked_for():
+    assert class_id("BG", NAMES, first=0) == class_id(0, NAMES, first=0) == 0
+    assert class_id(4, count=5) == 4
+    with pytest.raises(ValueError, match="no class 5: class ids go from 1 to 4"):
+        class_id(5, count=5)
+
+
+def test_numbered_names():
+    assert numbered_names(3) == ["BG", "class 1", "class 2"]
+
+
+@pytest.mark.parametrize(
+    "classes, names, message",
+    [
+        ("rde", NAMES, "no class 'rde'; did you mean 'red'"),
+        ("dog", NAMES, "the classes are red, blue, green"),
+        ("BG", NAMES, "no class 'BG'"),
+        ("red", None, "CLASS_NAMES"),
+        (0, NAMES, "0 is the background"),
+        (4, NAMES, "from 1 to 3"),
+        (-1, None, "no class -1"),
+        ([1.5], NAMES, "got 1.5"),
+        ([True], NAMES, "got True"),
+    ],
+)
+def test_unknown_classes(classes, names, message):
+    with pytest.raises(ValueError, match=message):
+        class_ids(classes, names)
