@@ -1,11 +1,17 @@
 """A progress bar for long work, on stderr."""
 
 import sys
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 # rich is imported only when a bar is drawn
 
 
-def track(items, description, enabled=True, total=None):
+def track(
+    items: Iterable[Item], description: str, enabled: bool = True, total: int | None = None
+) -> Iterator[Item]:
     """Yield the items while a progress bar (rich's, else plain lines) runs on stderr.
 
     Args:
@@ -18,7 +24,7 @@ def track(items, description, enabled=True, total=None):
         yield from items
         return
     if total is None:
-        total = len(items) if hasattr(items, "__len__") else None
+        total = len(items) if isinstance(items, Sized) else None
     try:
         from rich.console import Console
         from rich.progress import track as rich_track
