@@ -1,9 +1,18 @@
 """The image meta vector: what the network must know of an image beside its pixels."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # id (1), original shape (3), molded shape (3), window (4), scale (1), then one flag per class
-PARTS = {
+PARTS: dict[str, int | slice] = {
     "image_id": 0,
     "original_image_shape": slice(1, 4),
     "image_shape": slice(4, 7),
@@ -19,15 +28,22 @@ IMAGE_SHAPE, WINDOW, ACTIVE_CLASS_IDS = (
 # Numbers before the flags of the classes.
 LENGTH = 12
 
+Meta = TypeVar("Meta", np.ndarray, "tf.Tensor")
 
-def meta_parts(meta):
+
+def meta_parts(meta: Meta) -> dict[str, Meta]:
     """The parts of meta vectors [batch, LENGTH + classes], an array or a tensor, by name."""
     return {name: meta[:, part] for name, part in PARTS.items()}
 
 
 def compose_image_meta(
-    image_id, original_image_shape, image_shape, window, scale, active_class_ids
-):
+    image_id: int,
+    original_image_shape: Sequence[int],
+    image_shape: Sequence[int],
+    window: Sequence[int],
+    scale: float,
+    active_class_ids: Sequence[int] | np.ndarray,
+) -> NDArray[np.float64]:
     """Pack the facts of one image into one vector.
 
     Args:
@@ -61,7 +77,7 @@ def compose_image_meta(
     )
 
 
-def parse_image_meta(meta):
+def parse_image_meta(meta: ArrayLike) -> dict[str, np.ndarray]:
     """Unpack the meta vectors of a batch.
 
     Args:

@@ -12,7 +12,7 @@ SIZES = [
 ]
 
 
-def real_rows(class_ids):
+def real_rows(class_ids: tf.Tensor) -> tf.Tensor:
     """Where a padded batch holds an object.
 
     Args:
@@ -24,7 +24,7 @@ def real_rows(class_ids):
     return tf.cast(tf.where(class_ids > 0), tf.int32)
 
 
-def head_rows(class_ids):
+def head_rows(class_ids: tf.Tensor) -> tf.Tensor:
     """`real_rows`, and then the row (0, 0) until there are as many as one of `SIZES`, or as the
     batch has.
 
@@ -36,7 +36,7 @@ def head_rows(class_ids):
     return _filled(real_rows(class_ids), tf.size(class_ids))
 
 
-def distinct_rows(boxes):
+def distinct_rows(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Rows of a zero-padded batch of boxes, of which padding that follows padding is taken once.
 
     What a head makes of one row of padding it makes of all of an image, so the others can be looked
@@ -67,7 +67,7 @@ def _filled(rows, most):
     return tf.concat([rows, tf.zeros([tf.minimum(size, most) - count, 2], tf.int32)], axis=0)
 
 
-def scatter_rows(values, rows, class_ids):
+def scatter_rows(values: tf.Tensor, rows: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
     """Put compact rows back at their place in the batch.
 
     Args:
