@@ -52,7 +52,7 @@ def mask_polygons(mask, tolerance=0.0, holes="bridge"):
                 ring = _simplified(ring, tolerance)
                 if len(ring) > 2:  # simplified away otherwise
                     outline = _bridged(outline, ring)
-        polygons.append((*outline, x1 + part.bbox[1], y1 + part.bbox[0]))
+        polygons.append(outline + np.array([x1 + part.bbox[1], y1 + part.bbox[0]]))
     return polygons
 
 

@@ -139,8 +139,8 @@ def test_suppression_of_one_box_and_of_none():
 
 
 def test_deltas_and_refinement_undo_each_other():
-    boxes = [*random_boxes(6, 50), 0, 0, 1, 1]
-    targets = [*random_boxes(7, 50), 0, 0, 1, 1]
+    boxes = random_boxes(6, 50) + np.array([0, 0, 1, 1])
+    targets = random_boxes(7, 50) + np.array([0, 0, 1, 1])
     deltas = boxes_np.box_refinement(boxes, targets)
     for box, target, delta in zip(boxes, targets, deltas):
         height, width = box[2] - box[0], box[3] - box[1]
