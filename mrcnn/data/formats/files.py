@@ -2,9 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterable
+from typing import Any
+
+from mrcnn.common.files import AnyPath
 
 
-def read_json(path, expected):
+def read_json(path: AnyPath, expected: str) -> Any:
     """The contents of a json file.
 
     Args:
@@ -26,7 +30,7 @@ def read_json(path, expected):
         raise ValueError(f"{path} is not JSON, so it cannot be {expected}: {error}") from None
 
 
-def json_files(folder):
+def json_files(folder: AnyPath) -> list[str]:
     """Paths of the json files in a folder, sorted; none where there is no such folder."""
     if not os.path.isdir(folder):
         return []
@@ -37,7 +41,7 @@ def json_files(folder):
     )
 
 
-def find_image(folders, name):
+def find_image(folders: Iterable[AnyPath], name: str) -> str | None:
     """The path of an image that an annotation file names.
 
     Tools write names as they find them: with the folders of another machine, with backslashes or

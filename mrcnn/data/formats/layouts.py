@@ -2,6 +2,7 @@
 
 import os
 
+from mrcnn.common.files import AnyPath
 from mrcnn.data.formats.files import json_files, read_json
 
 # folders of images and of their id masks
@@ -99,7 +100,7 @@ def _refuse_image_dir(image_dir, name):
 # === Telling ===
 
 
-def find_format(path, format="auto", subset=None):
+def find_format(path: AnyPath, format: str = "auto", subset: str | None = None) -> tuple[str, str]:
     """The name of a format, and the file or folder to open.
 
     Args:
@@ -123,6 +124,11 @@ def find_format(path, format="auto", subset=None):
                 f"{path} is a file: the format {format} is a folder of images and masks"
             )
         found = json_format(path) if format == "auto" else format
+        if found is None:
+            raise ValueError(
+                f"{path} is none of the annotation files known here: COCO json ('images', "
+                "'annotations', 'categories'), VIA 1 or 2, labelme"
+            )
         return (found, os.path.dirname(path) or os.curdir) if found == "labelme" else (found, path)
     places = list(_places(path, subset))
     wanted = [place for place in places if format in ("auto", place[0])]
@@ -162,7 +168,7 @@ def _places(folder, subset):
 def _annotations_in(folder):
     """(format, file or folder) of what lies in this folder itself."""
     for path in json_files(folder):
-        found = json_format(path, unknown=None)
+        found = json_format(path)
         if found == "labelme":  # as the rest of them will be
             yield "labelme", folder
             break
@@ -199,13 +205,8 @@ def _subsets(path, subset):
     )
 
 
-def json_format(path, unknown="error"):
-    """The format of a json file: "coco", "via" or "labelme".
-
-    Args:
-        path: of the file.
-        unknown: what to return for another file; "error": raise a ValueError.
-    """
+def json_format(path: AnyPath) -> str | None:
+    """The format of a json file: "coco", "via" or "labelme"; None for another file."""
     data = read_json(path, "an annotation file")
     if isinstance(data, dict):
         if {"images", "categories"} <= set(data):
@@ -222,10 +223,4 @@ def json_format(path, unknown="error"):
             and (entries or entries is not data)
         ):
             return "via"
-    if unknown == "error":
-        raise ValueError(
-            f"{path} is none of the annotation files known here: COCO json ('images', "
-            "'annotations', "
-            "'categories'), VIA 1 or 2, labelme"
-        )
-    return unknown
+    return None
