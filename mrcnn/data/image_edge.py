@@ -3,6 +3,7 @@
 import copy
 import functools
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,7 +13,9 @@ import numpy as np
 _MARGINS = (1, 100, 1000)
 
 
-def cut_at_edge(load_mask):
+def cut_at_edge(
+    load_mask: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """Let a `Dataset.load_mask` draw beyond the image.
 
     Scripts for polygons make an array of the image's height and width, which they gave to
