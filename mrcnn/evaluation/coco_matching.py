@@ -6,10 +6,24 @@ longer than the network. Most of these pairs do not overlap by the least of the 
 those that do can decide anything.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from pycocotools.cocoeval import COCOeval
 
-def evaluate_image(coco_eval, image_id, category_id, area_range, max_detections):
+
+def evaluate_image(
+    coco_eval: COCOeval,
+    image_id: int,
+    category_id: int,
+    area_range: Sequence[float],
+    max_detections: int,
+) -> dict[str, Any] | None:
     """``COCOeval.evaluateImg``, equal to it.
 
     Args:
