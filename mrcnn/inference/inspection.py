@@ -123,7 +123,7 @@ class LayerView:
         object.__setattr__(self, "_layer", layer)
 
     @property
-    def __class__(self):
+    def __class__(self):  # type: ignore[misc]  # read-only: a view stays what it passes for
         return next(cls for cls in type(self._layer).__mro__ if cls.__module__.startswith("keras"))
 
     @property
