@@ -122,8 +122,8 @@ class LayerView:
     def __init__(self, layer):
         object.__setattr__(self, "_layer", layer)
 
-    @property
-    def __class__(self):  # type: ignore[misc]  # read-only: a view stays what it passes for
+    @property  # type: ignore[misc]  # read-only: a view goes on as what it passes for
+    def __class__(self):
         return next(cls for cls in type(self._layer).__mro__ if cls.__module__.startswith("keras"))
 
     @property
