@@ -75,7 +75,8 @@ def random_placement(
             config.IMAGE_MIN_SCALE,
             config.IMAGE_RESIZE_MODE,
         )
-    scale = base * draw.uniform(*config.SCALE_JITTER)
+    low, high = config.SCALE_JITTER or (1, 1)
+    scale = base * draw.uniform(low, high)
     size = max(round(height * scale), 1), max(round(width * scale), 1)
     shape = int(config.IMAGE_SHAPE[0]), int(config.IMAGE_SHAPE[1])
     y, x = (
