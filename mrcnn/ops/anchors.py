@@ -38,9 +38,9 @@ def generate_anchors(
         float64 [A, (y1, x1, y2, x2)] in pixels, ordered by row, column, ratio,
         scale. All ratios of a scale have the same area.
     """
-    scales, ratios = np.meshgrid(np.array(scales), np.array(ratios))
-    scales, root = scales.ravel(), np.sqrt(ratios.ravel())
-    size = np.stack([scales / root, scales * root], axis=1)  # [S*R, 2]
+    side_grid, ratio_grid = np.meshgrid(np.array(scales), np.array(ratios))
+    sides, root = side_grid.ravel(), np.sqrt(ratio_grid.ravel())
+    size = np.stack([sides / root, sides * root], axis=1)  # [S*R, 2]
     ys = np.arange(0, shape[0], anchor_stride) * feature_stride
     xs = np.arange(0, shape[1], anchor_stride) * feature_stride
     centre = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)[:, :, np.newaxis]
