@@ -341,6 +341,7 @@ class MaskRCNN(methods.MatterportMethods):
             [b, n, mask h, mask w]. The masks of all classes are an output of ``keras_model``.
         """
         self._needs_inference_mode("predict")
+        assert self._graph is not None  # as of every model of that mode
         windows = np.asarray(image_metas)[:, WINDOW]
         return self._graph.predict(molded_images, windows, min_confidence)
 

@@ -5,8 +5,52 @@ import sys
 
 import pytest
 
+from tests.paths import TESTS
+
+# Rooms whose tests are fast, which `-m fast` runs in less than a minute: they import no TensorFlow
+# and start no process.
+FAST_ROOMS = ("common", "config", "data", "evaluation", "ops", "weights")
+# Files and tests in them that do, or that take long; and fast files elsewhere.
+NOT_FAST = {
+    "config/test_config.py::test_applications_are_those_of_keras",
+    "config/test_config_file.py",
+    "config/test_config_optimizer.py",
+    "data/augment/test_user.py::test_imported_only_when_asked",
+    "data/cache/test_cache.py",
+    "data/survey/test_anchor_coverage.py",
+    "ops/test_boxes.py",
+    "ops/test_nms.py",
+    "ops/test_packed_rows.py",
+    "ops/test_roi_align.py",
+    "weights/test_published.py::test_published_files",
+    "weights/test_weights.py",
+}
+ALSO_FAST = {"inference/test_sources.py", "test_packaging.py"}
+
 # Each of the processes that run tests would take all memory of a GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+def is_fast(path):
+    """Whether the tests of a file are fast."""
+    name = path.relative_to(TESTS).as_posix()
+    return name in ALSO_FAST or (name.split("/")[0] in FAST_ROOMS and name not in NOT_FAST)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With ``-m fast`` the other files are not even imported, which would bring TensorFlow in."""
+    if config.option.markexpr == "fast" and collection_path.match("test_*.py"):
+        return not is_fast(collection_path) or None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items):
+    for item in items:
+        name = f"{item.path.relative_to(TESTS).as_posix()}::{item.originalname}"
+        heavy = name in NOT_FAST or "detector" in item.fixturenames
+        if is_fast(item.path) and not heavy and not item.get_closest_marker("slow"):
+            item.add_marker("fast")
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,18 @@
 """A model that builds in a second and a dataset of rectangles, for tests of the whole."""
 
-import keras
 import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
-from mrcnn.networks.layers.normalization import BatchNorm
 
 
 def backbone(input_image, stage5=True, train_bn=None):
     """Five convolutions of stride 2: the least that has C1..C5 and the stages' names."""
+    # here, so that tests that take only the settings or the dataset need no Keras
+    import keras
+
+    from mrcnn.networks.layers.normalization import BatchNorm
+
     assert stage5
     x, stages = input_image, []
     for stage in range(1, 6):

@@ -13,11 +13,13 @@ settings in config.json beside its weights, where evaluate and predict find them
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from mrcnn import __version__
 
 
-def make_parser():
+def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``args.run`` is the function of the one that was given."""
     from mrcnn.cli import cache, check, evaluate, predict, train
 
@@ -32,7 +34,7 @@ def make_parser():
         name = module.__name__.rpartition(".")[2]
         sub = commands.add_parser(
             name,
-            help=module.__doc__.partition("\n")[0],
+            help=(module.__doc__ or "").partition("\n")[0],
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -41,7 +43,7 @@ def make_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and leave Python with its exit code.
 
     0: all went well; 1: an error, which is told in a line, or a check that found errors;

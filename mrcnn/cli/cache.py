@@ -5,11 +5,13 @@ the path of the cache to "train" in place of the data. It is of one --size; a wr
 stopped goes on where it was.
 """
 
+import argparse
+
 from mrcnn.cli.options import add_dataset, make_config, open_data, positive
 from mrcnn.config.file import parse_settings
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``cache``."""
     add_dataset(parser)
     parser.add_argument(
@@ -58,7 +60,7 @@ def add_arguments(parser):
 """
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Write the cache; prints what it holds."""
     dataset = open_data(args, args.classes)
     size = {} if args.size is None else {"IMAGE_MAX_DIM": args.size}

@@ -4,10 +4,12 @@ Tells the images, objects, classes, sizes and areas, then opens every image and 
 lists what is wrong. The exit code is 1 if there are errors, so that a script can stop.
 """
 
+import argparse
+
 from mrcnn.cli.options import add_dataset, open_data, positive
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``check``."""
     add_dataset(parser)
     parser.add_argument(
@@ -20,7 +22,7 @@ def add_arguments(parser):
 """
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
     dataset = open_data(args)
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]

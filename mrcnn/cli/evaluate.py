@@ -4,10 +4,12 @@ Prints COCO AP and AR of boxes and masks, AP, precision, recall and F1 of each c
 an HTML page with curves, confusions and the worst images.
 """
 
+import argparse
+
 from mrcnn.cli.options import add_dataset, add_model, inference_model, open_data, positive
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``evaluate``."""
     add_dataset(parser)
     add_model(
@@ -39,7 +41,7 @@ def add_arguments(parser):
 """
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Print the measures."""
     model = inference_model(args)
     names = model.config.CLASS_NAMES

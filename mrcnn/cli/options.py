@@ -1,16 +1,25 @@
 """Arguments that several commands share, and what they stand for."""
 
+from __future__ import annotations
+
 import argparse
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mrcnn.config import Config
 from mrcnn.config.file import config_beside, parse_settings, read_config
 from mrcnn.data.cache.layout import is_cache
 
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+    from mrcnn.model import MaskRCNN
+
+
 WORDS = ("coco", "imagenet", "last", "none")
 
 
-def positive(text):
+def positive(text: str) -> int:
     """An int of at least 1, of an argument that counts something."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
@@ -20,7 +29,7 @@ def positive(text):
 # === Data ===
 
 
-def add_dataset(parser):
+def add_dataset(parser: argparse.ArgumentParser) -> None:
     """The annotated images."""
     from mrcnn.data.formats import FORMATS
 
@@ -51,7 +60,12 @@ def add_dataset(parser):
     )
 
 
-def open_data(args, classes=None, path=None, subset=None):
+def open_data(
+    args: argparse.Namespace,
+    classes: Sequence[str] | None = None,
+    path: str | None = None,
+    subset: str | None = None,
+) -> Dataset:
     """The prepared Dataset of `add_dataset`'s arguments.
 
     Args:
@@ -94,7 +108,7 @@ def _open_cache(folder, classes):
 # === Model ===
 
 
-def add_model(parser, weights_help):
+def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
     """Weights and settings."""
     parser.add_argument("--weights", required=True, metavar="FILE", help=weights_help)
     parser.add_argument(
@@ -142,7 +156,7 @@ def add_model(parser, weights_help):
     )
 
 
-def settings_of(args):
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the arguments of `add_model` make, as a dict of fields; ``--set`` comes
     last.
     """
@@ -158,7 +172,7 @@ def settings_of(args):
     return {**settings, **parse_settings(args.set)}
 
 
-def make_config(fields, settings):
+def make_config(fields: dict[str, Any], settings: dict[str, Any]) -> Config:
     """A `Config` of the fields of a file and the settings of the command line, which go before.
 
     Raises:
@@ -177,7 +191,7 @@ def make_config(fields, settings):
     return Config.from_dict(fields)
 
 
-def weights_path(choice, logs, name, to_train=False):
+def weights_path(choice: str, logs: str, name: str | None, to_train: bool = False) -> str | None:
     """The file of "coco", "last" or a path; None for "imagenet", which depends on the model, and
     for "none".
 
@@ -206,7 +220,7 @@ def weights_path(choice, logs, name, to_train=False):
     return choice
 
 
-def fields_of_weights(path, config_path=None):
+def fields_of_weights(path: str | None, config_path: str | None = None) -> dict[str, Any]:
     """Settings that fit a weights file: those saved beside it, or what its tensors tell.
 
     Args:
@@ -234,7 +248,7 @@ _TOLD = {
 }
 
 
-def told_by_weights(path):
+def told_by_weights(path: str) -> dict[str, Any]:
     """What the tensors of a weights file tell of its settings: classes, sizes of layers, which
     ResNet.
 
@@ -245,7 +259,7 @@ def told_by_weights(path):
     from mrcnn.weights.h5_format import read_h5
 
     layers = read_h5(path)
-    fields = {
+    fields: dict[str, Any] = {
         field: int(layers[name][0][1].shape[-1])
         for field, name in _TOLD.items()
         if layers.get(name)
@@ -262,7 +276,7 @@ def told_by_weights(path):
 # === A model that detects ===
 
 
-def inference_model(args, **settings):
+def inference_model(args: argparse.Namespace, **settings: Any) -> MaskRCNN:
     """The `MaskRCNN` of the arguments with its weights, for evaluate and predict.
 
     Args:

@@ -4,13 +4,16 @@ Class names, backbone and sizes come from config.json beside the weights. A file
 is counted and told. Ctrl-C ends the work in order: what was done is written.
 """
 
+import argparse
+from collections.abc import Collection, Iterable
+
 from mrcnn.cli.options import add_model, inference_model, positive
 from mrcnn.inference.predict import SAVE, predict
 from mrcnn.inference.sources import find_sources
 from mrcnn.inference.writers import Videos
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``predict``."""
     parser.add_argument(
         "sources",
@@ -60,7 +63,7 @@ def add_arguments(parser):
 """
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Detect and print the summary; the exit code: 1 if nothing could be read, 130 after Ctrl-C."""
     sources, _ = find_sources(
         args.sources, args.recursive, args.output
@@ -89,7 +92,7 @@ def run(args):
     return 0 if summary.images else 1
 
 
-def class_choices(texts, class_names):
+def class_choices(texts: Iterable[str], class_names: Collection[str] | None) -> list[int | str]:
     """Names, or ids as int; a number that is a name is the name: the class "7" of digits has the id
     8.
     """

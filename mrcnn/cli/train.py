@@ -6,11 +6,14 @@ piece, --val-share sets a part aside. Each epoch writes a checkpoint to a folder
 config.json beside it keeps the settings, so that evaluate and predict need none.
 """
 
+from __future__ import annotations
+
 import argparse
 import copy
 import math
 import os
 import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,11 +34,17 @@ from mrcnn.data.formats.layouts import find_format
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.distributed.cluster import worker_count
 
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+    from mrcnn.model import MaskRCNN
+
+
 # Most validation batches of an epoch, if the user sets none.
 VALIDATION_STEPS = 50
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``train``."""
     add_dataset(parser)
     add_model(
@@ -121,7 +130,7 @@ def add_arguments(parser):
 """
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Train; prints where the last checkpoint is."""
     given = settings_of(args)
     for field, value in (
@@ -159,7 +168,7 @@ def run(args):
         print(f"Last weights: {model.find_last()}")
 
 
-def stage(text):
+def stage(text: str) -> tuple[str, int] | tuple[str, int, float]:
     """("all", 40, 0.0001) of "all:40:0.0001", or ("heads", 20) of "heads:20"; layers may have
     colons of their own.
     """
@@ -172,7 +181,9 @@ def stage(text):
     return (layers, int(epochs)) if rate is None else (layers, int(epochs), float(rate))
 
 
-def flip(image, masks, rng=None):
+def flip(
+    image: np.ndarray, masks: np.ndarray, rng: np.random.RandomState | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Mirror every other image, by lot: an augmentation for `MaskRCNN.train`."""
     return (
         (image, masks)
@@ -181,7 +192,7 @@ def flip(image, masks, rng=None):
     )
 
 
-def run_name(dataset):
+def run_name(dataset: str) -> str:
     """A NAME from the path of the data: "photos" of "data/photos" or of "data/photos/via.json"."""
     path = os.path.abspath(dataset)
     folder = os.path.dirname(path) if os.path.isfile(path) else path
@@ -191,7 +202,7 @@ def run_name(dataset):
 # === Data ===
 
 
-def open_both(args, seed=None):
+def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Dataset, Dataset | None]:
     """Training and validation data of the arguments; the second is None where there are none, which
     is told.
     """
@@ -226,7 +237,7 @@ def open_both(args, seed=None):
     return train_set, val_set
 
 
-def has_subset(args, name):
+def has_subset(args: argparse.Namespace, name: str) -> bool:
     """Whether the data have a part of this name."""
     if not os.path.isdir(args.dataset):
         return False
@@ -239,7 +250,7 @@ def has_subset(args, name):
     return True
 
 
-def split(dataset, share, seed=None):
+def split(dataset: Dataset, share: float, seed: int | None = None) -> tuple[Dataset, Dataset]:
     """Two datasets of the images of one, drawn by lot.
 
     Args:
@@ -270,7 +281,9 @@ def _part(dataset, image_ids):
 # === Settings and weights ===
 
 
-def training_config(fields, given, train_set, val_set):
+def training_config(
+    fields: dict[str, Any], given: dict[str, Any], train_set: Dataset, val_set: Dataset | None
+) -> Config:
     """The config: settings of the starting weights, then what follows from the data, then those
     given.
     """
@@ -290,7 +303,7 @@ def training_config(fields, given, train_set, val_set):
     return make_config({**fields, **steps}, given)
 
 
-def load_start(model, choice, path):
+def load_start(model: MaskRCNN, choice: str, path: str | None) -> None:
     """Load the starting weights; class layers of another number of classes are left out."""
     exclude = None
     if choice.lower() == "imagenet":

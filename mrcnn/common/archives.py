@@ -6,10 +6,11 @@ import stat
 import zipfile
 import zlib
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
 
 
-def unpack(path, folder, progress=True):
+def unpack(path: AnyPath, folder: AnyPath, progress: bool = True) -> int:
     """Unpack a zip archive; files that are there already in their size are kept.
 
     All names are checked before the first file is written, and each file takes its name when it is

@@ -7,7 +7,7 @@ import re
 import urllib.error
 import urllib.request
 
-from mrcnn.common.files import file_hash
+from mrcnn.common.files import AnyPath, file_hash
 from mrcnn.common.progress import Bar
 
 _CHUNK = 1 << 20
@@ -21,16 +21,23 @@ class RemoteFile:
 
     name: str
     url: str
-    md5: str = None
-    sha256: str = None
-    size: int = None
+    md5: str | None = None
+    sha256: str | None = None
+    size: int | None = None
 
 
 class DownloadError(OSError):
     """A file could not be fetched, or is not the file that was published."""
 
 
-def download(url, path, sha256=None, md5=None, size=None, progress=True):
+def download(
+    url: str,
+    path: AnyPath,
+    sha256: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+    progress: bool = True,
+) -> str:
     """Fetch a file, or keep the one that is there when it is the right one.
 
     The bytes go to `path` + ".part", which a later call continues, and take
@@ -56,7 +63,8 @@ def download(url, path, sha256=None, md5=None, size=None, progress=True):
     )
 
 
-def fetch(file, path, progress=True):
+def fetch(file: RemoteFile, path: AnyPath, progress: bool = True) -> str:
+    """`download` of a `RemoteFile`."""
     path = os.fspath(path)
     if not file.url.lower().startswith(("http://", "https://")):
         raise ValueError(f"{file.url} is not an http or https address")

@@ -5,10 +5,14 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Iterator
+
+# What names a file or a folder.
+AnyPath = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: AnyPath) -> Iterator[str]:
     """Write a file under a temporary name; it takes its place when it is on the disk.
 
     A crash, a kill or a full disk leaves an older file as it was.
@@ -36,7 +40,7 @@ def whole_file(path):
             os.remove(temporary)
 
 
-def remove_temporary_files(folder):
+def remove_temporary_files(folder: AnyPath) -> list[str]:
     """Delete what writers that were killed left behind in a folder; returns the names."""
     left = [name for name in os.listdir(folder) if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", name)]
     for name in left:
@@ -44,7 +48,7 @@ def remove_temporary_files(folder):
     return left
 
 
-def file_hash(path, kind="sha256"):
+def file_hash(path: AnyPath, kind: str = "sha256") -> str:
     """Hash of a file's content in hex, to find damage; read in pieces. ``kind`` is a name of
     `hashlib`.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 # rich is imported only when a bar is drawn
@@ -26,7 +26,7 @@ def track(
         yield from items
         return
     if total is None:
-        total = len(items) if hasattr(items, "__len__") else None
+        total = len(items) if isinstance(items, Sized) else None
     with Bar(description, total) as bar:
         for done, item in enumerate(items, 1):
             yield item

@@ -48,7 +48,8 @@ class _QuietFinder:
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: self.run_quietly(run, module)
+            # a loader of this one import
+            spec.loader.exec_module = lambda module: self.run_quietly(run, module)  # type: ignore[method-assign]
         return spec
 
     def run_quietly(self, run, module):

@@ -2,9 +2,10 @@
 
 import html
 import sys
+from collections.abc import Iterable
 
 
-def display_table(table):
+def display_table(table: Iterable[Iterable[object]]) -> None:
     """Show rows of cells: an HTML table in a notebook, aligned text elsewhere."""
     rows = [[str(cell) for cell in row] for row in table]
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -20,7 +21,7 @@ def display_table(table):
     print(format_table(rows))
 
 
-def format_table(table):
+def format_table(table: Iterable[Iterable[object]]) -> str:
     """Rows of cells, all of one length, as lines of text with aligned columns."""
     rows = [[str(cell) for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*rows)]

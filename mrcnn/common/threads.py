@@ -1,9 +1,17 @@
 """Work done by threads ahead of whoever needs it."""
 
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
-def map_ahead(pool, function, items, lead):
+def map_ahead(
+    pool: Executor, function: Callable[[Item], Made], items: Iterable[Item], lead: int
+) -> Iterator[Made]:
     """Yield ``function(item)`` of every item in order, computed by a pool at most ``lead`` items
     ahead.
 
@@ -13,7 +21,7 @@ def map_ahead(pool, function, items, lead):
         items: any iterable.
         lead: int from 0; results that wait take memory.
     """
-    pending = deque()
+    pending: deque[Future[Made]] = deque()
     try:
         for item in items:
             pending.append(pool.submit(function, item))

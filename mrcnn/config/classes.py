@@ -67,6 +67,5 @@ def class_ids(
     count: int | None = None,
 ) -> list[int]:
     """The ids of a class or of several, given by id or by name; see `class_id`."""
-    if isinstance(classes, (str, numbers.Integral)):
-        classes = [classes]
-    return [class_id(choice, names, count) for choice in classes]
+    several = [classes] if isinstance(classes, (str, int, numbers.Integral)) else classes
+    return [class_id(choice, names, count) for choice in several]

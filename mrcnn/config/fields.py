@@ -6,7 +6,11 @@ al. 2017, "Mask R-CNN") unless a comment says otherwise; fields that the
 original had not are in the last block and default to its behaviour.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +18,9 @@ from mrcnn.common.json_files import plain
 from mrcnn.config.derived import DERIVED_FIELDS, derive
 from mrcnn.config.rules import find_problems
 from mrcnn.config.unknown_fields import warn_unknown_fields
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Fields that may be callables; a file of settings keeps their names.
 CALLABLES = (
@@ -44,10 +51,15 @@ class Config:
             NUM_CLASSES = 1 + 1  # background and balloon
     """
 
+    # computed by __init__
+    BATCH_SIZE: int
+    IMAGE_SHAPE: np.ndarray
+    IMAGE_META_SIZE: int
+
     # === Experiment ===
 
     # Name of the experiment; log folders start with it in lower case. Must be set to train.
-    NAME = None
+    NAME: str | None = None
     # Devices to train and detect on: the first GPUs; 1 is a single GPU, or the CPU. Where several
     # machines train together (see mrcnn/distributed/cluster.py) it is the number of each of them.
     GPU_COUNT = 1
@@ -62,11 +74,11 @@ class Config:
 
     # "resnet50", "resnet101" (the paper's), a class name of keras.applications,
     # or a callable with the arguments of resnet_graph.
-    BACKBONE = "resnet101"
+    BACKBONE: str | Callable[..., Any] = "resnet101"
     # callable(image_shape) -> int array [5, 2] of feature map sizes; only for a callable BACKBONE.
-    COMPUTE_BACKBONE_SHAPE = None
+    COMPUTE_BACKBONE_SHAPE: Callable[[Any], np.ndarray] | None = None
     # Pixels of the image per cell of P2..P6, as a ResNet halves them.
-    BACKBONE_STRIDES = [4, 8, 16, 32, 64]
+    BACKBONE_STRIDES: Sequence[int] = [4, 8, 16, 32, 64]
     # Units of the two fully connected layers of the box head (FPN paper, section 5.2).
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024
     # Channels of every pyramid level (FPN paper, section 3).
@@ -77,9 +89,9 @@ class Config:
     # === Region proposals ===
 
     # Side of a square anchor in pixels, one per pyramid level; halve them for small objects.
-    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
+    RPN_ANCHOR_SCALES: Sequence[float] = (32, 64, 128, 256, 512)
     # Width / height of the anchors of a cell.
-    RPN_ANCHOR_RATIOS = [0.5, 1, 2]
+    RPN_ANCHOR_RATIOS: Sequence[float] = [0.5, 1, 2]
     # Cells between two anchors: 1 puts anchors on every cell, 2 on every other.
     RPN_ANCHOR_STRIDE = 1
     # IoU above which the lower-scored of two proposals is dropped; higher keeps more.
@@ -97,7 +109,7 @@ class Config:
     # Keep each training mask as a small crop of its box: 100 masks of 1024 px take 100 MB whole.
     USE_MINI_MASK = True
     # Height and width of that crop in pixels; twice MASK_SHAPE loses little.
-    MINI_MASK_SHAPE = (56, 56)
+    MINI_MASK_SHAPE: Sequence[int] = (56, 56)
     # "square": scale and pad to IMAGE_MAX_DIM; "rect": the same scale with less padding, which
     # saves a quarter of the time on a 3:2 photo (detection; training, whose batches have one
     # shape, takes it for "square"); "pad64": scale, pad to multiples of 64;
@@ -106,10 +118,10 @@ class Config:
     IMAGE_RESIZE_MODE = "square"
     # Pixels. The shorter side is scaled up to MIN unless the longer one would pass MAX.
     # MAX is a multiple of 64, because the pyramid halves the image six times.
-    IMAGE_MIN_DIM = 800
+    IMAGE_MIN_DIM: int | None = 800
     IMAGE_MAX_DIM = 1024
     # Lower bound of the scale factor; 2 doubles even large images. 0 sets no bound.
-    IMAGE_MIN_SCALE = 0
+    IMAGE_MIN_SCALE: float = 0
     # Channels of an image: 3 for RGB, 1 for gray, 4 for RGB and depth.
     IMAGE_CHANNEL_COUNT = 3
     # Mean of each channel (RGB order, 0..255) over ImageNet, subtracted from every image.
@@ -127,7 +139,7 @@ class Config:
     # Side of the pooled features of the mask head, in bins.
     MASK_POOL_SIZE = 14
     # Height and width of a predicted mask: the head doubles MASK_POOL_SIZE once.
-    MASK_SHAPE = [28, 28]
+    MASK_SHAPE: Sequence[int] = [28, 28]
     # Most ground truth objects of a training image; of more, a random subset is taken.
     MAX_GT_INSTANCES = 100
     # Divisors of box deltas (dy, dx, log dh, log dw), so that targets have a spread near 1.
@@ -139,7 +151,7 @@ class Config:
     # Most objects returned per image; also the number of rows of the raw output.
     DETECTION_MAX_INSTANCES = 100
     # Least class probability of a returned object. 0 returns all, as COCO evaluation wants.
-    DETECTION_MIN_CONFIDENCE = 0.7
+    DETECTION_MIN_CONFIDENCE: float | None = 0.7
     # IoU above which the lower-scored of two objects of one class is dropped.
     DETECTION_NMS_THRESHOLD = 0.3
 
@@ -163,9 +175,9 @@ class Config:
     USE_RPN_ROIS = True
     # Batch norm statistics: False freezes them (right for small batches; gamma and beta
     # still train), None trains as usual, True always uses those of the batch.
-    TRAIN_BN = False
+    TRAIN_BN: bool | None = False
     # Largest L2 norm of all gradients together; None does not clip.
-    GRADIENT_CLIP_NORM = 5.0
+    GRADIENT_CLIP_NORM: float | None = 5.0
 
     # === Not in the original; the defaults keep its behaviour ===
 
@@ -187,31 +199,31 @@ class Config:
     # the others the negatives are drawn (Fast R-CNN, section 2.3, Mask R-CNN, section 3).
     ROI_POSITIVE_IOU = 0.5
     # Seed of weights, shuffling, augmentation and sampling; None draws a new one each time.
-    SEED = None
+    SEED: int | None = None
     # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an
     # optimizer. WEIGHT_DECAY stays a part of the loss: set it to 0 where the optimizer has a decay
     # of its own.
-    OPTIMIZER = "SGD"
+    OPTIMIZER: str | Callable[[Any], Any] = "SGD"
     # Arguments of that class, such as {"weight_decay": 0.05}; those left out are Keras' defaults.
-    OPTIMIZER_OPTIONS = {}
+    OPTIMIZER_OPTIONS: dict[str, Any] = {}
     # How the learning rate goes over a stage's steps (batches), from the number that `train` is
     # given: None keeps it, as the original; "multistep"; "cosine"; or a Keras schedule or a
     # callable(step), which gives the rate itself. Every stage begins anew; a run that is resumed
     # goes on.
-    LEARNING_RATE_SCHEDULE = None
+    LEARNING_RATE_SCHEDULE: str | Callable[..., Any] | None = None
     # Steps at a stage's beginning in which its rate rises on a line, from the factor times the
     # rate; 0 for none. Layers that begin to train, and Adam's averages, need some hundreds.
     LEARNING_RATE_WARMUP_STEPS = 0
     LEARNING_RATE_WARMUP_FACTOR = 0.001
     # "multistep": the epochs after which the rate is multiplied by the factor, counted from the
     # beginning of the run; those before the stage's first epoch count no more.
-    LEARNING_RATE_DROP_EPOCHS = ()
+    LEARNING_RATE_DROP_EPOCHS: Sequence[int] = ()
     LEARNING_RATE_DROP_FACTOR = 0.1
     # "cosine": the rate at the stage's end, as a share of that at its beginning.
     LEARNING_RATE_END_FACTOR = 0.0
     # Share of the old value in the moving average of the weights, such as 0.999; None keeps no
     # average. Checkpoints and validation take the average; each stage ends with it as its weights.
-    EMA_MOMENTUM = None
+    EMA_MOMENTUM: float | None = None
     # Batches whose mean gradient makes one update, where memory is too small for a larger batch.
     # Each batch averages its losses over its own RoIs, a larger batch over those of all its images:
     # the same where they have as many.
@@ -228,15 +240,15 @@ class Config:
     # Class id, or name by CLASS_NAMES -> factor of the regions of that class in the heads' class
     # loss; those left out count 1. As Keras' class_weight it multiplies, and does not change what
     # the loss is divided by. None: all 1.
-    CLASS_WEIGHTS = None
+    CLASS_WEIGHTS: dict[int | str, float] | None = None
     # Which images a pass over the data takes: None each once; "balanced" those of rare classes more
     # often (repeat factors of Gupta et al. 2019, "LVIS"); a callable(dataset) gives a weight for
     # each image.
-    IMAGE_SAMPLING = None
+    IMAGE_SAMPLING: str | Callable[[Any], Any] | None = None
     # "balanced": classes on a smaller share of the images than this are rare. LVIS takes 0.001,
     # which is for a thousand classes; None takes the share of the most common class, so that it
     # suits any data.
-    REPEAT_THRESHOLD = None
+    REPEAT_THRESHOLD: float | None = None
     # True trains on images without objects too: all of their anchors are background, and so are the
     # regions of the heads. The original leaves such images out, so it never learns from them.
     KEEP_EMPTY_IMAGES = False
@@ -244,16 +256,16 @@ class Config:
     # IMAGE_RESIZE_MODE, and cuts or pads it to IMAGE_SHAPE at random. (0.1, 2) is large-scale
     # jitter (Ghiasi et al. 2021), (0.8, 1.25) the usual one; (0.8, 1) is training with shorter
     # sides of 640 to 800 px where IMAGE_MIN_DIM is 800. None: no jitter.
-    SCALE_JITTER = None
+    SCALE_JITTER: Sequence[float] | None = None
     # Probability that objects of another random image, varied likewise, are pasted onto a training
     # image (Ghiasi et al. 2021). 0: never.
     COPY_PASTE = 0.0
     # State files of a run that are kept: the newest, each as large as the optimizer's memory.
     STATES_KEPT = 2
     # Name of each class, the background ("BG") first; results carry them. None: not known.
-    CLASS_NAMES = None
+    CLASS_NAMES: Sequence[str] | None = None
 
-    def __init__(self):
+    def __init__(self) -> None:
         # The original ran a fractional number of steps to the next whole one.
         for field in ("STEPS_PER_EPOCH", "VALIDATION_STEPS"):
             value = getattr(self, field)
@@ -268,7 +280,7 @@ class Config:
         vars(self).update(derive(self))
         self._batch = self.IMAGES_PER_GPU, self.GPU_COUNT, self.BATCH_SIZE
 
-    def validate(self):
+    def validate(self) -> None:
         """Check all fields; call it again after changing fields of an instance.
 
         Warns of upper-case fields that look misspelt and of fields of the
@@ -290,7 +302,7 @@ class Config:
                 )
             )
 
-    def display(self):
+    def display(self) -> None:
         """Print every field and its value."""
         print("\nConfigurations:")
         for name in dir(self):
@@ -298,7 +310,7 @@ class Config:
                 print(f"{name:30} {getattr(self, name)}")
         print("\n")
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The fields as a dict that `json.dump` takes.
 
         Arrays and tuples become lists, a field of `CALLABLES` that is one
@@ -318,7 +330,7 @@ class Config:
         return fields
 
     @classmethod
-    def from_dict(cls, fields):
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
         """A validated instance with the values of `fields`, as `to_dict` returns them.
 
         Unknown keys become fields too; BATCH_SIZE, IMAGE_SHAPE,
@@ -343,5 +355,5 @@ class Config:
             if isinstance(value, list) and isinstance(default, (np.ndarray, tuple)):
                 value = tuple(value) if isinstance(default, tuple) else np.array(value)
             setattr(config, name, value)
-        config.__init__()
+        config.__init__()  # type: ignore[misc]  # a subclass keeps the signature
         return config

@@ -86,7 +86,7 @@ def _read(path):
 
 
 def _versions():
-    versions = {"python": platform.python_version(), "mrcnn": __version__}
+    versions: dict[str, str | None] = {"python": platform.python_version(), "mrcnn": __version__}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -50,7 +50,7 @@ def _is_range(value: Any) -> bool:
 
 
 def _is_epochs(value: Any) -> bool:
-    return is_rising(value) and all(map(is_count, numbers_in(value)))
+    return is_rising(value) and all(map(is_count, numbers_in(value) or ()))
 
 
 TABLE = (

@@ -87,7 +87,8 @@ def several(kind: Kind, length: int | None = None) -> Kind:
     def holds(value: Any) -> bool:
         items = numbers_in(value)
         return (
-            bool(items)
+            items is not None
+            and len(items) > 0
             and (length is None or len(items) == length)
             and all(kind(item) for item in items)
         )

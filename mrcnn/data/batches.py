@@ -3,16 +3,28 @@
 Both make an image's arrays with `make_sample` and stack them with `stack_samples`.
 """
 
+from __future__ import annotations
+
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import check_classes
 from mrcnn.data.order import Passes, image_weights, random_state, weighted_pass
 from mrcnn.data.sample import make_sample, stack_samples
 from mrcnn.ops.anchors import pyramid_anchors
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+    from mrcnn.data.load import Prepared
+    from mrcnn.data.sample import Sample
+
 
 logger = logging.getLogger(__name__)
 
@@ -60,18 +72,18 @@ def _no_objects(dataset, tries):
 
 
 def data_generator(
-    dataset,
-    config,
-    shuffle=True,
-    augment=False,
-    augmentation=None,
-    random_rois=0,
-    batch_size=1,
-    detection_targets=False,
-    no_augmentation_sources=None,
+    dataset: Dataset,
+    config: Config,
+    shuffle: bool = True,
+    augment: bool = False,
+    augmentation: Augmentation | None = None,
+    random_rois: int = 0,
+    batch_size: int = 1,
+    detection_targets: bool = False,
+    no_augmentation_sources: Collection[str] | None = None,
     *,
-    training=True,
-):
+    training: bool = True,
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
     """An endless generator of batches, with the global random state.
 
     Args:
@@ -211,16 +223,16 @@ class TrainingBatches:
 
     def __init__(
         self,
-        dataset,
-        config,
-        batch_size=None,
-        shuffle=True,
-        augmentation=None,
-        no_augmentation_sources=None,
-        augment=False,
-        seed=None,
-        training=True,
-    ):
+        dataset: Dataset,
+        config: Config,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        augmentation: Augmentation | None = None,
+        no_augmentation_sources: Collection[str] | None = None,
+        augment: bool = False,
+        seed: int | None = None,
+        training: bool = True,
+    ) -> None:
         self.batch_size = config.BATCH_SIZE if batch_size is None else batch_size
         _check(dataset, config, self.batch_size)
         self.dataset, self.config, self.shuffle = dataset, config, shuffle
@@ -239,10 +251,10 @@ class TrainingBatches:
         weights = image_weights(dataset, config) if training else None
         self._passes = Passes(dataset.image_ids, self.seed, shuffle, weights)
         self._tries = _tries(self._passes.length, config, augmentation, training)
-        self._recent = OrderedDict()
+        self._recent: OrderedDict[int, list[int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def batch(self, index, at_hand=None):
+    def batch(self, index: int, at_hand: Mapping[int, Prepared] | None = None) -> list[np.ndarray]:
         """The input arrays of batch `index` (0, 1, ...), as in `data_generator`.
 
         They are seven, or eight with POST_NMS_ROIS_TRAINING random regions where
@@ -264,7 +276,7 @@ class TrainingBatches:
                 self._recent.popitem(last=False)
         return stack_samples(samples, self.config)[0]
 
-    def image_ids(self, index):
+    def image_ids(self, index: int) -> list[int]:
         """The images of batch `index`: a list of batch_size ids.
 
         Batches asked for long ago, or never, are loaded again to find out.
@@ -275,7 +287,7 @@ class TrainingBatches:
             known = [sample.image_id for sample in self.samples(index)]
         return list(known)
 
-    def samples(self, index):
+    def samples(self, index: int) -> list[Sample]:
         """The `Sample`s that batch `index` is stacked of, loaded anew."""
         return self._samples(index, {})[0]
 
@@ -299,7 +311,7 @@ class TrainingBatches:
                 return sample, skipped
         raise _no_objects(self.dataset, self._tries)
 
-    def candidates(self, number):
+    def candidates(self, number: int) -> Iterator[tuple[int, np.random.RandomState]]:
         """(image id, RandomState) of sample `number`, then of the images that replace it where it
         has no object.
         """

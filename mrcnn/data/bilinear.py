@@ -6,6 +6,7 @@ and on the column alone, so that whole rows can be weighted at once.
 """
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 # Rows worked on together: what stays in the processor's cache.
 _BLOCK_ROWS = 32
@@ -28,7 +29,13 @@ def _neighbours(length, size):
     return np.maximum(low, 0), np.minimum(high, length - 1), weight_low, weight_high
 
 
-def bilinear(image, height, width, part=None, dtype=None):
+def bilinear(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    part: tuple[int, int, int, int] | None = None,
+    dtype: DTypeLike | None = None,
+) -> np.ndarray:
     """Resize by bilinear interpolation, 0 outside the image, no smoothing.
 
     Equal to skimage.transform.resize(image, (height, width), order=1,
@@ -73,12 +80,12 @@ def bilinear(image, height, width, part=None, dtype=None):
         # The order of these sums is scipy's: another one changes the last bit.
         total = above.take(left, axis=1)
         total *= weight_left
-        for part, columns, weight in (
+        for lines, columns, weight in (
             (above, right, weight_right),
             (below, left, weight_left),
             (below, right, weight_right),
         ):
-            term = part.take(columns, axis=1)
+            term = lines.take(columns, axis=1)
             term *= weight
             total += term
         np.clip(total, least, most, out=out[rows], casting="unsafe")

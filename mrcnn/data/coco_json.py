@@ -1,15 +1,24 @@
 """Objects and detections as the dicts of COCO's json."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import os
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.data.rle import encode_masks
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+    from mrcnn.data.dataset import Dataset
 
 
 def _xywh(box):
@@ -18,7 +27,11 @@ def _xywh(box):
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def coco_index(images, annotations, categories):
+def coco_index(
+    images: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
+    categories: list[dict[str, Any]],
+) -> COCO:
     """An in-memory pycocotools ``COCO`` of three lists of dicts."""
     from pycocotools.coco import COCO
 
@@ -37,7 +50,7 @@ def coco_index(images, annotations, categories):
 # === Ground truth ===
 
 
-def known_image_ids(dataset, image_ids):
+def known_image_ids(dataset: Dataset, image_ids: Iterable[int] | None) -> list[int]:
     """Checked list of image ids, each once: all of the dataset's when None."""
     known = {int(i) for i in dataset.image_ids}
     if not known:
@@ -60,7 +73,7 @@ def known_image_ids(dataset, image_ids):
     return image_ids
 
 
-def coco_categories(dataset):
+def coco_categories(dataset: Dataset) -> list[dict[str, Any]]:
     """COCO categories of a prepared dataset, without the background."""
     return [
         {"id": int(class_id), "name": str(name)}
@@ -69,14 +82,20 @@ def coco_categories(dataset):
     ]
 
 
-def image_name(dataset, image_id):
+def image_name(dataset: Dataset, image_id: int) -> str:
     """Name of an image: its file's, or its id in its source. No folder: a report may travel."""
     info = dataset.image_info[image_id]
     path = info.get("path")
     return os.path.basename(os.fspath(path)) if path else str(info["id"])
 
 
-def image_objects(dataset, image_id, masks, class_ids, shape=None):
+def image_objects(
+    dataset: Dataset,
+    image_id: int,
+    masks: np.ndarray,
+    class_ids: Sequence[int] | np.ndarray,
+    shape: Sequence[int] | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
     """The objects of one image as COCO annotations, yet without ids.
 
     Args:
@@ -144,7 +163,7 @@ def _set_areas(annotations):
         annotation["area"] = float(area)
 
 
-def number_annotations(annotations):
+def number_annotations(annotations: Iterable[dict[str, Any]]) -> None:
     """Give annotations their ids, in place; pycocotools takes a match with 0 for no match: from
     1.
     """
@@ -152,7 +171,7 @@ def number_annotations(annotations):
         annotation["id"] = number
 
 
-def warn_of_empty(count):
+def warn_of_empty(count: int) -> None:
     """Say how many objects are not in the ground truth because they have no pixel."""
     if count:
         warnings.warn(
@@ -160,7 +179,9 @@ def warn_of_empty(count):
         )
 
 
-def coco_ground_truth(dataset, image_ids=None, progress=False):
+def coco_ground_truth(
+    dataset: Dataset, image_ids: Iterable[int] | None = None, progress: bool = False
+) -> COCO:
     """The objects of a dataset as an in-memory pycocotools ``COCO``.
 
     Boxes and areas are measured on the masks of ``dataset.load_mask``, image and category ids
@@ -191,7 +212,7 @@ def coco_ground_truth(dataset, image_ids=None, progress=False):
 # === Detections ===
 
 
-def coco_detections(image_id, result):
+def coco_detections(image_id: int, result: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """One result of ``detect`` as a list of COCO result dicts, ready for json.
 
     Args:

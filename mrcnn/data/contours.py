@@ -5,11 +5,14 @@ them: the pixel of column 0 and row 0 is the square from (0, 0) to (1, 1), its c
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.masks import extract_bboxes
 
 
-def mask_polygons(mask, tolerance=0.0, holes="bridge"):
+def mask_polygons(
+    mask: ArrayLike, tolerance: float = 0.0, holes: str = "bridge"
+) -> list[NDArray[np.float64]]:
     """The outlines of a mask, one polygon for each part.
 
     Pixels that touch at a corner only are two parts. With ``tolerance`` 0 the polygons run along
@@ -56,7 +59,7 @@ def mask_polygons(mask, tolerance=0.0, holes="bridge"):
     return polygons
 
 
-def polygon_area(polygon):
+def polygon_area(polygon: ArrayLike) -> float:
     """Area of [points, 2] in px, positive for a polygon that goes clockwise on the screen."""
     x, y = np.asarray(polygon, np.float64).T
     return (x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2

@@ -1,10 +1,19 @@
 """Crops of single objects, to train a backbone as a classifier."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize
 from mrcnn.data.masks import extract_bboxes
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
 
 
 class ObjectCrops:
@@ -30,21 +39,21 @@ class ObjectCrops:
 
     def __init__(
         self,
-        dataset,
-        config,
-        size,
-        batch_size,
-        context=0.25,
-        augment=False,
-        seed=None,
-        training=True,
-    ):
+        dataset: Dataset,
+        config: Config,
+        size: int,
+        batch_size: int,
+        context: float = 0.25,
+        augment: bool = False,
+        seed: int | None = None,
+        training: bool = True,
+    ) -> None:
         self.dataset, self.config = dataset, config
         self.size, self.batch_size, self.context, self.augment = size, batch_size, context, augment
         self._order = TrainingBatches(dataset, config, batch_size, seed=seed, training=training)
         self.seed = self._order.seed
 
-    def batch(self, index):
+    def batch(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Crops float32 [batch_size, size, size, channels], mean subtracted, and classes int32
         [batch_size] from 0.
 

@@ -5,15 +5,27 @@ Subclass it, call `add_class` and `add_image` in a loader of your own, override
 and call `prepare()` before use.
 """
 
+from __future__ import annotations
+
 import logging
+from collections.abc import Iterable
 from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.survey.check import CheckReport
+    from mrcnn.data.survey.summary import Summary
+
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +52,24 @@ class Dataset:
         ...         self.add_image("cells", "a", path=f"{folder}/a.png")
     """
 
-    def __init__(self, class_map=None):
+    num_classes: int
+    class_ids: NDArray[np.integer]
+    class_names: list[str]
+    num_images: int
+    class_from_source_map: dict[str, int]
+    image_from_source_map: dict[str, int]
+    sources: list[str]
+
+    def __init__(self, class_map: None = None) -> None:
         _refuse_class_map(class_map)
-        self._image_ids = []
-        self.image_info = []
-        self.class_info = [{"source": "", "id": 0, "name": "BG"}]
-        self.source_class_ids = {}
+        self._image_ids: NDArray[np.integer] | list[int] = []
+        self.image_info: list[dict[str, Any]] = []
+        self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids: dict[str, list[int]] = {}
 
     # === Filling ===
 
-    def add_class(self, source, class_id, class_name):
+    def add_class(self, source: str, class_id: int | str, class_name: str) -> None:
         """Add a class; one that this source already has is left as it is.
 
         Args:
@@ -78,11 +98,13 @@ class Dataset:
                 return
         self.class_info.append({"source": source, "id": class_id, "name": class_name})
 
-    def add_image(self, source, image_id, path, **kwargs):
+    def add_image(
+        self, source: str, image_id: int | str, path: AnyPath | None, **kwargs: Any
+    ) -> None:
         """Add an image: `image_id` is its id in its source, `kwargs` go into its info."""
         self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
 
-    def prepare(self, class_map=None):
+    def prepare(self, class_map: None = None) -> None:
         """Number classes and images and build the maps; call again after adding more."""
         _refuse_class_map(class_map)
         self.num_classes = len(self.class_info)
@@ -103,11 +125,11 @@ class Dataset:
     # === Asking ===
 
     @property
-    def image_ids(self):
+    def image_ids(self) -> NDArray[np.integer] | list[int]:
         """int [num_images], 0, 1, 2 ...; an empty list before `prepare`."""
         return self._image_ids
 
-    def map_source_class_id(self, source_class_id):
+    def map_source_class_id(self, source_class_id: str) -> int:
         """The class id of "source.id", such as "coco.12".
 
         Raises:
@@ -121,7 +143,7 @@ class Dataset:
             )
         return known[source_class_id]
 
-    def get_source_class_id(self, class_id, source):
+    def get_source_class_id(self, class_id: int, source: str) -> int | str:
         """The id that class `class_id` has in its source.
 
         Raises:
@@ -139,17 +161,17 @@ class Dataset:
             )
         return info["id"]
 
-    def image_reference(self, image_id):
+    def image_reference(self, image_id: int) -> str:
         """A link or note that helps to find the image at its source; to be overridden."""
         return ""
 
-    def source_image_link(self, image_id):
+    def source_image_link(self, image_id: int) -> AnyPath | None:
         """The path or URL of the image."""
         return self._info(image_id)["path"]
 
     # === Loading ===
 
-    def load_image(self, image_id):
+    def load_image(self, image_id: int) -> np.ndarray:
         """Read the pixels of one image file.
 
         Grey becomes RGB and alpha is dropped; 16-bit values are scaled to
@@ -181,7 +203,7 @@ class Dataset:
             raise ValueError(f"{path}: {err}") from err
         return image if image.ndim == 3 and image.shape[2] > 4 else fit_channels(image, 3)
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """The masks of one image; to be overridden. This one returns none and warns.
 
         Args:
@@ -200,7 +222,9 @@ class Dataset:
 
     # === Looking it over ===
 
-    def measure_objects(self, image_id):
+    def measure_objects(
+        self, image_id: int
+    ) -> tuple[tuple[int, int], np.ndarray, NDArray[np.int64]]:
         """The size of an image and its objects; the readers of `data.formats` know it without
         drawing.
 
@@ -213,7 +237,7 @@ class Dataset:
         areas = [np.count_nonzero(masks[..., index]) for index in range(masks.shape[-1])]
         return masks.shape[:2], np.asarray(class_ids), np.array(areas, np.int64)
 
-    def summary(self, image_ids=None, progress=True):
+    def summary(self, image_ids: Iterable[int] | None = None, progress: bool = True) -> Summary:
         """Images, objects, classes, sizes and areas: a `data.survey.summary.Summary`; print it.
 
         Args:
@@ -222,7 +246,7 @@ class Dataset:
         """
         return summarize(self, self._chosen(image_ids), progress)
 
-    def check(self, image_ids=None, progress=True):
+    def check(self, image_ids: Iterable[int] | None = None, progress: bool = True) -> CheckReport:
         """Open every image and draw every mask: a `data.survey.check.CheckReport`; print it.
 
         Args:
@@ -256,7 +280,7 @@ class Dataset:
         return getattr(self, name)
 
 
-def check_classes(dataset, config):
+def check_classes(dataset: Dataset, config: Config) -> None:
     """Refuse a dataset whose class ids do not mean what they mean to the network.
 
     Raises:
@@ -288,7 +312,7 @@ def check_classes(dataset, config):
         )
 
 
-def check_same_classes(train_dataset, val_dataset):
+def check_same_classes(train_dataset: Dataset, val_dataset: Dataset) -> None:
     """Refuse validation data that number their classes in another way than the training data.
 
     Raises:

@@ -7,18 +7,22 @@ exclusive. Pillow is imported only where text is drawn or a file is written.
 import colorsys
 import os
 import random
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from mrcnn.common.files import AnyPath
 from mrcnn.data.images import LUMA, as_uint8_range, fit_channels
 
+Color = tuple[float, float, float]  # (red, green, blue) in 0..1
 _FILE_TYPES = (".png", ".jpg", ".jpeg")
 
 
 # === Colours ===
 
 
-def random_colors(N, bright=True):
+def random_colors(N: int, bright: bool = True) -> list[Color]:
     """N colours of evenly spaced hue in random order (Python's ``random``).
 
     Args:
@@ -34,7 +38,7 @@ def random_colors(N, bright=True):
     return colors
 
 
-def class_colors(count):
+def class_colors(count: int) -> list[Color]:
     """A fixed colour for each class id: the same one in every picture and for every count.
 
     Returns:
@@ -55,7 +59,7 @@ def _to_uint8_color(color):
 # === Pixels ===
 
 
-def as_rgb(image):
+def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
     """Any image as a new uint8 [H, W, 3]: grey is repeated, alpha dropped, 16 bit scaled.
 
     Of more than four channels the first three are shown.
@@ -69,7 +73,9 @@ def as_rgb(image):
     return np.array(fit_channels(image, 3), dtype=np.uint8)
 
 
-def apply_mask(image, mask, color, alpha=0.5):
+def apply_mask(
+    image: np.ndarray, mask: ArrayLike, color: Sequence[float], alpha: float = 0.5
+) -> np.ndarray:
     """Blend a colour into an image where ``mask`` is 1, in place.
 
     Args:
@@ -88,7 +94,9 @@ def apply_mask(image, mask, color, alpha=0.5):
     return image
 
 
-def draw_box(image, box, color):
+def draw_box(
+    image: np.ndarray, box: Sequence[float] | np.ndarray, color: float | Sequence[float]
+) -> np.ndarray:
     """Draw the outline of a box, 2 pixels wide, in place.
 
     Args:
@@ -112,7 +120,7 @@ def draw_box(image, box, color):
     return image
 
 
-def mask_outline(mask, width=1):
+def mask_outline(mask: ArrayLike, width: int = 1) -> NDArray[np.bool_]:
     """The rim of a mask: its pixels less than ``width`` steps from the outside. Bool [H, W]."""
     mask = np.asarray(mask, dtype=bool)
     outline = np.zeros_like(mask)
@@ -142,7 +150,7 @@ def _extent(mask):
 # === Labels ===
 
 
-def instance_label(class_id, class_names, score=None):
+def instance_label(class_id: int, class_names: Sequence[str], score: float | None = None) -> str:
     """ "name" or "name 0.987"; a negative class id is a crowd of that class.
 
     Raises:
@@ -204,7 +212,14 @@ def _label_place(box, text_width, text_height, width, height, taken):
 # === Instances ===
 
 
-def check_instances(image, boxes, masks, class_ids, scores=None, colors=None):
+def check_instances(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    class_ids: Sequence[int] | np.ndarray,
+    scores: Sequence[float] | np.ndarray | None = None,
+    colors: Sequence[Sequence[float]] | None = None,
+) -> None:
     """Check that the arrays of one image agree.
 
     Raises:
@@ -228,8 +243,15 @@ def check_instances(image, boxes, masks, class_ids, scores=None, colors=None):
 
 
 def draw_instances(
-    image, boxes, masks, class_ids, class_names, scores=None, colors=None, alpha=0.5
-):
+    image: ArrayLike,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    class_ids: Sequence[int] | np.ndarray,
+    class_names: Sequence[str],
+    scores: Sequence[float] | np.ndarray | None = None,
+    colors: Sequence[Sequence[float]] | None = None,
+    alpha: float = 0.5,
+) -> NDArray[np.uint8]:
     """Paint detections or objects into a copy of the image.
 
     Args:
@@ -280,7 +302,7 @@ def draw_instances(
             outline=_to_uint8_color(colors[i]),
             width=line,
         )
-    taken = []
+    taken: list[tuple[int, int, int, int]] = []
     for i in reversed(order):  # the best label has the first choice of place
         text = instance_label(class_ids[i], class_names, None if scores is None else scores[i])
         size = int(np.clip(round(max(height, width) / 45), 10, 28))
@@ -298,8 +320,16 @@ def draw_instances(
 
 
 def save_instances(
-    path, image, boxes, masks, class_ids, class_names, scores=None, colors=None, alpha=0.5
-):
+    path: AnyPath,
+    image: ArrayLike,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    class_ids: Sequence[int] | np.ndarray,
+    class_names: Sequence[str],
+    scores: Sequence[float] | np.ndarray | None = None,
+    colors: Sequence[Sequence[float]] | None = None,
+    alpha: float = 0.5,
+) -> str:
     """Write the picture of ``draw_instances`` to a .png, .jpg or .jpeg file.
 
     Returns:
@@ -322,5 +352,5 @@ def save_instances(
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: the folder {folder} does not exist; create it first")
     picture = draw_instances(image, boxes, masks, class_ids, class_names, scores, colors, alpha)
-    Image.fromarray(picture).save(path, **({} if extension == ".png" else {"quality": 95}))
+    Image.fromarray(picture).save(path, quality=95)  # of jpeg; png has none
     return path

@@ -3,15 +3,25 @@
 An image is [height, width, channels], RGB order, values 0..255.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import random
 import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from mrcnn.common.files import AnyPath
 from mrcnn.config.choices import RESIZE_MODES
 from mrcnn.data.bilinear import bilinear
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +50,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.erro
 # === Files ===
 
 
-def read_image(path):
+def read_image(path: AnyPath) -> np.ndarray:
     """Read an image file: any format that Pillow reads, and every TIFF.
 
     The EXIF orientation is applied, so that the pixels lie as people see and
@@ -84,7 +94,7 @@ def read_image(path):
     return array
 
 
-def image_size(path):
+def image_size(path: AnyPath) -> tuple[int, int]:
     """The size that `read_image` gives an image file, mostly without decoding its pixels.
 
     Args:
@@ -150,7 +160,7 @@ def _pixels(image, file_format):
 # === Values and channels ===
 
 
-def as_uint8_range(image):
+def as_uint8_range(image: ArrayLike) -> np.ndarray:
     """Bring pixel values of any type to the range 0..255.
 
     =====================  ==================================================
@@ -197,7 +207,7 @@ def as_uint8_range(image):
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def fit_channels(image, count):
+def fit_channels(image: ArrayLike, count: int) -> np.ndarray:
     """Give an image the number of channels that the model expects.
 
     Grey becomes RGB by repetition, RGB becomes grey by luminance (ITU-R
@@ -245,17 +255,17 @@ def _luminance(rgb):
 
 
 def resize(
-    image,
-    output_shape,
-    order=1,
-    mode="constant",
-    cval=0,
-    clip=True,
-    preserve_range=False,
-    anti_aliasing=False,
-    anti_aliasing_sigma=None,
-    dtype=None,
-):
+    image: ArrayLike,
+    output_shape: Sequence[int],
+    order: int = 1,
+    mode: str = "constant",
+    cval: float = 0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    anti_aliasing: bool = False,
+    anti_aliasing_sigma: float | Sequence[float] | None = None,
+    dtype: DTypeLike | None = None,
+) -> np.ndarray:
     """`skimage.transform.resize` with this project's defaults: bilinear, no smoothing.
 
     With mode "constant", enlarging blends the outermost pixels with `cval`
@@ -314,7 +324,20 @@ def resize(
     return resized if dtype is None else resized.astype(dtype)
 
 
-def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square", rng=None):
+def resize_image(
+    image: ArrayLike,
+    min_dim: int | None = None,
+    max_dim: int | None = None,
+    min_scale: float | None = None,
+    mode: str = "square",
+    rng: np.random.RandomState | None = None,
+) -> tuple[
+    np.ndarray,
+    tuple[int, int, int, int],
+    float,
+    list[tuple[int, int]],
+    tuple[int, int, int, int] | None,
+]:
     """Resize an image and pad or crop it, as `IMAGE_RESIZE_MODE` says.
 
     Args:
@@ -359,7 +382,7 @@ def resize_image(image, min_dim=None, max_dim=None, min_scale=None, mode="square
         height, width = max(round(height * scale), 1), max(round(width * scale), 1)
         image = resize(image, (height, width), preserve_range=True, dtype=dtype)
 
-    if mode == "crop":
+    if mode == "crop" and min_dim:
         draw = random.randint if rng is None else lambda low, high: int(rng.randint(low, high + 1))
         y, x = draw(0, height - min_dim), draw(0, width - min_dim)
         image = image[y : y + min_dim, x : x + min_dim]
@@ -399,11 +422,18 @@ def _check_dims(mode, min_dim, max_dim):
         )
 
 
-def resize_scale(height, width, min_dim, max_dim, min_scale, mode):
+def resize_scale(
+    height: int,
+    width: int,
+    min_dim: int | None,
+    max_dim: int | None,
+    min_scale: float | None,
+    mode: str,
+) -> float:
     """The factor by which `resize_image`, whose arguments these are, resizes an image of height and
     width.
     """
-    scale = 1
+    scale: float = 1
     if mode == "none":
         return scale
     if min_dim:
@@ -418,7 +448,7 @@ def resize_scale(height, width, min_dim, max_dim, min_scale, mode):
 # === Mean pixel ===
 
 
-def mold_image(images, config, dtype=np.float64):
+def mold_image(images: ArrayLike, config: Config, dtype: DTypeLike = np.float64) -> np.ndarray:
     """Subtract the mean pixel: what goes into the network.
 
     Args:
@@ -448,6 +478,6 @@ def mold_image(images, config, dtype=np.float64):
     )
 
 
-def unmold_image(normalized_images, config):
+def unmold_image(normalized_images: np.ndarray, config: Config) -> NDArray[np.uint8]:
     """Add the mean pixel back: the inverse of `mold_image`, cut off to uint8."""
     return (normalized_images + config.MEAN_PIXEL).astype(np.uint8)

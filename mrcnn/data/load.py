@@ -1,17 +1,27 @@
 """One image of a dataset with its objects: loaded, checked, resized, augmented."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import random
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.data.augment.jitter import jitter
+from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.augment.user import augment as apply_augmentation
 from mrcnn.data.images import as_uint8_range, fit_channels, resize_image
 from mrcnn.data.masks import each_in_one_piece, extract_bboxes, minimize_mask, resize_mask
 from mrcnn.ops.image_meta import compose_image_meta
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +30,7 @@ class SampleError(ValueError):
     """An image or its annotation cannot be used; the message names the image."""
 
 
-def describe_image(dataset, image_id):
+def describe_image(dataset: Dataset, image_id: int) -> str:
     """The image's number, source, id and path, as one phrase for messages."""
     if not 0 <= image_id < len(dataset.image_info):
         return f"image {image_id} of {len(dataset.image_info)}"
@@ -50,8 +60,8 @@ class Prepared(NamedTuple):
     image: np.ndarray  # [H, W, C], values 0..255
     mask: np.ndarray  # bool [H, W, N]
     class_ids: np.ndarray  # int32 [N], below 0 for crowds
-    original_shape: tuple  # (height, width, channels) as loaded
-    window: tuple  # (y1, x1, y2, x2) px of what is not padding
+    original_shape: tuple[int, ...]  # (height, width, channels) as loaded
+    window: tuple[int, int, int, int]  # (y1, x1, y2, x2) px of what is not padding
     scale: float  # of the resize
 
 
@@ -77,7 +87,9 @@ def _naming(dataset, image_id):
         ) from error
 
 
-def prepare(dataset, config, image_id, rng=None):
+def prepare(
+    dataset: Dataset, config: Config, image_id: int, rng: np.random.RandomState | None = None
+) -> Prepared:
     """Load an image with its objects, check it, and resize it as IMAGE_RESIZE_MODE says.
 
     Args, Raises:
@@ -103,7 +115,13 @@ def prepare(dataset, config, image_id, rng=None):
         )
 
 
-def prepare_jittered(dataset, config, image_id, rng=None, prepared=None):
+def prepare_jittered(
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    rng: np.random.RandomState | None = None,
+    prepared: Prepared | None = None,
+) -> Prepared:
     """`prepare`, with a scale and a place that SCALE_JITTER lets be drawn.
 
     Args:
@@ -112,11 +130,12 @@ def prepare_jittered(dataset, config, image_id, rng=None, prepared=None):
     with _naming(dataset, image_id):
         if prepared is None:
             image, mask, class_ids = _load(dataset, config, image_id)
-            original_shape, scale, base = image.shape, 1, None
+            original_shape, scale, base = image.shape, 1.0, None
         else:
             y1, x1, y2, x2 = prepared.window
             image, mask = prepared.image[y1:y2, x1:x2], prepared.mask[y1:y2, x1:x2]
-            class_ids, original_shape, scale, base = *prepared[2:4], prepared.scale, 1
+            class_ids, original_shape = prepared.class_ids, prepared.original_shape
+            scale, base = prepared.scale, 1
         image, mask, class_ids, placement = jitter(image, mask, class_ids, config, rng, base)
         return Prepared(
             image, mask, class_ids, original_shape, placement.window, scale * placement.scale
@@ -124,15 +143,15 @@ def prepare_jittered(dataset, config, image_id, rng=None, prepared=None):
 
 
 def load_view(
-    dataset,
-    config,
-    image_id,
-    augment=False,
-    augmentation=None,
-    rng=None,
-    prepared=None,
-    jittered=False,
-):
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    augment: bool = False,
+    augmentation: Augmentation | None = None,
+    rng: np.random.RandomState | None = None,
+    prepared: Prepared | None = None,
+    jittered: bool = False,
+) -> View:
     """Load an image with its objects, bring it to the size that the network takes, and augment it.
 
     Args:
@@ -168,7 +187,9 @@ def load_view(
     return View(image, meta, class_ids[left], mask if left.all() else mask[:, :, left])
 
 
-def boxes_and_masks(view, config, use_mini_mask):
+def boxes_and_masks(
+    view: View, config: Config, use_mini_mask: bool
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Boxes int32 [N, 4] px of a `View`, and its masks bool [H, W, N], or [*MINI_MASK_SHAPE, N]."""
     boxes = extract_bboxes(view.masks)
     return boxes, minimize_mask(
@@ -177,15 +198,17 @@ def boxes_and_masks(view, config, use_mini_mask):
 
 
 def load_image_gt(
-    dataset,
-    config,
-    image_id,
-    augment=False,
-    augmentation=None,
-    use_mini_mask=False,
-    rng=None,
-    prepared=None,
-):
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    augment: bool = False,
+    augmentation: Augmentation | None = None,
+    use_mini_mask: bool = False,
+    rng: np.random.RandomState | None = None,
+    prepared: Prepared | None = None,
+) -> tuple[
+    np.ndarray, NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]
+]:
     """Load an image with its ground truth, at the size the network takes.
 
     SCALE_JITTER and COPY_PASTE, which are for training alone, are not applied.
@@ -233,7 +256,9 @@ def _load(dataset, config, image_id):
     return image, checked_mask(mask, class_ids, image.shape), checked_class_ids(class_ids, limit)
 
 
-def checked_mask(mask, class_ids, image_shape):
+def checked_mask(
+    mask: np.ndarray, class_ids: np.ndarray, image_shape: Sequence[int]
+) -> NDArray[np.bool_]:
     """What load_mask returned as masks, as bool [height, width, N]; a ValueError says what is wrong
     with it.
     """
@@ -261,7 +286,7 @@ def checked_mask(mask, class_ids, image_shape):
     return each_in_one_piece(mask.astype(bool, copy=False))
 
 
-def checked_class_ids(class_ids, limit):
+def checked_class_ids(class_ids: np.ndarray, limit: int) -> NDArray[np.int32]:
     """What load_mask returned as class ids, as int32 [N] of 1 .. limit - 1, or below 0 for
     crowds.
     """

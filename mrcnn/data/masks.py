@@ -4,7 +4,10 @@ Masks are [height, width, instances]; boxes are (y1, x1, y2, x2) in pixels with
 y2 and x2 exclusive.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.images import resize
 
@@ -15,7 +18,7 @@ LEAST_LEFT = 0.1
 BLOCK = 16
 
 
-def each_in_one_piece(mask):
+def each_in_one_piece(mask: np.ndarray) -> np.ndarray:
     """The same masks [height, width, N], each of them in one piece of memory, as readers return
     them.
 
@@ -25,7 +28,7 @@ def each_in_one_piece(mask):
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(mask, -1, 0)), 0, -1)
 
 
-def extract_bboxes(mask):
+def extract_bboxes(mask: ArrayLike) -> NDArray[np.int32]:
     """The tight box around every mask.
 
     Args:
@@ -88,7 +91,7 @@ def _any_in_row(masks):
     return masks.any(axis=1)
 
 
-def nearest(length, scale):
+def nearest(length: int, scale: float) -> tuple[NDArray[np.intp], int]:
     """The source index of every index of a zoomed axis, and how many lie inside.
 
     As scipy's zoom of order 0 does: first goes to first and last to last, but
@@ -102,7 +105,12 @@ def nearest(length, scale):
     return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
 
 
-def resize_mask(mask, scale, padding, crop=None):
+def resize_mask(
+    mask: ArrayLike,
+    scale: float,
+    padding: Sequence[tuple[int, int]],
+    crop: tuple[int, int, int, int] | None = None,
+) -> np.ndarray:
     """Resize masks the way `resize_image` resized their image.
 
     Nearest neighbour with aligned corners, unlike the image's bilinear mapping
@@ -148,7 +156,9 @@ def _zoom(mask, rows, columns):
     return mask
 
 
-def ignore_left_overs(class_ids, left, whole):
+def ignore_left_overs(
+    class_ids: NDArray[np.integer], left: np.ndarray, whole: np.ndarray
+) -> NDArray[np.integer]:
     """Make crowds of objects of which a random cut, or another object, leaves less than LEAST_LEFT
     of the pixels.
 
@@ -166,7 +176,9 @@ def ignore_left_overs(class_ids, left, whole):
     return np.where(left < LEAST_LEFT * whole, -np.abs(class_ids), class_ids)
 
 
-def minimize_mask(bbox, mask, mini_shape):
+def minimize_mask(
+    bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int]
+) -> NDArray[np.bool_]:
     """Cut masks to their boxes and shrink them to one small size, to save memory.
 
     Args:
@@ -194,7 +206,9 @@ def minimize_mask(bbox, mask, mini_shape):
     return mini_mask
 
 
-def expand_mask(bbox, mini_mask, image_shape):
+def expand_mask(
+    bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[int]
+) -> NDArray[np.bool_]:
     """Put small masks back at their boxes (the inverse of `minimize_mask`, with loss).
 
     Args:
@@ -214,7 +228,9 @@ def expand_mask(bbox, mini_mask, image_shape):
     return mask
 
 
-def unmold_mask(mask, bbox, image_shape):
+def unmold_mask(
+    mask: np.ndarray, bbox: Sequence[int] | np.ndarray, image_shape: Sequence[int]
+) -> NDArray[np.bool_]:
     """Put one mask of the network at its place in the image.
 
     Args:
@@ -228,7 +244,11 @@ def unmold_mask(mask, bbox, image_shape):
     return unmold_masks([mask], [bbox], image_shape)[..., 0]
 
 
-def unmold_masks(masks, boxes, image_shape):
+def unmold_masks(
+    masks: Sequence[np.ndarray] | np.ndarray,
+    boxes: Sequence[Sequence[int] | np.ndarray] | np.ndarray,
+    image_shape: Sequence[int],
+) -> NDArray[np.bool_]:
     """Put masks of the network at their places in the image, like `unmold_mask`.
 
     Args:
@@ -246,7 +266,7 @@ def unmold_masks(masks, boxes, image_shape):
     return np.moveaxis(full_masks, 0, -1)
 
 
-def compute_overlaps_masks(masks1, masks2):
+def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> NDArray[np.floating]:
     """IoU of every mask of one set with every mask of another.
 
     Args:
@@ -288,7 +308,7 @@ def compute_overlaps_masks(masks1, masks2):
     return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
 
 
-def boxed_masks(masks):
+def boxed_masks(masks: np.ndarray) -> tuple[NDArray[np.int32], list[NDArray[np.bool_]]]:
     """Boxes int32 [N, 4] of masks [height, width, N], and a list of each mask inside its box as a
     bool array.
     """

@@ -1,21 +1,31 @@
 """Which images a training takes, and in which order."""
 
+from __future__ import annotations
+
 import logging
 import weakref
 from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.common.progress import track
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+
 
 logger = logging.getLogger(__name__)
 
 # Repeat factors of datasets, since each stage of a training asks for them and a load_mask may be
 # slow.
-_measured = weakref.WeakKeyDictionary()
+_measured: weakref.WeakKeyDictionary[Dataset, list[np.ndarray]] = weakref.WeakKeyDictionary()
 
 
-def random_state(seed, stream, number):
+def random_state(seed: int, stream: int, number: int) -> np.random.RandomState:
     """np.random.RandomState of its own for each (seed, stream, number)."""
     return np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, stream, number))))
 
@@ -23,7 +33,7 @@ def random_state(seed, stream, number):
 # === Weights ===
 
 
-def image_weights(dataset, config):
+def image_weights(dataset: Dataset, config: Config) -> NDArray[np.float64] | None:
     """How often each image is taken, as IMAGE_SAMPLING says.
 
     Args:
@@ -63,7 +73,9 @@ def image_weights(dataset, config):
     return weights
 
 
-def repeat_factors(dataset, threshold=None, progress=True):
+def repeat_factors(
+    dataset: Dataset, threshold: float | None = None, progress: bool = True
+) -> NDArray[np.float64]:
     """Repeat-factor sampling (Gupta et al. 2019, "LVIS", section on the baseline's training).
 
     A class that is on a share f of the images has the factor max(1, sqrt(threshold / f)), an image
@@ -111,12 +123,14 @@ def repeat_factors(dataset, threshold=None, progress=True):
 # === Order ===
 
 
-def pass_length(weights):
+def pass_length(weights: NDArray[np.floating]) -> int:
     """Images of a `weighted_pass`: the sum of the weights, or their number where that is larger."""
     return max(round(float(weights.sum())), len(weights))
 
 
-def weighted_pass(weights, draw, shuffle=True):
+def weighted_pass(
+    weights: NDArray[np.floating], draw: np.random.RandomState | ModuleType, shuffle: bool = True
+) -> NDArray[np.integer]:
     """The images of one pass over a dataset in which some come more often than others.
 
     An image comes as often as its share of the weights says, up or down to a whole number at
@@ -157,12 +171,18 @@ class Passes:
         length: samples of a pass.
     """
 
-    def __init__(self, image_ids, seed, shuffle=True, weights=None):
+    def __init__(
+        self,
+        image_ids: NDArray[np.integer] | list[int],
+        seed: int,
+        shuffle: bool = True,
+        weights: NDArray[np.floating] | None = None,
+    ) -> None:
         self.image_ids, self.seed, self.shuffle, self.weights = image_ids, seed, shuffle, weights
         self.length = len(image_ids) if weights is None else pass_length(weights)
         self._cached = lru_cache(maxsize=16)(self._order)
 
-    def image(self, number, step=0):
+    def image(self, number: int, step: int = 0) -> int:
         """The image of sample `number`, or that `step` samples on in its pass, which is a ring."""
         if self.weights is None and not self.shuffle:
             return self.image_ids[(number + step) % self.length]

@@ -5,17 +5,33 @@ this one feeds `data_generator(random_rois=...)`, with which the heads can be
 studied (and trained) without a region proposal network.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.images import resize
 from mrcnn.data.masks import expand_mask
 from mrcnn.ops.boxes_np import box_refinement, compute_overlaps, has_area
 
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+
+
 # Share of random regions that is drawn around the objects.
 NEAR_SHARE = 0.9
 
 
-def generate_random_rois(image_shape, count, gt_class_ids, gt_boxes, rng=None):
+def generate_random_rois(
+    image_shape: Sequence[int],
+    count: int,
+    gt_class_ids: ArrayLike,
+    gt_boxes: ArrayLike,
+    rng: np.random.RandomState | None = None,
+) -> NDArray[np.int32]:
     """Draw random boxes, nine tenths of them around the objects.
 
     Args:
@@ -68,7 +84,14 @@ def _random_boxes(rows, columns, count, draw):
             return np.stack([ys[:, 0], xs[:, 0], ys[:, 1], xs[:, 1]], axis=1)
 
 
-def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, gt_masks, config, rng=None):
+def build_detection_targets(
+    rpn_rois: ArrayLike,
+    gt_class_ids: ArrayLike,
+    gt_boxes: ArrayLike,
+    gt_masks: np.ndarray,
+    config: Config,
+    rng: np.random.RandomState | None = None,
+) -> tuple[np.ndarray, NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """Draw the regions that the heads train on, and their targets.
 
     Differs from the training graph as the original does: positive means an IoU

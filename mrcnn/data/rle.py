@@ -5,12 +5,28 @@ the columns, zeros first, packed into text by pycocotools. pycocotools is import
 is made or read.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.masks import extract_bboxes
 
+# The part of a mask that holds the object, bool [h, w], and its first row and column in the image.
+Part = tuple[np.ndarray, int, int]
 
-def encode_masks(masks, boxes=None):
+
+class Rle(TypedDict):
+    """The run lengths of one mask."""
+
+    size: list[int]  # [height, width] px
+    counts: str | bytes | list[int]  # packed by pycocotools, or the lengths themselves
+
+
+def encode_masks(masks: np.ndarray, boxes: ArrayLike | None = None) -> list[Rle]:
     """The RLE of every mask.
 
     Args:
@@ -24,12 +40,12 @@ def encode_masks(masks, boxes=None):
     """
     if boxes is None:
         boxes = extract_bboxes(masks)
-    boxes = np.asarray(boxes).tolist()
-    parts = [(masks[y1:y2, x1:x2, index], y1, x1) for index, (y1, x1, y2, x2) in enumerate(boxes)]
+    corners = np.asarray(boxes).tolist()
+    parts = [(masks[y1:y2, x1:x2, index], y1, x1) for index, (y1, x1, y2, x2) in enumerate(corners)]
     return encode_parts(parts, masks.shape)
 
 
-def encode_parts(parts, shape):
+def encode_parts(parts: Iterable[Part], shape: Sequence[int]) -> list[Rle]:
     """The RLE of masks of which only the part with the object is given.
 
     Args:
@@ -76,7 +92,7 @@ def _runs(part, y1, x1, height, width):
     return np.diff(places, prepend=0, append=height * width).tolist()
 
 
-def decode_masks(rles, shape):
+def decode_masks(rles: Sequence[Rle], shape: Sequence[int]) -> NDArray[np.bool_]:
     """The masks of a list of RLEs.
 
     The same as pycocotools' decode, in a tenth of its time where objects are small: only the
@@ -104,7 +120,7 @@ def decode_masks(rles, shape):
     return np.moveaxis(masks, 0, -1)
 
 
-def run_lengths(rle):
+def run_lengths(rle: Rle) -> NDArray[np.int64]:
     """The lengths of an RLE's runs, int64 [runs], of 0 and 1 in turn, 0 first.
 
     Raises:
@@ -175,7 +191,7 @@ def _draw_runs(mask, runs):
     mask[y1:y2, x1:x2] = part[:, y1:y2].T
 
 
-def merge_rles(rles):
+def merge_rles(rles: Sequence[Rle]) -> Rle:
     """The RLE of all pixels of one or more RLEs of the same size."""
     from pycocotools import mask as coco_mask
 

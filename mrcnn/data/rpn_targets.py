@@ -4,15 +4,32 @@ Anchors are matched to objects as in Faster R-CNN (Ren et al. 2015, section
 3.1.2), with a random subset of both sides entering the loss.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.ops.boxes_np import box_refinement, compute_iou, has_area
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+
 
 # An anchor that touches a crowd this much may hold an object nobody annotated.
 CROWD_IOU = 0.001
 
 
-def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=None):
+def build_rpn_targets(
+    image_shape: Sequence[int],
+    anchors: ArrayLike,
+    gt_class_ids: ArrayLike,
+    gt_boxes: ArrayLike,
+    config: Config,
+    rng: np.random.RandomState | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Match anchors to objects and draw the ones that are trained on.
 
     Args:

@@ -1,15 +1,24 @@
 """One image's part of a training batch, and batches stacked of such parts."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mrcnn.data.augment.copy_paste import choose_objects, paste_objects
+from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.images import mold_image
 from mrcnn.data.load import SampleError, boxes_and_masks, describe_image, load_view
 from mrcnn.data.random_rois import build_detection_targets, generate_random_rois
 from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.ops.image_meta import PARTS
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+    from mrcnn.data.load import Prepared
 
 
 class Sample(NamedTuple):
@@ -25,23 +34,23 @@ class Sample(NamedTuple):
     masks: np.ndarray
     dropped: int  # objects beyond MAX_GT_INSTANCES
     rpn_rois: np.ndarray | None = None
-    targets: tuple | None = None  # of build_detection_targets
+    targets: tuple[np.ndarray, ...] | None = None  # of build_detection_targets
 
 
 def make_sample(
-    dataset,
-    config,
-    image_id,
-    anchors,
-    augment=False,
-    augmentation=None,
-    no_augmentation_sources=None,
-    random_rois=0,
-    detection_targets=False,
-    rng=None,
-    prepared=None,
-    training=True,
-):
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    anchors: np.ndarray,
+    augment: bool = False,
+    augmentation: Augmentation | None = None,
+    no_augmentation_sources: Collection[str] | None = None,
+    random_rois: int = 0,
+    detection_targets: bool = False,
+    rng: np.random.RandomState | None = None,
+    prepared: Prepared | None = None,
+    training: bool = True,
+) -> Sample | None:
     """Load an image and compute all that training needs of it.
 
     The random numbers are drawn in the original's order.
@@ -147,7 +156,9 @@ def _with_pasted_objects(view, dataset, config, image_id, load, rng):
     return view._replace(image=image, masks=masks, class_ids=class_ids)
 
 
-def stack_samples(samples, config):
+def stack_samples(
+    samples: Sequence[Sample], config: Config
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Stack samples to the arrays of a batch, objects padded to MAX_GT_INSTANCES.
 
     Returns:
@@ -167,12 +178,12 @@ def stack_samples(samples, config):
         masks,
     ]
     outputs = []
-    if samples[0].rpn_rois is not None:
-        inputs.append(np.stack([sample.rpn_rois for sample in samples]))
-    if samples[0].targets is not None:
-        rois, class_ids, bboxes, roi_masks = map(
-            np.stack, zip(*(sample.targets for sample in samples))
-        )
+    random_rois = [sample.rpn_rois for sample in samples if sample.rpn_rois is not None]
+    if random_rois:
+        inputs.append(np.stack(random_rois))
+    targets = [sample.targets for sample in samples if sample.targets is not None]
+    if targets:
+        rois, class_ids, bboxes, roi_masks = (np.stack(part) for part in zip(*targets))
         inputs.append(rois)
         outputs = [class_ids[:, :, np.newaxis], bboxes, roi_masks]
     return inputs, outputs

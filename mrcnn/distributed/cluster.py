@@ -14,8 +14,10 @@ from typing import NamedTuple
 class Cluster(NamedTuple):
     """This machine among those that train together."""
 
-    workers: tuple  # "host:port" of each; the first is the chief, which alone writes files
-    index: int  # of this one
+    workers: tuple[
+        str, ...
+    ]  # "host:port" of each; the first is the chief, which alone writes files
+    index: int  # type: ignore[assignment]  # of this one; hides tuple.index, which nobody calls
 
     @property
     def is_chief(self):

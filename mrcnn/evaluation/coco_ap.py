@@ -1,14 +1,24 @@
 """COCO's average precision and recall, by pycocotools."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.data.coco_json import coco_index
 from mrcnn.evaluation.coco_matching import evaluate_image
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
 
 # The order of pycocotools' COCOeval.stats.
 COCO_METRICS = (
@@ -58,7 +68,7 @@ def _results_index(ground_truth, detections, iou_type):
         return ground_truth.loadRes(detections)
 
 
-def class_labels(ground_truth, category_ids):
+def class_labels(ground_truth: COCO, category_ids: Sequence[int]) -> list[str]:
     """Names of categories; a name used twice gets its id added."""
     names = [category["name"] for category in ground_truth.loadCats(category_ids)]
     return [
@@ -67,7 +77,12 @@ def class_labels(ground_truth, category_ids):
     ]
 
 
-def run_coco_eval(ground_truth, detections, iou_type, image_ids=None):
+def run_coco_eval(
+    ground_truth: COCO,
+    detections: list[dict[str, Any]],
+    iou_type: str,
+    image_ids: Iterable[int] | None = None,
+) -> COCOeval:
     """pycocotools' ``COCOeval`` after evaluate, accumulate and summarize, whose printing is held
     back.
 
@@ -91,7 +106,7 @@ def run_coco_eval(ground_truth, detections, iou_type, image_ids=None):
     return coco_eval
 
 
-def precision_curves(coco_eval):
+def precision_curves(coco_eval: COCOeval) -> NDArray[np.float64]:
     """Precision at COCO's 101 recalls, over objects of all sizes.
 
     Returns:
@@ -101,10 +116,10 @@ def precision_curves(coco_eval):
     return np.where(precision > -1, precision, np.nan)
 
 
-def summary_of(coco_eval):
+def summary_of(coco_eval: COCOeval) -> dict[str, Any]:
     """The twelve COCO numbers, and AP and AP50 of each class; see ``coco_summary``."""
     # pycocotools writes -1 where nothing could be measured.
-    summary = {
+    summary: dict[str, Any] = {
         name: float("nan") if value < 0 else float(value)
         for name, value in zip(COCO_METRICS, coco_eval.stats)
     }
@@ -115,7 +130,12 @@ def summary_of(coco_eval):
     return summary
 
 
-def coco_summary(ground_truth, detections, iou_type, image_ids=None):
+def coco_summary(
+    ground_truth: COCO,
+    detections: list[dict[str, Any]],
+    iou_type: str,
+    image_ids: Iterable[int] | None = None,
+) -> dict[str, Any]:
     """The twelve COCO numbers and the AP of each class, by pycocotools.
 
     Args:
@@ -135,12 +155,12 @@ def coco_summary(ground_truth, detections, iou_type, image_ids=None):
     return summary_of(run_coco_eval(ground_truth, detections, iou_type, image_ids))
 
 
-def format_value(value, width=8):
+def format_value(value: float, width: int = 8) -> str:
     """A number in 0..1 with three digits, "-" for NaN, right aligned."""
     return f"{'-':>{width}}" if np.isnan(value) else f"{value:{width}.3f}"
 
 
-def format_summary(summary):
+def format_summary(summary: Mapping[str, Any]) -> str:
     """A text table of what ``evaluate_detections`` returns: metrics, then AP by class."""
     kinds = [kind for kind in ("bbox", "segm") if kind in summary]
     classes = list(summary[kinds[0]]["AP_per_class"])

@@ -7,12 +7,26 @@ those that do can decide anything. Of a whole evaluation of 200 images with 20 o
 detections each, this saves 65 % with one class, 30 % with five and 8 % with eighty.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from mrcnn.evaluation.matching import coco_matches
 
+if TYPE_CHECKING:
+    from pycocotools.cocoeval import COCOeval
 
-def evaluate_image(coco_eval, image_id, category_id, area_range, max_detections):
+
+def evaluate_image(
+    coco_eval: COCOeval,
+    image_id: int,
+    category_id: int,
+    area_range: Sequence[float],
+    max_detections: int,
+) -> dict[str, Any] | None:
     """``COCOeval.evaluateImg``, equal to it.
 
     Args:

@@ -2,11 +2,17 @@
 small.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import time
 import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.common.threads import map_ahead
@@ -22,14 +28,20 @@ from mrcnn.data.coco_json import (
 )
 from mrcnn.evaluation.coco_ap import coco_summary
 
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+
+# A detector: images -> a dict of rois, class_ids, scores and, where it has them, masks for each.
+Detect: TypeAlias = Callable[[list[np.ndarray]], Sequence[Mapping[str, np.ndarray]]]
+
 
 @dataclasses.dataclass
 class Scene:
     """One image: what is on it and what was found, as COCO dicts."""
 
-    image: dict
-    annotations: list
-    detections: list
+    image: dict[str, Any]
+    annotations: list[dict[str, Any]]
+    detections: list[dict[str, Any]]
 
 
 @dataclasses.dataclass
@@ -45,29 +57,29 @@ class Collected:
         timings: list of (images, seconds inside ``detect``) of each call.
     """
 
-    scenes: list
-    categories: list
-    unreadable: list
+    scenes: list[Scene]
+    categories: list[dict[str, Any]]
+    unreadable: list[dict[str, Any]]
     empty: int
     has_masks: bool
-    timings: list
+    timings: list[tuple[int, float]]
 
     @property
-    def detections(self):
+    def detections(self) -> list[dict[str, Any]]:
         """All detections, as COCO result dicts."""
         return [detection for scene in self.scenes for detection in scene.detections]
 
     @property
-    def iou_types(self):
+    def iou_types(self) -> tuple[str, ...]:
         """What can be scored: ("bbox", "segm"), or ("bbox",) of a detector without masks."""
         return ("bbox", "segm") if self.has_masks else ("bbox",)
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """Time spent inside ``detect``."""
         return sum(seconds for _, seconds in self.timings)
 
-    def objects(self):
+    def objects(self) -> dict[str, list[dict[str, Any]]]:
         """The objects as a dict in COCO's format: images, annotations, categories."""
         return {
             "images": [scene.image for scene in self.scenes],
@@ -78,7 +90,14 @@ class Collected:
         }
 
 
-def collect(dataset, detect, image_ids=None, batch_size=1, workers=1, progress=True):
+def collect(
+    dataset: Dataset,
+    detect: Detect,
+    image_ids: Iterable[int] | None = None,
+    batch_size: int = 1,
+    workers: int = 1,
+    progress: bool = True,
+) -> Collected:
     """Load every image and its objects, and find objects in it.
 
     Threads load the next images and turn the last masks into run lengths while the detector
@@ -177,7 +196,7 @@ def _keep(results, scenes, found):
         found.has_masks &= result.get("masks") is not None
 
 
-def warn_of_left_out(found):
+def warn_of_left_out(found: Collected) -> None:
     """Warn of what is missing in the numbers."""
     warn_of_empty(found.empty)
     if found.unreadable:
@@ -189,7 +208,13 @@ def warn_of_left_out(found):
         )
 
 
-def evaluate_detections(dataset, detect, image_ids=None, batch_size=1, progress=True):
+def evaluate_detections(
+    dataset: Dataset,
+    detect: Detect,
+    image_ids: Iterable[int] | None = None,
+    batch_size: int = 1,
+    progress: bool = True,
+) -> dict[str, Any]:
     """COCO numbers of a detector on a dataset; ``evaluate`` tells more.
 
     Args, Raises: those of ``collect``. Images that cannot be read are left out with a warning.
@@ -201,7 +226,9 @@ def evaluate_detections(dataset, detect, image_ids=None, batch_size=1, progress=
     found = collect(dataset, detect, image_ids, batch_size, progress=progress)
     warn_of_left_out(found)
     ground_truth, detections = coco_index(**found.objects()), found.detections
-    summary = {kind: coco_summary(ground_truth, detections, kind) for kind in found.iou_types}
+    summary: dict[str, Any] = {
+        kind: coco_summary(ground_truth, detections, kind) for kind in found.iou_types
+    }
     images, seconds = len(found.scenes), found.seconds
     summary.update(
         images=images,

@@ -1,10 +1,16 @@
 """Measure a detector on a dataset: everything that an ``Evaluation`` tells."""
 
+from __future__ import annotations
+
 import os
 import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
 from mrcnn.data.coco_json import coco_index
 from mrcnn.evaluation.coco_ap import (
@@ -15,7 +21,7 @@ from mrcnn.evaluation.coco_ap import (
     run_coco_eval,
     summary_of,
 )
-from mrcnn.evaluation.collect import collect, warn_of_left_out
+from mrcnn.evaluation.collect import Detect, Scene, collect, warn_of_left_out
 from mrcnn.evaluation.matching import (
     FALSE_ALARM,
     best_f1,
@@ -27,24 +33,28 @@ from mrcnn.evaluation.matching import (
 )
 from mrcnn.evaluation.result import Evaluation
 
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+
+
 # IoU thresholds whose precision-recall curves are kept, and their place among COCO's ten.
 CURVES = {"0.50": 0, "0.75": 5}
 
 
 def evaluate(
-    dataset,
-    detect,
-    image_ids=None,
+    dataset: Dataset,
+    detect: Detect,
+    image_ids: Iterable[int] | None = None,
     *,
-    batch_size=1,
-    min_score=0.5,
-    iou=0.5,
-    worst=8,
-    workers=1,
-    report=None,
-    verbose=1,
-    settings=None,
-):
+    batch_size: int = 1,
+    min_score: float = 0.5,
+    iou: float = 0.5,
+    worst: int = 8,
+    workers: int = 1,
+    report: AnyPath | None = None,
+    verbose: int = 1,
+    settings: Mapping[str, Any] | None = None,
+) -> Evaluation:
     """Measure a detector on a dataset.
 
     AP and AR are COCO's, of boxes and of masks, over all detections. Precision, recall, F1 and the
@@ -161,15 +171,16 @@ class Tally:
             image after the best hundred.
     """
 
-    def __init__(self, iou_type, iou, min_score, classes):
+    def __init__(self, iou_type: str, iou: float, min_score: float, classes: int) -> None:
         self.iou_type, self.iou, self.min_score = iou_type, iou, min_score
         self.confusion = np.zeros((classes, classes), int)
         self.crowds = self.surplus = 0
         self._objects = np.zeros(classes, int)
-        self._detections = []  # (class id, score, hit) of those that are right or wrong
-        self._images = []
+        # (class id, score, hit) of those that are right or wrong
+        self._detections: list[tuple[int, float, bool]] = []
+        self._images: list[tuple[dict[str, Any], NDArray[np.integer]]] = []
 
-    def add(self, scene):
+    def add(self, scene: Scene) -> None:
         """Match the detections of an image, a ``collect.Scene``."""
         ious = overlaps(scene.annotations, scene.detections, self.iou_type)
         met = match(ious, scene.detections, scene.annotations, self.iou)
@@ -201,7 +212,7 @@ class Tally:
         self.confusion += confusion
         self._images.append((scene.image, confusion))
 
-    def scores(self, class_id=None):
+    def scores(self, class_id: int | None = None) -> dict[str, float]:
         """Counts, precision, recall and F1 of a class, or of all objects together.
 
         Returns:
@@ -224,7 +235,7 @@ class Tally:
             "best_F1_score": score,
         }
 
-    def worst(self, count):
+    def worst(self, count: int) -> list[dict[str, Any]]:
         """The images with the lowest F1, and of equals those with most mistakes; at most ``count``.
 
         Returns:

@@ -1,12 +1,18 @@
 """Detections matched to objects at one IoU: precision, recall, F1 and confusions."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 # What a detection met that is not the index of an object.
 FALSE_ALARM, IN_CROWD = -1, -2
 
 
-def overlaps(annotations, detections, iou_type):
+def overlaps(
+    annotations: Sequence[dict[str, Any]], detections: Sequence[dict[str, Any]], iou_type: str
+) -> NDArray[np.float64]:
     """IoU of every detection with every object; for a crowd, the share of the detection inside it.
 
     Returns:
@@ -26,7 +32,12 @@ def overlaps(annotations, detections, iou_type):
     )
 
 
-def coco_matches(overlaps, thresholds, ignored, crowd):
+def coco_matches(
+    overlaps: NDArray[np.floating],
+    thresholds: Sequence[float],
+    ignored: Sequence[bool] | np.ndarray,
+    crowd: Sequence[bool] | np.ndarray,
+) -> Iterator[tuple[int, int, int]]:
     """COCO's rule for the detections and objects of one class in one image.
 
     Each detection takes the free object that it overlaps most; an ignored one only where no other
@@ -65,7 +76,12 @@ def coco_matches(overlaps, thresholds, ignored, crowd):
                 yield index, row, chosen
 
 
-def match(ious, detections, annotations, threshold):
+def match(
+    ious: NDArray[np.floating],
+    detections: Sequence[dict[str, Any]],
+    annotations: Sequence[dict[str, Any]],
+    threshold: float,
+) -> NDArray[np.integer]:
     """COCO's matching: by falling score, each detection takes the free object of its class it
     overlaps most.
 
@@ -98,7 +114,12 @@ def match(ious, detections, annotations, threshold):
     return met
 
 
-def taken_for_another(ious, annotations, met, threshold):
+def taken_for_another(
+    ious: NDArray[np.floating],
+    annotations: Sequence[dict[str, Any]],
+    met: NDArray[np.integer],
+    threshold: float,
+) -> list[tuple[int, int]]:
     """Pair what ``match`` left over: a detection with an object that it overlaps, of another class.
 
     The pairs that overlap most come first; each detection and each object is in one pair at most.
@@ -121,7 +142,13 @@ def taken_for_another(ious, annotations, met, threshold):
     return pairs
 
 
-def confusion_of(detections, annotations, met, pairs, classes):
+def confusion_of(
+    detections: Sequence[dict[str, Any]],
+    annotations: Sequence[dict[str, Any]],
+    met: NDArray[np.integer],
+    pairs: Sequence[tuple[int, int]],
+    classes: int,
+) -> NDArray[np.integer]:
     """Count which class was taken for which, in one image.
 
     Args:
@@ -150,7 +177,7 @@ def confusion_of(detections, annotations, met, pairs, classes):
     return counts
 
 
-def confused_pairs(confusion):
+def confused_pairs(confusion: NDArray[np.integer]) -> list[tuple[int, int, int]]:
     """(true class, detected class, times) of every two classes that were confused, most often
     first.
     """
@@ -162,12 +189,12 @@ def confused_pairs(confusion):
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def ratio(part, whole):
+def ratio(part: float, whole: float) -> float:
     """part / whole, NaN where there is nothing to measure."""
     return float(part) / float(whole) if whole else float("nan")
 
 
-def precision_recall_f1(hits, false_alarms, objects):
+def precision_recall_f1(hits: int, false_alarms: int, objects: int) -> dict[str, float]:
     """Precision, recall and F1 of counts.
 
     F1 = 2 hits / (detections + objects), the harmonic mean of precision and recall.
@@ -183,7 +210,9 @@ def precision_recall_f1(hits, false_alarms, objects):
     }
 
 
-def best_f1(scores, hits, objects):
+def best_f1(
+    scores: Sequence[float] | np.ndarray, hits: Sequence[bool] | np.ndarray, objects: int
+) -> tuple[float, float]:
     """The score threshold with the highest F1.
 
     Args:

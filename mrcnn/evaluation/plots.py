@@ -4,8 +4,10 @@ Figures are made without pyplot, so that no window opens and no figure stays ope
 """
 
 import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 RECALLS = np.linspace(0, 1, 101)
 _STYLES = {"0.50": "-", "0.75": "--"}
@@ -28,7 +30,7 @@ def _curve_axes(ax, title, size=10):
     ax.tick_params(labelsize=size - 2)
 
 
-def mean_curves(curves):
+def mean_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float]]]]) -> bytes:
     """Precision over recall, mean of the classes: a line per IoU threshold and kind.
 
     Args:
@@ -59,7 +61,9 @@ def mean_curves(curves):
     return _png(figure)
 
 
-def class_curves(curves, columns=5):
+def class_curves(
+    curves: Mapping[str, Mapping[str, Mapping[str, list[float]]]], columns: int = 5
+) -> bytes:
     """Precision over recall of each class that has objects, in a grid.
 
     Args:
@@ -93,7 +97,7 @@ def class_curves(curves, columns=5):
     return _png(figure)
 
 
-def confusion_picture(confusion, names):
+def confusion_picture(confusion: ArrayLike, names: Sequence[str]) -> bytes:
     """The confusion matrix; the colour is the share of the row, that is of the objects of a class.
 
     Args:
@@ -116,7 +120,7 @@ def confusion_picture(confusion, names):
     figure = Figure((side, side), layout="constrained")
     ax = figure.add_subplot()
     # false alarms are a share of no objects: they get no colour
-    shown = np.ma.masked_array(shares, np.zeros(shares.shape, bool))
+    shown: np.ma.MaskedArray = np.ma.masked_array(shares, np.zeros(shares.shape, bool))
     shown[-1] = np.ma.masked
     ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if count <= _NAMED:

@@ -1,10 +1,15 @@
 """The report of an evaluation: one HTML page with its pictures inside."""
 
+from __future__ import annotations
+
 import base64
 import html
 import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.drawing import as_rgb, draw_instances
 from mrcnn.data.rle import decode_masks
@@ -17,6 +22,12 @@ from mrcnn.evaluation.matching import (
     overlaps,
     taken_for_another,
 )
+
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+    from mrcnn.evaluation.collect import Collected, Scene
+    from mrcnn.evaluation.result import Evaluation
+
 
 # Longer side of the pictures of images, px.
 SIDE = 480
@@ -43,7 +54,9 @@ figure { margin: 1em 0; } figcaption { margin-bottom: 0.3em; }
 """
 
 
-def report_page(evaluation, found, dataset):
+def report_page(
+    evaluation: Evaluation, found: Collected, dataset: Dataset
+) -> tuple[str, dict[str, bytes]]:
     """The page of an ``Evaluation`` and its plots.
 
     Args:
@@ -220,7 +233,9 @@ def _worst(evaluation, found, dataset):
         yield f'<figure><figcaption>{said}</figcaption><div class="pair">{pictures}</div></figure>'
 
 
-def compare(image, scene, settings, class_names):
+def compare(
+    image: ArrayLike, scene: Scene, settings: Mapping[str, Any], class_names: Sequence[str]
+) -> list[NDArray[np.uint8]]:
     """An image with its objects, and with the detections, coloured by right and wrong.
 
     Args:

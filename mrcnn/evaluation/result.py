@@ -1,13 +1,24 @@
 """What an evaluation found out."""
 
+from __future__ import annotations
+
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from mrcnn.common.files import whole_file
+import numpy as np
+from numpy.typing import NDArray
+
+from mrcnn.common.files import AnyPath, whole_file
 from mrcnn.common.json_files import plain
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
 from mrcnn.evaluation.report import report_page
+
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+    from mrcnn.evaluation.collect import Collected
+
 
 # Most images that cannot be read that the table names; the json has all.
 NAMED = 20
@@ -41,17 +52,17 @@ class Evaluation(Mapping):
 
     def __init__(
         self,
-        metrics,
-        per_class,
-        confusion,
-        class_names,
-        curves,
-        worst,
-        left_out,
-        settings,
-        found,
-        dataset,
-    ):
+        metrics: dict[str, float],
+        per_class: dict[str, dict[str, float]],
+        confusion: NDArray[np.integer],
+        class_names: list[str],
+        curves: dict[str, dict[str, dict[str, list[float]]]],
+        worst: list[dict[str, Any]],
+        left_out: dict[str, Any],
+        settings: dict[str, Any],
+        found: Collected,
+        dataset: Dataset,
+    ) -> None:
         self.metrics = metrics
         self.per_class = per_class
         self.confusion = confusion
@@ -63,28 +74,28 @@ class Evaluation(Mapping):
         self._found = found
         self._dataset = dataset
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> float:
         return self.metrics[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.metrics)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.metrics)
 
     @property
-    def iou_types(self):
+    def iou_types(self) -> tuple[str, ...]:
         """("bbox", "segm"), or ("bbox",) of a detector without masks."""
         return tuple(self.curves)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"<Evaluation of {self['images']} images, "
             + ", ".join(f"{kind}_AP {self[kind + '_AP']:.3f}" for kind in self.iou_types)
             + ">"
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join([*self._metric_lines(), "", *self._class_lines(), "", *self.sentences()])
 
     def _metric_lines(self):
@@ -111,7 +122,7 @@ class Evaluation(Mapping):
                 + format_value(row["best_F1_score"], 11)
             )
 
-    def sentences(self):
+    def sentences(self) -> list[str]:
         """What the numbers were measured with and what they leave out, as a list of sentences."""
         settings, left_out = self.settings, self.left_out
         what = "masks" if settings["iou_type"] == "segm" else "boxes"
@@ -156,7 +167,7 @@ class Evaluation(Mapping):
 
     # === Files ===
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything as a dict that `json.dump` takes; None stands for what could not be
         measured.
         """
@@ -176,11 +187,11 @@ class Evaluation(Mapping):
             digits=6,
         )
 
-    def to_json(self):
+    def to_json(self) -> str:
         """`to_dict` as text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
 
-    def save(self, folder):
+    def save(self, folder: AnyPath) -> str:
         """Write the report into a folder, which is created.
 
         Writes report.html (one page that needs no other file), evaluation.json, pr_curves.png,

@@ -1,12 +1,15 @@
 """VOC-style AP of one image, as the original computes it: all classes pooled, mask IoU."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.masks import compute_overlaps_masks
 from mrcnn.ops.boxes_np import compute_overlaps, trim_zeros
 
 
-def score_order(pred_boxes, pred_scores):
+def score_order(pred_boxes: ArrayLike, pred_scores: ArrayLike) -> NDArray[np.intp]:
     """Indices of the predictions whose box is not all zero, best score first.
 
     Row i of what ``compute_matches`` returns is prediction ``score_order(...)[i]``.
@@ -68,16 +71,16 @@ def _average_precision(gt_match, pred_match):
 
 
 def compute_matches(
-    gt_boxes,
-    gt_class_ids,
-    gt_masks,
-    pred_boxes,
-    pred_class_ids,
-    pred_scores,
-    pred_masks,
-    iou_threshold=0.5,
-    score_threshold=0.0,
-):
+    gt_boxes: ArrayLike,
+    gt_class_ids: Sequence[int] | np.ndarray,
+    gt_masks: ArrayLike,
+    pred_boxes: ArrayLike,
+    pred_class_ids: ArrayLike,
+    pred_scores: ArrayLike,
+    pred_masks: ArrayLike,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.floating]]:
     """Match the predictions of one image to its objects by mask IoU.
 
     Args:
@@ -105,15 +108,15 @@ def compute_matches(
 
 
 def compute_ap(
-    gt_boxes,
-    gt_class_ids,
-    gt_masks,
-    pred_boxes,
-    pred_class_ids,
-    pred_scores,
-    pred_masks,
-    iou_threshold=0.5,
-):
+    gt_boxes: ArrayLike,
+    gt_class_ids: Sequence[int] | np.ndarray,
+    gt_masks: ArrayLike,
+    pred_boxes: ArrayLike,
+    pred_class_ids: ArrayLike,
+    pred_scores: ArrayLike,
+    pred_masks: ArrayLike,
+    iou_threshold: float = 0.5,
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.floating]]:
     """VOC average precision of one image, all classes pooled. Arguments: ``compute_matches``.
 
     Returns:
@@ -136,16 +139,16 @@ def compute_ap(
 
 
 def compute_ap_range(
-    gt_box,
-    gt_class_id,
-    gt_mask,
-    pred_box,
-    pred_class_id,
-    pred_score,
-    pred_mask,
-    iou_thresholds=None,
-    verbose=1,
-):
+    gt_box: ArrayLike,
+    gt_class_id: Sequence[int] | np.ndarray,
+    gt_mask: ArrayLike,
+    pred_box: ArrayLike,
+    pred_class_id: ArrayLike,
+    pred_score: ArrayLike,
+    pred_mask: ArrayLike,
+    iou_thresholds: Sequence[float] | np.ndarray | None = None,
+    verbose: int = 1,
+) -> float:
     """Mean of ``compute_ap`` over IoU thresholds; mask overlaps are computed once for all.
 
     Args:
@@ -172,7 +175,9 @@ def compute_ap_range(
     return mean
 
 
-def compute_recall(pred_boxes, gt_boxes, iou):
+def compute_recall(
+    pred_boxes: ArrayLike, gt_boxes: ArrayLike, iou: float
+) -> tuple[float, NDArray[np.intp]]:
     """Share of the objects that are the best overlap of some predicted box.
 
     Args:

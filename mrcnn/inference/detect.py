@@ -1,18 +1,31 @@
 """From images to the network's inputs, and from its outputs to results in the images' pixels."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.config.classes import class_ids as ids_of
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
 from mrcnn.data.masks import unmold_masks
-from mrcnn.inference.result import Result
+from mrcnn.inference.result import Classes, Result
 from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
 from mrcnn.ops.image_meta import compose_image_meta
 
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
-def mold(image, config, dtype=np.float64):
+# The detections of one image: boxes [n, 4] px, class ids, scores, and masks [h, w, n].
+Unmolded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]
+
+
+def mold(
+    image: ArrayLike, config: Config, dtype: DTypeLike = np.float64
+) -> tuple[np.ndarray, NDArray[np.float64], tuple[int, int, int, int]]:
     """Resize, pad and centre one image.
 
     Args:
@@ -52,7 +65,9 @@ def mold(image, config, dtype=np.float64):
     return mold_image(molded, config, dtype), meta, window
 
 
-def mold_inputs(images, config):
+def mold_inputs(
+    images: Sequence[ArrayLike], config: Config
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
     """`mold` a list of images that come out at one size.
 
     Returns:
@@ -75,7 +90,13 @@ def mold_inputs(images, config):
     return np.stack(molded), np.stack(metas), np.stack(windows)
 
 
-def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window):
+def unmold_detections(
+    detections: np.ndarray,
+    mrcnn_mask: np.ndarray,
+    original_image_shape: Sequence[int],
+    image_shape: Sequence[int],
+    window: Sequence[int] | np.ndarray,
+) -> Unmolded:
     """Detections of one image in the pixels of the image as it was before molding.
 
     Args:
@@ -95,7 +116,13 @@ def unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape,
     return unmold_own_masks(detections, own_masks, original_image_shape, image_shape, window)
 
 
-def unmold_own_masks(detections, masks, original_image_shape, image_shape, window):
+def unmold_own_masks(
+    detections: np.ndarray,
+    masks: np.ndarray,
+    original_image_shape: Sequence[int],
+    image_shape: Sequence[int],
+    window: Sequence[int] | np.ndarray,
+) -> Unmolded:
     """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
     detections = _real(detections)
     boxes, class_ids, scores = (
@@ -110,7 +137,7 @@ def unmold_own_masks(detections, masks, original_image_shape, image_shape, windo
     size[size == 0] = 1  # of one pixel
     boxes = denorm_boxes((boxes - origin) / size, original_image_shape[:2])
     real = has_area(boxes)
-    boxes, class_ids, scores, masks = (rows[real] for rows in (boxes, class_ids, scores, masks))
+    boxes, class_ids, scores, masks = boxes[real], class_ids[real], scores[real], masks[real]
     if not len(boxes):
         return boxes, class_ids, scores, np.empty((*original_image_shape[:2], 0))
     return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)
@@ -122,7 +149,14 @@ def _real(detections):
     return detections[: padding[0]] if len(padding) else detections
 
 
-def results(detections, masks, originals, molded_shape, windows, class_names=None):
+def results(
+    detections: Sequence[np.ndarray] | np.ndarray,
+    masks: Sequence[np.ndarray] | np.ndarray,
+    originals: Sequence[Sequence[int]],
+    molded_shape: Sequence[int],
+    windows: Sequence[Sequence[int]] | np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> list[Result]:
     """`unmold_own_masks` for a batch.
 
     Args:
@@ -138,12 +172,19 @@ def results(detections, masks, originals, molded_shape, windows, class_names=Non
         masks as `unmold_detections` gives them.
     """
     return [
-        Result(*unmold_own_masks(*image, molded_shape, window), class_names=class_names)
-        for *image, window in zip(detections, masks, originals, windows)
+        Result(*unmold_own_masks(rows, own, shape, molded_shape, window), class_names=class_names)
+        for rows, own, shape, window in zip(detections, masks, originals, windows)
     ]
 
 
-def detect(predict, images, config, classes=None, min_confidence=None, log=None):
+def detect(
+    predict: Callable[..., tuple[np.ndarray, np.ndarray]],
+    images: Sequence[np.ndarray] | np.ndarray,
+    config: Config,
+    classes: Classes | None = None,
+    min_confidence: float | None = None,
+    log: Callable[..., object] | None = None,
+) -> list[Result]:
     """Find the objects in images, BATCH_SIZE of them at a time.
 
     Args:
@@ -172,7 +213,7 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
         predict = partial(predict, min_confidence=min_confidence)
     if log:
         log(f"Processing {len(images)} images")
-    found = [None] * len(images)
+    found: dict[int, Result] = {}
     # molded one batch at a time, so that memory does not grow with the number of images
     for start in range(0, len(images), config.BATCH_SIZE):
         group = images[start : start + config.BATCH_SIZE]
@@ -199,7 +240,7 @@ def detect(predict, images, config, classes=None, min_confidence=None, log=None)
             ):
                 result.image = group[index]
                 found[start + index] = result
-    return found
+    return [found[index] for index in range(len(images))]
 
 
 def _mold_each(images, config, start, count):
@@ -230,9 +271,9 @@ def _wanted(config, classes, min_confidence):
     return wanted
 
 
-def batches_of_one_shape(molded, batch_size):
+def batches_of_one_shape(molded: Sequence[np.ndarray], batch_size: int) -> Iterator[list[int]]:
     """Indices of images of equal shape, at most ``batch_size`` together, in the order given."""
-    by_shape = {}
+    by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, image in enumerate(molded):
         by_shape.setdefault(image.shape, []).append(index)
     for indices in by_shape.values():

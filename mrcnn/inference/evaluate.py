@@ -1,11 +1,23 @@
 """The network as a detector to be measured."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mrcnn.data.dataset import check_classes
 from mrcnn.evaluation.evaluator import evaluate
 from mrcnn.inference.detect import detect
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+    from mrcnn.evaluation import Evaluation
+
 
 # AP counts detections of low score too. Those below this one change it by some tenths of a
 # percent, and would make the mask head run for the most that DETECTION_MAX_INSTANCES allows.
@@ -15,16 +27,16 @@ MIN_SCORE = 0.5
 
 
 def evaluate_network(
-    predict,
-    config,
-    dataset,
-    image_ids=None,
+    predict: Callable[..., tuple[np.ndarray, np.ndarray]],
+    config: Config,
+    dataset: Dataset,
+    image_ids: Iterable[int] | None = None,
     *,
-    min_confidence=None,
-    min_score=None,
-    batch_size=None,
-    **options,
-):
+    min_confidence: float | None = None,
+    min_score: float | None = None,
+    batch_size: int | None = None,
+    **options: Any,
+) -> Evaluation:
     """`evaluate` a network; see `MaskRCNN.evaluate`.
 
     Args:

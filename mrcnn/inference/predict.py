@@ -1,16 +1,60 @@
 """Read, detect, write: one image after the other."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import itertools
 import os
 import time
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import numpy as np
+
+from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
 from mrcnn.config.classes import class_ids, numbered_names
-from mrcnn.inference.sources import count_frames, find_sources, read_frames
-from mrcnn.inference.writers import Coco, Crops, Labelme, Pictures, Videos, Window, output_path
+from mrcnn.inference.result import Classes, Result
+from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
+from mrcnn.inference.writers import (
+    Coco,
+    Crops,
+    Labelme,
+    Pictures,
+    Videos,
+    Window,
+    Writer,
+    output_path,
+)
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+
+
+class Detector(Protocol):
+    """A `MaskRCNN` of mode "inference"."""
+
+    config: Config
+
+    def detect(
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        classes: Classes | None = None,
+        min_confidence: float | None = None,
+    ) -> list[Result]: ...
+
+
+class HasImage(Protocol):
+    """A `sources.Frame`, or anything else with an image."""
+
+    @property
+    def image(self) -> np.ndarray: ...
+
+
+AnyFrame = TypeVar("AnyFrame", bound=HasImage)
 
 # What `predict` can write.
 SAVE = {
@@ -39,13 +83,13 @@ class Summary:
 
     output: str
     images: int = 0
-    counts: Counter = dataclasses.field(default_factory=Counter)
-    unreadable: list = dataclasses.field(default_factory=list)
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+    unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     others: int = 0
     seconds: float = 0.0
     interrupted: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         objects = (
             ", ".join(f"{count} {name}" for name, count in self.counts.most_common()) or "none"
         )
@@ -67,7 +111,12 @@ class Summary:
         return "\n".join(lines)
 
 
-def predictions(model, frames, classes=None, min_confidence=None):
+def predictions(
+    model: Detector,
+    frames: Iterable[AnyFrame],
+    classes: Classes | None = None,
+    min_confidence: float | None = None,
+) -> Iterator[tuple[AnyFrame, Result]]:
     """Detect in frames as they come, BATCH_SIZE at a time.
 
     Args:
@@ -89,21 +138,21 @@ def predictions(model, frames, classes=None, min_confidence=None):
 
 
 def predict(
-    model,
-    places,
-    output,
+    model: Detector,
+    places: int | AnyPath | Iterable[int | AnyPath],
+    output: AnyPath,
     *,
-    save=("pictures", "video", "coco"),
-    recursive=False,
-    every=1,
-    limit=None,
-    classes=None,
-    min_confidence=None,
-    polygons=False,
-    video_type=".mp4",
-    show=False,
-    progress=True,
-):
+    save: Collection[str] = ("pictures", "video", "coco"),
+    recursive: bool = False,
+    every: int = 1,
+    limit: int | None = None,
+    classes: Classes | None = None,
+    min_confidence: float | None = None,
+    polygons: bool = False,
+    video_type: str = ".mp4",
+    show: bool = False,
+    progress: bool = True,
+) -> Summary:
     """Detect in image files, folders, patterns, videos and cameras, and write what is found.
 
     Images are read, and results written, one after the other: memory does not grow with their
@@ -160,13 +209,17 @@ def predict(
     if limit is not None:
         frames, total = itertools.islice(frames, limit), min(limit, total or limit)
     start, complete = time.perf_counter(), False
+
+    def close(writer: Writer) -> None:
+        writer.close(complete)
+
     with (
         _naming(output),
         contextlib.ExitStack() as closing,
     ):  # which closes all, also after one that fails
         writers = []
         for writer in _writers(model.config, output, save, polygons, video_type, show):
-            closing.callback(lambda writer=writer: writer.close(complete))
+            closing.callback(close, writer)
             writers.append(writer)
         try:
             found = predictions(model, frames, classes, min_confidence)
@@ -214,11 +267,11 @@ def _check_outputs(sources, output, save, video_type):
     """Refuse to replace an image by its picture, or the picture or labelme file of one image by
     another's.
     """
-    types = {
-        "image": Pictures.types if "pictures" in save else None,
-        "video": (video_type,) if "video" in save else None,
+    types: dict[str, tuple[str, ...]] = {
+        "image": Pictures.types if "pictures" in save else (),
+        "video": (video_type,) if "video" in save else (),
     }
-    written = {}
+    written: dict[str, Source] = {}
     for source in sources:
         if not types.get(source.kind):
             continue
@@ -234,7 +287,7 @@ def _check_outputs(sources, output, save, video_type):
                 "search them in two runs"
             )
     if "labelme" in save:
-        stems = {}
+        stems: dict[str, Source] = {}
         for source in sources:
             other = stems.setdefault(os.path.splitext(source.name)[0], source)
             if source.kind == other.kind == "image" and other != source:

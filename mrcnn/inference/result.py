@@ -4,17 +4,30 @@
 ``len(result)`` is the number of keys, ``result.count`` that of objects.
 """
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from mrcnn.common.files import AnyPath
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.drawing import as_rgb, class_colors, draw_instances, save_instances
 from mrcnn.visualize.instances import display_instances
 
+if TYPE_CHECKING:
+    import supervision
+    from matplotlib.axes import Axes
+
+
+# How classes are chosen: an id or a name, or several of them.
+Classes: TypeAlias = int | str | Iterable[int | str]
 # Version of the file format, which labelme compares with its own.
 _LABELME_VERSION = "5.5.0"
 
@@ -40,32 +53,40 @@ class Result(dict):
         >>> result.save("dogs.png")
     """
 
-    image = None
-    class_names = None
+    image: np.ndarray | None = None
+    class_names: Sequence[str] | None = None
 
-    def __init__(self, rois, class_ids, scores, masks, image=None, class_names=None):
+    def __init__(
+        self,
+        rois: NDArray[np.int32],
+        class_ids: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        masks: np.ndarray,
+        image: np.ndarray | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
         super().__init__(rois=rois, class_ids=class_ids, scores=scores, masks=masks)
         self.image, self.class_names = image, class_names
 
-    def copy(self):
+    def copy(self) -> Result:
         """A `Result` of the same arrays."""
         return type(self)(**self, image=self.image, class_names=self.class_names)
 
     # === What was found ===
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of objects."""
         return len(self["scores"])
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Name of the class of each object; "class 7" where there are no names."""
         known = self._known_names()
         return [known[class_id] for class_id in self["class_ids"]]
 
     @property
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """{name of the class: number of objects}, the most frequent first."""
         names = self.names
         return {
@@ -74,11 +95,11 @@ class Result(dict):
         }
 
     @property
-    def area(self):
+    def area(self) -> NDArray[np.int64]:
         """int64 [n], pixels of each mask."""
         return np.count_nonzero(self["masks"], axis=(0, 1)).astype(np.int64)
 
-    def select(self, index):
+    def select(self, index: int | slice | Sequence[int] | np.ndarray) -> Result:
         """Some of the objects.
 
         Args:
@@ -102,7 +123,7 @@ class Result(dict):
             self.class_names,
         )
 
-    def filter(self, classes=None, min_confidence=None):
+    def filter(self, classes: Classes | None = None, min_confidence: float | None = None) -> Result:
         """The objects of some classes and of at least some score.
 
         Args:
@@ -123,14 +144,14 @@ class Result(dict):
 
     def plot(
         self,
-        image=None,
-        title="",
-        figsize=(16, 16),
-        ax=None,
-        show_mask=True,
-        show_bbox=True,
-        captions=None,
-    ):
+        image: ArrayLike | None = None,
+        title: str = "",
+        figsize: tuple[float, float] = (16, 16),
+        ax: Axes | None = None,
+        show_mask: bool = True,
+        show_bbox: bool = True,
+        captions: Sequence[str] | None = None,
+    ) -> None:
         """Show the objects with matplotlib, in a notebook or a window; see
         `visualize.display_instances`.
         """
@@ -152,11 +173,11 @@ class Result(dict):
             captions=captions,
         )
 
-    def draw(self, image=None, alpha=0.5):
+    def draw(self, image: ArrayLike | None = None, alpha: float = 0.5) -> NDArray[np.uint8]:
         """The picture as pixels, uint8 [h, w, 3]; see `data.drawing.draw_instances`."""
         return draw_instances(self._image(image), *self._drawn(), alpha=alpha)
 
-    def save(self, path, image=None, alpha=0.5):
+    def save(self, path: AnyPath, image: ArrayLike | None = None, alpha: float = 0.5) -> str:
         """Write the picture to a .png, .jpg or .jpeg file; see `data.drawing.save_instances`.
 
         Returns:
@@ -164,7 +185,9 @@ class Result(dict):
         """
         return save_instances(path, self._image(image), *self._drawn(), alpha=alpha)
 
-    def crop(self, mask=False, padding=0, image=None):
+    def crop(
+        self, mask: bool = False, padding: int = 0, image: ArrayLike | None = None
+    ) -> list[np.ndarray]:
         """The part of the image in the box of each object.
 
         Args:
@@ -193,7 +216,9 @@ class Result(dict):
 
     # === Other forms ===
 
-    def polygons(self, tolerance=0.0, holes="bridge"):
+    def polygons(
+        self, tolerance: float = 0.0, holes: str = "bridge"
+    ) -> list[list[NDArray[np.float64]]]:
         """The outlines of each mask.
 
         Args:
@@ -208,7 +233,13 @@ class Result(dict):
             for index in range(self.count)
         ]
 
-    def to_coco(self, image_id, category_ids=None, polygons=False, tolerance=0.0):
+    def to_coco(
+        self,
+        image_id: int,
+        category_ids: Mapping[int, int] | None = None,
+        polygons: bool = False,
+        tolerance: float = 0.0,
+    ) -> list[dict[str, Any]]:
         """The objects in the form of COCO's results.
 
         Args:
@@ -241,7 +272,9 @@ class Result(dict):
                     entry["segmentation"] = [part.ravel().tolist() for part in parts]
         return found
 
-    def to_labelme(self, image_path, path=None, tolerance=1.0):
+    def to_labelme(
+        self, image_path: AnyPath, path: AnyPath | None = None, tolerance: float = 1.0
+    ) -> dict[str, Any]:
         """The objects as labelme has them, to be looked at and corrected there.
 
         Polygons of one object with several parts have the same group_id; the score is in the
@@ -276,7 +309,7 @@ class Result(dict):
         if path is not None:
             image_path = os.path.relpath(image_path, os.path.dirname(os.path.abspath(path)))
         height, width = self["masks"].shape[:2]
-        content = {
+        content: dict[str, Any] = {
             "version": _LABELME_VERSION,
             "flags": {},
             "shapes": shapes,
@@ -291,7 +324,7 @@ class Result(dict):
                 json.dump(content, file, ensure_ascii=False, indent=2)
         return content
 
-    def to_supervision(self):
+    def to_supervision(self) -> supervision.Detections:
         """The objects as `supervision.Detections`, for its trackers, zones and annotators.
 
         Raises:
@@ -319,7 +352,7 @@ class Result(dict):
             return self.class_names
         return numbered_names(int(self["class_ids"].max(initial=0)) + 1)
 
-    def _drawn(self):
+    def _drawn(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[str], np.ndarray]:
         return self["rois"], self["masks"], self["class_ids"], self._known_names(), self["scores"]
 
     def _image(self, image):

@@ -1,13 +1,18 @@
 """Where images come from: files, folders, patterns, videos and cameras, one image at a time."""
 
+from __future__ import annotations
+
 import glob
 import itertools
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
+from mrcnn.common.files import AnyPath
 from mrcnn.data.images import IMAGE_TYPES, as_uint8_range, fit_channels, read_image
 
 # What is looked for in a folder, beside IMAGE_TYPES. A file given by its own name is tried whatever
@@ -18,7 +23,7 @@ VIDEO_TYPES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm",
 class Source(NamedTuple):
     """An image file, a video file or a camera."""
 
-    path: object  # str, or the int of a camera
+    path: str | int  # an int of a camera
     name: str  # relative to the folder that all sources share, with "/"
     kind: str  # "image", "video" or "camera"
 
@@ -28,16 +33,20 @@ class Frame(NamedTuple):
 
     source: Source
     image: np.ndarray  # uint8 or float [h, w, c], RGB where c is 3
-    number: int = None  # in its video, from 0
-    rate: float = None  # frames per second of what is read of the video
+    number: int | None = None  # in its video, from 0
+    rate: float | None = None  # frames per second of what is read of the video
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The name of an image file, "clip.mp4/000012" of a frame."""
         return self.source.name if self.number is None else f"{self.source.name}/{self.number:06d}"
 
 
-def find_sources(places, recursive=False, leave_out=None):
+def find_sources(
+    places: int | AnyPath | Iterable[int | AnyPath],
+    recursive: bool = False,
+    leave_out: AnyPath | None = None,
+) -> tuple[list[Source], int]:
     """The images, videos and cameras in some places.
 
     Args:
@@ -128,7 +137,7 @@ def _name(path, root):
     return name.replace(os.sep, "/")
 
 
-def count_frames(sources, every=1):
+def count_frames(sources: Iterable[Source], every: int = 1) -> int | None:
     """How many images `read_frames` gives, by what the videos say of themselves; None where that is
     unknown.
     """
@@ -136,14 +145,19 @@ def count_frames(sources, every=1):
     for source in sources:
         if source.kind == "camera":
             return None
-        frames = stated_frames(source.path) if source.kind == "video" else 1
+        frames = stated_frames(str(source.path)) if source.kind == "video" else 1
         if frames <= 0:
             return None
         total += -(-frames // every) if source.kind == "video" else 1
     return total
 
 
-def read_frames(sources, channels=3, every=1, unreadable=None):
+def read_frames(
+    sources: Iterable[Source],
+    channels: int = 3,
+    every: int = 1,
+    unreadable: list[tuple[str, str]] | None = None,
+) -> Iterator[Frame]:
     """Read images and frames one after the other; memory does not grow with their number.
 
     Args:
@@ -193,7 +207,7 @@ def _image(source, channels):
 # === Videos ===
 
 
-def opencv():
+def opencv() -> ModuleType:
     """The module cv2, or an error that says how to get it."""
     try:
         import cv2
@@ -202,7 +216,7 @@ def opencv():
     return cv2
 
 
-def stated_frames(path):
+def stated_frames(path: str) -> int:
     """Number of frames that a video file says it has; 0 or less if it does not, or is no video."""
     cv2 = opencv()
     video = cv2.VideoCapture(path)

@@ -4,16 +4,24 @@ A writer has ``write(frame, result)``, which returns True to stop, and ``close(c
 ``complete`` is False if the work was cut off. None keeps more than what it is writing.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from mrcnn.common.files import whole_file
-from mrcnn.inference.sources import opencv, stated_frames
+from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.inference.sources import Frame, Source, opencv, stated_frames
+
+if TYPE_CHECKING:
+    import cv2
+
+    from mrcnn.inference.result import Result
 
 
-def output_path(folder, name, types):
+def output_path(folder: AnyPath, name: str, types: tuple[str, ...]) -> str:
     """Path of a file in the folder: the name itself where its type is among ``types``, else with
     the first added.
     """
@@ -24,16 +32,16 @@ def output_path(folder, name, types):
 class Writer:
     """What the writers share; this one writes nothing."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
 
-    def write(self, frame, result):
+    def write(self, frame: Frame, result: Result) -> bool | None:
         """Take one result; True ends the work."""
 
-    def close(self, complete):
+    def close(self, complete: bool) -> None:
         """Finish what was begun."""
 
-    def path(self, name, *types):
+    def path(self, name: str, *types: str) -> str:
         """`output_path`, with its folder made."""
         path = output_path(self.folder, name, types)
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -50,11 +58,11 @@ class Pictures(Writer):
 
     types = (".png", ".jpg", ".jpeg")
 
-    def __init__(self, folder, frames):
+    def __init__(self, folder: AnyPath, frames: bool) -> None:
         super().__init__(folder)
         self.frames = frames
 
-    def write(self, frame, result):
+    def write(self, frame: Frame, result: Result) -> None:
         if self.frames == (frame.number is not None):
             result.save(self.path(frame.name, *self.types), image=frame.image)
 
@@ -69,21 +77,23 @@ class Videos(Writer):
 
     codecs: ClassVar[dict[str, str]] = {".mp4": "mp4v", ".avi": "MJPG"}
 
-    def __init__(self, folder, video_type=".mp4"):
+    def __init__(self, folder: AnyPath, video_type: str = ".mp4") -> None:
         super().__init__(folder)
         if video_type not in self.codecs:
             raise ValueError(
                 f"video_type is {video_type!r}; it must be one of {', '.join(self.codecs)}"
             )
-        self.video_type, self.source, self.size, self.file = video_type, None, None, None
-        self.file_path, self.count = None, 0
+        self.video_type, self.file_path, self.count = video_type, "", 0
+        self.source: Source | None = None
+        self.size: tuple[int, ...] = ()
+        self.file: cv2.VideoWriter | None = None
 
-    def write(self, frame, result):
+    def write(self, frame: Frame, result: Result) -> None:
         if frame.number is None:
             return
         picture = result.draw(frame.image)
         size = picture.shape[1::-1]
-        if frame.source != self.source:
+        if self.file is None or frame.source != self.source:
             self.close(True)
             cv2, path = opencv(), self.path(frame.source.name, self.video_type)
             file = cv2.VideoWriter(
@@ -105,7 +115,7 @@ class Videos(Writer):
         self.file.write(picture[..., ::-1].copy())
         self.count += 1
 
-    def close(self, complete):
+    def close(self, complete: bool) -> None:
         if self.file is None:
             return
         self.file.release()
@@ -123,9 +133,9 @@ class Labelme(Writer):
     shows images.
     """
 
-    def write(self, frame, result):
+    def write(self, frame: Frame, result: Result) -> None:
         stem = os.path.splitext(frame.name)[0] if frame.number is None else frame.name
-        path, image_path = self.path(stem, ".json"), frame.source.path
+        path, image_path = self.path(stem, ".json"), str(frame.source.path)
         if frame.number is not None:
             from PIL import Image
 
@@ -139,7 +149,7 @@ class Labelme(Writer):
 class Crops(Writer):
     """A .png for each object, cut out by its mask, in a folder for each class."""
 
-    def write(self, frame, result):
+    def write(self, frame: Frame, result: Result) -> None:
         from PIL import Image
 
         for number, (crop, name) in enumerate(
@@ -165,7 +175,7 @@ class Coco(Writer):
         polygons: polygons in place of run lengths.
     """
 
-    def __init__(self, folder, class_names, polygons=False):
+    def __init__(self, folder: AnyPath, class_names: Sequence[str], polygons: bool = False) -> None:
         super().__init__(folder)
         self.class_names, self.polygons = class_names, polygons
         self.file = self.path("predictions", ".json")
@@ -176,7 +186,7 @@ class Coco(Writer):
         }
         self.counts = dict.fromkeys(self.parts, 0)
 
-    def write(self, frame, result):
+    def write(self, frame: Frame, result: Result) -> None:
         height, width = frame.image.shape[:2]
         image = {
             "id": self.counts["images"] + 1,
@@ -195,7 +205,7 @@ class Coco(Writer):
         self.parts[key].write(f",\n{line}" if self.counts[key] else line)
         self.counts[key] += 1
 
-    def close(self, complete):
+    def close(self, complete: bool) -> None:
         categories = [
             {"id": class_id, "name": name}
             for class_id, name in enumerate(self.class_names)
@@ -223,10 +233,10 @@ class Window(Writer):
 
     title = "Mask R-CNN: q ends"
 
-    def __init__(self):
-        super().__init__(None)
+    def __init__(self) -> None:
+        super().__init__("")
 
-    def write(self, frame, result):
+    def write(self, frame: Frame, result: Result) -> bool:
         cv2 = opencv()
         try:
             cv2.imshow(self.title, result.draw(frame.image)[..., ::-1].copy())
@@ -234,7 +244,7 @@ class Window(Writer):
         except cv2.error as error:
             raise OSError(f"OpenCV has no window here ({error}): leave out show") from error
 
-    def close(self, complete):
+    def close(self, complete: bool) -> None:
         cv2 = opencv()
         try:
             cv2.destroyAllWindows()

@@ -7,6 +7,8 @@ import copy
 import functools
 import inspect
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +26,15 @@ class Dataset(PlainDataset):
     Of the balloon photos of the original, seven need it.
     """
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if inspect.isfunction(vars(cls).get("load_mask")):
-            cls.load_mask = cut_at_edge(cls.load_mask)
+            cls.load_mask = cut_at_edge(cls.load_mask)  # type: ignore[method-assign]  # on purpose
 
 
-def cut_at_edge(load_mask):
+def cut_at_edge(
+    load_mask: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     """Let a `Dataset.load_mask` draw beyond the image.
 
     Scripts for polygons make an array of the image's height and width, which they gave to

@@ -14,8 +14,8 @@ class LayerView:
     def __init__(self, layer):
         object.__setattr__(self, "_layer", layer)
 
-    @property
-    def __class__(self):  # type: ignore[misc]  # Keras' own class, to who asks
+    @property  # type: ignore[misc]  # read-only: Keras' own class, to whoever asks
+    def __class__(self):
         return next(cls for cls in type(self._layer).__mro__ if cls.__module__.startswith("keras"))
 
     @property

@@ -5,10 +5,12 @@ The original found tensors by walking TensorFlow's graph. Keras 3 has no such gr
 """
 
 import re
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
+from mrcnn.config import Config
 from mrcnn.inference.detect import mold_inputs, results, unmold_detections
 from mrcnn.inference.inspection import Step, run
 from mrcnn.matterport.layer_views import LayerView
@@ -43,6 +45,13 @@ def log(text: str, array: np.ndarray | None = None) -> None:
 
 class MatterportMethods:
     """A part of `MaskRCNN`: what the original's class has and nothing here needs."""
+
+    # of `MaskRCNN`
+    config: Config
+    keras_model: keras.Model
+    predict: Callable[..., list[np.ndarray]]
+    _batch_anchors: Callable[[np.ndarray], np.ndarray]
+    _needs_inference_mode: Callable[[str], None]
 
     def mold_inputs(self, images):
         """Images of one molded size as a batch; see `inference.detect.mold_inputs`."""

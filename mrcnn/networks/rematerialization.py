@@ -25,18 +25,19 @@ class Rematerialized:
     """
 
     def __init__(self, model: keras.Model):
-        ends = [layer for layer in model.layers if END_OF_BLOCK.fullmatch(layer.name)]
+        named = [(layer, END_OF_BLOCK.fullmatch(layer.name)) for layer in model.layers]
+        ends = [(layer.output, match[1]) for layer, match in named if match]
         if not ends:
             raise ValueError(
                 "REMATERIALIZE is True, but the backbone has no residual blocks named res2a_out and"
                 " so on: set it to False, or use a BACKBONE of 'resnet50' or 'resnet101'"
             )
-        starts = [model.inputs[0], *(layer.output for layer in ends[:-1])]
-        self.blocks = [keras.Model(start, end.output) for start, end in zip(starts, ends)]
+        outputs, stages = zip(*ends)
+        starts = [model.inputs[0], *outputs[:-1]]
+        self.blocks = [keras.Model(start, end) for start, end in zip(starts, outputs)]
         # the rest of the network reads the last block of each stage
-        stages = [END_OF_BLOCK.fullmatch(layer.name)[1] for layer in ends]
         self.is_last = [stage not in stages[number + 1 :] for number, stage in enumerate(stages)]
-        kept = [layer.output for layer, last in zip(ends, self.is_last) if last]
+        kept = [output for output, last in zip(outputs, self.is_last) if last]
         self.rest = keras.Model([*kept, *model.inputs], model.outputs)
 
     def __call__(self, inputs: list, training: bool = True) -> list:

@@ -5,12 +5,26 @@ is width / height (0.5 is tall), centres lie on multiples of the stride
 without a half-stride offset, and the order is level, row, column, ratio.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
 
-def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
+def generate_anchors(
+    scales: ArrayLike,
+    ratios: ArrayLike,
+    shape: Sequence[int] | np.ndarray,
+    feature_stride: int,
+    anchor_stride: int,
+) -> NDArray[np.float64]:
     """Anchors of one pyramid level.
 
     Args:
@@ -24,9 +38,9 @@ def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
         float64 [A, (y1, x1, y2, x2)] in pixels, ordered by row, column, ratio,
         scale. All ratios of a scale have the same area.
     """
-    scales, ratios = np.meshgrid(np.array(scales), np.array(ratios))
-    scales, root = scales.ravel(), np.sqrt(ratios.ravel())
-    size = np.stack([scales / root, scales * root], axis=1)  # [S*R, 2]
+    side_grid, ratio_grid = np.meshgrid(np.array(scales), np.array(ratios))
+    sides, root = side_grid.ravel(), np.sqrt(ratio_grid.ravel())
+    size = np.stack([sides / root, sides * root], axis=1)  # [S*R, 2]
     ys = np.arange(0, shape[0], anchor_stride) * feature_stride
     xs = np.arange(0, shape[1], anchor_stride) * feature_stride
     centre = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)[:, :, np.newaxis]
@@ -34,7 +48,13 @@ def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
     return boxes.reshape(-1, 4)
 
 
-def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride):
+def generate_pyramid_anchors(
+    scales: Sequence[ArrayLike],
+    ratios: ArrayLike,
+    feature_shapes: Sequence[Sequence[int]] | np.ndarray,
+    feature_strides: Sequence[int],
+    anchor_stride: int,
+) -> NDArray[np.float64]:
     """Anchors of all levels, finest first; one scale (or list of scales) per level.
 
     Args:
@@ -65,7 +85,9 @@ def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, an
     )
 
 
-def compute_backbone_shapes(config, image_shape):
+def compute_backbone_shapes(
+    config: Config, image_shape: Sequence[int] | np.ndarray
+) -> NDArray[np.integer]:
     """Height and width of the feature maps P2..P6.
 
     Args:
@@ -95,7 +117,7 @@ def compute_backbone_shapes(config, image_shape):
     )
 
 
-def pyramid_anchors(config, image_shape):
+def pyramid_anchors(config: Config, image_shape: Sequence[int] | np.ndarray) -> NDArray[np.float64]:
     """The anchors of an image, as the configuration describes them.
 
     Args:

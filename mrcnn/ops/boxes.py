@@ -4,6 +4,8 @@ A box is (y1, x1, y2, x2). Every function takes any number of leading axes, so a
 batch needs no loop, and every result is float32 unless said otherwise.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from mrcnn.ops.boxes_np import MAX_LOG_SCALE
@@ -13,7 +15,7 @@ def _corners(boxes):
     return tf.unstack(boxes, axis=-1)
 
 
-def apply_box_deltas(boxes, deltas):
+def apply_box_deltas(boxes: tf.Tensor, deltas: tf.Tensor) -> tf.Tensor:
     """Shift and scale boxes by predicted refinements (Fast R-CNN, appendix C).
 
     Args:
@@ -34,7 +36,7 @@ def apply_box_deltas(boxes, deltas):
     return tf.stack([top, left, top + height, left + width], axis=-1)
 
 
-def box_refinement(boxes, gt_boxes):
+def box_refinement(boxes: tf.Tensor, gt_boxes: tf.Tensor) -> tf.Tensor:
     """Deltas that turn ``boxes`` into ``gt_boxes``: the inverse of `apply_box_deltas`.
 
     Args:
@@ -63,7 +65,7 @@ def box_refinement(boxes, gt_boxes):
     return tf.where(usable[..., tf.newaxis], tf.stack(deltas, axis=-1), 0.0)
 
 
-def clip_boxes(boxes, window):
+def clip_boxes(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Clip boxes [..., n, 4] to a window of shape [4] or [..., 4], in the boxes' unit."""
     window = tf.cast(window, boxes.dtype)[..., tf.newaxis, :]
     low = tf.concat([window[..., :2], window[..., :2]], axis=-1)
@@ -71,7 +73,7 @@ def clip_boxes(boxes, window):
     return tf.maximum(tf.minimum(boxes, high), low)
 
 
-def pairwise_iou(boxes1, boxes2):
+def pairwise_iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     """Intersection over union of each box of one set with each of the other.
 
     Args:
@@ -90,7 +92,7 @@ def pairwise_iou(boxes1, boxes2):
     return tf.math.divide_no_nan(intersection, area1 + area2 - intersection)
 
 
-def norm_boxes(boxes, shape):
+def norm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """Pixels to normalised coordinates, in which (0, 0, 1, 1) spans an image's pixel centres.
 
     Args:
@@ -106,13 +108,13 @@ def norm_boxes(boxes, shape):
     return (tf.cast(boxes, tf.float32) - [0.0, 0.0, 1.0, 1.0]) / scale
 
 
-def denorm_boxes(boxes, shape):
+def denorm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """Normalised coordinates to int32 pixels: the inverse of `norm_boxes`, rounded half to even."""
     height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
     scale = tf.stack([height, width, height, width]) - 1.0
     return tf.cast(tf.round(boxes * scale + [0.0, 0.0, 1.0, 1.0]), tf.int32)
 
 
-def is_box(boxes):
+def is_box(boxes: tf.Tensor) -> tf.Tensor:
     """bool [...]: True where a row of [..., 4] is a box and not zero padding."""
     return tf.reduce_any(tf.not_equal(boxes, 0), axis=-1)

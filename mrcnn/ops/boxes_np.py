@@ -4,7 +4,10 @@ Every box is (y1, x1, y2, x2) with y2 and x2 exclusive. The functions take any
 unit unless they say pixels, and never write into their arguments.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 # Log sizes count up to here. exp of a larger one may be infinite, and then its gradient is NaN even
 # where the box is clipped afterwards. A box this much larger than its anchor fills the image either
@@ -24,7 +27,9 @@ def _ratio(part, whole):
     return np.divide(part, whole, out=out, where=whole != 0)
 
 
-def compute_iou(box, boxes, box_area, boxes_area):
+def compute_iou(
+    box: np.ndarray, boxes: np.ndarray, box_area: float | np.number, boxes_area: np.ndarray
+) -> NDArray[np.floating]:
     """Intersection over union of one box with many.
 
     Args:
@@ -45,7 +50,7 @@ def compute_iou(box, boxes, box_area, boxes_area):
     return _ratio(intersection, box_area + boxes_area - intersection)
 
 
-def compute_overlaps(boxes1, boxes2):
+def compute_overlaps(boxes1: ArrayLike, boxes2: ArrayLike) -> NDArray[np.float64]:
     """IoU of every box of one set with every box of another: `ops.boxes.pairwise_iou` in NumPy, by
     the original's name.
 
@@ -76,7 +81,7 @@ def compute_overlaps(boxes1, boxes2):
     return overlaps
 
 
-def non_max_suppression(boxes, scores, threshold):
+def non_max_suppression(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int32]:
     """Keep the best box of every group of boxes that overlap.
 
     Args:
@@ -101,7 +106,7 @@ def non_max_suppression(boxes, scores, threshold):
     return np.array(kept, dtype=np.int32)
 
 
-def apply_box_deltas(boxes, deltas):
+def apply_box_deltas(boxes: ArrayLike, deltas: ArrayLike) -> NDArray[np.float32]:
     """Move and scale boxes (the inverse of `box_refinement`).
 
     Args:
@@ -123,7 +128,9 @@ def apply_box_deltas(boxes, deltas):
     return np.concatenate([low, low + size], axis=1)
 
 
-def box_refinement(box, gt_box, dtype=np.float32):
+def box_refinement(
+    box: ArrayLike, gt_box: ArrayLike, dtype: type[np.floating] = np.float32
+) -> NDArray[np.floating]:
     """The deltas that turn `box` into `gt_box`.
 
     Args:
@@ -146,7 +153,7 @@ def box_refinement(box, gt_box, dtype=np.float32):
     return np.concatenate([shift, growth], axis=1)
 
 
-def norm_boxes(boxes, shape):
+def norm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:
     """Pixel boxes to normalised ones: the last pixel, not its far edge, is 1.
 
     Args:
@@ -162,7 +169,7 @@ def norm_boxes(boxes, shape):
     return np.divide(np.asarray(boxes) - [0, 0, 1, 1], scale).astype(np.float32)
 
 
-def denorm_boxes(boxes, shape):
+def denorm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.int32]:
     """Normalised boxes to whole pixels (the inverse of `norm_boxes`).
 
     Args:
@@ -178,7 +185,7 @@ def denorm_boxes(boxes, shape):
     return np.around(np.multiply(boxes, scale) + shift).astype(np.int32)
 
 
-def trim_zeros(x):
+def trim_zeros(x: np.ndarray) -> np.ndarray:
     """Drop the rows that are all zero: the padding of fixed-size arrays.
 
     Args:
@@ -192,6 +199,6 @@ def trim_zeros(x):
     return x[(x != 0).any(axis=1)]
 
 
-def has_area(boxes):
+def has_area(boxes: np.ndarray) -> NDArray[np.bool_]:
     """Which boxes are more than a line or a point: bool [N] for boxes [N, 4]."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

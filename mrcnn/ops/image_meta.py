@@ -1,33 +1,45 @@
 """The image meta vector: what the network must know of an image beside its pixels."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 from mrcnn.config.derived import META_LENGTH as LENGTH
 
 # id (1), original shape (3), molded shape (3), window (4), scale (1), then one flag per class
-PARTS = {
+IMAGE_SHAPE, WINDOW, ACTIVE_CLASS_IDS = slice(4, 7), slice(7, 11), slice(LENGTH, None)
+PARTS: dict[str, int | slice] = {
     "image_id": 0,
     "original_image_shape": slice(1, 4),
-    "image_shape": slice(4, 7),
-    "window": slice(7, 11),
+    "image_shape": IMAGE_SHAPE,
+    "window": WINDOW,
     "scale": 11,
-    "active_class_ids": slice(LENGTH, None),
+    "active_class_ids": ACTIVE_CLASS_IDS,
 }
-IMAGE_SHAPE, WINDOW, ACTIVE_CLASS_IDS = (
-    PARTS["image_shape"],
-    PARTS["window"],
-    PARTS["active_class_ids"],
-)
+
+Meta = TypeVar("Meta", np.ndarray, "tf.Tensor")
 
 
-def meta_parts(meta):
+def meta_parts(meta: Meta) -> dict[str, Meta]:
     """The parts of meta vectors [batch, LENGTH + classes], an array or a tensor, by name."""
     return {name: meta[:, part] for name, part in PARTS.items()}
 
 
 def compose_image_meta(
-    image_id, original_image_shape, image_shape, window, scale, active_class_ids
-):
+    image_id: int,
+    original_image_shape: Sequence[int],
+    image_shape: Sequence[int],
+    window: Sequence[int],
+    scale: float,
+    active_class_ids: Sequence[int] | np.ndarray,
+) -> NDArray[np.float64]:
     """Pack the facts of one image into one vector.
 
     Args:
@@ -61,7 +73,7 @@ def compose_image_meta(
     )
 
 
-def parse_image_meta(meta):
+def parse_image_meta(meta: ArrayLike) -> dict[str, np.ndarray]:
     """Unpack the meta vectors of a batch.
 
     Args:

@@ -1,9 +1,13 @@
 """Greedy non-maximum suppression over a batch, by TensorFlow's own kernels."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
-def batch_nms(boxes, scores, max_count, iou_threshold):
+def batch_nms(
+    boxes: tf.Tensor, scores: tf.Tensor, max_count: int, iou_threshold: float
+) -> tf.Tensor:
     """Suppress overlapping boxes in each image of a batch.
 
     Args:
@@ -28,7 +32,14 @@ def batch_nms(boxes, scores, max_count, iou_threshold):
     )
 
 
-def batch_class_nms(iou, class_ids, scores, keep, max_count, iou_threshold):
+def batch_class_nms(
+    iou: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    class_ids: tf.Tensor,
+    scores: tf.Tensor,
+    keep: tf.Tensor,
+    max_count: int,
+    iou_threshold: float,
+) -> tf.Tensor:
     """Suppress overlapping boxes of one class in each image of a batch.
 
     The overlaps of boxes of different classes are set to 0, which is exact; shifting the
@@ -66,7 +77,7 @@ def batch_class_nms(iou, class_ids, scores, keep, max_count, iou_threshold):
     )
 
 
-def gather_or_zero(values, indices):
+def gather_or_zero(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     """Rows of ``values`` [b, n, ...] at ``indices`` [b, k]; zeros where an index is -1."""
     zero_row_first = [[0, 0], [1, 0]] + [[0, 0]] * (values.shape.rank - 2)
     return tf.gather(tf.pad(values, zero_row_first), indices + 1, batch_dims=1)

@@ -5,12 +5,14 @@ One bilinear sample per bin, taken on a grid that includes both edges of the box
 inside each bin; the weights people have were trained with this one.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 MIN_LEVEL, MAX_LEVEL = 2, 5
 
 
-def roi_levels(boxes, image_shape):
+def roi_levels(boxes: tf.Tensor, image_shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """Pyramid level of each box (FPN paper, equation 1, with rounding instead of floor).
 
     Args:
@@ -32,7 +34,13 @@ def roi_levels(boxes, image_shape):
     return tf.where(has_area, tf.clip_by_value(level, MIN_LEVEL, MAX_LEVEL), MIN_LEVEL)
 
 
-def pyramid_roi_align(boxes, image_index, image_shape, feature_maps, pool_shape):
+def pyramid_roi_align(
+    boxes: tf.Tensor,
+    image_index: tf.Tensor,
+    image_shape: tf.Tensor | Sequence[int],
+    feature_maps: Sequence[tf.Tensor],
+    pool_shape: Sequence[int],
+) -> tf.Tensor:
     """Pool each box from the pyramid level that fits its size.
 
     Args:
@@ -59,7 +67,9 @@ def pyramid_roi_align(boxes, image_index, image_shape, feature_maps, pool_shape)
     return tf.dynamic_stitch(rows, pooled)
 
 
-def crop_and_resize(images, boxes, image_index, pool_shape):
+def crop_and_resize(
+    images: tf.Tensor, boxes: tf.Tensor, image_index: tf.Tensor, pool_shape: Sequence[int]
+) -> tf.Tensor:
     """``tf.image.crop_and_resize`` with a gradient that adds up.
 
     TensorFlow's own gradient runs on several CPU threads, which overwrite each other's sums

@@ -50,14 +50,14 @@ class Run:
     pattern: str
     epoch: int = 0
     begun: int = 0
-    seed: int = None
+    seed: int | None = None
     images: int = 0
     best: dict = dataclasses.field(default_factory=dict)
     stages: list = dataclasses.field(default_factory=list)
     over: list = dataclasses.field(default_factory=list)
-    state: RunState = None
-    saved: str = None
-    unsaved: int = None
+    state: RunState | None = None
+    saved: str | None = None
+    unsaved: int | None = None
 
     def path(self, epoch=None):
         """The checkpoint of an epoch; of the last one where it is None."""

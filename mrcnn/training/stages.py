@@ -28,7 +28,7 @@ class Stage(NamedTuple):
     layers: str  # "heads", "3+", "4+", "5+", "all", or a regular expression of layer names
     epochs: int  # the epoch to end with, counted from the beginning of the run
     learning_rate: object = None  # None: that of the call of train; see `schedules.stage_rate`
-    losses: tuple = None  # names of the losses that count, the others are 0; None: all
+    losses: tuple[str, ...] | None = None  # those that count, the others are 0; None: all
 
     @property
     def key(self):

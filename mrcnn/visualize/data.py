@@ -1,6 +1,12 @@
 """Pictures of a whole data set: how its objects are spread, and how well anchors fit them."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.drawing import as_rgb, draw_instances
 from mrcnn.data.images import unmold_image
@@ -9,13 +15,23 @@ from mrcnn.data.survey.anchor_coverage import box_sides
 from mrcnn.ops.anchors import compute_backbone_shapes, generate_anchors
 from mrcnn.visualize.figures import new_figure, rectangle, show
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mrcnn.config import Config
+    from mrcnn.data.sample import Sample
+    from mrcnn.data.survey.anchor_coverage import Objects
+
+
 # In classes beyond it the bars would be too thin to be read.
 _MOST_CLASSES = 25
 # Cells along a side whose centres are dotted.
 _MOST_DOTS = 32
 
 
-def plot_objects(objects, class_names, image_count=None):
+def plot_objects(
+    objects: Objects, class_names: Sequence[str], image_count: int | None = None
+) -> None:
     """Objects per class, objects per image, their sizes and their shapes.
 
     Args:
@@ -59,7 +75,7 @@ def plot_objects(objects, class_names, image_count=None):
     show(plt)
 
 
-def draw_sample(sample, config, class_names):
+def draw_sample(sample: Sample, config: Config, class_names: Sequence[str]) -> NDArray[np.uint8]:
     """A training image as the network is given it, augmentations, jitter and pasted objects
     included.
 
@@ -84,7 +100,7 @@ def draw_sample(sample, config, class_names):
     return draw_instances(image, sample.boxes, masks, sample.class_ids, class_names)
 
 
-def draw_anchor_levels(image, config):
+def draw_anchor_levels(image: ArrayLike, config: Config) -> None:
     """The anchors of one cell of each pyramid level over an image, a panel per level.
 
     The cell is the one nearest to the middle; dots mark the centres of all cells, unless they are
@@ -132,7 +148,7 @@ def draw_anchor_levels(image, config):
     show(plt)
 
 
-def plot_coverage(boxes, best, config):
+def plot_coverage(boxes: ArrayLike, best: Mapping[str, np.ndarray], config: Config) -> None:
     """The best IoU of each object with an anchor, over its size, and the share of objects above any
     IoU.
 
@@ -163,7 +179,7 @@ def plot_coverage(boxes, best, config):
     show(plt)
 
 
-def plot_recall(best, title=""):
+def plot_recall(best: Mapping[str, ArrayLike], title: str = "") -> None:
     """The share of objects that are covered at least so well, for every IoU.
 
     Args:
@@ -178,7 +194,7 @@ def plot_recall(best, title=""):
     show(plt)
 
 
-def draw_recall(ax, best):
+def draw_recall(ax: Axes, best: Mapping[str, ArrayLike]) -> None:
     """Draw the curves of `plot_recall` into axes."""
     for name, ious in best.items():
         ious = np.sort(np.asarray(ious, np.float64))

@@ -6,10 +6,23 @@ nothing waits for a window, and of the figures made here only the last stays ope
 ``plt.savefig`` works and memory does not grow. Boxes are (y1, x1, y2, x2) in pixels.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.typing import ColorType
+
 
 # Backends that open a window; macOS and Windows always have a display for them.
 _WINDOW_BACKENDS = {
@@ -30,10 +43,10 @@ _WINDOW_BACKENDS = {
 _FILE_BACKENDS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
 # Pixels of the screen around a label's text that other labels leave free.
 _LABEL_RIM = 3
-_headless_figures = []  # at most one: the last figure made here without a display
+_headless_figures: list[Figure] = []  # at most one: the last figure made here without a display
 
 
-def pyplot():
+def pyplot() -> ModuleType:
     """matplotlib.pyplot, on Agg where the chosen backend needs a display and there is none."""
     import matplotlib
 
@@ -47,12 +60,12 @@ def pyplot():
     return plt
 
 
-def headless(plt):
+def headless(plt: ModuleType) -> bool:
     """Whether figures go to files only."""
     return plt.get_backend().lower() in _FILE_BACKENDS
 
 
-def new_figure(figsize=None):
+def new_figure(figsize: tuple[float, float] | None = None) -> tuple[ModuleType, Figure]:
     """(pyplot, figure). Without a display the figure made here before is closed."""
     plt = pyplot()
     if headless(plt):
@@ -64,13 +77,13 @@ def new_figure(figsize=None):
     return plt, figure
 
 
-def show(plt):
+def show(plt: ModuleType) -> None:
     """Open the windows, if there are any; in a script this waits until they are closed."""
     if not headless(plt):
         plt.show()
 
 
-def frame_image(ax, image, margin_y, margin_x, title):
+def frame_image(ax: Axes, image: np.ndarray, margin_y: float, margin_x: float, title: str) -> None:
     """Room around the image, no axes."""
     height, width = image.shape[:2]
     ax.set_ylim(height + margin_y, -margin_y)
@@ -79,7 +92,7 @@ def frame_image(ax, image, margin_y, margin_x, title):
     ax.set_title(title)
 
 
-def rectangle(ax, box, **style):
+def rectangle(ax: Axes, box: Sequence[float] | np.ndarray, **style: Any) -> None:
     """Add the outline of a box; ``style`` as for matplotlib's Rectangle."""
     from matplotlib.patches import Rectangle
 
@@ -87,14 +100,19 @@ def rectangle(ax, box, **style):
     ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, linewidth=2, facecolor="none", **style))
 
 
-def join_corners(ax, box, refined, color):
+def join_corners(
+    ax: Axes,
+    box: Sequence[float] | np.ndarray,
+    refined: Sequence[float] | np.ndarray,
+    color: ColorType,
+) -> None:
     """A line between the top left corners of a box and its refined form."""
     from matplotlib.lines import Line2D
 
     ax.add_line(Line2D([box[1], refined[1]], [box[0], refined[0]], color=color))
 
 
-def contours(ax, mask, color):
+def contours(ax: Axes, mask: ArrayLike, color: ColorType | Sequence[float]) -> None:
     """The outline of a mask; padding closes those of masks that touch the border."""
     from matplotlib.patches import Polygon
     from skimage.measure import find_contours
@@ -104,7 +122,7 @@ def contours(ax, mask, color):
         ax.add_patch(Polygon(points[:, ::-1] - 1, facecolor="none", edgecolor=color))
 
 
-def label(ax, x, y, text, color):
+def label(ax: Axes, x: float, y: float, text: str, color: ColorType | Sequence[float]) -> Text:
     """White text on a dark ground with a rim of ``color``, readable on any image."""
     return ax.text(
         x,
@@ -117,14 +135,15 @@ def label(ax, x, y, text, color):
     )
 
 
-def keep_inside(ax, texts, image):
+def keep_inside(ax: Axes, texts: Sequence[Text], image: np.ndarray) -> None:
     """Move texts that stick out of the image back into it, and a little up or down from under
     others.
     """
     height, width = image.shape[:2]
     ax.apply_aspect()  # settles the data-to-screen transform, which drawing does otherwise
     to_data = ax.transData.inverted()
-    placed = []  # (y, x, height, width) of the labels, their rims included
+    # (y, x, height, width) of the labels, their rims included
+    placed: list[tuple[float, float, float, float]] = []
     for text in texts:
         extent = text.get_window_extent()
         inner, outer = extent.transformed(to_data), extent.padded(_LABEL_RIM).transformed(to_data)

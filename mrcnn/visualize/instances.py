@@ -1,6 +1,12 @@
 """Pictures of images and their instances, with matterport's names and signatures."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrcnn.data.drawing import apply_mask, as_rgb, check_instances, instance_label, random_colors
 from mrcnn.data.masks import unmold_mask
@@ -17,10 +23,22 @@ from mrcnn.visualize.figures import (
     show,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
+
+
 # === Images ===
 
 
-def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolation=None):
+def display_images(
+    images: Sequence[ArrayLike],
+    titles: Sequence[str] | None = None,
+    cols: int = 4,
+    cmap: str | Colormap | None = None,
+    norm: Normalize | None = None,
+    interpolation: str | None = None,
+) -> None:
     """Show images side by side.
 
     Args:
@@ -42,7 +60,13 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
     show(plt)
 
 
-def display_top_masks(image, mask, class_ids, class_names, limit=4):
+def display_top_masks(
+    image: np.ndarray,
+    mask: ArrayLike,
+    class_ids: ArrayLike,
+    class_names: Sequence[str],
+    limit: int = 4,
+) -> None:
     """Show an image and the masks of the ``limit`` classes that cover most of it.
 
     Args:
@@ -72,20 +96,20 @@ def display_top_masks(image, mask, class_ids, class_names, limit=4):
 
 
 def display_instances(
-    image,
-    boxes,
-    masks,
-    class_ids,
-    class_names,
-    scores=None,
-    title="",
-    figsize=(16, 16),
-    ax=None,
-    show_mask=True,
-    show_bbox=True,
-    colors=None,
-    captions=None,
-):
+    image: ArrayLike,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    class_ids: Sequence[int] | np.ndarray,
+    class_names: Sequence[str],
+    scores: Sequence[float] | np.ndarray | None = None,
+    title: str = "",
+    figsize: tuple[float, float] = (16, 16),
+    ax: Axes | None = None,
+    show_mask: bool = True,
+    show_bbox: bool = True,
+    colors: Sequence[Sequence[float]] | None = None,
+    captions: Sequence[str] | None = None,
+) -> None:
     """Show the instances of an image: masks, outlines, boxes, names and scores.
 
     Args:
@@ -141,22 +165,22 @@ def display_instances(
 
 
 def display_differences(
-    image,
-    gt_box,
-    gt_class_id,
-    gt_mask,
-    pred_box,
-    pred_class_id,
-    pred_score,
-    pred_mask,
-    class_names,
-    title="",
-    ax=None,
-    show_mask=True,
-    show_box=True,
-    iou_threshold=0.5,
-    score_threshold=0.5,
-):
+    image: ArrayLike,
+    gt_box: np.ndarray,
+    gt_class_id: np.ndarray,
+    gt_mask: np.ndarray,
+    pred_box: np.ndarray,
+    pred_class_id: np.ndarray,
+    pred_score: np.ndarray,
+    pred_mask: np.ndarray,
+    class_names: Sequence[str],
+    title: str = "",
+    ax: Axes | None = None,
+    show_mask: bool = True,
+    show_box: bool = True,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.5,
+) -> None:
     """Show objects (green) and predictions (red) with "score / IoU" at each prediction.
 
     The IoU is that with the matched object, or the best one where none was matched.
@@ -204,7 +228,15 @@ def display_differences(
 # === Boxes ===
 
 
-def draw_rois(image, rois, refined_rois, mask, class_ids, class_names, limit=10):
+def draw_rois(
+    image: ArrayLike,
+    rois: np.ndarray,
+    refined_rois: np.ndarray,
+    mask: np.ndarray,
+    class_ids: ArrayLike,
+    class_names: Sequence[str],
+    limit: int = 10,
+) -> None:
     """Show RoIs (dashed), their refined boxes (solid) and masks; prints how many are positive.
 
     Args:
@@ -216,7 +248,7 @@ def draw_rois(image, rois, refined_rois, mask, class_ids, class_names, limit=10)
         limit: at most this many, drawn by lot with ``np.random``.
     """
     count, class_ids = len(rois), np.asarray(class_ids)
-    shown = np.arange(count)
+    shown: np.ndarray = np.arange(count)
     title = f"{count} ROIs"
     if count > limit:
         shown = np.random.choice(shown, limit, replace=False)
@@ -227,7 +259,7 @@ def draw_rois(image, rois, refined_rois, mask, class_ids, class_names, limit=10)
     frame_image(ax, image, 20, 50, title)
     texts = []
     for i in shown:
-        color, positive = np.random.rand(3), class_ids[i] != 0
+        color, positive = tuple(np.random.rand(3).tolist()), class_ids[i] != 0
         rectangle(ax, rois[i], edgecolor=color if positive else "gray", linestyle="dashed")
         if not positive:
             continue
@@ -257,15 +289,15 @@ def _place_mask(mask, roi, image_shape):
 
 
 def draw_boxes(
-    image,
-    boxes=None,
-    refined_boxes=None,
-    masks=None,
-    captions=None,
-    visibilities=None,
-    title="",
-    ax=None,
-):
+    image: ArrayLike,
+    boxes: np.ndarray | None = None,
+    refined_boxes: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
+    captions: Sequence[str] | None = None,
+    visibilities: Sequence[int] | np.ndarray | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+) -> None:
     """Draw boxes, and what they were refined to, over an image.
 
     Args:
@@ -280,9 +312,12 @@ def draw_boxes(
     Raises:
         ValueError: neither ``boxes`` nor ``refined_boxes``.
     """
-    if boxes is None and refined_boxes is None:
+    if boxes is not None:
+        count = len(boxes)
+    elif refined_boxes is not None:
+        count = len(refined_boxes)
+    else:
         raise ValueError("draw_boxes needs boxes or refined_boxes")
-    count = len(boxes) if boxes is not None else len(refined_boxes)
     image = as_rgb(image)
     if ax is None:
         _, figure = new_figure((12, 12))
@@ -292,7 +327,10 @@ def draw_boxes(
     painted, texts = image.astype(np.uint32), []
     for i, color in enumerate(random_colors(count)):
         visibility = 1 if visibilities is None else visibilities[i]
-        style = {"edgecolor": color, "linestyle": "solid" if visibility == 2 else "dotted"}
+        style: dict[str, Any] = {
+            "edgecolor": color,
+            "linestyle": "solid" if visibility == 2 else "dotted",
+        }
         if visibility == 0:
             style.update(edgecolor="gray", alpha=0.5)
         corner = None
@@ -320,7 +358,7 @@ def draw_boxes(
 # === Plots ===
 
 
-def plot_precision_recall(AP, precisions, recalls):
+def plot_precision_recall(AP: float, precisions: ArrayLike, recalls: ArrayLike) -> None:
     """Plot the curve of ``compute_ap``. AP: float; precisions, recalls: [M]."""
     _, figure = new_figure()
     ax = figure.add_subplot()
@@ -332,7 +370,14 @@ def plot_precision_recall(AP, precisions, recalls):
     ax.plot(recalls, precisions)
 
 
-def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_names, threshold=0.5):
+def plot_overlaps(
+    gt_class_ids: ArrayLike,
+    pred_class_ids: ArrayLike,
+    pred_scores: Sequence[float] | np.ndarray,
+    overlaps: np.ndarray,
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+) -> None:
     """Plot the IoU of each prediction (row) with each object (column).
 
     Args:
@@ -341,29 +386,28 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
         class_names: list of names by class id.
         threshold: pairs above it are marked "match" or "wrong" by their classes.
     """
-    gt_class_ids, pred_class_ids = np.asarray(gt_class_ids), np.asarray(pred_class_ids)
-    gt_class_ids = gt_class_ids[gt_class_ids != 0]
-    pred_class_ids = pred_class_ids[pred_class_ids != 0]
+    true, found = np.asarray(gt_class_ids), np.asarray(pred_class_ids)
+    true, found = true[true != 0], found[found != 0]
     plt, figure = new_figure((12, 10))
     ax = figure.add_subplot()
     ax.imshow(overlaps, interpolation="nearest", cmap=plt.cm.Blues)
     ax.set_yticks(
-        np.arange(len(pred_class_ids)),
+        np.arange(len(found)),
         [
             f"{class_names[int(class_id)]} ({pred_scores[i]:.2f})"
-            for i, class_id in enumerate(pred_class_ids)
+            for i, class_id in enumerate(found)
         ],
     )
     ax.set_xticks(
-        np.arange(len(gt_class_ids)),
-        [class_names[int(class_id)] for class_id in gt_class_ids],
+        np.arange(len(true)),
+        [class_names[int(class_id)] for class_id in true],
         rotation=90,
     )
     dark = overlaps.max(initial=0) / 2
     for (i, j), overlap in np.ndenumerate(overlaps):
         verdict = ""
         if overlap > threshold:
-            verdict = "match" if gt_class_ids[j] == pred_class_ids[i] else "wrong"
+            verdict = "match" if true[j] == found[i] else "wrong"
         color = "white" if overlap > dark else "black" if overlap > 0 else "grey"
         ax.text(
             j,

@@ -4,13 +4,24 @@ The values come from ``MaskRCNN.run_graph``. Boxes are (y1, x1, y2, x2) in pixel
 image; ``ops.boxes_np.denorm_boxes`` makes them of the network's normalised ones.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrcnn.data.drawing import as_rgb, instance_label
 from mrcnn.visualize.figures import frame_image, new_figure, rectangle, show
 
+if TYPE_CHECKING:
+    pass
 
-def plot_activations(activation, title="", limit=16, cols=8):
+
+def plot_activations(
+    activation: ArrayLike, title: str = "", limit: int = 16, cols: int = 8
+) -> None:
     """The channels of a feature map that vary most, each scaled to its own range.
 
     Args:
@@ -38,7 +49,9 @@ def plot_activations(activation, title="", limit=16, cols=8):
     show(plt)
 
 
-def draw_boxes_by_level(image, boxes, levels, limit=30):
+def draw_boxes_by_level(
+    image: ArrayLike, boxes: ArrayLike, levels: ArrayLike, limit: int = 30
+) -> None:
     """Boxes over the image, a panel per pyramid level that has some.
 
     Args:
@@ -67,7 +80,9 @@ def draw_boxes_by_level(image, boxes, levels, limit=30):
     show(plt)
 
 
-def display_roi_features(image, rois, features, titles=None):
+def display_roi_features(
+    image: ArrayLike, rois: np.ndarray, features: np.ndarray, titles: Sequence[str] | None = None
+) -> None:
     """Each RoI as it is in the image, and below it what RoIAlign made of it.
 
     The feature is shown as its length over the channels: bright where much was found.
@@ -100,7 +115,9 @@ def display_roi_features(image, rois, features, titles=None):
     show(plt)
 
 
-def plot_class_probabilities(probs, class_names, titles=None):
+def plot_class_probabilities(
+    probs: ArrayLike, class_names: Sequence[str], titles: Sequence[str] | None = None
+) -> None:
     """The probability of every class for some RoIs.
 
     Args:
@@ -132,7 +149,12 @@ def plot_class_probabilities(probs, class_names, titles=None):
     show(plt)
 
 
-def display_roi_masks(targets, predictions, class_ids, class_names):
+def display_roi_masks(
+    targets: Sequence[np.ndarray] | np.ndarray,
+    predictions: Sequence[np.ndarray] | np.ndarray,
+    class_ids: Sequence[int] | np.ndarray,
+    class_names: Sequence[str],
+) -> None:
     """Small masks in pairs: what a RoI's mask shall be, and what the network says.
 
     Args:
@@ -159,7 +181,7 @@ def display_roi_masks(targets, predictions, class_ids, class_names):
     show(plt)
 
 
-def plot_deltas(deltas, title=""):
+def plot_deltas(deltas: ArrayLike, title: str = "") -> None:
     """Histograms of box refinements: they should lie around 0 with a spread near 1.
 
     Args:
@@ -180,7 +202,7 @@ def plot_deltas(deltas, title=""):
     show(plt)
 
 
-def plot_lost(counts):
+def plot_lost(counts: Mapping[str, int]) -> None:
     """How many objects get past each stage, and how many each loses.
 
     Args:

@@ -2,11 +2,13 @@
 
 import csv
 import os
+from collections.abc import Mapping, Sequence
 
+from mrcnn.common.files import AnyPath
 from mrcnn.visualize.figures import new_figure, show
 
 
-def read_losses(path):
+def read_losses(path: AnyPath) -> dict[str, list[float]]:
     """The columns of a ``losses.csv`` that `MaskRCNN.train` wrote.
 
     Args:
@@ -38,7 +40,7 @@ def _number(text):
         return float("nan")
 
 
-def plot_losses(losses, stages=()):
+def plot_losses(losses: Mapping[str, Sequence[float]], stages: Sequence[float] = ()) -> None:
     """The curve of each loss, of training and of validation, epoch by epoch.
 
     Args:
@@ -62,7 +64,7 @@ def plot_losses(losses, stages=()):
             ax.axvline(stage + 0.5, color="grey", linestyle="dotted")
         ax.set_title(name, fontsize=10)
         ax.set_xlabel("epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         ax.set_ylim(bottom=0)
         ax.grid(alpha=0.3)
         ax.legend(fontsize=8)

@@ -2,14 +2,23 @@
 changed.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from mrcnn.common.tables import display_table
 from mrcnn.visualize.figures import new_figure, show
-from mrcnn.weights.statistics import is_kernel
+from mrcnn.weights.h5_format import Layers
+from mrcnn.weights.statistics import HasLayers, is_kernel
+
+if TYPE_CHECKING:
+    from mrcnn.weights.statistics import WeightChange, WeightStatistics
 
 
-def display_weight_stats(model):
+def display_weight_stats(model: HasLayers) -> None:
     """Table of every weight: name, shape, least, greatest and standard deviation.
 
     "*** dead?" marks weights that are all equal (a convolution's bias may be),
@@ -36,7 +45,7 @@ def display_weight_stats(model):
     display_table(table)
 
 
-def display_weight_problems(statistics):
+def display_weight_problems(statistics: Sequence[WeightStatistics]) -> None:
     """Table of the tensors with a problem or with dead channels, or one line that there are none.
 
     Args:
@@ -62,7 +71,7 @@ def display_weight_problems(statistics):
     )
 
 
-def plot_weight_histograms(layers, cols=6, bins=50):
+def plot_weight_histograms(layers: Layers, cols: int = 6, bins: int = 50) -> None:
     """A histogram of every tensor, each with its own range.
 
     Args:
@@ -87,7 +96,7 @@ def plot_weight_histograms(layers, cols=6, bins=50):
     show(plt)
 
 
-def plot_weight_ranges(layers, title=""):
+def plot_weight_ranges(layers: Layers, title: str = "") -> None:
     """The spread of every kernel, in the order of the layers: all layers at one glance.
 
     A band from the 1st to the 99th percentile, one from the 25th to the 75th, and crosses for the
@@ -142,7 +151,7 @@ def plot_weight_ranges(layers, title=""):
     show(plt)
 
 
-def plot_weight_changes(changes, title=""):
+def plot_weight_changes(changes: Sequence[WeightChange], title: str = "") -> None:
     """How far each kernel moved, in units of its own size, in the order of the layers.
 
     Args:
@@ -158,7 +167,7 @@ def plot_weight_changes(changes, title=""):
     plt, figure = new_figure((15, 4.5))
     ax = figure.add_subplot()
     places = np.arange(len(known))
-    ax.bar(places, [change.change for change in known])
+    ax.bar(places, np.array([change.change for change in known], np.float64))
     ax.set_xticks(places, [change.name.split("/")[-2] for change in known], rotation=90, fontsize=7)
     ax.set_xlim(-1, len(known))
     ax.set_ylabel("|second - first| / |first|")

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from mrcnn.weights.h5_format import describe_h5
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print `describe_h5` of the file on the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m mrcnn.weights", description="Show the tensors of a weights file."

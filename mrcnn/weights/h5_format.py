@@ -9,17 +9,21 @@ knows HDF5 and NumPy only; what belongs to which variable is in weights.py.
 """
 
 import os
+from collections.abc import Iterable
 
 import h5py
 import numpy as np
 
-from mrcnn.common.files import whole_file
+from mrcnn.common.files import AnyPath, whole_file
+
+# Layer name -> (weight name, values) of each of its weights, as in the file.
+Layers = dict[str, list[tuple[str, np.ndarray]]]
 
 # HDF5 keeps an object's attributes within 64 KiB; Keras splits longer lists the same way.
 ATTRIBUTE_LIMIT = 60000
 
 
-def read_h5(path):
+def read_h5(path: AnyPath) -> Layers:
     """All layers of a weights file.
 
     Tensors are taken by their position in `weight_names`, whatever the data
@@ -50,7 +54,7 @@ def read_h5(path):
         raise ValueError(f"{path} cannot be read as HDF5, it is damaged: {error}") from error
 
 
-def write_h5(path, layers):
+def write_h5(path: AnyPath, layers: Iterable[tuple[str, list[tuple[str, np.ndarray]]]]) -> None:
     """Write a weights file that Keras 2 and matterport's code read; whole or not at all.
 
     The data go to a temporary file beside `path` that then takes its place,
@@ -80,7 +84,7 @@ def write_h5(path, layers):
         ) from error
 
 
-def describe_h5(path):
+def describe_h5(path: AnyPath) -> str:
     """A table of the layers, shapes and value ranges of a weights file, as one str."""
     layers = read_h5(path)
     rows = [("weight", "shape", "min", "max", "std", "")]

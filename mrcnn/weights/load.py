@@ -6,14 +6,23 @@ are only asked for `.layers`, `.name`, `.weights`, `.inputs` and `.assign`: noth
 imports Keras or TensorFlow.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
 import warnings
+from collections.abc import Iterable
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
-from mrcnn.weights.h5_format import read_h5, write_h5
+from mrcnn.weights.h5_format import Layers, read_h5, write_h5
+
+if TYPE_CHECKING:
+    import keras
 
 # The layers whose shape depends on the number of classes, and what matterport's users exclude.
 CLASS_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask")
@@ -37,14 +46,14 @@ class LoadReport:
     """
 
     path: str
-    loaded: list
+    loaded: list[str]
     tensors: int
-    skipped_in_file: list
-    excluded: list
-    initial: list
-    adapted: list = dataclasses.field(default_factory=list)
+    skipped_in_file: list[str]
+    excluded: list[str]
+    initial: list[str]
+    adapted: list[str] = dataclasses.field(default_factory=list)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(
             [
                 f"{self.path}: loaded {self.tensors} tensors into {len(self.loaded)} layers",
@@ -60,7 +69,7 @@ class LoadReport:
         )
 
 
-def layer_weights(layer):
+def layer_weights(layer: keras.Layer) -> list[tuple[str, keras.Variable]]:
     """The variables of a layer under the names and in the order of the original's files.
 
     Args:
@@ -71,7 +80,7 @@ def layer_weights(layer):
         as gamma, beta, moving_mean, moving_variance; of a nested model the
         weights of its layers in turn, "rpn_conv_shared/kernel:0" and so on.
     """
-    named = []
+    named: list[tuple[str, keras.Variable]] = []
     for _, part in _parts(layer):
         variables = list(part.weights)
         names = [variable.name for variable in variables]
@@ -84,7 +93,9 @@ def layer_weights(layer):
     return named
 
 
-def load_h5(model, path, by_name=True, exclude=None):
+def load_h5(
+    model: keras.Model, path: AnyPath, by_name: bool = True, exclude: Iterable[str] | None = None
+) -> LoadReport:
     """Load a weights file into a model, by layer name and then by position.
 
     All shapes are checked before the first value is assigned, so an error
@@ -111,7 +122,7 @@ def load_h5(model, path, by_name=True, exclude=None):
     """
     if isinstance(exclude, str):
         raise TypeError(f"exclude must be a list of layer names, so write [{exclude!r}]")
-    exclude = set(exclude or ())
+    excluded = set(exclude or ())
     layers = {name: weights for name, weights in read_h5(path).items() if weights}
     own_names = {
         name
@@ -120,7 +131,7 @@ def load_h5(model, path, by_name=True, exclude=None):
     }
     if "conv1_conv" in layers and "conv1_conv" not in own_names:
         layers = rename_keras_resnet(layers)
-    unknown = exclude - own_names - set(layers)
+    unknown = excluded - own_names - set(layers)
     if unknown:
         warnings.warn(
             f"exclude names layers that neither the model nor {path} has: "
@@ -131,15 +142,16 @@ def load_h5(model, path, by_name=True, exclude=None):
     targets = _targets(model, layers)
     report = LoadReport(str(path), [], 0, [], [], [])
     report.skipped_in_file = [name for name in layers if name not in targets]
-    assignments, mismatches = [], {}
+    assignments: list[tuple[keras.Variable, np.ndarray, str]] = []
+    mismatches = {}
     for name, layer in targets.items():
-        if name in exclude:
+        if name in excluded:
             (report.excluded if name in layers else report.initial).append(name)
             continue
         if name not in layers:
             report.initial.append(name)
             continue
-        pairs, left_out = _match(layer, layers[name], exclude)
+        pairs, left_out = _match(layer, layers[name], excluded)
         report.excluded.extend(left_out)
         pairs, adapted = _adapt_first_convolution(model, pairs)
         report.adapted.extend([name] * adapted)
@@ -162,7 +174,7 @@ def load_h5(model, path, by_name=True, exclude=None):
         raise ValueError(
             f"{path} fits no layer of the model, so nothing was loaded; the file has "
             f"{_counted(list(layers))}, the model has {_counted(list(targets))}"
-            + (f", excluded were {_counted(sorted(exclude))}" if exclude else "")
+            + (f", excluded were {_counted(sorted(excluded))}" if excluded else "")
         )
     bad = {name: None for _, value, name in assignments if not np.isfinite(value).all()}
     if bad:
@@ -172,7 +184,7 @@ def load_h5(model, path, by_name=True, exclude=None):
     return report
 
 
-def save_h5(model, path):
+def save_h5(model: keras.Model, path: AnyPath) -> None:
     """Write all weights of a model as the original would; see `weights.h5_format.write_h5`.
 
     Layers without weights are listed too, as Keras 2 did.
@@ -189,7 +201,7 @@ def save_h5(model, path):
     )
 
 
-def adapt_channels(kernel, channels):
+def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     """The kernel of a first convolution, for images of another number of channels.
 
     Fewer channels take the sums of the old ones, so grey gets that of red, green and blue; more
@@ -213,7 +225,7 @@ def adapt_channels(kernel, channels):
     return kernel[:, :, turns] / shares[:, np.newaxis]
 
 
-def rename_keras_resnet(layers):
+def rename_keras_resnet(layers: Layers) -> Layers:
     """Layer names of keras.applications' ResNet50/101/152 to the original's.
 
     conv1_conv -> conv1, conv1_bn -> bn_conv1; in stage s, block number 1, 2, ..
@@ -283,13 +295,7 @@ def _match(layer, weights, exclude):
     if hasattr(layer, "layers") and sorted(inner) == sorted(stored):
         first = {name: index for index, name in reversed(list(enumerate(inner)))}
         weights = sorted(weights, key=lambda weight: first[weight[0].split("/", 1)[0]])
-    missing = [(None, None)]
-    pairs = list(
-        zip(
-            named + missing * (len(weights) - len(named)),
-            weights + missing * (len(named) - len(weights)),
-        )
-    )
+    pairs = list(zip_longest(named, weights, fillvalue=(None, None)))
     if not hasattr(layer, "layers"):
         return pairs, []
     left_out = [name for name in dict.fromkeys(inner) if name in exclude]

@@ -3,6 +3,7 @@
 import os
 
 from mrcnn.common.download import RemoteFile, fetch
+from mrcnn.common.files import AnyPath
 
 # Hashes: md5 by NVIDIA's TensorRT sample, sha256 by guildai/packages.
 COCO_WEIGHTS = RemoteFile(
@@ -28,7 +29,7 @@ RESNET101_IMAGENET = RemoteFile(
 IMAGENET_WEIGHTS = {"resnet50": RESNET50_IMAGENET, "resnet101": RESNET101_IMAGENET}
 
 
-def coco_weights(path=None, verbose=1):
+def coco_weights(path: AnyPath | None = None, verbose: int = 1) -> str:
     """The original's Mask R-CNN weights for COCO (ResNet-101, 81 classes).
 
     Args:
@@ -46,7 +47,7 @@ def coco_weights(path=None, verbose=1):
     return fetch(COCO_WEIGHTS, path, progress=verbose > 0)
 
 
-def imagenet_weights(architecture, cache_dir=None):
+def imagenet_weights(architecture: str, cache_dir: AnyPath | None = None) -> str:
     """ImageNet weights of a ResNet without its classifier, in Keras' layer names.
 
     The original gave ResNet-50's to both; here each architecture gets its own.
@@ -73,7 +74,7 @@ def imagenet_weights(architecture, cache_dir=None):
     return fetch(file, os.path.join(cache_dir or cache_folder(), file.name))
 
 
-def cache_folder():
+def cache_folder() -> str:
     """Keras' folder for weights."""
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
     return os.path.join(home, "models")

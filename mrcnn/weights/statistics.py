@@ -4,9 +4,16 @@ Weights come as `weights.h5_format.read_h5` gives them, a dict of layer name -> 
 array)], so that files are looked at without a model; `layers_of` makes the same of a model.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
+
+from mrcnn.weights.h5_format import Layers
+
+if TYPE_CHECKING:
+    import keras
 
 # Values beyond it overflow somewhere soon; the original's display_weight_stats had the same limit.
 OVERFLOW = 1000
@@ -19,7 +26,7 @@ class WeightStatistics(NamedTuple):
 
     layer: str
     name: str  # such as "conv1/kernel:0"
-    shape: tuple
+    shape: tuple[int, ...]
     low: float  # least value
     high: float  # greatest value
     mean: float
@@ -33,13 +40,19 @@ class WeightChange(NamedTuple):
 
     layer: str
     name: str
-    shape: tuple  # in the first set, or in the second where the first lacks it
+    shape: tuple[int, ...]  # in the first set, or in the second where the first lacks it
     change: float | None  # |second - first| / |first| of the L2 norms; None: not comparable
     direction: float | None  # cosine between the two; None likewise, or where one of them is 0
     verdict: str  # "same", "changed", "other shape", "only in the first", "only in the second"
 
 
-def layers_of(model):
+class HasLayers(Protocol):
+    """A `MaskRCNN`."""
+
+    def get_trainable_layers(self) -> list[keras.Layer]: ...
+
+
+def layers_of(model: HasLayers) -> Layers:
     """The weights of a `MaskRCNN`, as `read_h5` would give them from its file."""
     return {
         layer.name: [(weight.name, np.asarray(weight)) for weight in layer.weights]
@@ -47,7 +60,7 @@ def layers_of(model):
     }
 
 
-def weight_problem(name, values):
+def weight_problem(name: str, values: np.ndarray) -> str:
     """What is wrong with a tensor, in words, or "".
 
     A kernel whose values are all equal is dead; biases and batch norm start like that. Batch norm's
@@ -68,7 +81,7 @@ def weight_problem(name, values):
     return ""
 
 
-def weight_statistics(layers):
+def weight_statistics(layers: Layers) -> list[WeightStatistics]:
     """Statistics of every tensor.
 
     Args:
@@ -82,19 +95,20 @@ def weight_statistics(layers):
     for layer, weights in layers.items():
         for name, values in weights:
             wide = np.asarray(values, np.float64)
-            numbers = [np.nan] * 4
+            low = high = mean = std = np.nan
             if wide.size:
                 with np.errstate(invalid="ignore"):
-                    numbers = [
-                        float(number)
-                        for number in (wide.min(), wide.max(), wide.mean(), wide.std())
-                    ]
+                    low, high = float(wide.min()), float(wide.max())
+                    mean, std = float(wide.mean()), float(wide.std())
             rows.append(
                 WeightStatistics(
                     layer,
                     name,
                     wide.shape,
-                    *numbers,
+                    low,
+                    high,
+                    mean,
+                    std,
                     _dead_channels(wide),
                     weight_problem(name, wide),
                 )
@@ -102,7 +116,7 @@ def weight_statistics(layers):
     return rows
 
 
-def is_kernel(name):
+def is_kernel(name: str) -> bool:
     """Whether a weight of this name multiplies its input: biases and batch norm's four do not."""
     return name.rsplit("/", 1)[-1].startswith(("kernel", "depthwise_kernel"))
 
@@ -115,7 +129,7 @@ def _dead_channels(values):
     return int(np.count_nonzero(largest <= _NOTHING * largest.max()))
 
 
-def compare_weights(first, second):
+def compare_weights(first: Layers, second: Layers) -> list[WeightChange]:
     """What changed from one set of weights to another, tensor by tensor.
 
     Tensors are matched by layer and by their place in it, as loading does.

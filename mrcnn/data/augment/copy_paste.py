@@ -5,11 +5,17 @@ Segmentation", section 3. As the paper found it to do as well, the objects' edge
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.data.masks import ignore_left_overs
 
 
-def choose_objects(class_ids, active_class_ids, room, rng=None):
+def choose_objects(
+    class_ids: NDArray[np.integer],
+    active_class_ids: np.ndarray,
+    room: int,
+    rng: np.random.RandomState | None = None,
+) -> NDArray[np.integer]:
     """Draw the objects to paste: how many, at least one, then which.
 
     Args:
@@ -32,7 +38,14 @@ def choose_objects(class_ids, active_class_ids, room, rng=None):
     return np.sort(draw.choice(candidates, draw.randint(1, most + 1), replace=False))
 
 
-def paste_objects(image, mask, class_ids, other_image, other_mask, other_class_ids):
+def paste_objects(
+    image: np.ndarray,
+    mask: NDArray[np.bool_],
+    class_ids: NDArray[np.integer],
+    other_image: np.ndarray,
+    other_mask: NDArray[np.bool_],
+    other_class_ids: NDArray[np.integer],
+) -> tuple[np.ndarray, NDArray[np.bool_], NDArray[np.integer]]:
     """Put all objects of one image onto another, each at its place.
 
     Args:
@@ -59,8 +72,8 @@ def paste_objects(image, mask, class_ids, other_image, other_mask, other_class_i
         )
     pasted = np.moveaxis(other_mask, -1, 0)
     below = np.moveaxis(mask, -1, 0)
-    hidden = pasted.any(axis=0)
-    rows, columns = (np.flatnonzero(hidden.any(axis=axis)) for axis in (1, 0))
+    hidden = np.any(pasted, axis=0)
+    rows, columns = (np.flatnonzero(np.any(hidden, axis=axis)) for axis in (1, 0))
     if not len(rows):
         return image, mask, class_ids
     region = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
@@ -70,7 +83,7 @@ def paste_objects(image, mask, class_ids, other_image, other_mask, other_class_i
     masks = np.concatenate([below, pasted])
     count = len(below)
     whole = np.array([np.count_nonzero(part) for part in masks[:count]], int)
-    masks[(slice(count), *region)] &= ~hidden[region]
+    masks[:count, region[0], region[1]] &= ~hidden[region]
     left = np.array([np.count_nonzero(part) for part in masks[:count]], int)
     kept = np.concatenate([left > 0, np.ones(len(pasted), bool)])
     class_ids = np.concatenate([ignore_left_overs(class_ids, left, whole), other_class_ids])

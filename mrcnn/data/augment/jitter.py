@@ -5,40 +5,54 @@ Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for 
 Segmentation", section 3.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.data.bilinear import bilinear
 from mrcnn.data.images import resize_scale
 from mrcnn.data.masks import boxed_masks, ignore_left_overs, nearest
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
 
 class Placement(NamedTuple):
     """Where a resized image lies in the input of the network, px."""
 
     scale: float  # of the resize
-    size: tuple  # (height, width) of the resized image
-    offset: tuple  # (y, x) of its corner in the input; negative where the image is cut off
-    shape: tuple  # (height, width) of the input
+    size: tuple[int, int]  # (height, width) of the resized image
+    offset: tuple[int, int]  # (y, x) of its corner in the input; below 0 where it is cut off
+    shape: tuple[int, int]  # (height, width) of the input
 
     @property
-    def window(self):
+    def window(self) -> tuple[int, int, int, int]:
         """(y1, x1, y2, x2) of the part of the input that is not padding."""
-        start = [max(offset, 0) for offset in self.offset]
-        end = [
+        top, left = (max(offset, 0) for offset in self.offset)
+        bottom, right = (
             min(offset + length, side)
             for offset, length, side in zip(self.offset, self.size, self.shape)
-        ]
-        return (*start, *end)
+        )
+        return top, left, bottom, right
 
     @property
-    def part(self):
+    def part(self) -> tuple[int, int, int, int]:
         """(y1, x1, y2, x2) of the part of the resized image that is in the input."""
-        return tuple(side - offset for side, offset in zip(self.window, self.offset * 2))
+        y, x = self.offset
+        y1, x1, y2, x2 = self.window
+        return y1 - y, x1 - x, y2 - y, x2 - x
 
 
-def random_placement(height, width, config, rng=None, base=None):
+def random_placement(
+    height: int,
+    width: int,
+    config: Config,
+    rng: np.random.RandomState | None = None,
+    base: float | None = None,
+) -> Placement:
     """Draw a size and a place for an image.
 
     Args:
@@ -61,15 +75,18 @@ def random_placement(height, width, config, rng=None, base=None):
             config.IMAGE_MIN_SCALE,
             config.IMAGE_RESIZE_MODE,
         )
-    scale = base * draw.uniform(*config.SCALE_JITTER)
-    size = tuple(max(round(length * scale), 1) for length in (height, width))
-    shape = tuple(map(int, config.IMAGE_SHAPE[:2]))
-    spare = [side - length for side, length in zip(shape, size)]
-    offset = tuple(int(np.sign(room) * draw.randint(abs(room) + 1)) for room in spare)
-    return Placement(scale, size, offset, shape)
+    low, high = config.SCALE_JITTER or (1, 1)
+    scale = base * draw.uniform(low, high)
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    shape = int(config.IMAGE_SHAPE[0]), int(config.IMAGE_SHAPE[1])
+    y, x = (
+        int(np.sign(room) * draw.randint(abs(room) + 1))
+        for room in (shape[0] - size[0], shape[1] - size[1])
+    )
+    return Placement(scale, size, (y, x), shape)
 
 
-def place_image(image, placement):
+def place_image(image: np.ndarray, placement: Placement) -> np.ndarray:
     """The image at its place in the input, zeros around it.
 
     Args:
@@ -85,7 +102,9 @@ def place_image(image, placement):
     return placed
 
 
-def place_masks(mask, placement):
+def place_masks(
+    mask: NDArray[np.bool_], placement: Placement
+) -> tuple[NDArray[np.bool_], NDArray[np.integer], NDArray[np.float64]]:
     """The masks at their place in the input, resized as by `masks.resize_mask`, each inside its box
     only.
 
@@ -125,7 +144,14 @@ def _visible(length, scale, start, end):
     return source[start : min(end, inside)]
 
 
-def jitter(image, mask, class_ids, config, rng=None, base=None):
+def jitter(
+    image: np.ndarray,
+    mask: NDArray[np.bool_],
+    class_ids: NDArray[np.integer],
+    config: Config,
+    rng: np.random.RandomState | None = None,
+    base: float | None = None,
+) -> tuple[np.ndarray, NDArray[np.bool_], NDArray[np.integer], Placement]:
     """An image and its objects at a random size and place.
 
     Args:
@@ -140,6 +166,6 @@ def jitter(image, mask, class_ids, config, rng=None, base=None):
         class_ids: int32 [N]; of objects of which little is left see `masks.ignore_left_overs`.
         placement: `Placement`.
     """
-    placement = random_placement(*image.shape[:2], config, rng, base)
+    placement = random_placement(image.shape[0], image.shape[1], config, rng, base)
     mask, left, whole = place_masks(mask, placement)
     return place_image(image, placement), mask, ignore_left_overs(class_ids, left, whole), placement

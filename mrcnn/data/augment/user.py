@@ -1,9 +1,21 @@
 """Random changes of an image and its masks: imgaug augmenters or any function."""
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from imgaug.augmenters import Augmenter
+
+
+# What `augment` takes: an imgaug augmenter, or a function (image, masks) -> (image, masks).
+Augmentation: TypeAlias = "Augmenter | Callable[..., tuple[np.ndarray, np.ndarray]]"
 # imgaug augmenters that move pixels, and containers of other augmenters: they (and
 # their subclasses, such as Rotate of Affine) act on the masks too. All others change
 # colours. The first two lines are the original's whole list; it turned images but not
@@ -31,7 +43,7 @@ MASK_AUGMENTERS = (
 )
 
 
-def import_imgaug():
+def import_imgaug() -> ModuleType:
     """The imgaug module, of the package imaug.
 
     Returns:
@@ -59,7 +71,12 @@ def import_imgaug():
     return imgaug
 
 
-def augment(image, mask, augmentation, rng=None):
+def augment(
+    image: np.ndarray,
+    mask: NDArray[np.bool_],
+    augmentation: Augmentation,
+    rng: np.random.RandomState | None = None,
+) -> tuple[np.ndarray, NDArray[np.bool_]]:
     """Apply one random draw of an augmentation to an image and its masks.
 
     Safe to call from several threads with one `augmentation` when `rng` is given:

@@ -1,13 +1,21 @@
 """A cache of records as a `Dataset`, to train on in place of the data set that it was made of."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrcnn.common.files import AnyPath
 from mrcnn.data.cache.example import decode
 from mrcnn.data.cache.layout import FIELDS, read_about, read_part, settings_of
 from mrcnn.data.cache.read import read_record
 from mrcnn.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.load import Prepared
 
 
 class RecordDataset(Dataset):
@@ -31,7 +39,7 @@ class RecordDataset(Dataset):
         ValueError: a damaged one.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: AnyPath) -> None:
         super().__init__()
         self.folder = os.fspath(folder)
         about = read_about(self.folder)
@@ -51,7 +59,7 @@ class RecordDataset(Dataset):
                 )
         self.prepare()
 
-    def load_prepared(self, image_id, config):
+    def load_prepared(self, image_id: int, config: Config) -> Prepared:
         """The `data.load.Prepared` of an image, of which ``load_image_gt`` makes what is trained
         on.
 
@@ -62,7 +70,7 @@ class RecordDataset(Dataset):
         self.check_settings(config)
         return self._decoded(image_id)
 
-    def check_settings(self, config):
+    def check_settings(self, config: Config) -> None:
         """Raise a ValueError where the cache was made with other settings than a config has."""
         now = settings_of(config)
         other = [
@@ -77,13 +85,13 @@ class RecordDataset(Dataset):
                 "another cache"
             )
 
-    def load_image(self, image_id):
+    def load_image(self, image_id: int) -> np.ndarray:
         """The image at training size without its padding: [height, width, channels]."""
         prepared = self._decoded(image_id)
         y1, x1, y2, x2 = prepared.window
         return prepared.image[y1:y2, x1:x2]
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """The masks that belong to `load_image`: bool [height, width, N], class ids int32 [N]."""
         prepared = self._decoded(image_id)
         y1, x1, y2, x2 = prepared.window

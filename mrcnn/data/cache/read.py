@@ -2,17 +2,26 @@
 batches of them.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from mrcnn.data.cache.example import decode
+
+if TYPE_CHECKING:
+    from mrcnn.data.batches import TrainingBatches
+
 
 # Bytes read at once; a read without a buffer takes several times as long.
 BUFFER = 1 << 18
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)])
-def read_record(path, offset):
+def read_record(path: str, offset: int) -> tf.Tensor:
     """The bytes of the record at an offset of a file, as a scalar tensor; b"" where its checksum is
     wrong.
     """
@@ -32,7 +41,15 @@ def read_record(path, offset):
     )
 
 
-def record_pipeline(batches, steps, first=lambda: 0, make=None, workers=1, shard=0, num_shards=1):
+def record_pipeline(
+    batches: TrainingBatches,
+    steps: int,
+    first: Callable[[], int] = lambda: 0,
+    make: Callable[[int, Mapping[int, Any]], Any] | None = None,
+    workers: int = 1,
+    shard: int = 0,
+    num_shards: int = 1,
+) -> tf.data.Dataset:
     """The batches of `TrainingBatches` over a `RecordDataset`, as a `tf.data.Dataset`.
 
     Element ``i`` is batch ``(first() + i) * num_shards + shard``, which depends on the seed and
@@ -60,7 +77,8 @@ def record_pipeline(batches, steps, first=lambda: 0, make=None, workers=1, shard
             f"shard is {shard} of num_shards {num_shards}; it must be at least 0 and less than that"
         )
     make = make or batches.batch
-    records, size = batches.dataset, batches.batch_size
+    records: Any = batches.dataset  # a `RecordDataset`, whose file imports this one
+    size = batches.batch_size
     records.check_settings(batches.config)
     example = [np.asarray(array) for array in make(first() * num_shards + shard, {})]
 

@@ -1,12 +1,14 @@
 """Write a data set as a cache of records."""
 
+from __future__ import annotations
+
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
-from mrcnn.common.files import remove_temporary_files, whole_file
+from mrcnn.common.files import AnyPath, remove_temporary_files, whole_file
 from mrcnn.common.json_files import write_json
 from mrcnn.common.progress import track
 from mrcnn.common.threads import map_ahead
@@ -21,6 +23,11 @@ from mrcnn.data.cache.layout import (
     read_part,
 )
 from mrcnn.data.load import SampleError, describe_image, prepare
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+
 
 # Images of a part, where ``shards`` is None: what is lost of a writing that is stopped.
 IMAGES_PER_PART = 256
@@ -37,9 +44,9 @@ class Written(NamedTuple):
     bytes: int
     parts: int  # files of records
     kept: int  # of them, those that an earlier writing had finished
-    bad_images: list  # of str: which image was left out, and why
+    bad_images: list[str]  # which image was left out, and why
 
-    def __str__(self):
+    def __str__(self) -> str:
         said = (
             f"{self.folder}: {self.images} images with {self.objects} objects, "
             f"{self.bytes / 1e6:.1f} MB in "
@@ -55,8 +62,15 @@ class Written(NamedTuple):
 
 
 def write_records(
-    dataset, config, folder, shards=None, encoding="raw", workers=2, skip_bad=False, progress=True
-):
+    dataset: Dataset,
+    config: Config,
+    folder: AnyPath,
+    shards: int | None = None,
+    encoding: str = "raw",
+    workers: int = 2,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> Written:
     """Write every image of a data set, resized as training wants it, with its masks: see
     `data.cache.layout`.
 

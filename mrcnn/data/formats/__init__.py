@@ -4,10 +4,26 @@
 `mask_png.MaskPng` say more, and can be subclassed.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mrcnn.common.files import AnyPath
 from mrcnn.data.formats.layouts import FORMATS, find_format
 
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
 
-def open_dataset(path, format="auto", subset=None, image_dir=None, classes=None, **options):
+
+def open_dataset(
+    path: AnyPath,
+    format: str = "auto",
+    subset: str | None = None,
+    image_dir: AnyPath | None = None,
+    classes: Sequence[str] | None = None,
+    **options: Any,
+) -> Dataset:
     """A prepared Dataset of annotated images, in any of the formats.
 
     ============

@@ -2,7 +2,10 @@
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.formats.shapes import coordinates
@@ -26,15 +29,15 @@ class CocoJson(RegionDataset):
 
     def load_coco_json(
         self,
-        annotations,
-        image_dir=None,
-        class_ids=None,
-        class_map=None,
-        source="coco",
-        keep_empty=None,
-        skip_missing=False,
-        allow_absent=False,
-    ):
+        annotations: AnyPath | dict[str, Any],
+        image_dir: AnyPath | None = None,
+        class_ids: Sequence[int | str] | None = None,
+        class_map: Mapping[int | str, str] | None = None,
+        source: str = "coco",
+        keep_empty: bool | None = None,
+        skip_missing: bool = False,
+        allow_absent: bool = False,
+    ) -> None:
         """Add the images and classes of one annotation file.
 
         The class id of a crowd is negative, as in the original's sample.
@@ -122,7 +125,8 @@ class CocoJson(RegionDataset):
                 raise ValueError(
                     f"class_ids is {list(class_ids)[:100]}, {_not_among(categories, where)}"
                 )
-        chosen, firsts = {}, {}
+        chosen: dict[int | str, int | str] = {}
+        firsts: dict[str, int | str] = {}
         before = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
         for category_id in dict.fromkeys(order):
             if category_id not in categories:
@@ -145,7 +149,7 @@ class CocoJson(RegionDataset):
 
     def _by_image(self, images, records, categories, where):
         """{image id: [(its annotation, id of the category)]}; those of no image are left out."""
-        by_image = {image_id: [] for image_id in images}
+        by_image: dict[int | str, list] = {image_id: [] for image_id in images}
         image_ids, category_ids = (
             {_id_text(one): one for one in ids} for ids in (images, categories)
         )
@@ -269,7 +273,8 @@ def _id_text(number):
 
 
 def _by_id(items, section, field, where):
-    found, texts = {}, {}
+    found: dict[int | str, dict[str, Any]] = {}
+    texts: dict[str, dict[str, Any]] = {}
     for item in items:
         if (
             not isinstance(item, dict)

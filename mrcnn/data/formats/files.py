@@ -1,9 +1,12 @@
 """Annotation files and the images that they name."""
 
 import os
+from collections.abc import Iterable
+
+from mrcnn.common.files import AnyPath
 
 
-def json_files(folder):
+def json_files(folder: AnyPath) -> list[str]:
     """Paths of the json files in a folder, sorted; none where there is no such folder."""
     if not os.path.isdir(folder):
         return []
@@ -14,7 +17,7 @@ def json_files(folder):
     )
 
 
-def find_image(folders, name):
+def find_image(folders: Iterable[AnyPath], name: str) -> str | None:
     """The path of an image that an annotation file names.
 
     Tools write names as they find them: with the folders of another machine, with backslashes or

@@ -4,15 +4,17 @@ import base64
 import io
 import math
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
 from mrcnn.data.formats.files import json_files
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.images import image_size
-from mrcnn.data.rle import encode_parts, merge_rles
+from mrcnn.data.rle import Rle, encode_parts, merge_rles
 
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 WITH_AREA = ("polygon", "rectangle", "circle", "mask")
@@ -33,8 +35,13 @@ class Labelme(RegionDataset):
     """
 
     def load_labelme(
-        self, folder, classes=None, source="labelme", keep_empty=False, skip_missing=False
-    ):
+        self,
+        folder: AnyPath,
+        classes: Sequence[str] | None = None,
+        source: str = "labelme",
+        keep_empty: bool = False,
+        skip_missing: bool = False,
+    ) -> None:
         """Add the images and classes of a folder of json files.
 
         The image is the one that the file names, relative to the file; where there is none, the
@@ -60,7 +67,8 @@ class Labelme(RegionDataset):
             if shape["label"] and _shape_type(shape) in WITH_AREA
         }
         numbers = self._add_named_classes(source, labels, classes)
-        first, file_of = len(self.image_info), {}
+        first = len(self.image_info)
+        file_of: dict[str, str] = {}
         for path, data in files.items():
             other = file_of.setdefault(data["imagePath"], path)
             if other != path:
@@ -91,7 +99,7 @@ class Labelme(RegionDataset):
             )
         self._tell(folder, first)
 
-    def load_image(self, image_id):
+    def load_image(self, image_id: int) -> np.ndarray:
         """As `RegionDataset.load_image`; reads the image in a json file where there is no other."""
         info = self._info(image_id)
         if info["path"] is not None and info["path"] == info.get("annotations"):
@@ -100,8 +108,8 @@ class Labelme(RegionDataset):
 
     def _instances(self, file_shapes, numbers, size, path):
         """The objects of one file; what is left out is counted."""
-        groups = {}  # (label, group) -> RLEs
-        places = {}
+        groups: dict[tuple, list[Rle]] = {}  # by label and group
+        places: dict[tuple, str] = {}
         for number, shape in enumerate(file_shapes):
             place = f"{path}: shape {number}"
             try:

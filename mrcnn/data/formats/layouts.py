@@ -2,6 +2,7 @@
 
 import os
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats.coco import CocoJson
 from mrcnn.data.formats.files import json_files
@@ -94,7 +95,7 @@ def _refuse_image_dir(image_dir, name):
 # === Telling ===
 
 
-def find_format(path, format="auto", subset=None):
+def find_format(path: AnyPath, format: str = "auto", subset: str | None = None) -> tuple[str, str]:
     """The name of a format, and the file or folder to open.
 
     Args:
@@ -118,6 +119,11 @@ def find_format(path, format="auto", subset=None):
                 f"{path} is a file: the format {format} is a folder of images and masks"
             )
         found = json_format(path) if format == "auto" else format
+        if found is None:
+            raise ValueError(
+                f"{path} is none of the annotation files known here: COCO json ('images', "
+                "'annotations', 'categories'), VIA 1 or 2, labelme"
+            )
         return (found, os.path.dirname(path) or os.curdir) if found == "labelme" else (found, path)
     places = list(_places(path, subset))
     wanted = [place for place in places if format in ("auto", place[0])]
@@ -157,7 +163,7 @@ def _places(folder, subset):
 def _annotations_in(folder):
     """(format, file or folder) of what lies in this folder itself."""
     for path in json_files(folder):
-        found = json_format(path, unknown=None)
+        found = json_format(path)
         if found == "labelme":  # as the rest of them will be
             yield "labelme", folder
             break
@@ -194,13 +200,8 @@ def _subsets(path, subset):
     )
 
 
-def json_format(path, unknown="error"):
-    """The format of a json file: "coco", "via" or "labelme".
-
-    Args:
-        path: of the file.
-        unknown: what to return for another file; "error": raise a ValueError.
-    """
+def json_format(path: AnyPath) -> str | None:
+    """The format of a json file: "coco", "via" or "labelme"; None for another file."""
     data = read_json(path, "an annotation file")
     if isinstance(data, dict):
         if {"images", "categories"} <= set(data):
@@ -217,10 +218,4 @@ def json_format(path, unknown="error"):
             and (entries or entries is not data)
         ):
             return "via"
-    if unknown == "error":
-        raise ValueError(
-            f"{path} is none of the annotation files known here: COCO json ('images', "
-            "'annotations', "
-            "'categories'), VIA 1 or 2, labelme"
-        )
-    return unknown
+    return None

@@ -1,9 +1,11 @@
 """Masks in image files: one id for each object, or one file for each object."""
 
 import os
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
 from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
@@ -24,15 +26,21 @@ class MaskPng(Dataset):
         >>> dataset.prepare()
     """
 
-    def __init__(self, class_map=None):
+    def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
         self.left_out = LeftOut()
 
     # === Loading ===
 
     def load_id_masks(
-        self, image_dir, mask_dir, class_name, source="mask", ignore=(), skip_missing=False
-    ):
+        self,
+        image_dir: AnyPath,
+        mask_dir: AnyPath,
+        class_name: str,
+        source: str = "mask",
+        ignore: Collection[int] = (),
+        skip_missing: bool = False,
+    ) -> None:
         """Add images with one mask file each, in which a pixel's value is the number of its object.
 
         The mask of ``a.png`` is ``a``, ``a_mask`` or ``a_masks`` with any ending, as in Penn-Fudan.
@@ -85,8 +93,13 @@ class MaskPng(Dataset):
         self._tell(image_dir, first)
 
     def load_object_masks(
-        self, folder, class_name, source="mask", image_ids=None, skip_missing=False
-    ):
+        self,
+        folder: AnyPath,
+        class_name: str,
+        source: str = "mask",
+        image_ids: Sequence[str] | None = None,
+        skip_missing: bool = False,
+    ) -> None:
         """Add images with one mask file for each object: ``<id>/images/<id>.png`` and
         ``<id>/masks/*.png``.
 
@@ -157,7 +170,7 @@ class MaskPng(Dataset):
 
     # === Asking ===
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """The masks of one image, in the order of their ids or files.
 
         Returns:
@@ -177,7 +190,7 @@ class MaskPng(Dataset):
         class_id = self.map_source_class_id(f"{info['source']}.{info['class_id']}")
         return masks, np.full(masks.shape[-1], class_id, np.int32)
 
-    def image_reference(self, image_id):
+    def image_reference(self, image_id: int) -> str:
         """The path of the image."""
         return str(self._info(image_id)["path"])
 
@@ -197,9 +210,8 @@ class MaskPng(Dataset):
             path = os.path.join(info["mask_dir"], name)
             _refuse_lossy(path)
             mask = read_image(path)
-            mask = (
-                mask if mask.ndim == 2 else mask[..., : 1 if mask.shape[2] < 3 else 3].any(axis=-1)
-            )  # not alpha
+            if mask.ndim == 3:  # alpha is no part of it
+                mask = np.any(mask[..., : 1 if mask.shape[2] < 3 else 3], axis=-1)
             _check_size(mask, path, size, info["path"])
             if mask.any():
                 masks.append(mask.astype(bool))
@@ -234,7 +246,7 @@ def _images(folder):
 
 def _by_stem(folder):
     """{name without its ending: name} of the image files in a folder, sorted."""
-    found = {}
+    found: dict[str, str] = {}
     for name in _images(folder):
         other = found.setdefault(os.path.splitext(name)[0], name)
         if other != name:

@@ -15,13 +15,16 @@ once, a polygon is drawn once and not in every epoch, and a data set takes littl
 
 import logging
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image
-from mrcnn.data.rle import decode_masks
+from mrcnn.data.rle import Rle, decode_masks
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ NO_PIXEL = "covering no pixel of the image"
 FEW_POINTS = "with fewer than three points"
 
 
-def class_numbers(dataset, source, names):
+def class_numbers(dataset: Dataset, source: str, names: Iterable[str]) -> dict[str, int]:
     """Add classes that have names only, numbered on from those that the source has.
 
     A name that the source has keeps its number, so that several files can be loaded into one
@@ -56,8 +59,8 @@ def class_numbers(dataset, source, names):
 class Instance(NamedTuple):
     """One object of an image."""
 
-    class_id: object  # of its source
-    rle: dict  # of the image's size; covers at least a pixel
+    class_id: int | str  # of its source
+    rle: Rle  # of the image's size; covers at least a pixel
     place: str  # where the annotation file has it, such as "region 3"
     crowd: bool = False
 
@@ -69,17 +72,17 @@ class LeftOut:
         places: {reason: {where: None, ...}}, both in the order in which they were met.
     """
 
-    def __init__(self):
-        self.places = {}
+    def __init__(self) -> None:
+        self.places: dict[str, dict[str, None]] = {}
 
-    def add(self, reason, place):
+    def add(self, reason: str, place: str) -> None:
         """Count one thing at ``place`` (file, image, region), once however often it is met."""
         self.places.setdefault(reason, {})[place] = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(map(len, self.places.values()))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "; ".join(
             f"{reason}: {len(places)} (first: {next(iter(places))})"
             for reason, places in self.places.items()
@@ -96,12 +99,13 @@ class RegionDataset(Dataset):
     the image) and instances (list of `Instance`).
     """
 
-    def __init__(self, class_map=None):
+    def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
         self.left_out = LeftOut()
-        self._image_names = {}  # {(annotations, path): the name that they have for it}
+        # {(annotations, path): the name that they have for it}
+        self._image_names: dict[tuple[AnyPath, str | None], str] = {}
 
-    def load_image(self, image_id):
+    def load_image(self, image_id: int) -> np.ndarray:
         """As `Dataset.load_image`.
 
         Raises:
@@ -119,7 +123,7 @@ class RegionDataset(Dataset):
             )
         return image
 
-    def load_mask(self, image_id):
+    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """The masks of one image.
 
         Args:
@@ -137,7 +141,9 @@ class RegionDataset(Dataset):
         )
         return masks, self._class_ids(info)
 
-    def measure_objects(self, image_id):
+    def measure_objects(
+        self, image_id: int
+    ) -> tuple[tuple[int, int], np.ndarray, NDArray[np.int64]]:
         """As `Dataset.measure_objects`, without drawing a mask."""
         info = self._info(image_id)
         if "instances" not in info:
@@ -147,7 +153,7 @@ class RegionDataset(Dataset):
         areas = coco_mask.area([instance.rle for instance in info["instances"]])
         return (info["height"], info["width"]), self._class_ids(info), np.asarray(areas, np.int64)
 
-    def image_reference(self, image_id):
+    def image_reference(self, image_id: int) -> str:
         """The path of the image."""
         return str(self._info(image_id)["path"])
 

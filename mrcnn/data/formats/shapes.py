@@ -7,6 +7,9 @@ that the shape touches, cut off at the image's edges, and where that part lies: 
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrcnn.data.rle import Part
 
 # Further away than any image is large: a coordinate beyond it is a slip, and pycocotools would
 # take memory in proportion to it.
@@ -15,7 +18,7 @@ FARTHEST = 1e6
 NO_PART = (np.zeros((0, 0), bool), 0, 0)
 
 
-def coordinates(values, what):
+def coordinates(values: ArrayLike, what: str) -> NDArray[np.float64]:
     """Numbers from an annotation file as float64 [n].
 
     Raises:
@@ -38,7 +41,7 @@ def coordinates(values, what):
     return numbers
 
 
-def polygon(xs, ys, height, width):
+def polygon(xs: ArrayLike, ys: ArrayLike, height: int, width: int) -> Part:
     """The pixels of a polygon: those whose centre is inside, on an edge or on a corner.
 
     The same pixels as scikit-image's ``draw.polygon``, from which matterport's samples made their
@@ -97,7 +100,7 @@ def polygon(xs, ys, height, width):
     return inside.T, top, left
 
 
-def rectangle(x1, y1, x2, y2, height, width):
+def rectangle(x1: float, y1: float, x2: float, y2: float, height: int, width: int) -> Part:
     """The pixels of a rectangle: those whose centre is at x1 <= x < x2 and y1 <= y < y2.
 
     A rectangle of whole numbers has (x2 - x1) * (y2 - y1) pixels, as this project's boxes do.
@@ -112,7 +115,9 @@ def rectangle(x1, y1, x2, y2, height, width):
     return np.ones((bottom - top, right - left), bool), top, left
 
 
-def ellipse(cx, cy, rx, ry, theta, height, width):
+def ellipse(
+    cx: float, cy: float, rx: float, ry: float, theta: float, height: int, width: int
+) -> Part:
     """The pixels of an ellipse: those whose centre is inside, by scikit-image's ``draw.ellipse``.
 
     Args:
@@ -143,7 +148,7 @@ def ellipse(cx, cy, rx, ry, theta, height, width):
     return part, top, left
 
 
-def bitmap(pixels, x1, y1, height, width):
+def bitmap(pixels: np.ndarray, x1: int, y1: int, height: int, width: int) -> Part:
     """A mask whose top left pixel is (x1, y1) of the image, cut off at the image's edges.
 
     Args:

@@ -1,7 +1,9 @@
 """VGG Image Annotator json (https://www.robots.ox.ac.uk/~vgg/software/via/): versions 1 and 2."""
 
 import os
+from collections.abc import Sequence
 
+from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
 from mrcnn.data.formats.regions import CLASS_OF_ALL, FEW_POINTS, NO_PIXEL, Instance, RegionDataset
@@ -25,14 +27,14 @@ class Via(RegionDataset):
 
     def load_via(
         self,
-        annotations,
-        image_dir=None,
-        class_attribute=None,
-        classes=None,
-        source="via",
-        keep_empty=False,
-        skip_missing=False,
-    ):
+        annotations: AnyPath,
+        image_dir: AnyPath | None = None,
+        class_attribute: str | None = None,
+        classes: Sequence[str] | None = None,
+        source: str = "via",
+        keep_empty: bool = False,
+        skip_missing: bool = False,
+    ) -> None:
         """Add the images and classes of one annotation file.
 
         Args:
@@ -245,10 +247,9 @@ def _draw(shape, height, width):
         cx, cy, r = _numbers(shape, "cx", "cy", "r")
         return shapes.ellipse(cx, cy, r, r, 0.0, height, width), None
     if name == "ellipse":
-        *axes, theta = _numbers(
-            {"theta": 0, **shape}, "cx", "cy", "rx", "ry", "theta"
-        )  # VIA 1 turns none
-        return shapes.ellipse(*axes, theta, height, width), None
+        shape = {"theta": 0, **shape}  # VIA 1 turns none
+        cx, cy, rx, ry, theta = _numbers(shape, "cx", "cy", "rx", "ry", "theta")
+        return shapes.ellipse(cx, cy, rx, ry, theta, height, width), None
     if name == "point":
         return None, "that are points, which have no area"
     raise ValueError(

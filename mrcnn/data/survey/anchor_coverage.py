@@ -5,14 +5,23 @@ that fits it best, however badly that is (see `data.rpn_targets`). All boxes her
 (y1, x1, y2, x2) in pixels of the image as the network gets it, resized and padded.
 """
 
+from __future__ import annotations
+
 import itertools
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.progress import track
 from mrcnn.data.load import load_image_gt
 from mrcnn.ops.anchors import compute_backbone_shapes
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+
 
 # COCO's small, medium and large, split once more: side = sqrt(height * width) in px.
 SIDES = (0, 16, 32, 64, 96, 192, 384, np.inf)
@@ -41,7 +50,7 @@ class SizeRange(NamedTuple):
 
     low: float  # px, side = sqrt(height * width), inclusive
     high: float  # px, exclusive
-    count: int  # objects
+    count: int  # type: ignore[assignment]  # objects; hides tuple.count, which nobody calls
     mean: float  # mean of their best IoU
     positive: float  # share with an anchor of RPN_POSITIVE_IOU or more, positive by that alone
     half: float  # share with an anchor of IoU 0.5 or more
@@ -51,13 +60,13 @@ class SizeRange(NamedTuple):
 class Suggestion(NamedTuple):
     """Scales and ratios for a config; ``str()`` of it is what to write there."""
 
-    scales: tuple  # RPN_ANCHOR_SCALES, px
-    ratios: tuple  # RPN_ANCHOR_RATIOS, width / height
+    scales: tuple[float, ...]  # RPN_ANCHOR_SCALES, px
+    ratios: tuple[float, ...]  # RPN_ANCHOR_RATIOS, width / height
     before: float  # the fit of the config's own, 0..limit, see `suggest_anchors`
     after: float  # and of these
     limit: float  # RPN_POSITIVE_IOU, the most that an IoU counts
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"RPN_ANCHOR_SCALES = {self.scales}\nRPN_ANCHOR_RATIOS = {list(self.ratios)}\n"
             f"# fit {self.before:.3f} -> {self.after:.3f} (geometric mean of the best IoUs, each "
@@ -65,7 +74,9 @@ class Suggestion(NamedTuple):
         )
 
 
-def load_objects(dataset, config, image_ids=None, progress=False):
+def load_objects(
+    dataset: Dataset, config: Config, image_ids: Iterable[int] | None = None, progress: bool = False
+) -> Objects:
     """The boxes of a data set's objects as training sees them; crowds are left out, as there.
 
     Args:
@@ -80,11 +91,9 @@ def load_objects(dataset, config, image_ids=None, progress=False):
     Raises:
         SampleError: an image cannot be used; see `load_image_gt`.
     """
-    boxes, class_ids, owners = (
-        [np.zeros((0, 4), np.int32)],
-        [np.zeros(0, np.int32)],
-        [np.zeros(0, int)],
-    )
+    boxes: list[np.ndarray] = [np.zeros((0, 4), np.int32)]
+    class_ids: list[np.ndarray] = [np.zeros(0, np.int32)]
+    owners: list[np.ndarray] = [np.zeros(0, int)]
     for image_id in track(
         dataset.image_ids if image_ids is None else image_ids, "Objects", progress
     ):
@@ -93,10 +102,16 @@ def load_objects(dataset, config, image_ids=None, progress=False):
         boxes.append(found[own])
         class_ids.append(ids[own])
         owners.append(np.full(own.sum(), image_id))
-    return Objects(*map(np.concatenate, (boxes, class_ids, owners)))
+    return Objects(np.concatenate(boxes), np.concatenate(class_ids), np.concatenate(owners))
 
 
-def best_anchor_iou(boxes, config, image_shape=None, scales=None, ratios=None):
+def best_anchor_iou(
+    boxes: ArrayLike,
+    config: Config,
+    image_shape: Sequence[int] | np.ndarray | None = None,
+    scales: Sequence[ArrayLike] | None = None,
+    ratios: ArrayLike | None = None,
+) -> NDArray[np.float64]:
     """The IoU of each box with the anchor that fits it best.
 
     No anchor is made for it: of the anchors of one level and ratio the one whose centre is
@@ -114,6 +129,7 @@ def best_anchor_iou(boxes, config, image_shape=None, scales=None, ratios=None):
     scales = config.RPN_ANCHOR_SCALES if scales is None else scales
     ratios = config.RPN_ANCHOR_RATIOS if ratios is None else ratios
     image_shape = config.IMAGE_SHAPE if image_shape is None else image_shape
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     shapes = compute_backbone_shapes(config, image_shape)
     best = np.zeros(len(boxes))
     for scale, shape, stride in zip(scales, shapes, config.BACKBONE_STRIDES):
@@ -128,7 +144,6 @@ def best_anchor_iou(boxes, config, image_shape=None, scales=None, ratios=None):
 
 def _nearest_iou(boxes, size, shape, stride, anchor_stride):
     """IoU of boxes with the nearest anchor of one size, float64 [N]."""
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     shared, area = np.ones(len(boxes)), np.ones(len(boxes))
     for axis in (0, 1):
         low, high = boxes[:, axis], boxes[:, axis + 2]
@@ -142,7 +157,9 @@ def _nearest_iou(boxes, size, shape, stride, anchor_stride):
     return np.where(area > 0, shared / (area + size[0] * size[1] - shared), 0.0)
 
 
-def coverage_by_size(boxes, best, config, sides=SIDES):
+def coverage_by_size(
+    boxes: ArrayLike, best: ArrayLike, config: Config, sides: Sequence[float] = SIDES
+) -> list[SizeRange]:
     """Sum up the best IoUs by the size of the objects.
 
     Args:
@@ -178,13 +195,13 @@ def coverage_by_size(boxes, best, config, sides=SIDES):
     return ranges
 
 
-def box_sides(boxes):
+def box_sides(boxes: ArrayLike) -> NDArray[np.float64]:
     """sqrt(height * width) of boxes [N, 4]: float64 [N], in their unit."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
-def suggest_anchors(boxes, config, ratio_count=None):
+def suggest_anchors(boxes: ArrayLike, config: Config, ratio_count: int | None = None) -> Suggestion:
     """Anchor scales and ratios that cover the objects better.
 
     The measure is the mean best IoU (as for YOLOv2's dimension clusters: Redmon and Farhadi 2017,

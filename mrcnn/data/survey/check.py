@@ -1,7 +1,10 @@
 """Look a data set over before training on it: every image is opened and every mask drawn."""
 
+from __future__ import annotations
+
 import hashlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,6 +13,10 @@ from mrcnn.common.tables import format_table
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import checked_class_ids, checked_mask, describe_error, describe_image
 from mrcnn.data.masks import extract_bboxes
+
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+
 
 ERROR, WARNING = "error", "warning"
 # A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were
@@ -31,33 +38,33 @@ class CheckReport(NamedTuple):
 
     images: int
     objects: int
-    findings: list  # of `Finding`
+    findings: list[Finding]
 
     @property
-    def errors(self):
+    def errors(self) -> list[Finding]:
         """The findings that training would stop at."""
         return [finding for finding in self.findings if finding.severity == ERROR]
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         """True where nothing is wrong that training would stop at; there may be warnings."""
         return not self.errors
 
     @property
-    def exit_code(self):
+    def exit_code(self) -> int:
         """0 or, with errors, 1."""
         return 0 if self.ok else 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         count = len(self.errors)
         verdict = "fit for training" if self.ok else f"{count} error{'s' if count > 1 else ''}"
         total = f"Checked {self.images} images with {self.objects} objects: {verdict}"
         if not self.findings:
             return f"{total}, nothing found"
-        kinds = {}
+        kinds: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.findings:
             kinds.setdefault((finding.severity, finding.kind), []).append(finding)
-        rows = [["", "what", "count", "first"]]
+        rows: list[list[object]] = [["", "what", "count", "first"]]
         rows += [
             [severity, kind, len(found), ": ".join(part for part in found[0][2:] if part)]
             for (severity, kind), found in sorted(kinds.items())
@@ -65,7 +72,7 @@ class CheckReport(NamedTuple):
         return f"{format_table(rows)}\n{total}"
 
 
-def check_dataset(dataset, image_ids, progress=True):
+def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = True) -> CheckReport:
     """The `CheckReport` of a prepared Dataset.
 
     Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
@@ -77,7 +84,9 @@ def check_dataset(dataset, image_ids, progress=True):
     Args and more as `Dataset.check`.
     """
     findings = _repeated_ids(dataset, image_ids)
-    pixels, met, objects = {}, set(), 0
+    pixels: dict[tuple[bytes, tuple[int, ...]], str] = {}
+    met: set[int] = set()
+    objects = 0
     for image_id in track(image_ids, "Checking", progress):
         place = describe_image(dataset, image_id)
         image = _attempt(findings, "image cannot be read", place, dataset.load_image, image_id)
@@ -95,7 +104,7 @@ def check_dataset(dataset, image_ids, progress=True):
                         "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit",
                     )
                 )
-            digest = hashlib.blake2b(np.ascontiguousarray(image)).digest(), image.shape
+            digest = hashlib.blake2b(np.ascontiguousarray(image).data).digest(), image.shape
             if digest in pixels:
                 findings.append(
                     Finding(
@@ -148,7 +157,7 @@ def _checked(dataset, loaded, image, place, findings):
         findings.append(Finding(WARNING, "image without objects", place, ""))
         return class_ids
     boxes, areas = extract_bboxes(masks), np.count_nonzero(masks, axis=(0, 1))
-    alike = {}
+    alike: dict[tuple[int, ...], list[int]] = {}
     for index, (box, area, class_id) in enumerate(
         zip(boxes.tolist(), areas.tolist(), class_ids.tolist())
     ):
@@ -171,7 +180,8 @@ def _checked(dataset, loaded, image, place, findings):
 
 def _repeated_ids(dataset, image_ids):
     """Findings of images whose source has two of their id: only one of them can be looked up."""
-    seen, findings = {}, []
+    seen: dict[tuple[str, int | str], int] = {}
+    findings = []
     for image_id in image_ids:
         info = dataset.image_info[image_id]
         key = info["source"], info["id"]

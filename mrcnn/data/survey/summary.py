@@ -1,12 +1,19 @@
 """What is in a data set, in numbers."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
 from mrcnn.data.load import describe_image
+
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+
 
 # COCO's small, medium and large objects: area in px.
 SMALL, MEDIUM = 32**2, 96**2
@@ -15,7 +22,7 @@ SMALL, MEDIUM = 32**2, 96**2
 class Summary(NamedTuple):
     """The numbers of `Dataset.summary`; ``str()`` of it is a table."""
 
-    class_names: list  # of the dataset, BG first
+    class_names: list[str]  # of the dataset, BG first
     heights: np.ndarray  # int [images] px; 0 where an image without objects does not tell
     widths: np.ndarray
     counts: np.ndarray  # int [images], objects on each
@@ -23,9 +30,9 @@ class Summary(NamedTuple):
     areas: np.ndarray  # int [objects] px
     image_index: np.ndarray  # int [objects], the image that each is on, as in `counts`
     left_out: str  # what a reader left out, "" for nothing
-    unread: list  # of str: images whose objects cannot be measured, and why; they are in no number
+    unread: list[str]  # images whose objects cannot be measured, and why; they are in no number
 
-    def classes(self):
+    def classes(self) -> dict[str, tuple[int, int, float]]:
         """{name: (objects, images with one, median area in px)}; names met twice get their id
         added.
         """
@@ -39,12 +46,12 @@ class Summary(NamedTuple):
             found[key] = int(chosen.sum()), len(np.unique(self.image_index[chosen])), area
         return found
 
-    def __str__(self):
+    def __str__(self) -> str:
         objects = len(self.areas)
         sizes = [int((self.areas < SMALL).sum()), 0, int((self.areas >= MEDIUM).sum())]
         sizes[1] = objects - sizes[0] - sizes[2]
         known = self.heights > 0
-        rows = [
+        rows: list[list[object]] = [
             ["images", len(self.counts), f"{int((self.counts == 0).sum())} without objects"],
             ["objects", objects, f"{int((self.class_ids < 0).sum())} of them crowds"],
             ["classes", len(self.class_names) - 1, ""],
@@ -66,7 +73,7 @@ class Summary(NamedTuple):
                 ("under 32 x 32 px", "between", "96 x 96 px and more"),
             )
         ]
-        classes = [["class", "objects", "share", "images", "median area, px"]]
+        classes: list[list[object]] = [["class", "objects", "share", "images", "median area, px"]]
         classes += [
             [name, count, _share(count, objects), images, "-" if np.isnan(area) else f"{area:.0f}"]
             for name, (count, images, area) in self.classes().items()
@@ -82,7 +89,7 @@ class Summary(NamedTuple):
         return "\n\n".join(parts)
 
 
-def summarize(dataset, image_ids, progress=True):
+def summarize(dataset: Dataset, image_ids: Sequence[int], progress: bool = True) -> Summary:
     """The `Summary` of a prepared Dataset; see `Dataset.summary`."""
     sizes, class_ids, areas, unread = [], [], [], []
     for image_id in track(image_ids, "Measuring", progress):

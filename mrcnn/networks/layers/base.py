@@ -13,7 +13,7 @@ class GraphLayer(keras.layers.Layer):
     ``Config`` or a dict of those fields, which is what serialisation gives back.
     """
 
-    CONFIG_FIELDS = ()
+    CONFIG_FIELDS: tuple[str, ...] = ()
 
     def __init__(self, config=None, **kwargs):
         kwargs.setdefault("dtype", "float32")
