@@ -16,12 +16,11 @@ import os
 import sys
 
 from mrcnn import __version__
+from mrcnn.cli import cache, check, evaluate, predict, train
 
 
 def make_parser():
     """The parser of all commands; ``args.run`` is the function of the one that was given."""
-    from mrcnn.cli import cache, check, evaluate, predict, train
-
     parser = argparse.ArgumentParser(
         prog="python -m mrcnn",
         description=__doc__,

@@ -28,6 +28,7 @@ from mrcnn.cli.options import (
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats.layouts import CLASS_OF_ALL, find_format
 from mrcnn.inference.result import resolve_classes
+from mrcnn.weights import CLASS_LAYERS
 
 # Most validation batches of an epoch, if the user sets none.
 VALIDATION_STEPS = 50
@@ -294,8 +295,6 @@ def load_start(model, choice, path):
     if choice.lower() == "imagenet":
         path = model.get_imagenet_weights()
     elif path is not None:
-        from mrcnn.weights.load import CLASS_LAYERS
-
         classes = told_by_weights(path).get("NUM_CLASSES")
         if classes not in (None, model.config.NUM_CLASSES):
             print(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mrcnn.common.files import whole_file
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
+from mrcnn.evaluation.report import report_page
 
 # Most images that cannot be read that the table names; the json has all.
 NAMED = 20
@@ -191,8 +192,6 @@ class Evaluation(Mapping):
         Returns:
             path of report.html.
         """
-        from mrcnn.evaluation.report import report_page
-
         os.makedirs(folder, exist_ok=True)
         page, files = report_page(self, self._found, self._dataset)
         texts = {

@@ -10,6 +10,7 @@ import shutil
 from typing import ClassVar
 
 from mrcnn.common.files import whole_file
+from mrcnn.data.drawing import as_rgb
 from mrcnn.inference.sources import opencv, stated_frames
 
 
@@ -128,8 +129,6 @@ class Labelme(Writer):
         path, image_path = self.path(stem, ".json"), frame.source.path
         if frame.number is not None:
             from PIL import Image
-
-            from mrcnn.data.drawing import as_rgb
 
             image_path = path[: -len(".json")] + ".png"
             Image.fromarray(as_rgb(frame.image)).save(image_path)
