@@ -42,6 +42,18 @@ def test_the_walks_are_found():
     assert len(PLACES) > 80
 
 
+PUBLIC = re.findall(r"^\| `((?:from|import) .*?)` \|", ARCHITECTURE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", PUBLIC)
+def test_public_names_are_there(line):
+    exec(line, {})
+
+
+def test_public_names_are_listed():
+    assert len(PUBLIC) > 8
+
+
 def test_the_tree_has_a_line_for_every_room():
     tree = ARCHITECTURE.partition("## The rooms")[2].partition("## ")[0]
     for folder in (ROOT / "mrcnn").rglob("*/"):
