@@ -295,6 +295,17 @@ def import_lightly(modules: list[str]) -> None:
     )
 
 
+def test_the_package_imports_nothing_heavy():
+    """Although `mrcnn.load_model` is one of its names."""
+    run_python(
+        "before = set(sys.modules)\n"
+        "import mrcnn\n"
+        "assert 'load_model' in dir(mrcnn)\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "assert new - sys.stdlib_module_names == {'mrcnn', 'lazy_loader'}, new\n"
+    )
+
+
 def test_settings_and_data_import_no_tensorflow():
     """So that a script can check its data, and a worker process start, in a moment."""
     modules = [
