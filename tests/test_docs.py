@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.paths import ROOT
+from tests.test_imports import ORDER
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -59,6 +60,11 @@ def test_the_tree_has_a_line_for_every_room():
     for folder in (ROOT / "mrcnn").rglob("*/"):
         if (folder / "__init__.py").is_file():
             assert re.search(rf"^ +{folder.name}/ +\w", tree, re.MULTILINE), folder.name
+
+
+def test_the_order_of_the_rooms_is_that_of_the_test():
+    order = re.search(r"^ +(cli \| .*?)\n\n", ARCHITECTURE, re.MULTILINE | re.DOTALL).group(1)
+    assert tuple(re.findall(r"\w+", order)) == ORDER
 
 
 def test_links_of_the_architecture_page_lead_to_its_headings():
