@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mrcnn import __version__
+from mrcnn.cli import cache, check, evaluate, predict, train
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``args.run`` is the function of the one that was given."""
-    from mrcnn.cli import cache, check, evaluate, predict, train
-
     parser = argparse.ArgumentParser(
         prog="mrcnn",
         description=__doc__,

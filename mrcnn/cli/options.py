@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mrcnn.config import Config
 from mrcnn.config.file import config_beside, parse_settings, read_config
 from mrcnn.data.cache.layout import is_cache
+from mrcnn.data.coco_classes import COCO_CLASSES
+from mrcnn.data.formats import FORMATS, find_format, open_dataset
+from mrcnn.training.run_folder import find_last_checkpoint
+from mrcnn.weights.h5_format import read_h5
+from mrcnn.weights.published import coco_weights
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
@@ -31,8 +36,6 @@ def positive(text: str) -> int:
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     """The annotated images."""
-    from mrcnn.data.formats import FORMATS
-
     parser.add_argument(
         "dataset", help="annotation file, or folder with annotations and images, or of a cache"
     )
@@ -74,8 +77,6 @@ def open_data(
         path: other data, of which ``subset`` is a part; --subset says nothing of them.
         subset: of the arguments' own data, in place of --subset.
     """
-    from mrcnn.data.formats import find_format, open_dataset
-
     if path is None:
         path, subset = args.dataset, subset or args.subset
     if is_cache(os.path.join(path, subset or "")):
@@ -203,12 +204,8 @@ def weights_path(choice: str, logs: str, name: str | None, to_train: bool = Fals
     if word in ("imagenet", "none"):
         return None
     if word == "coco":
-        from mrcnn.weights.published import coco_weights
-
         return coco_weights()
     if word == "last":
-        from mrcnn.training.run_folder import find_last_checkpoint
-
         if not name:
             raise ValueError("--weights last needs --name, the NAME of the run")
         return find_last_checkpoint(logs, name, with_state=to_train)
@@ -255,9 +252,6 @@ def told_by_weights(path: str) -> dict[str, Any]:
     A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the
     weights.
     """
-    from mrcnn.data.coco_classes import COCO_CLASSES
-    from mrcnn.weights.h5_format import read_h5
-
     layers = read_h5(path)
     fields: dict[str, Any] = {
         field: int(layers[name][0][1].shape[-1])

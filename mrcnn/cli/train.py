@@ -33,6 +33,7 @@ from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats.layouts import find_format
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.distributed.cluster import worker_count
+from mrcnn.weights import CLASS_LAYERS
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -309,8 +310,6 @@ def load_start(model: MaskRCNN, choice: str, path: str | None) -> None:
     if choice.lower() == "imagenet":
         path = model.get_imagenet_weights()
     elif path is not None:
-        from mrcnn.weights.load import CLASS_LAYERS
-
         classes = told_by_weights(path).get("NUM_CLASSES")
         if classes not in (None, model.config.NUM_CLASSES):
             print(

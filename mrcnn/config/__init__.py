@@ -1,7 +1,7 @@
 """Which settings: ``Config`` with every field and its reason, the rules of the fields, and
 config.json.
 
-No module of this package imports TensorFlow.
+No module of this room imports TensorFlow.
 """
 
 from mrcnn.config.derived import DERIVED_FIELDS

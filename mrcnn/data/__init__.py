@@ -1,6 +1,6 @@
-"""From annotated images to training batches: NumPy only, no TensorFlow, except in `data.cache`.
+"""From annotated images to training batches. NumPy only: no TensorFlow, except in `data.cache`.
 
-``Dataset``, ``open_dataset`` and ``read_image`` are imported when they are first used, so that
+``Dataset``, ``open_dataset`` and ``read_image`` are loaded when they are first used, so that
 reading one annotation file costs one import.
 """
 

@@ -1,1 +1,1 @@
-"""Several devices and several machines: which there are, and sums over them."""
+"""Several devices and several machines: which ones there are, and what they exchange."""

@@ -35,8 +35,8 @@ def overlaps(
 def coco_matches(
     overlaps: NDArray[np.floating],
     thresholds: Sequence[float],
-    ignored: Sequence[bool] | np.ndarray,
-    crowd: Sequence[bool] | np.ndarray,
+    ignored: Sequence[int] | np.ndarray,
+    crowd: Sequence[int] | np.ndarray,
 ) -> Iterator[tuple[int, int, int]]:
     """COCO's rule for the detections and objects of one class in one image.
 

@@ -1,6 +1,7 @@
-"""What a trained network finds in images, image files, folders, videos and cameras.
+"""What a trained network finds in images, files, folders, videos and cameras.
 
-``Result`` is imported when it is first used: this package itself imports no TensorFlow.
+``Result`` is what `MaskRCNN.detect` returns for each image. It is loaded when it is first used, and
+needs no TensorFlow.
 """
 
 from typing import TYPE_CHECKING

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.data.drawing import as_rgb
 from mrcnn.inference.sources import Frame, Source, opencv, stated_frames
 
 if TYPE_CHECKING:
@@ -138,8 +139,6 @@ class Labelme(Writer):
         path, image_path = self.path(stem, ".json"), str(frame.source.path)
         if frame.number is not None:
             from PIL import Image
-
-            from mrcnn.data.drawing import as_rgb
 
             image_path = path[: -len(".json")] + ".png"
             Image.fromarray(as_rgb(frame.image)).save(image_path)

@@ -1,5 +1,5 @@
-"""What exists only so that code written for matterport/Mask_RCNN runs: names, graph functions,
-methods of ``MaskRCNN``, views of layers, the ``Dataset`` of ``mrcnn.utils``.
+"""What exists only so that code written for matterport/Mask_RCNN runs unchanged.
 
-``mrcnn.model`` and ``mrcnn.utils`` import it; nothing inside the package does.
+Its names, its graph functions, and views of layers as its notebooks expect them. Only the modules
+at the root, such as `mrcnn.model`, import this room.
 """

@@ -1,3 +1,4 @@
-"""What is computed: backbones, shared layers, and for each network a folder with a file per
-stage.
+"""What is computed: backbones, shared layers, and a folder for each network.
+
+Nothing here loads data, learns or writes files; `mrcnn.training` and `mrcnn.inference` do.
 """

@@ -1,5 +1,5 @@
-"""Pure functions of arrays and tensors; nothing here knows a Keras layer.
+"""Pure functions of arrays and tensors that any network may use; no Keras layer.
 
-``boxes_np`` and ``anchors`` are NumPy and import no TensorFlow, so that ``mrcnn.data``
-can use them; the other modules are their TensorFlow twins for use inside the graph.
+``boxes_np``, ``anchors`` and ``image_meta`` are NumPy and import no TensorFlow, because
+`mrcnn.data` uses them. The other modules work on tensors inside a graph.
 """

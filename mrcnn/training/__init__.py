@@ -1,7 +1,6 @@
-"""Training: stages, the data that Keras reads, what happens around each epoch, and resuming after a
-stop.
+"""How the network learns: the step, stages, schedules, checkpoints, resuming and logs.
 
-The public names are imported when they are first used: this package itself imports no TensorFlow.
+The public names are loaded when they are first used, because they bring in TensorFlow.
 """
 
 from typing import TYPE_CHECKING

@@ -1,14 +1,18 @@
 """What a training tells while it runs: images per second, a table of all epochs, pictures."""
 
 import csv
+import importlib.util
 import os
 import time
 import warnings
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mrcnn.common.files import whole_file
+from mrcnn.data.drawing import draw_instances
+from mrcnn.data.masks import extract_bboxes
 from mrcnn.training.optimizer import current_rate
 
 
@@ -136,8 +140,6 @@ class Pictures(keras.callbacks.Callback):
                 stacklevel=2,
             )
         if tensorboard_is_installed():
-            import tensorflow as tf
-
             with tf.summary.create_file_writer(os.path.join(self.log_dir, "pictures")).as_default(
                 step=epoch
             ):
@@ -146,9 +148,6 @@ class Pictures(keras.callbacks.Callback):
 
     def _picture(self, image_id):
         """uint8 [height, 2 * width, 3]: what is found, and beside it the truth."""
-        from mrcnn.data.drawing import draw_instances
-        from mrcnn.data.masks import extract_bboxes
-
         image, (masks, class_ids) = (
             self.dataset.load_image(image_id),
             self.dataset.load_mask(image_id),
@@ -178,6 +177,4 @@ class Pictures(keras.callbacks.Callback):
 
 def tensorboard_is_installed():
     """Whether the package, which TensorFlow does not need, is there."""
-    import importlib.util
-
     return importlib.util.find_spec("tensorboard") is not None

@@ -1,6 +1,6 @@
-"""Files of weights: the original's .h5 layout, published files, statistics. No TensorFlow.
+"""Files of weights: matterport's .h5 layout, published files, statistics. No TensorFlow.
 
-python -m mrcnn.weights file.h5      # what is in it
+``python -m mrcnn.weights file.h5`` shows what is in a file.
 """
 
 from mrcnn.weights.load import CLASS_LAYERS, LoadReport, load_h5, save_h5

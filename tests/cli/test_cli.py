@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main, train
+from mrcnn.cli import main, options, train
 from mrcnn.cli.options import told_by_weights
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
@@ -685,12 +685,11 @@ def test_wrong_arguments(arguments, capsys):
 
 def test_coco_weights_are_asked_for(photos, monkeypatch, tmp_path):
     """Without a network the error of the download is told."""
-    import mrcnn.weights.published
 
     def fail(*args, **kwargs):
         raise DownloadError("no connection")
 
-    monkeypatch.setattr(mrcnn.weights.published, "coco_weights", fail)
+    monkeypatch.setattr(options, "coco_weights", fail)
     assert code_of("train", photos, "--weights", "coco") == "error: no connection"
 
 

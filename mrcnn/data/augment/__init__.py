@@ -1,3 +1,4 @@
-"""Changes of a training image and its masks: the user's augmenter, jitter of scale and place,
-pasted objects.
+"""What changes a training image together with its masks.
+
+The user's augmenter, jitter of scale and position, and objects pasted from other images.
 """

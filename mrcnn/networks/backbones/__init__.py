@@ -1,1 +1,1 @@
-"""Feature extractors: the original's ResNets, and the models of keras.applications."""
+"""Feature extractors: matterport's ResNets, and the models of keras.applications."""
