@@ -5,24 +5,35 @@ the module whose name says what it does. The names that matterport's ``model`` m
 had are importable from here.
 """
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
+from mrcnn.common.files import AnyPath
+from mrcnn.config import Config
+from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.batches import data_generator  # noqa: F401
+from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import mold_image, unmold_image  # noqa: F401
 from mrcnn.data.load import load_image_gt  # noqa: F401
 from mrcnn.data.random_rois import build_detection_targets, generate_random_rois  # noqa: F401
 from mrcnn.data.rpn_targets import build_rpn_targets  # noqa: F401
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
+from mrcnn.evaluation import Evaluation
 from mrcnn.inference.detect import detect, mold_inputs, results, unmold_detections
 from mrcnn.inference.evaluate import evaluate_network
 from mrcnn.inference.graph import predict_function
 from mrcnn.inference.inspection import LayerView, ancestor
 from mrcnn.inference.inspection import run as run_model
-from mrcnn.matterport.graph_functions import *
+from mrcnn.inference.result import Classes, Result
+from mrcnn.matterport.graph_functions import *  # noqa: F403
 from mrcnn.networks.backbones.applications import application_imagenet_weights
 from mrcnn.networks.backbones.resnet import conv_block, identity_block, resnet_graph  # noqa: F401
 from mrcnn.networks.layers.normalization import BatchNorm  # noqa: F401
@@ -36,18 +47,19 @@ from mrcnn.networks.mask_rcnn.target_layer import DetectionTargetLayer  # noqa: 
 from mrcnn.ops.anchors import compute_backbone_shapes, pyramid_anchors  # noqa: F401
 from mrcnn.ops.boxes_np import norm_boxes
 from mrcnn.ops.image_meta import compose_image_meta, parse_image_meta  # noqa: F401
+from mrcnn.training.checkpoint import Run
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import find_last_checkpoint, run_folder
-from mrcnn.training.stages import set_trainable
-from mrcnn.weights.load import load_h5, save_h5
+from mrcnn.training.stages import Stage, set_trainable
+from mrcnn.weights.load import LoadReport, load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
 # Image shapes whose anchors are kept; those of 1024 px take 12 MB.
 ANCHOR_SHAPES = 16
 
 
-def log(text, array=None):
+def log(text: str, array: np.ndarray | None = None) -> None:
     """Print a line about an array: its shape, range and type."""
     if array is not None:
         span = (
@@ -74,23 +86,24 @@ class MaskRCNN:
         anchors: float64 [anchors, 4] px, of the last `get_anchors`.
     """
 
-    def __init__(self, mode, config, model_dir):
+    def __init__(self, mode: str, config: Config, model_dir: AnyPath) -> None:
         if mode not in ("training", "inference"):
             raise ValueError(f"mode is {mode!r}; use 'training' or 'inference'")
         self.mode = mode
         self.config = config
         self.model_dir = model_dir
-        self.anchors = None
-        self._anchor_cache = {}
-        self._predict = {}
-        self._strategy = None
-        self._detector = None
-        self._optimizer = None  # that of the last `compile`
-        self.run = None
+        self.anchors: NDArray[np.float64] | None = None
+        self._anchor_cache: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._predict: dict[tuple, Callable] = {}
+        self._strategy: tf.distribute.Strategy | None = None
+        self._detector: MaskRCNN | None = None
+        # that of the last `compile`
+        self._optimizer: keras.optimizers.Optimizer | None = None
+        self.run: Run | None = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
 
-    def build(self, mode, config):
+    def build(self, mode: str, config: Config) -> keras.Model:
         """A new Keras model for a mode and a config; see `networks.mask_rcnn.build`."""
         config.validate()
         strategy = training_strategy if mode == "training" else detection_strategy
@@ -102,14 +115,14 @@ class MaskRCNN:
 
     # === Files ===
 
-    def set_log_dir(self, model_path=None):
+    def set_log_dir(self, model_path: AnyPath | None = None) -> None:
         """Choose the run's folder: of the run that a checkpoint comes from, or a new one."""
         name = self.config.NAME or "mask_rcnn"
         self.log_dir, self.checkpoint_path, self.epoch = run_folder(
             self.model_dir, name, model_path
         )
 
-    def find_last(self):
+    def find_last(self) -> str:
         """Path of the last whole checkpoint of the newest run; see
         `training.run_folder.find_last_checkpoint`.
 
@@ -120,7 +133,7 @@ class MaskRCNN:
             self.model_dir, self.config.NAME or "mask_rcnn", self.mode == "training"
         )
 
-    def resume(self):
+    def resume(self) -> str | None:
         """Load what `find_last` finds, so that `train` goes on from there; returns its path, or
         None for nothing.
         """
@@ -131,7 +144,9 @@ class MaskRCNN:
         self.load_weights(path)
         return path
 
-    def load_weights(self, filepath, by_name=False, exclude=None):
+    def load_weights(
+        self, filepath: AnyPath, by_name: bool = False, exclude: Iterable[str] | None = None
+    ) -> LoadReport:
         """Load a .h5 file in the original's layout.
 
         Args:
@@ -153,11 +168,11 @@ class MaskRCNN:
         self.run = self._optimizer = None  # what an earlier `train` left is not of these weights
         return report
 
-    def save_weights(self, filepath):
+    def save_weights(self, filepath: AnyPath) -> None:
         """Write the weights in the original's layout, whole or not at all."""
         save_h5(self.keras_model, filepath)
 
-    def get_imagenet_weights(self):
+    def get_imagenet_weights(self) -> str:
         """Path of ImageNet weights for the backbone, downloaded on first use."""
         if self.config.BACKBONE in IMAGENET_WEIGHTS:
             return imagenet_weights(self.config.BACKBONE)
@@ -167,7 +182,7 @@ class MaskRCNN:
 
     # === Training ===
 
-    def compile(self, learning_rate, momentum):
+    def compile(self, learning_rate: Any, momentum: float) -> None:
         """Make the optimizer, of Config.OPTIMIZER; its gradients are clipped by their common norm.
 
         Layers that an earlier call trained too keep their momentum, unless weights were loaded
@@ -187,7 +202,13 @@ class MaskRCNN:
             keep_slots(self._optimizer, optimizer, model.trainable_variables)
         self._optimizer = optimizer
 
-    def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
+    def set_trainable(
+        self,
+        layer_regex: str,
+        keras_model: keras.Model | None = None,
+        indent: int = 0,
+        verbose: int = 1,
+    ) -> None:
         """Train the layers whose names match, freeze the others and those of
         FREEZE_BACKBONE_STAGES.
         """
@@ -200,20 +221,20 @@ class MaskRCNN:
 
     def train(
         self,
-        train_dataset,
-        val_dataset,
-        learning_rate,
-        epochs,
-        layers,
-        augmentation=None,
-        custom_callbacks=None,
-        no_augmentation_sources=None,
+        train_dataset: Dataset,
+        val_dataset: Dataset | None,
+        learning_rate: Any,
+        epochs: int | None,
+        layers: str | Iterable[Stage | tuple],
+        augmentation: Augmentation | None = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        no_augmentation_sources: Collection[str] | None = None,
         *,
-        workers=1,
-        verbose="auto",
-        evaluate_every=0,
-        monitor=None,
-    ):
+        workers: int = 1,
+        verbose: int | str = "auto",
+        evaluate_every: int = 0,
+        monitor: str | None = None,
+    ) -> keras.callbacks.History:
         """Train some layers up to an epoch, or several stages one after the other.
 
         After each epoch the run's folder has a checkpoint and a state file. With the weights of
@@ -271,7 +292,7 @@ class MaskRCNN:
                 monitor=monitor,
             )
 
-    def detector(self):
+    def detector(self) -> MaskRCNN:
         """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training"."""
         if self._detector is None:
             self._detector = twin = copy.copy(self)
@@ -291,15 +312,31 @@ class MaskRCNN:
 
     # === Detection ===
 
-    def mold_inputs(self, images):
+    def mold_inputs(
+        self, images: Sequence[ArrayLike]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
         """Images of one molded size as a batch; see `inference.detect.mold_inputs`."""
         return mold_inputs(images, self.config)
 
-    def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
+    def unmold_detections(
+        self,
+        detections: np.ndarray,
+        mrcnn_mask: np.ndarray,
+        original_image_shape: Sequence[int],
+        image_shape: Sequence[int],
+        window: Sequence[int] | np.ndarray,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]:
         """See `inference.detect.unmold_detections`."""
         return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
 
-    def detect(self, images, verbose=0, *, classes=None, min_confidence=None):
+    def detect(
+        self,
+        images: Sequence[np.ndarray] | np.ndarray,
+        verbose: int = 0,
+        *,
+        classes: Classes | None = None,
+        min_confidence: float | None = None,
+    ) -> list[Result]:
         """Find the objects in images.
 
         Args:
@@ -326,7 +363,9 @@ class MaskRCNN:
             self.predict, images, self.config, classes, min_confidence, log if verbose else None
         )
 
-    def detect_molded(self, molded_images, image_metas, verbose=0):
+    def detect_molded(
+        self, molded_images: ArrayLike, image_metas: ArrayLike, verbose: int = 0
+    ) -> list[Result]:
         """`detect` on images that are molded already (resized, padded, mean subtracted).
 
         Args:
@@ -352,7 +391,9 @@ class MaskRCNN:
             self.config.CLASS_NAMES,
         )
 
-    def predict(self, molded_images, image_metas, min_confidence=None):
+    def predict(
+        self, molded_images: np.ndarray, image_metas: ArrayLike, min_confidence: float | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the network on a batch.
 
         Args:
@@ -372,16 +413,14 @@ class MaskRCNN:
             self._predict[key] = predict_function(
                 self.keras_model, min_confidence, self._strategy, key[1]
             )
-        return [
-            output.numpy()
-            for output in self._predict[key](
-                tf.constant(molded_images, tf.float32),
-                tf.constant(image_metas, tf.float32),
-                tf.constant(self._batch_anchors(molded_images)),
-            )
-        ]
+        detections, masks = self._predict[key](
+            tf.constant(molded_images, tf.float32),
+            tf.constant(image_metas, tf.float32),
+            tf.constant(self._batch_anchors(molded_images)),
+        )
+        return detections.numpy(), masks.numpy()
 
-    def get_anchors(self, image_shape):
+    def get_anchors(self, image_shape: Sequence[int]) -> NDArray[np.float32]:
         """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
         key = tuple(int(size) for size in image_shape)
         found = self._anchor_cache.get(key)  # another thread may take it out of the cache meanwhile
@@ -397,18 +436,18 @@ class MaskRCNN:
 
     def evaluate(
         self,
-        dataset,
-        image_ids=None,
+        dataset: Dataset,
+        image_ids: Iterable[int] | None = None,
         *,
-        report=None,
-        min_confidence=None,
-        min_score=None,
-        iou=0.5,
-        worst=8,
-        batch_size=None,
-        workers=1,
-        verbose=1,
-    ):
+        report: AnyPath | None = None,
+        min_confidence: float | None = None,
+        min_score: float | None = None,
+        iou: float = 0.5,
+        worst: int = 8,
+        batch_size: int | None = None,
+        workers: int = 1,
+        verbose: int = 1,
+    ) -> Evaluation:
         """Measure the detections on a dataset: COCO AP, precision, recall, F1, confusions; see
         `evaluation.evaluate`.
 
@@ -452,20 +491,22 @@ class MaskRCNN:
 
     # === Inspection ===
 
-    def find_trainable_layer(self, layer):
+    def find_trainable_layer(self, layer: Any) -> Any:
         """The layer that holds the weights: here always the layer itself."""
         return layer
 
-    def get_trainable_layers(self):
+    def get_trainable_layers(self) -> list[LayerView]:
         """All layers with weights, whose names are those of the original; the RPN counts as one."""
         return [LayerView(layer) for layer in self.keras_model.layers if layer.weights]
 
-    def ancestor(self, tensor, name, checked=None):
+    def ancestor(self, tensor: Any, name: str, checked: object = None) -> Any:
         """Find a tensor that another one is computed from; see `inference.inspection.ancestor`."""
         del checked  # the original's own bookkeeping
         return ancestor(self.keras_model, tensor, name)
 
-    def run_graph(self, images, outputs, image_metas=None):
+    def run_graph(
+        self, images: Any, outputs: Sequence[tuple[str, Any]], image_metas: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """Values of tensors of the model for images, each of which is also logged.
 
         Args:
