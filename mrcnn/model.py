@@ -5,17 +5,28 @@ the module whose name says what it does. The names that matterport's ``model`` m
 had are importable from here (`mrcnn.matterport.names`).
 """
 
+from __future__ import annotations
+
 import copy
 import os
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
+from mrcnn.common.files import AnyPath
+from mrcnn.config import Config
+from mrcnn.data.augment.user import Augmentation
+from mrcnn.data.dataset import Dataset
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
+from mrcnn.evaluation import Evaluation
 from mrcnn.inference.detect import detect
 from mrcnn.inference.evaluate import evaluate_network
 from mrcnn.inference.graph import Detector
+from mrcnn.inference.result import Classes, Result
 from mrcnn.matterport import methods
 from mrcnn.networks.backbones.applications import application_imagenet_weights
 from mrcnn.networks.halves import convolve_in_halves
@@ -23,12 +34,13 @@ from mrcnn.networks.mask_rcnn.build import inference_model, training_model
 from mrcnn.ops.anchors import pyramid_anchors
 from mrcnn.ops.boxes_np import norm_boxes
 from mrcnn.ops.image_meta import WINDOW
+from mrcnn.training.checkpoint import Run
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import find_last_checkpoint, run_folder
-from mrcnn.training.stages import set_trainable
+from mrcnn.training.stages import Stage, set_trainable
 from mrcnn.weights.keras_file import check_keras_file
-from mrcnn.weights.load import load_h5, save_h5
+from mrcnn.weights.load import LoadReport, load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
 # Image shapes whose anchors are kept; those of 1024 px take 12 MB.
@@ -79,25 +91,26 @@ class MaskRCNN(methods.MatterportMethods):
         anchors: float64 [anchors, 4] px, of the last `get_anchors`.
     """
 
-    def __init__(self, mode, config, model_dir):
+    def __init__(self, mode: str, config: Config, model_dir: AnyPath) -> None:
         if mode not in ("training", "inference"):
             raise ValueError(f"mode is {mode!r}; use 'training' or 'inference'")
         self.mode = mode
         self.config = config
         self.model_dir = model_dir
-        self.anchors = None
-        self._anchor_cache = {}
-        self._strategy = None
-        self._detector = None
-        self._optimizer = None  # that of the last `compile`
-        self.run = None
+        self.anchors: NDArray[np.float64] | None = None
+        self._anchor_cache: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._strategy: tf.distribute.Strategy | None = None
+        self._detector: MaskRCNN | None = None
+        # that of the last `compile`
+        self._optimizer: keras.optimizers.Optimizer | None = None
+        self.run: Run | None = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
         self._graph = None  # what `predict` runs
         if mode == "inference":
             self._graph = Detector(self.keras_model, config, self._strategy)
 
-    def build(self, mode, config):
+    def build(self, mode: str, config: Config) -> keras.Model:
         """A new Keras model for a mode and a config; see `networks.mask_rcnn.build`."""
         config.validate()
         strategy = training_strategy if mode == "training" else detection_strategy
@@ -111,14 +124,14 @@ class MaskRCNN(methods.MatterportMethods):
 
     # === Files ===
 
-    def set_log_dir(self, model_path=None):
+    def set_log_dir(self, model_path: AnyPath | None = None) -> None:
         """Choose the run's folder: of the run that a checkpoint comes from, or a new one."""
         name = self.config.NAME or "mask_rcnn"
         self.log_dir, self.checkpoint_path, self.epoch = run_folder(
             self.model_dir, name, model_path
         )
 
-    def find_last(self):
+    def find_last(self) -> str:
         """Path of the last whole checkpoint of the newest run; see
         `training.run_folder.find_last_checkpoint`.
 
@@ -129,7 +142,7 @@ class MaskRCNN(methods.MatterportMethods):
             self.model_dir, self.config.NAME or "mask_rcnn", self.mode == "training"
         )
 
-    def resume(self):
+    def resume(self) -> str | None:
         """Load what `find_last` finds, so that `train` goes on from there; returns its path, or
         None for nothing.
         """
@@ -140,7 +153,9 @@ class MaskRCNN(methods.MatterportMethods):
         self.load_weights(path)
         return path
 
-    def load_weights(self, filepath, by_name=False, exclude=None):
+    def load_weights(
+        self, filepath: AnyPath, by_name: bool = False, exclude: Iterable[str] | None = None
+    ) -> LoadReport:
         """Load a .h5 file in the original's layout.
 
         Args:
@@ -162,11 +177,11 @@ class MaskRCNN(methods.MatterportMethods):
         self.run = self._optimizer = None  # what an earlier `train` left is not of these weights
         return report
 
-    def save_weights(self, filepath):
+    def save_weights(self, filepath: AnyPath) -> None:
         """Write the weights in the original's layout, whole or not at all."""
         save_h5(self.keras_model, filepath)
 
-    def get_imagenet_weights(self):
+    def get_imagenet_weights(self) -> str:
         """Path of ImageNet weights for the backbone, downloaded on first use."""
         if self.config.BACKBONE in IMAGENET_WEIGHTS:
             return imagenet_weights(self.config.BACKBONE)
@@ -176,7 +191,7 @@ class MaskRCNN(methods.MatterportMethods):
 
     # === Training ===
 
-    def compile(self, learning_rate, momentum):
+    def compile(self, learning_rate: Any, momentum: float) -> None:
         """Make the optimizer, of Config.OPTIMIZER; its gradients are clipped by their common norm.
 
         Layers that an earlier call trained too keep their momentum, unless weights were loaded
@@ -196,7 +211,13 @@ class MaskRCNN(methods.MatterportMethods):
             keep_slots(self._optimizer, optimizer, model.trainable_variables)
         self._optimizer = optimizer
 
-    def set_trainable(self, layer_regex, keras_model=None, indent=0, verbose=1):
+    def set_trainable(
+        self,
+        layer_regex: str,
+        keras_model: keras.Model | None = None,
+        indent: int = 0,
+        verbose: int = 1,
+    ) -> None:
         """Train the layers whose names match, freeze the others and those of
         FREEZE_BACKBONE_STAGES.
         """
@@ -209,20 +230,20 @@ class MaskRCNN(methods.MatterportMethods):
 
     def train(
         self,
-        train_dataset,
-        val_dataset,
-        learning_rate,
-        epochs,
-        layers,
-        augmentation=None,
-        custom_callbacks=None,
-        no_augmentation_sources=None,
+        train_dataset: Dataset,
+        val_dataset: Dataset | None,
+        learning_rate: Any,
+        epochs: int | None,
+        layers: str | Iterable[Stage | tuple],
+        augmentation: Augmentation | None = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        no_augmentation_sources: Collection[str] | None = None,
         *,
-        workers=1,
-        verbose="auto",
-        evaluate_every=0,
-        monitor=None,
-    ):
+        workers: int = 1,
+        verbose: int | str = "auto",
+        evaluate_every: int = 0,
+        monitor: str | None = None,
+    ) -> keras.callbacks.History:
         """Train some layers up to an epoch, or several stages one after the other.
 
         After each epoch the run's folder has a checkpoint and a state file. With the weights of
@@ -280,7 +301,7 @@ class MaskRCNN(methods.MatterportMethods):
                 monitor=monitor,
             )
 
-    def detector(self):
+    def detector(self) -> MaskRCNN:
         """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training".
 
         Its ``keras_model`` is this one's.
@@ -295,7 +316,14 @@ class MaskRCNN(methods.MatterportMethods):
 
     # === Detection ===
 
-    def detect(self, images, verbose=0, *, classes=None, min_confidence=None):
+    def detect(
+        self,
+        images: Sequence[np.ndarray] | np.ndarray,
+        verbose: int = 0,
+        *,
+        classes: Classes | None = None,
+        min_confidence: float | None = None,
+    ) -> list[Result]:
         """Find the objects in images.
 
         Args:
@@ -327,7 +355,9 @@ class MaskRCNN(methods.MatterportMethods):
             methods.log if verbose else None,
         )
 
-    def predict(self, molded_images, image_metas, min_confidence=None):
+    def predict(
+        self, molded_images: np.ndarray, image_metas: ArrayLike, min_confidence: float | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the network on a batch.
 
         Args:
@@ -343,9 +373,9 @@ class MaskRCNN(methods.MatterportMethods):
         self._needs_inference_mode("predict")
         assert self._graph is not None  # as of every model of that mode
         windows = np.asarray(image_metas)[:, WINDOW]
-        return self._graph.predict(molded_images, windows, min_confidence)
+        return self._graph.predict(np.asarray(molded_images), windows, min_confidence)
 
-    def get_anchors(self, image_shape):
+    def get_anchors(self, image_shape: Sequence[int]) -> NDArray[np.float32]:
         """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
         key = tuple(int(size) for size in image_shape)
         found = self._anchor_cache.get(key)  # another thread may take it out of the cache meanwhile
@@ -361,18 +391,18 @@ class MaskRCNN(methods.MatterportMethods):
 
     def evaluate(
         self,
-        dataset,
-        image_ids=None,
+        dataset: Dataset,
+        image_ids: Iterable[int] | None = None,
         *,
-        report=None,
-        min_confidence=None,
-        min_score=None,
-        iou=0.5,
-        worst=8,
-        batch_size=None,
-        workers=1,
-        verbose=1,
-    ):
+        report: AnyPath | None = None,
+        min_confidence: float | None = None,
+        min_score: float | None = None,
+        iou: float = 0.5,
+        worst: int = 8,
+        batch_size: int | None = None,
+        workers: int = 1,
+        verbose: int = 1,
+    ) -> Evaluation:
         """Measure the detections on a dataset: COCO AP, precision, recall, F1, confusions; see
         `evaluation.evaluate`.
 

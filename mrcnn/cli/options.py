@@ -278,11 +278,11 @@ def inference_model(args: argparse.Namespace, **settings: Any) -> MaskRCNN:
         settings: defaults that come before those of the command line.
     """
     given = settings_of(args)
-    if args.weights.lower() in ("imagenet", "none"):
+    path = weights_path(args.weights, args.logs, given.get("NAME"))
+    if path is None:
         raise ValueError(
             f"--weights {args.weights} gives a model that finds nothing: take trained weights"
         )
-    path = weights_path(args.weights, args.logs, given.get("NAME"))
     fields = {
         **fields_of_weights(path, args.config),
         "GPU_COUNT": 1,

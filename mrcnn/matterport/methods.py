@@ -49,7 +49,7 @@ class MatterportMethods:
     # of `MaskRCNN`
     config: Config
     keras_model: keras.Model
-    predict: Callable[..., list[np.ndarray]]
+    predict: Callable[..., tuple[np.ndarray, np.ndarray]]
     _batch_anchors: Callable[[np.ndarray], np.ndarray]
     _needs_inference_mode: Callable[[str], None]
 

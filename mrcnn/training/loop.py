@@ -1,17 +1,23 @@
 """Training: the stages one after the other, each a ``fit`` of Keras with what belongs around it."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
 
 from mrcnn.common.files import remove_temporary_files
 from mrcnn.config.file import save_config
+from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import check_same_classes
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
 from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
 from mrcnn.training.checkpoint import (
+    Run,
     StateCheckpoint,
     WeightsCheckpoint,
     begin_stage,
@@ -23,27 +29,49 @@ from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboar
 from mrcnn.training.run_folder import checkpoints
 from mrcnn.training.run_state import fingerprint
 from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
-from mrcnn.training.stages import STAGES, as_stages, set_losses, trainable_layers
+from mrcnn.training.stages import STAGES, Stage, as_stages, set_losses, trainable_layers
 from mrcnn.training.validation_ap import EvaluateAP
 from mrcnn.training.weight_average import ShowAverage, averages
 
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+
+
+class Trainable(Protocol):
+    """A `MaskRCNN`."""
+
+    keras_model: keras.Model
+    config: Config
+    mode: str
+    epoch: int
+    log_dir: str
+    checkpoint_path: str
+    run: Run | None
+
+    def set_trainable(self, layer_regex: str, *, verbose: int = 1) -> None: ...
+
+    def compile(self, learning_rate: Any, momentum: float) -> None: ...
+
+    def detector(self) -> Any: ...
+
 
 def train(
-    model,
-    train_dataset,
-    val_dataset,
-    learning_rate,
-    epochs,
-    layers,
+    model: Trainable,
+    train_dataset: Dataset,
+    val_dataset: Dataset | None,
+    learning_rate: Any,
+    epochs: int | None,
+    layers: str | Iterable[Stage | tuple],
     *,
-    augmentation=None,
-    custom_callbacks=None,
-    no_augmentation_sources=None,
-    workers=1,
-    verbose="auto",
-    evaluate_every=0,
-    monitor=None,
-):
+    augmentation: Augmentation | None = None,
+    custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    no_augmentation_sources: Collection[str] | None = None,
+    workers: int = 1,
+    verbose: int | str = "auto",
+    evaluate_every: int = 0,
+    monitor: str | None = None,
+) -> keras.callbacks.History:
     """Train a `MaskRCNN`; its ``train`` says what the arguments are.
 
     Args:

@@ -2,12 +2,15 @@
 section 3.1).
 """
 
+from __future__ import annotations
+
 import copy
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
 
+from mrcnn.common.files import AnyPath
 from mrcnn.data.crops import ObjectCrops
 from mrcnn.data.dataset import check_same_classes
 from mrcnn.networks.backbones.resnet import backbone_graph
@@ -16,18 +19,22 @@ from mrcnn.training.data import CountEpochs, TrainingData, own_errors
 from mrcnn.training.optimizer import make_optimizer
 from mrcnn.weights.load import load_h5, save_h5
 
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+
 
 class Pretraining(NamedTuple):
     """What `pretrain_backbone` gives."""
 
-    path: str  # .h5 file of the backbone's weights
+    path: AnyPath  # .h5 file of the backbone's weights
     accuracy: float  # share of right classes among the training crops of the last epoch
-    val_accuracy: float  # the same of the validation crops, or None
+    val_accuracy: float | None  # the same of the validation crops, or None
     history: keras.callbacks.History
 
 
 @under_policy
-def classifier(config, classes, train_bn=None):
+def classifier(config: Config, classes: int, train_bn: bool | None = None) -> keras.Model:
     """A classifier of images: the backbone with a global average and a fully connected layer on
     top.
 
@@ -50,20 +57,20 @@ def classifier(config, classes, train_bn=None):
 
 
 def pretrain_backbone(
-    config,
-    dataset,
-    path,
-    epochs,
+    config: Config,
+    dataset: Dataset,
+    path: AnyPath,
+    epochs: int,
     *,
-    val_dataset=None,
-    size=128,
-    batch_size=32,
-    learning_rate=0.01,
-    weights=None,
-    train_bn=None,
-    workers=1,
-    verbose="auto",
-):
+    val_dataset: Dataset | None = None,
+    size: int = 128,
+    batch_size: int = 32,
+    learning_rate: float = 0.01,
+    weights: AnyPath | None = None,
+    train_bn: bool | None = None,
+    workers: int = 1,
+    verbose: int | str = "auto",
+) -> Pretraining:
     """Train a backbone to tell the classes of a data set's objects from crops of single objects.
 
     Load what it writes with ``model.load_weights(path, by_name=True)`` before ``train``. Every crop

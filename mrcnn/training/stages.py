@@ -1,9 +1,12 @@
 """The stages of a training: which layers train, on which losses, until when."""
 
+from __future__ import annotations
+
 import itertools
 import numbers
 import re
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 
@@ -27,11 +30,11 @@ class Stage(NamedTuple):
 
     layers: str  # "heads", "3+", "4+", "5+", "all", or a regular expression of layer names
     epochs: int  # the epoch to end with, counted from the beginning of the run
-    learning_rate: object = None  # None: that of the call of train; see `schedules.stage_rate`
+    learning_rate: Any = None  # None: that of the call of train; see `schedules.stage_rate`
     losses: tuple[str, ...] | None = None  # those that count, the others are 0; None: all
 
     @property
-    def key(self):
+    def key(self) -> dict[str, Any]:
         """The stage in types that JSON has, to know it again."""
         rate = self.learning_rate
         if hasattr(rate, "get_config"):
@@ -48,7 +51,7 @@ class Stage(NamedTuple):
         }
 
 
-def alternating_stages(epochs, learning_rate=None):
+def alternating_stages(epochs: int | Sequence[int], learning_rate: Any = None) -> list[Stage]:
     """The 4-step alternating training of Faster R-CNN (Ren et al. 2015, section 3.2), for one
     network.
 
@@ -68,7 +71,7 @@ def alternating_stages(epochs, learning_rate=None):
     Returns:
         list of four `Stage`, whose epochs count from 0.
     """
-    lengths = [epochs] * 4 if isinstance(epochs, numbers.Integral) else list(epochs)
+    lengths = list(epochs) if isinstance(epochs, Iterable) else [epochs] * 4
     if len(lengths) != 4:
         raise ValueError(f"epochs has {len(lengths)} numbers; alternating training has 4 steps")
     steps = (
@@ -83,7 +86,9 @@ def alternating_stages(epochs, learning_rate=None):
     ]
 
 
-def as_stages(layers, epochs, learning_rate):
+def as_stages(
+    layers: str | Iterable[Stage | tuple], epochs: int | None, learning_rate: Any
+) -> list[Stage]:
     """The stages of a call of ``train``.
 
     Args:
@@ -99,7 +104,7 @@ def as_stages(layers, epochs, learning_rate):
         ValueError: what a stage says makes no sense.
     """
     if isinstance(layers, str):
-        layers = [Stage(layers, epochs)]
+        layers = [Stage(layers, epochs)]  # type: ignore[arg-type]  # None is refused below
         epochs = None
     stages = [stage if isinstance(stage, Stage) else Stage(*stage) for stage in layers]
     if not stages:
@@ -136,7 +141,9 @@ def as_stages(layers, epochs, learning_rate):
 # === Which layers train ===
 
 
-def trainable_layers(model, pattern, frozen_stages=0):
+def trainable_layers(
+    model: keras.Model, pattern: str, frozen_stages: int = 0
+) -> list[tuple[keras.Layer, bool]]:
     """Pair each layer with weights, inside nested models too, with whether it is to be trained.
 
     Args:
@@ -151,7 +158,7 @@ def trainable_layers(model, pattern, frozen_stages=0):
     Raises:
         ValueError: the backbone has no layers of the frozen stages.
     """
-    named = []  # (layer, its names, whether it is of a frozen stage)
+    named: list[tuple] = []  # (layer, its names, whether it is of a frozen stage)
     frozen = re.compile(
         "|".join(["(bn_)?conv1", *(f"(res|bn){stage}.*" for stage in range(2, frozen_stages + 1))])
     )
@@ -209,7 +216,7 @@ def _stem(backbone):
     return layers[: max(later, 1)]
 
 
-def set_trainable(model, pattern, frozen_stages=0):
+def set_trainable(model: keras.Model, pattern: str, frozen_stages: int = 0) -> list[keras.Layer]:
     """Train the layers that `trainable_layers` chooses, freeze the others; returns the trained
     ones.
 
