@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import keras
 
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
-
 # A layer belongs to the first stage whose prefix its name has; a nested backbone and the
 # ResNets' own layers have none of these.
 STAGES = {"FPN": ("fpn_",), "RPN": ("rpn_",), "mask head": ("mrcnn_mask",), "box head": ("mrcnn_",)}
@@ -52,7 +50,8 @@ def count(model, input_shapes, box_rois=0, mask_rois=0):
         keras.KerasTensor(tuple(map(int, shape)), tensor.dtype)
         for shape, tensor in zip(input_shapes, model.inputs, strict=True)
     ]
-    # layers whose batch axis is a number of RoIs, which no shape tells
+    # layers whose batch axis is a number of RoIs, which no shape tells; by the names of their
+    # classes, since their modules differ between versions
     rows = {"DistinctROIAlign": box_rois, "SelectedROIAlign": mask_rois}
     _walk(model, tensors, rows, work)
     return work
@@ -132,7 +131,7 @@ def layer_flop(layer, inputs, output):
     """
     if not isinstance(layer, keras.layers.Layer):
         return 0
-    if isinstance(layer, MaskPrediction):
+    if type(layer).__name__ == "MaskPrediction":
         # training and detection compute the own class of each row; the output has padding, the
         # input none
         return 2 * math.prod(inputs[0].shape)
