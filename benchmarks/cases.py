@@ -14,6 +14,7 @@ import evaluation_cases
 import machine_cases
 import measure
 import network_cases
+import process_cases
 
 QUICK_REPEATS = 2
 RATES = ("rates", "rates-onednn-off", "rates-onednn-on", "rates-at-end")
@@ -29,6 +30,15 @@ def _cases():
         "import-light": (machine_cases.imports_light, 5),
         "build-r101-1024": (partial(network_cases.build, backbone="resnet101", side=1024), 3),
     }
+    for short, backbone, side in (("r50", "resnet50", 512), ("r101", "resnet101", 1024)):
+        cases[f"photo-{short}-{side}"] = (
+            partial(process_cases.photo, backbone=backbone, side=side),
+            5,
+        )
+    cases["first-step-r50-256"] = (
+        partial(process_cases.first_step, backbone="resnet50", side=256, batch=2),
+        5,
+    )
     for short, backbone, side, repeats in (
         ("r50", "resnet50", 512, 7),
         ("r50", "resnet50", 1024, 5),

@@ -75,7 +75,7 @@ def predictions(quick, extract_bboxes):
 
 def sample(quick, repeats, mini_masks):
     """load_image_gt: resize the image, resize its masks, find their boxes, shrink them."""
-    from mrcnn.data.load import load_image_gt
+    from names import load_image_gt
 
     config, dataset = samples(quick, mini_masks)
     found = measure.repeat(
@@ -86,7 +86,7 @@ def sample(quick, repeats, mini_masks):
 
 def batch(quick, repeats, mini_masks):
     """TrainingBatches: `sample` and RPN targets for two images, stacked."""
-    from mrcnn.data.batches import TrainingBatches
+    from names import TrainingBatches
 
     config, dataset = samples(quick, mini_masks, batch=2)
     batches = TrainingBatches(dataset, config, seed=0)
@@ -94,13 +94,10 @@ def batch(quick, repeats, mini_masks):
 
 
 def cached_batches(quick, repeats, encoding, workers):
-    """Batches of two images by `records.pipeline`, from a cache of 16 images that `sample` would
+    """Batches of two images by `record_pipeline`, from a cache of 16 images that `sample` would
     resize.
     """
-    from mrcnn.data.batches import TrainingBatches
-    from mrcnn.data.cache.dataset import RecordDataset
-    from mrcnn.data.cache.read import record_pipeline
-    from mrcnn.data.cache.write import write_records
+    from names import RecordDataset, TrainingBatches, record_pipeline, write_records
 
     config, dataset = samples(quick, True, batch=2 if quick else 16)
     with tempfile.TemporaryDirectory() as folder:
@@ -114,9 +111,7 @@ def cached_batches(quick, repeats, encoding, workers):
 
 def rpn_targets(quick, repeats):
     """build_rpn_targets for the boxes of 20 objects."""
-    from mrcnn.data.masks import extract_bboxes
-    from mrcnn.data.rpn_targets import build_rpn_targets
-    from mrcnn.ops.anchors import pyramid_anchors
+    from names import build_rpn_targets, extract_bboxes, pyramid_anchors
 
     config = measure.settings(side=128 if quick else 1024)
     anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
@@ -129,7 +124,7 @@ def rpn_targets(quick, repeats):
 
 def mold(quick, repeats, side):
     """mold_inputs: one photo resized, padded and centred."""
-    from mrcnn.inference.detect import mold_inputs
+    from names import mold_inputs
 
     config = measure.settings(side=128 if quick else side)
     images = [measure.photo(*PHOTO_SIZE)]
@@ -138,7 +133,7 @@ def mold(quick, repeats, side):
 
 def unmold(quick, repeats, detections):
     """unmold_detections: boxes and masks back to the pixels of the photo."""
-    from mrcnn.inference.detect import unmold_detections
+    from names import unmold_detections
 
     arguments = network_outputs(detections)
     found = unmold_detections(*arguments)
@@ -151,7 +146,7 @@ def unmold(quick, repeats, detections):
 
 def anchors(quick, repeats):
     """pyramid_anchors of one image size, as they are made the first time."""
-    from mrcnn.ops.anchors import pyramid_anchors
+    from names import pyramid_anchors
 
     config = measure.settings(side=128 if quick else 1024)
     return measure.repeat(lambda: pyramid_anchors(config, config.IMAGE_SHAPE), repeats)
@@ -159,8 +154,7 @@ def anchors(quick, repeats):
 
 def box_overlaps(quick, repeats):
     """compute_overlaps of all anchors with 20 boxes."""
-    from mrcnn.ops.anchors import pyramid_anchors
-    from mrcnn.ops.boxes_np import compute_overlaps
+    from names import compute_overlaps, pyramid_anchors
 
     config = measure.settings(side=128 if quick else 1024)
     all_anchors = pyramid_anchors(config, config.IMAGE_SHAPE)
@@ -170,7 +164,7 @@ def box_overlaps(quick, repeats):
 
 def mask_overlaps(quick, repeats):
     """compute_overlaps_masks of 100 masks with 20."""
-    from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes
+    from names import compute_overlaps_masks, extract_bboxes
 
     arguments = predictions(quick, extract_bboxes)
     return measure.repeat(lambda: compute_overlaps_masks(arguments[6], arguments[2]), repeats)
@@ -178,8 +172,7 @@ def mask_overlaps(quick, repeats):
 
 def average_precision(quick, repeats):
     """compute_ap of 100 predictions and 20 objects."""
-    from mrcnn.data.masks import extract_bboxes
-    from mrcnn.evaluation import compute_ap
+    from names import compute_ap, extract_bboxes
 
     arguments = predictions(quick, extract_bboxes)
     return measure.repeat(lambda: compute_ap(*arguments), repeats)
@@ -187,8 +180,7 @@ def average_precision(quick, repeats):
 
 def average_precision_range(quick, repeats):
     """compute_ap_range of the same, ten thresholds."""
-    from mrcnn.data.masks import extract_bboxes
-    from mrcnn.evaluation import compute_ap_range
+    from names import compute_ap_range, extract_bboxes
 
     arguments = predictions(quick, extract_bboxes)
     return measure.repeat(lambda: compute_ap_range(*arguments, verbose=0), repeats)

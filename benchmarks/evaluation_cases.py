@@ -67,10 +67,8 @@ def _jpegs(folder, count):
     """A dataset of JPEG files whose objects are run lengths in memory, as those of COCO's json come
     to be.
     """
+    from names import Dataset, decode_masks, encode_masks
     from PIL import Image
-
-    from mrcnn.data.dataset import Dataset
-    from mrcnn.data.rle import decode_masks, encode_masks
 
     class Photos(Dataset):
         def load_mask(self, image_id):

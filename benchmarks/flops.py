@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import keras
 
-from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
-
 # A layer belongs to the first stage whose prefix its name has; a nested backbone and the
 # ResNets' own layers have none of these.
 STAGES = {"FPN": ("fpn_",), "RPN": ("rpn_",), "mask head": ("mrcnn_mask",), "box head": ("mrcnn_",)}
@@ -65,8 +63,9 @@ def head_rois(model, inputs):
         model: the training or inference model.
         inputs: its input arrays.
     """
-    _, _, index = model.get_layer("roi_align_classifier").output
-    return int(keras.Model(model.inputs, index).predict_on_batch(inputs).max())
+    outputs = keras.tree.flatten(model.get_layer("roi_align_classifier").output)
+    last = int(keras.Model(model.inputs, outputs[-1]).predict_on_batch(inputs).max())
+    return last if len(outputs) == 3 else last + 1  # version 1.0.0 counted the places from 0
 
 
 def stages(flop):
@@ -97,9 +96,9 @@ def _walk(model, tensors, rows, work):
                 return _walk(operation, inputs, rows, work)
             outputs = operation.compute_output_spec(*args, **kwargs)
             if operation.name in rows:
-                first, *others = outputs
+                first, *others = keras.tree.flatten(outputs)
                 first = keras.KerasTensor((rows[operation.name], *first.shape[1:]), first.dtype)
-                outputs = (first, *others)
+                outputs = (first, *others) if others else first
             needs_gradient = any(getattr(tensor, "needs_gradient", False) for tensor in inputs)
             flop = layer_flop(operation, inputs, keras.tree.flatten(outputs)[0])
             if flop:
@@ -127,7 +126,7 @@ def layer_flop(layer, inputs, output):
     """
     if not isinstance(layer, keras.layers.Layer):
         return 0
-    if isinstance(layer, MaskPrediction):
+    if type(layer).__name__ == "MaskPrediction":
         # training and detection compute the own class of each row; the output has padding, the
         # input none
         return 2 * math.prod(inputs[0].shape)

@@ -14,8 +14,8 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 def rates(quick, repeats, onednn=None):
     """The rate at which TensorFlow does large pieces of work here, in GFLOP/s.
 
-    A 3x3 convolution of 256 to 256 channels at 64 px and at 256 px, batch 2 (slower at 1: see
-    `mrcnn.ops.cpu_convolution`), and a product of two 4096 x 4096 matrices, float32. ``onednn`` "0"
+    A 3x3 convolution of 256 to 256 channels at 64 px and at 256 px, batch 2 (TensorFlow is
+    slower at 1), and a product of two 4096 x 4096 matrices, float32. ``onednn`` "0"
     or "1" switches oneDNN; None takes it as it is where this package runs.
     """
     if onednn is not None:
@@ -62,7 +62,7 @@ def imports(quick, repeats):
     times, peaks = {name: [] for name in lines}, {}
     for _ in range(repeats + 1):
         for name, line in lines.items():
-            seconds, peaks[name] = _import(line)
+            seconds, peaks[name] = import_cost(line)
             times[name].append(seconds)
     first = times["mrcnn.model"][0]
     times = {
@@ -83,14 +83,18 @@ def imports(quick, repeats):
 
 
 def imports_light(quick, repeats):
-    """Import mrcnn.config and all of mrcnn.data, and tell whether that brings in TensorFlow or
-    Keras.
+    """Import mrcnn.config and all of mrcnn.data but its cache, and tell whether that brings in
+    TensorFlow or Keras.
     """
     import mrcnn.data
 
     names = [
         "mrcnn.config",
-        *(module.name for module in pkgutil.walk_packages(mrcnn.data.__path__, "mrcnn.data.")),
+        *(
+            module.name
+            for module in pkgutil.walk_packages(mrcnn.data.__path__, "mrcnn.data.")
+            if not module.name.startswith("mrcnn.data.cache")  # TFRecord files are TensorFlow's
+        ),
     ]
     heavy = {
         name: _python(
@@ -98,7 +102,7 @@ def imports_light(quick, repeats):
         ).split()
         for name in names
     }
-    times, peaks = zip(*(_import("import " + ", ".join(names)) for _ in range(repeats + 1)))
+    times, peaks = zip(*(import_cost("import " + ", ".join(names)) for _ in range(repeats + 1)))
     return {
         "peak_bytes": peaks[-1],
         "first_call": times[0],
@@ -109,7 +113,7 @@ def imports_light(quick, repeats):
     }
 
 
-def _import(line):
+def import_cost(line):
     """Seconds and peak bytes of an import by a new Python."""
     seconds, peak = _python(
         f"import sys, time; start = time.perf_counter(); {line}; took = time.perf_counter() - "

@@ -19,6 +19,7 @@ from pathlib import Path
 import data_cases
 import measure
 import numpy as np
+import process_cases
 import tensorflow as tf
 
 from mrcnn import model as modellib
@@ -96,12 +97,12 @@ def train_step(quick, repeats, backbone, side, batch, layers):
         config.NUM_CLASSES - 1,
         utils.Dataset,
     )
-    inputs = _inputs(dataset, config, _anchors(config))
+    batch_inputs = inputs(dataset, config)
     model.set_trainable(STAGES[layers], verbose=0)
     model.compile(1e-9, config.LEARNING_MOMENTUM)
     losses = []
     result = measure.repeat(
-        lambda: losses.append(model.keras_model.train_on_batch(inputs, [])), repeats
+        lambda: losses.append(model.keras_model.train_on_batch(batch_inputs, [])), repeats
     )
     if not np.isfinite(np.hstack(losses)).all():
         raise FloatingPointError(f"the losses are {losses}")
@@ -122,7 +123,7 @@ def batch(quick, repeats, mini_masks):
     """load_image_gt, build_rpn_targets and mold_image for two images, stacked."""
     config, dataset = data_cases.samples(quick, mini_masks, 2, utils.Dataset)
     anchors = _anchors(config)
-    return {**measure.repeat(lambda: _inputs(dataset, config, anchors), repeats), "images": 2}
+    return {**measure.repeat(lambda: inputs(dataset, config, anchors), repeats), "images": 2}
 
 
 def mold(quick, repeats, side):
@@ -181,10 +182,14 @@ def _load(dataset, config, image_id):
     return modellib.load_image_gt(dataset, config, image_id, **options)
 
 
-def _inputs(dataset, config, anchors):
+def inputs(dataset, config, anchors=None):
     """A batch of all images of a dataset: the training model's inputs, as its data generator makes
     them.
+
+    Args:
+        anchors: of the config, where they are at hand.
     """
+    anchors = _anchors(config) if anchors is None else anchors
     rows = []
     for image_id in dataset.image_ids:
         image, meta, class_ids, boxes, masks = _load(dataset, config, image_id)
@@ -217,6 +222,8 @@ CASES = {
         mask_overlaps,
         average_precision,
         average_precision_range,
+        process_cases.photo,
+        process_cases.first_step,
     )
 }
 

@@ -147,10 +147,10 @@ def scenes(images, masks, classes=80, dataset_class=None):
     Args:
         images, masks: lists of arrays.
         classes: how many there are beside the background.
-        dataset_class: to derive it from; None takes ``mrcnn.data.dataset.Dataset``.
+        dataset_class: to derive it from; None takes the package's ``Dataset``.
     """
     if dataset_class is None:
-        from mrcnn.data.dataset import Dataset as dataset_class
+        from names import Dataset as dataset_class
 
     class Scenes(dataset_class):
         def load_image(self, image_id):

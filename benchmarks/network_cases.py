@@ -26,12 +26,11 @@ def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **
     setting = quick, backbone, side, batch, filled, fields
     scores = measure.in_own_process(_scores, *setting)
     model, images = _detector(*setting, measure.confidence_for(scores, batch, detections))
-    network, inside, found, batches = model.predict, [], [], []
+    network, inside, found = model.predict, [], []
 
-    def timed_network(molded, metas, *arguments):
-        batches[:] = [molded, metas]
+    def timed_network(*arguments, **options):
         start = time.perf_counter()
-        outputs = network(molded, metas, *arguments)
+        outputs = network(*arguments, **options)
         inside.append(time.perf_counter() - start)
         found.append(int(np.count_nonzero(outputs[0][..., 4])))
         return outputs
@@ -45,8 +44,8 @@ def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **
             f"{repeats} calls of detect ran the network {len(inside)} times: the images did not "
             "make one batch"
         )
-    molded = batches[0].shape
-    inputs = [*map(np.asarray, batches), np.stack([model.get_anchors(molded[1:])] * batch)]
+    molded, metas, _ = model.mold_inputs(images)
+    inputs = [molded, metas, np.stack([model.get_anchors(molded.shape[1:])] * batch)]
     box_rois = flops.head_rois(model.keras_model, inputs)
     work = flops.count(
         model.keras_model, [np.shape(array) for array in inputs], box_rois, max(found[-1], 1)
@@ -55,7 +54,7 @@ def detect(quick, repeats, backbone, side, detections, batch=1, filled=False, **
     return {
         **result,
         "images": batch,
-        "molded": molded,
+        "molded": molded.shape,
         "peak_bytes": peak,
         "detections": found[-1],
         "rois": box_rois,
@@ -99,9 +98,9 @@ def train_step(quick, repeats, backbone, side, batch, layers, many_positives=Tru
     """
     import flops
     import keras
+    from names import training_data
 
-    from mrcnn.training.data import training_data
-    from mrcnn.training.stages import STAGES
+    from mrcnn.training import STAGES
 
     setting = quick, backbone, side, batch, fields
     # in a process of its own: what it takes is not a training's
@@ -156,8 +155,8 @@ def _boxes_that_match_most(*setting):
     """For each image `measure.boxes_that_match_most` of the network's proposals."""
     import keras
 
-    from mrcnn.data.images import mold_image
-    from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes
+    from mrcnn.model import mold_image
+    from mrcnn.utils import compute_overlaps, denorm_boxes
 
     model, images = _trainer(*setting)
     network, config = model.keras_model, model.config
@@ -176,9 +175,7 @@ def feed(quick, repeats, mini_masks, workers, batches):
     """
     import data_cases
     import keras
-
-    from mrcnn.data.batches import TrainingBatches
-    from mrcnn.training.data import TrainingData
+    from names import TrainingBatches, TrainingData
 
     class Nothing(keras.Model):
         def train_step(self, data):
@@ -232,10 +229,10 @@ def build(quick, repeats, backbone, side):
 
 
 def _write_weights(path, backbone, side, quick):
-    from mrcnn.networks.mask_rcnn.build import inference_model
-    from mrcnn.weights import save_h5
+    from mrcnn.model import MaskRCNN
 
-    save_h5(inference_model(measure.settings(bool(int(quick)), int(side), BACKBONE=backbone)), path)
+    config = measure.settings(bool(int(quick)), int(side), BACKBONE=backbone)
+    MaskRCNN("inference", config, str(Path(path).parent)).save_weights(path)
 
 
 def _gflop(flop, seconds):

@@ -64,8 +64,27 @@ def torchvision_training():
     return found
 
 
+def torchvision_processes():
+    return whole_processes(
+        {"function": "torchvision_photo"}, {"function": "torchvision_first_step"}
+    )
+
+
+def whole_processes(photo, first_step):
+    """Those of whole processes; ``photo`` and ``first_step`` are arguments of theirs."""
+    return {
+        "photo-r50-512": ("photo", {"backbone": "resnet50", "side": 512, **photo}, 3),
+        "photo-r101-1024": ("photo", {"backbone": "resnet101", "side": 1024, **photo}, 3),
+        "first-step-r50-256": (
+            "first_step",
+            {"backbone": "resnet50", "side": 256, "batch": 2, **first_step},
+            3,
+        ),
+    }
+
+
 def original_network_cases():
-    found = {}
+    found = whole_processes({"small": False}, {"small": False, "original": True})
     for short, backbone, side in (("r50", "resnet50", 512), ("r101", "resnet101", 1024)):
         for detections in (10, 50, 100):
             options = {"backbone": backbone, "side": side, "detections": detections}
@@ -103,7 +122,14 @@ def variants(options):
     if options.torchvision:
         # channels_last is the faster in detection alone
         for name, chosen in (
-            ("torchvision", {**torchvision_detection(False), **torchvision_training()}),
+            (
+                "torchvision",
+                {
+                    **torchvision_processes(),
+                    **torchvision_detection(False),
+                    **torchvision_training(),
+                },
+            ),
             ("torchvision, channels_last", torchvision_detection(True)),
         ):
             found[name] = Variant(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import measure
 import numpy as np
+import process_cases
 import torch
 import torchvision
 from torchvision.models.detection import MaskRCNN
@@ -28,10 +29,10 @@ def detect(quick, repeats, side, detections, channels_last=False):
     its score.
     """
     side = 128 if quick else side
-    model = _model(side, box_score_thresh=0.0, box_detections_per_img=detections).eval()
+    model = network(side, box_score_thresh=0.0, box_detections_per_img=detections).eval()
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
-    images = [_tensor(measure.photo(side, side))]
+    images = [tensor(measure.photo(side, side))]
     found = []
     with torch.inference_mode():
         result = measure.repeat(lambda: found.append(len(model(images)[0]["masks"])), repeats)
@@ -43,23 +44,18 @@ def train_step(quick, repeats, side, batch, layers, many_positives=True):
     `network_cases.train_step`.
     """
     side = 128 if quick else side
-    model = _model(side, trainable_layers={"heads": 0, "all": 5}[layers]).train()
+    model = network(side, trainable_layers={"heads": 0, "all": 5}[layers]).train()
     photos = [measure.photo(side, side, seed=number) for number in range(batch)]
-    images = [_tensor(photo) for photo in photos]
+    images = [tensor(photo) for photo in photos]
     targets = [
-        _target(measure.ellipses(side, side, count=10, seed=number)) for number in range(batch)
+        target(measure.ellipses(side, side, count=10, seed=number)) for number in range(batch)
     ]
     if many_positives:
         targets = [
-            _target(measure.rectangles(measure.boxes_that_match_most(boxes, _overlaps), side, side))
+            target(measure.rectangles(measure.boxes_that_match_most(boxes, _overlaps), side, side))
             for boxes in _proposals(model, images, targets)
         ]
-    optimizer = torch.optim.SGD(
-        [weight for weight in model.parameters() if weight.requires_grad],
-        lr=1e-9,
-        momentum=0.9,
-        weight_decay=1e-4,
-    )
+    sgd = optimizer(model)
     positives, rois, losses = [], [], []
     sample = model.roi_heads.select_training_samples
 
@@ -71,32 +67,46 @@ def train_step(quick, repeats, side, batch, layers, many_positives=True):
 
     model.roi_heads.select_training_samples = counted
 
-    def step():
-        loss = sum(model(images, targets).values())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-
-    result = measure.repeat(step, repeats)
+    result = measure.repeat(lambda: losses.append(step(model, sgd, images, targets)), repeats)
     if not np.isfinite(losses).all():
         raise FloatingPointError(f"the losses are {losses}")
     return {**result, "images": batch, "mask_rois": positives[-1], "rois": rois[-1]}
 
 
-def _model(side, trainable_layers=0, **settings):
+def network(side, backbone="resnet50", trainable_layers=0, **settings):
+    """A Mask R-CNN with the same random weights in every process."""
     torch.manual_seed(0)
     backbone = resnet_fpn_backbone(
-        backbone_name="resnet50", weights=None, trainable_layers=trainable_layers
+        backbone_name=backbone, weights=None, trainable_layers=trainable_layers
     )
     return MaskRCNN(backbone, CLASSES, min_size=side, max_size=side, **settings)
 
 
-def _tensor(photo):
+def optimizer(model):
+    """One that hardly learns, so that the proposals stay and every step costs the same."""
+    return torch.optim.SGD(
+        [weight for weight in model.parameters() if weight.requires_grad],
+        lr=1e-9,
+        momentum=0.9,
+        weight_decay=1e-4,
+    )
+
+
+def step(model, sgd, images, targets):
+    """The loss of one optimizer step."""
+    loss = sum(model(images, targets).values())
+    sgd.zero_grad()
+    loss.backward()
+    sgd.step()
+    return loss.item()
+
+
+def tensor(photo):
+    """A photo [h, w, 3] uint8 as float32 [3, h, w], 0 to 1."""
     return torch.from_numpy(photo).permute(2, 0, 1).float() / 255
 
 
-def _target(masks):
+def target(masks):
     """What torchvision wants to know of the objects of masks bool [h, w, n]."""
     boxes = [
         (x.min(), y.min(), x.max() + 1, y.max() + 1)
@@ -126,9 +136,9 @@ def _overlaps(boxes, others):
 
 if __name__ == "__main__":
     _, case, options, *quick, path = sys.argv
-    found = {"detect": detect, "train_step": train_step}[case](
-        quick=bool(quick), **json.loads(options)
-    )
+    functions = (detect, train_step, process_cases.photo, process_cases.first_step)
+    chosen = next(function for function in functions if function.__name__ == case)
+    found = chosen(quick=bool(quick), **json.loads(options))
     Path(path).write_text(
         json.dumps(
             {

@@ -1,8 +1,11 @@
 """benchmarks/: its cases run and its table says what was measured. No test looks at a time."""
 
 import json
+import os
 import statistics
+import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -12,8 +15,12 @@ from tests.paths import BENCHMARKS
 sys.path.insert(0, str(BENCHMARKS))
 
 import cases
+import files_touched
+import machine_cases
 import measure
+import names
 import peers
+import process_cases
 import processes
 import run
 import scaling
@@ -21,7 +28,9 @@ import scaling
 WITHOUT_NETWORK = [
     name
     for name in cases.CASES
-    if not name.startswith(("rates", "import", "build", "detect", "evaluate", "train"))
+    if not name.startswith(
+        ("rates", "import", "build", "photo", "first-step", "detect", "evaluate", "train")
+    )
 ]
 
 
@@ -43,6 +52,41 @@ def test_detection_case_reports_what_the_network_did():
     assert 10 <= result["detections"] < 100  # scores of the small network tie
     assert result["gflop"] == pytest.approx(sum(result["gflop_of_stages"].values()))
     assert result["gflop_per_second"] == pytest.approx(result["gflop"] / result["network_seconds"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["photo-r50-512", "first-step-r50-256"])
+def test_case_of_a_whole_process_tells_its_parts(name):
+    result = run.run_case(name, run.ROOT, quick=True)
+    assert len(result["times"]) == cases.QUICK_REPEATS, result
+    parts = result["import_seconds"] + result["build_seconds"] + result["first_call"]
+    assert 0 < parts < max(result["times"])
+    assert 0 < result["beyond_framework_megabytes"] < result["peak_bytes"] / 1e6
+    if name.startswith("photo"):
+        assert 10 <= result["detections"] < 100  # scores of the small network tie
+
+
+def test_whole_processes_are_summed_up_by_medians(monkeypatch):
+    peaks = iter((9e6, 5e6, 7e6))
+    asked = []
+
+    def one(function, **options):
+        asked.append(options["confidence"])
+        scores = [0.9, 0.8, 0.3] if options["confidence"] == 0 else [0.9, 0.8]
+        parts = {f"{part}_seconds": 1.0 for part in ("import", "build", "first")}
+        return {"scores": scores, "peak_bytes": next(peaks), **parts}
+
+    monkeypatch.setattr(process_cases, "_run", one)
+    monkeypatch.setattr(machine_cases, "import_cost", lambda line: (1.0, 4e6))
+    result = process_cases.photo(True, 2, side=512, detections=2)
+    assert asked == [0, 0.55, 0.55]
+    assert (result["detections"], result["peak_bytes"]) == (2, 6e6)
+    assert result["beyond_framework_megabytes"] == 2
+
+
+def test_process_that_fails_is_an_error_with_what_it_said():
+    with pytest.raises(RuntimeError, match="KeyError: 'no such function'"):
+        process_cases._run("no such function")
 
 
 @pytest.mark.slow
@@ -169,6 +213,81 @@ def test_every_case_has_its_row_in_the_readme():
         assert any(run.fnmatch(name, pattern) for pattern in patterns), name
 
 
+# === Names of other versions ===
+
+
+@pytest.mark.parametrize("name", names.MODULES)
+def test_every_name_is_found_in_this_version(name):
+    assert callable(getattr(names, name))
+
+
+LAYOUT = {"__init__.py": "", "data/__init__.py": "", "inference.py": "def mold_inputs(): pass"}
+LATER = {"data/load.py": "import no_such_package"}
+
+
+@pytest.mark.parametrize(
+    "files, name, said",
+    [
+        ({}, "mold_inputs", "mrcnn.inference\n"),  # a module, where today there is a package
+        ({}, "load_image_gt", "AttributeError: benchmarks/names.py knows no module"),
+        (LATER, "load_image_gt", "ModuleNotFoundError: No module named 'no_such_package'"),
+    ],
+)
+def test_name_of_an_older_version_is_looked_for_where_it_was(tmp_path, files, name, said):
+    for path, text in {**LAYOUT, **files}.items():
+        (tmp_path / "mrcnn" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mrcnn" / path).write_text(text)
+    program = f"import names; print(names.{name}.__module__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(BENCHMARKS)])},
+        capture_output=True,
+        text=True,
+    )
+    last = (done.stdout + done.stderr).splitlines(keepends=True)[-1]
+    assert last.startswith(said)
+
+
+# === Files of a step ===
+
+
+def test_files_of_functions_count_and_those_of_imports_do_not(tmp_path, monkeypatch):
+    (tmp_path / "steps").mkdir()
+    texts = {
+        "__init__": "",
+        "called": "def call():\n    return 1",
+        "threaded": "value = lambda: 2",
+        "imported": "class Body:\n    numbers = [n for n in range(3)]",
+        "unused": "def call():\n    return 3",
+    }
+    for name, text in texts.items():
+        (tmp_path / "steps" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    from steps import called, threaded, unused  # noqa: F401
+
+    with files_touched.files_of_calls("steps") as files:
+        called.call()
+        thread = threading.Thread(target=threaded.value)
+        thread.start()
+        thread.join()
+        from steps import imported  # noqa: F401
+    assert files == {"called.py", "threaded.py"}
+    with files_touched.files_of_calls("steps") as files:
+        pass
+    assert files == set()
+
+
+@pytest.mark.slow
+def test_walks_pass_through_what_their_names_say():
+    files, built = files_touched.detection()
+    assert {"model.py", "data/images.py", "ops/nms.py"} <= files
+    assert "networks/backbones/resnet.py" in built - files
+    files, built = files_touched.training_step()
+    assert {"data/batches.py", "data/rpn_targets.py", "networks/mask_rcnn/losses.py"} <= files
+    assert "networks/backbones/resnet.py" in built - files
+
+
 # === Peers ===
 
 PROGRAM = """
@@ -176,8 +295,9 @@ import json, sys
 function, arguments, *quick, path = sys.argv[1:]
 import mrcnn
 arguments = json.loads(arguments)
-open(path, "w").write(json.dumps({"seconds": 2.0, "times": [2.0], "first_call": 3.0, "peak_bytes": 5e6, "images": 1,
-                                  "function": function, "arguments": arguments, "whose": mrcnn.WHOSE, "quick": quick}))
+result = {"seconds": 2.0, "times": [2.0], "first_call": 3.0, "peak_bytes": 5e6, "images": 1}
+asked = {"function": function, "arguments": arguments, "whose": mrcnn.WHOSE, "quick": quick}
+open(path, "w").write(json.dumps({**result, **asked}))
 """
 
 
