@@ -54,6 +54,7 @@ def _of_one_image(whole, inputs, kernel):
     return whole(inputs, kernel)
 
 
+@tf.function(autograph=False)  # traced once for all convolutions of a shape
 def _convolve_halves(image, kernel):
     """A convolution of stride 1 with zero padding ("same"), of the image's halves as a batch.
 
@@ -64,12 +65,17 @@ def _convolve_halves(image, kernel):
     Returns:
         float32 [1, h, w, filters].
     """
-    height, width = tf.shape(image)[1], tf.shape(image)[2]
+    _, height, width, channels = tf.unstack(tf.shape(image))
     above, beside = kernel.shape[0] // 2, kernel.shape[1] // 2
     rows = (height + 1) // 2
     # one more row for images of an odd height; parts of rows are no copies
-    lines = tf.pad(image[0], [[above, above + 1], [0, 0], [0, 0]])
-    halves = tf.stack([lines[: rows + 2 * above], lines[rows : 2 * rows + 2 * above]])
+    lines = tf.pad(tf.squeeze(image, 0), [[above, above + 1], [0, 0], [0, 0]])
+    size = [rows + 2 * above, width, channels]
+    halves = tf.stack([tf.slice(lines, [0, 0, 0], size), tf.slice(lines, [rows, 0, 0], size)])
+    halves = tf.ensure_shape(halves, [2, None, None, image.shape[-1]])
     found = tf.nn.conv2d(halves, kernel, 1, [[0, 0], [0, 0], [beside, beside], [0, 0]])
-    found = tf.reshape(found, [1, 2 * rows, width, kernel.shape[-1]])[:, :height]
-    return tf.ensure_shape(found, [*image.shape[:3], kernel.shape[-1]])
+    filters = kernel.shape[-1]
+    found = tf.slice(
+        tf.reshape(found, [1, -1, width, filters]), [0, 0, 0, 0], [1, height, width, filters]
+    )
+    return tf.ensure_shape(found, [*image.shape[:3], filters])
