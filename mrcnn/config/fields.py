@@ -3,7 +3,7 @@
 A project subclasses `Config` and overrides the fields it wants to change. The
 defaults are those of matterport/Mask_RCNN, which reproduce the paper (He et
 al. 2017, "Mask R-CNN") unless a comment says otherwise; fields that the
-original had not are in the last block and default to its behaviour.
+original lacks are in the last block and default to its behaviour.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class Config:
 
     # Name of the experiment; log folders start with it in lower case. Must be set to train.
     NAME: str | None = None
-    # Devices to train and detect on: the first GPUs; 1 is a single GPU, or the CPU. Where several
-    # machines train together (see mrcnn/distributed/cluster.py) it is the number of each of them.
+    # Devices to train and detect on: the first GPUs; 1 is a single GPU, or the CPU. When several
+    # machines train together (see mrcnn/distributed/cluster.py), each uses this number of devices.
     GPU_COUNT = 1
     # Images per device and step. Two of 1024 px fit a 12 GB GPU.
     IMAGES_PER_GPU = 2
     # Steps (batches) between two checkpoints. Not tied to the size of the data set.
     STEPS_PER_EPOCH = 1000
-    # Validation batches after each epoch: more is steadier and slower.
+    # Validation batches after each epoch: more make the losses steadier and take longer.
     VALIDATION_STEPS = 50
 
     # === Backbone and feature pyramid ===
@@ -163,7 +163,7 @@ class Config:
     LEARNING_MOMENTUM = 0.9
     # L2 penalty; divided by the size of each weight, so it is weaker than the paper's.
     WEIGHT_DECAY = 0.0001
-    # Factor of each loss in the total; a loss that is left out counts 1.
+    # Factor of each loss in the total; the factor of a loss that is not listed is 1.
     LOSS_WEIGHTS = {
         "rpn_class_loss": 1.0,
         "rpn_bbox_loss": 1.0,
@@ -198,71 +198,71 @@ class Config:
     # IoU with an object from which on a region of interest is positive in the heads' training; of
     # the others the negatives are drawn (Fast R-CNN, section 2.3, Mask R-CNN, section 3).
     ROI_POSITIVE_IOU = 0.5
-    # Seed of weights, shuffling, augmentation and sampling; None draws a new one each time.
+    # Seed of weights, shuffling, augmentation and sampling; None draws a new seed each time.
     SEED: int | None = None
     # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an
-    # optimizer. WEIGHT_DECAY stays a part of the loss: set it to 0 where the optimizer has a decay
-    # of its own.
+    # optimizer. WEIGHT_DECAY stays a part of the loss: set it to 0 if the optimizer has a weight
+    # decay of its own.
     OPTIMIZER: str | Callable[[Any], Any] = "SGD"
-    # Arguments of that class, such as {"weight_decay": 0.05}; those left out are Keras' defaults.
+    # Arguments of that class, such as {"weight_decay": 0.05}; the others keep Keras' defaults.
     OPTIMIZER_OPTIONS: dict[str, Any] = {}
-    # How the learning rate goes over a stage's steps (batches), from the number that `train` is
-    # given: None keeps it, as the original; "multistep"; "cosine"; or a Keras schedule or a
-    # callable(step), which gives the rate itself. Every stage begins anew; a run that is resumed
-    # goes on.
+    # How the learning rate changes over a stage's steps (batches), from the number that `train` is
+    # given: None keeps it, as in the original; "multistep"; "cosine"; or a Keras schedule or a
+    # callable(step), which gives the rate itself. Every stage starts its schedule again; a resumed
+    # run continues it.
     LEARNING_RATE_SCHEDULE: str | Callable[..., Any] | None = None
-    # Steps at a stage's beginning in which its rate rises on a line, from the factor times the
-    # rate; 0 for none. Layers that begin to train, and Adam's averages, need some hundreds.
+    # Steps at the start of a stage over which the rate rises linearly, from the factor times the
+    # rate; 0: no warmup. Layers that start to train, and Adam's averages, need some hundreds.
     LEARNING_RATE_WARMUP_STEPS = 0
     LEARNING_RATE_WARMUP_FACTOR = 0.001
     # "multistep": the epochs after which the rate is multiplied by the factor, counted from the
-    # beginning of the run; those before the stage's first epoch count no more.
+    # start of the run; epochs before the stage's first one are ignored.
     LEARNING_RATE_DROP_EPOCHS: Sequence[int] = ()
     LEARNING_RATE_DROP_FACTOR = 0.1
-    # "cosine": the rate at the stage's end, as a share of that at its beginning.
+    # "cosine": the rate at the end of the stage, as a share of the rate at its start.
     LEARNING_RATE_END_FACTOR = 0.0
     # Share of the old value in the moving average of the weights, such as 0.999; None keeps no
-    # average. Checkpoints and validation take the average; each stage ends with it as its weights.
+    # average. Checkpoints and validation use the average, and each stage ends with it as weights.
     EMA_MOMENTUM: float | None = None
-    # Batches whose mean gradient makes one update, where memory is too small for a larger batch.
-    # Each batch averages its losses over its own RoIs, a larger batch over those of all its images:
-    # the same where they have as many.
+    # Number of batches whose gradients are averaged for one update; use it when a larger batch does
+    # not fit. The result equals that of a larger batch only if every batch has the same number of
+    # RoIs, because each batch averages its losses over its own.
     GRADIENT_ACCUMULATION_STEPS = 1
     # "mixed_bfloat16" or "mixed_float16" halve a GPU's memory and time; weights, boxes and losses
-    # stay float32. "float32", the original's, leaves a policy that keras.config sets in force.
+    # stay float32. "float32", as in the original, keeps a policy that was set by keras.config.
     DTYPE_POLICY = "float32"
-    # True computes the feature maps of ResNet blocks and of the mask head once more in the backward
-    # pass instead of keeping them: less memory, for a step about a third longer. It needs TRAIN_BN
-    # = False.
+    # True computes the feature maps of ResNet blocks and of the mask head again in the backward
+    # pass instead of keeping them: less memory, but a step takes about a third longer. It needs
+    # TRAIN_BN = False.
     REMATERIALIZE = False
-    # Stages of the backbone that no stage of training trains: 1 is conv1, 2 res2 too, up to 5, all.
+    # Stages of the backbone that are never trained: 1 is conv1, 2 adds res2, up to 5, all of it.
     FREEZE_BACKBONE_STAGES = 0
-    # Class id, or name by CLASS_NAMES -> factor of the regions of that class in the heads' class
-    # loss; those left out count 1. As Keras' class_weight it multiplies, and does not change what
-    # the loss is divided by. None: all 1.
+    # dict of class id, or name by CLASS_NAMES -> factor of the regions of that class in the heads'
+    # class loss; the factor of the other classes is 1. Like Keras' class_weight it does not change
+    # what the loss is divided by. None: all 1.
     CLASS_WEIGHTS: dict[int | str, float] | None = None
-    # Which images a pass over the data takes: None each once; "balanced" those of rare classes more
-    # often (repeat factors of Gupta et al. 2019, "LVIS"); a callable(dataset) gives a weight for
-    # each image.
+    # Which images a pass over the data takes: None takes each once; "balanced" takes those of rare
+    # classes more often (repeat factors of Gupta et al. 2019, "LVIS"); a callable(dataset) returns
+    # a weight for each image.
     IMAGE_SAMPLING: str | Callable[[Any], Any] | None = None
     # "balanced": classes on a smaller share of the images than this are rare. LVIS takes 0.001,
     # which is for a thousand classes; None takes the share of the most common class, so that it
     # suits any data.
     REPEAT_THRESHOLD: float | None = None
     # True trains on images without objects too: all of their anchors are background, and so are the
-    # regions of the heads. The original leaves such images out, so it never learns from them.
+    # regions of the heads. The original skips such images, so it never learns from them.
     KEEP_EMPTY_IMAGES = False
     # (low, high): training scales each image by a factor drawn between them, on top of
     # IMAGE_RESIZE_MODE, and cuts or pads it to IMAGE_SHAPE at random. (0.1, 2) is large-scale
     # jitter (Ghiasi et al. 2021), (0.8, 1.25) the usual one; (0.8, 1) is training with shorter
     # sides of 640 to 800 px where IMAGE_MIN_DIM is 800. None: no jitter.
     SCALE_JITTER: Sequence[float] | None = None
-    # Probability that objects of another random image, varied likewise, are pasted onto a training
-    # image (Ghiasi et al. 2021). 0: never.
+    # Probability that objects of another random image, augmented in the same way, are pasted onto a
+    # training image (Ghiasi et al. 2021). 0: never.
     COPY_PASTE = 0.0
     # State files of a run that are kept: the newest, each as large as the optimizer's memory.
     STATES_KEPT = 2
-    # Name of each class, the background ("BG") first; results carry them. None: not known.
+    # Name of each class, the background ("BG") first; results carry these names. None: unknown.
     CLASS_NAMES: Sequence[str] | None = None
 
     def __init__(self) -> None:
@@ -271,7 +271,7 @@ class Config:
             value = getattr(self, field)
             if isinstance(value, (float, np.floating)) and math.isfinite(value):
                 setattr(self, field, math.ceil(value))
-        for field in DERIVED_FIELDS:  # of an earlier call
+        for field in DERIVED_FIELDS:  # set by an earlier call
             vars(self).pop(field, None)
         self.validate()
 
@@ -313,9 +313,9 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict that `json.dump` takes.
 
-        Arrays and tuples become lists, a field of `CALLABLES` that is one
-        becomes "module:qualname", and a field of the user's own that JSON
-        has no type for becomes its `repr`.
+        Arrays and tuples become lists, a callable in a field of `CALLABLES` becomes
+        "module:qualname", and a value of the user's own that JSON has no type for
+        becomes its `repr`.
         """
         fields = {}
         for name in dir(self):
@@ -334,9 +334,9 @@ class Config:
         """A validated instance with the values of `fields`, as `to_dict` returns them.
 
         Unknown keys become fields too; BATCH_SIZE, IMAGE_SHAPE,
-        IMAGE_META_SIZE and properties are computed anew. Nothing is imported:
-        where the dict names a callable BACKBONE, replace the name by the
-        callable first.
+        IMAGE_META_SIZE and properties are computed again. Nothing is imported:
+        if the dict names a callable BACKBONE, replace the name by the callable
+        first.
 
         Raises:
             ValueError: wrong values, as on construction.

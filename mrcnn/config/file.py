@@ -27,9 +27,9 @@ def save_config(folder, config, class_names=None):
     """Write ``config.json`` into a run's folder, whole or not at all.
 
     Args:
-        folder: of the run; it must exist. Of a file that is there the list of uses is continued.
+        folder: of the run; it must exist. The list of uses in an existing file is continued.
         config: a ``Config``.
-        class_names: of the data, background first, for a config whose CLASS_NAMES is None.
+        class_names: names in the data, background first, used if the config's CLASS_NAMES is None.
 
     Returns:
         Path of the file.
@@ -59,14 +59,14 @@ def read_config(path):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no file of `save_config`.
+        ValueError: it was not written by `save_config`.
     """
     return _read(path)["config"]
 
 
 def config_beside(weights):
-    """Path of the settings of a weights file: ``<its name>.json`` or ``config.json`` in its folder;
-    None without.
+    """Path of the settings of a weights file: ``<its name>.json`` or ``config.json`` in its folder,
+    or None if neither exists.
     """
     weights = os.fspath(weights)
     for path in (
@@ -101,15 +101,15 @@ def _versions():
 def parse_settings(texts):
     """Settings written as FIELD=VALUE, for a command line.
 
-    A value is a number, ``true``, ``false``, ``none``, a word, several of these with commas
-    between, or JSON.
+    A value is a number, ``true``, ``false``, ``none``, a word, several of these separated by
+    commas, or JSON.
 
     Args:
         texts: list of str.
 
     Returns:
-        dict of field -> value, each of the kind of `Config`'s default; whether it is a good value
-        is left to `Config.validate`.
+        dict of field -> value of the type of `Config`'s default. `Config.validate` decides whether
+        the value is a good one.
 
     Raises:
         ValueError: no "=", an unknown field or one that is computed, or wrong JSON.
@@ -121,7 +121,7 @@ def parse_settings(texts):
         field = field.strip()
         if not equals:
             raise ValueError(
-                f"{text!r} is no setting: write FIELD=VALUE, such as IMAGE_MAX_DIM=512"
+                f"{text!r} is not a setting: write FIELD=VALUE, such as IMAGE_MAX_DIM=512"
             )
         if field in DERIVED_FIELDS:
             raise ValueError(f"{field} is computed from other fields and cannot be set")

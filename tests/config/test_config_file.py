@@ -155,7 +155,7 @@ def test_arrays():
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("IMAGE_MAX_DIM", "no setting: write FIELD=VALUE"),
+        ("IMAGE_MAX_DIM", "not a setting: write FIELD=VALUE"),
         ("IMAGE_MAXDIM=3", "did you mean IMAGE_MAX_DIM"),
         ("image_max_dim=3", "did you mean IMAGE_MAX_DIM"),
         ("BATCH_SIZE=3", "computed"),
