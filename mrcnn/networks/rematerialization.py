@@ -39,9 +39,11 @@ class Rematerialized:
         self.is_last = [stage not in stages[number + 1 :] for number, stage in enumerate(stages)]
         kept = [output for output, last in zip(outputs, self.is_last) if last]
         self.rest = keras.Model([*kept, *model.inputs], model.outputs)
+        self.dtypes = [tensor.dtype for tensor in model.inputs]
 
     def __call__(self, inputs: list, training: bool = True) -> list:
         """The model's outputs for its inputs."""
+        inputs = [keras.ops.convert_to_tensor(*pair) for pair in zip(inputs, self.dtypes)]
         x, kept = inputs[0], []
         for block, last in zip(self.blocks, self.is_last):
             x = keras.remat(lambda x, block=block: block(x, training=training))(x)

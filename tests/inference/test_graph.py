@@ -17,7 +17,12 @@ FIELDS = {"DETECTION_MAX_INSTANCES": 25}
 
 @pytest.fixture(
     scope="module",
-    params=[("inference", False), ("inference", True), ("inference", None), ("training", False)],
+    params=[
+        ("inference", False, 1),
+        ("inference", True, 1),
+        ("inference", None, 1),
+        ("training", False, 8),
+    ],
     ids=["statistics stored", "of the batch", "of the batch in training", "a training model"],
 )
 def models(request, tmp_path_factory):
@@ -25,10 +30,10 @@ def models(request, tmp_path_factory):
 
     The weights give every batch objects of both classes, and rows without any.
     """
-    mode, train_bn = request.param
+    mode, train_bn, seed = request.param
     config, folder = tiny_config(TRAIN_BN=train_bn, **FIELDS), str(tmp_path_factory.mktemp("logs"))
     made = MaskRCNN(mode, config, folder)
-    randomize(made.keras_model)
+    randomize(made.keras_model, seed)
     if mode == "inference":
         return made, made
     made.save_weights(folder + "/weights.h5")
