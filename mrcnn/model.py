@@ -39,7 +39,9 @@ from mrcnn.ops.image_meta import compose_image_meta, parse_image_meta  # noqa: F
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import find_last_checkpoint, run_folder
+from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import set_trainable
+from mrcnn.training.step import TrainingModel
 from mrcnn.weights.load import load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
@@ -98,7 +100,9 @@ class MaskRCNN:
         if config.SEED is not None:
             keras.utils.set_random_seed(config.SEED)
         with scope(self._strategy):
-            return training_model(config) if mode == "training" else inference_model(config)
+            if mode == "training":
+                return training_model(config, TrainingModel)
+            return inference_model(config)
 
     # === Files ===
 
@@ -179,11 +183,20 @@ class MaskRCNN:
         """
         model = self.keras_model
         with scope(self._strategy):
+            accumulation = self.config.GRADIENT_ACCUMULATION_STEPS
             optimizer = make_optimizer(
-                self.config, learning_rate, momentum, model.dtype_policy.name
+                self.config,
+                of_updates(learning_rate, accumulation),
+                momentum,
+                model.dtype_policy.name,
             )
-            # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
-            model.compile(optimizer, jit_compile=False)
+            model.compile(
+                optimizer,
+                accumulation=accumulation,
+                average_momentum=self.config.EMA_MOMENTUM,
+                # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
+                jit_compile=False,
+            )
             keep_slots(self._optimizer, optimizer, model.trainable_variables)
         self._optimizer = optimizer
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from mrcnn.common.files import whole_file
-from mrcnn.training.optimizer import current_rate
+from mrcnn.common.keras_internals import learning_rate
 
 
 class ImagesPerSecond(keras.callbacks.Callback):
@@ -70,7 +70,7 @@ class LossTable(keras.callbacks.Callback):
         self.rows = [row for row in self.rows if int(row["epoch"]) < epoch]
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = current_rate(self.model.optimizer, last=True)
+        rate = learning_rate(self.model.optimizer, updates_ago=1)
         self.rows.append(
             {
                 "epoch": epoch,

@@ -11,7 +11,7 @@ from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.mask_rcnn.detection_layer import DetectionLayer
 from mrcnn.networks.mask_rcnn.gather_rows import GatherRows
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
-from mrcnn.networks.mask_rcnn.loss_layers import (
+from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
     ClassLoss,
     MaskLoss,
