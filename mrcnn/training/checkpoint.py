@@ -164,8 +164,7 @@ def begin_stage(run, stage, keras_model):
     if state is None:
         return None
     goes_on = _goes_on(state, stage)
-    optimizer = keras_model.optimizer
-    variables = keras_model.state_variables() if goes_on else slots(optimizer)
+    variables = keras_model.state_variables() if goes_on else slots(keras_model.optimizer)
     restored = restore(variables, state.optimizer)
     generators = random_states(keras_model)
     if set(generators) != set(state.random):
@@ -175,7 +174,7 @@ def begin_stage(run, stage, keras_model):
         )
     restore(generators, state.random)
     rate = (
-        f", learning rate {learning_rate(optimizer):g}"
+        f", learning rate {learning_rate(keras_model.optimizer):g}"
         if goes_on
         else "; this stage was not under way, so its learning rate and count of steps begin again"
     )
@@ -184,9 +183,7 @@ def begin_stage(run, stage, keras_model):
 
 
 def random_states(keras_model):
-    """name -> variable: the state of every random generator of a model, such as that of a Dropout
-    layer. The names are those of the model's layers, also for a generator further inside.
-    """
+    """name of a model's layer -> variable: the state of every random generator, as of a Dropout."""
     weights = {id(variable) for variable in keras_model.weights}
     return dict(
         numbered(
