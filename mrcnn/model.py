@@ -38,7 +38,9 @@ from mrcnn.training.checkpoint import Run
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import find_last_checkpoint, run_folder
+from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
+from mrcnn.training.step import TrainingModel
 from mrcnn.weights.keras_file import check_keras_file
 from mrcnn.weights.load import LoadReport, load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
@@ -119,7 +121,7 @@ class MaskRCNN(methods.MatterportMethods):
             keras.utils.set_random_seed(config.SEED)
         with scope(self._strategy):
             if mode == "training":
-                return training_model(config)
+                return training_model(config, TrainingModel)
             return convolve_in_halves(inference_model(config))
 
     # === Files ===
@@ -203,11 +205,20 @@ class MaskRCNN(methods.MatterportMethods):
         """
         model = self.keras_model
         with scope(self._strategy):
+            accumulation = self.config.GRADIENT_ACCUMULATION_STEPS
             optimizer = make_optimizer(
-                self.config, learning_rate, momentum, model.dtype_policy.name
+                self.config,
+                of_updates(learning_rate, accumulation),
+                momentum,
+                model.dtype_policy.name,
             )
-            # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
-            model.compile(optimizer, jit_compile=False)
+            model.compile(
+                optimizer,
+                accumulation=accumulation,
+                average_momentum=self.config.EMA_MOMENTUM,
+                # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
+                jit_compile=False,
+            )
             keep_slots(self._optimizer, optimizer, model.trainable_variables)
         self._optimizer = optimizer
 

@@ -3,15 +3,17 @@
 import tensorflow as tf
 
 
-def replica_context():
-    """What adds up over devices, inside a step of several; None on a single one."""
-    context = tf.distribute.get_replica_context()
-    return context if context is not None and context.num_replicas_in_sync > 1 else None
-
-
 def mean_over_devices(values):
-    """The mean of each device's values, a tensor or a list of them; on a single device what is
-    given.
+    """The mean of each device's values; on a single device the values as they are.
+
+    Args:
+        values: a tensor, or a list of tensors and None; None stays None.
     """
-    context = replica_context()
-    return values if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return values
+    if not isinstance(values, list):
+        return context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+    present = [value for value in values if value is not None]
+    reduced = iter(context.all_reduce(tf.distribute.ReduceOp.MEAN, present))
+    return [None if value is None else next(reduced) for value in values]

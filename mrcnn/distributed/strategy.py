@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from mrcnn.common.keras_internals import report_error_to_cluster
 from mrcnn.distributed.cluster import cluster
 
 
@@ -218,11 +219,8 @@ def stop_together(strategy):
 def _tell_the_others(strategy, error):
     if not over_machines(strategy):
         return
-    from tensorflow.python.eager import context  # TensorFlow has no public name for it
-
-    # where it cannot be told, the others find out by the missing sign of life
+    # where it cannot be reported, the others find out by the missing sign of life
     with contextlib.suppress(Exception):
-        context.context().report_error_to_cluster(
-            tf.errors.ABORTED,
-            f"worker {cluster().index} stopped: {type(error).__name__}: {str(error)[:1000]}",
+        report_error_to_cluster(
+            f"worker {cluster().index} stopped: {type(error).__name__}: {str(error)[:1000]}"
         )

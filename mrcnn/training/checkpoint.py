@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from mrcnn.common.files import whole_file
+from mrcnn.common.keras_internals import learning_rate
 from mrcnn.distributed.cluster import worker_count
-from mrcnn.training.optimizer import current_rate, numbered, optimizer_state, restore_optimizer
+from mrcnn.training.optimizer import arrays, numbered, restore, slots
 from mrcnn.training.run_folder import BEST, checkpoints
 from mrcnn.training.run_state import (
     RunState,
@@ -22,7 +23,6 @@ from mrcnn.training.run_state import (
     save_state,
     state_path,
 )
-from mrcnn.training.weight_average import settle
 from mrcnn.weights.load import save_h5
 
 # Words in the names of metrics of which more is better; of a "loss" less is.
@@ -153,7 +153,7 @@ def stage_begun(run, stage):
     return run.state.stage_begun if _goes_on(run.state, stage) else run.epoch
 
 
-def begin_stage(run, stage, keras_model, optimizer):
+def begin_stage(run, stage, keras_model):
     """Give a compiled model what the run's state on the disk holds.
 
     A stage that was under way goes on with its learning rate and number of steps; a new one takes
@@ -166,35 +166,33 @@ def begin_stage(run, stage, keras_model, optimizer):
     if state is None:
         return None
     goes_on = _goes_on(state, stage)
-    slots = restore_optimizer(optimizer, state.optimizer, counters=goes_on)
+    variables = keras_model.state_variables() if goes_on else slots(keras_model.optimizer)
+    restored = restore(variables, state.optimizer)
     generators = random_states(keras_model)
     if set(generators) != set(state.random):
         print(
-            "The model has not the random generators that the run had, so its random choices "
-            "differ: "
-            f"{sorted(set(generators) ^ set(state.random))[:5]}"
+            "The random generators of the model changed since the run was saved; random choices "
+            f"will differ: {sorted(set(generators) ^ set(state.random))[:5]}"
         )
-    for name, variable in generators.items():
-        if name in state.random:
-            variable.assign(state.random[name])
+    restore(generators, state.random)
     rate = (
-        f", learning rate {current_rate(optimizer):g}"
+        f", learning rate {learning_rate(keras_model.optimizer):g}"
         if goes_on
-        else "; this stage was not under way, so its learning rate and count of steps begin anew"
+        else "; this stage was not under way, so its learning rate and count of steps begin again"
     )
-    print(f"Restored {slots} of the optimizer's {len(optimizer.variables)} variables{rate}")
+    print(f"Restored {restored} of the optimizer's {len(variables)} variables{rate}")
     return state if goes_on else None
 
 
 def random_states(keras_model):
-    """name -> variable: the state of every random generator of a model, such as that of a Dropout
-    layer.
-    """
+    """name of a model's layer -> variable: the state of every random generator, as of a Dropout."""
+    weights = {id(variable) for variable in keras_model.weights}
     return dict(
         numbered(
-            (layer.name, generator.state)
-            for layer in keras_model._flatten_layers()
-            for generator in getattr(layer, "_seed_generators", ())
+            (layer.name, variable)
+            for layer in keras_model.layers
+            for variable in layer.variables  # Keras counts the states of generators among these
+            if id(variable) not in weights
         )
     )
 
@@ -304,12 +302,10 @@ class StateCheckpoint(keras.callbacks.Callback):
         ended = run.epoch >= self.stage.epochs or self.model.stop_training
         if ended:
             run.stages.append(self.stage.key)
-            settle(self.model.optimizer)
         self._write(ended)
 
     def on_train_end(self, logs=None):
-        # weights that are put back or averaged as training ends, as by
-        # EarlyStopping(restore_best_weights=True)
+        # weights that are put back as training ends, as by EarlyStopping(restore_best_weights=True)
         if self.run.saved and fingerprint(self.model.weights) != self.run.saved:
             self._write(ended=True)
 
@@ -350,9 +346,9 @@ class StateCheckpoint(keras.callbacks.Callback):
             config=self.config.to_dict(),
             weights=run.saved,
             checkpoint=file_facts(run.path()),
-            optimizer=optimizer_state(self.model.optimizer),
+            optimizer=arrays(self.model.state_variables()),
             stage_begun=run.begun,
-            random={name: variable.numpy() for name, variable in random_states(self.model).items()},
+            random=arrays(random_states(self.model)),
         )
 
 

@@ -5,9 +5,8 @@ import contextlib
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.trainers.data_adapters import get_data_adapter  # Keras has no public name for these
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
+from mrcnn.common.keras_internals import own_rows
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.cache.read import record_pipeline
@@ -95,45 +94,9 @@ class TrainingData(keras.utils.PyDataset):
             feed = record_pipeline(
                 self.batches, self.steps, self.first, self.inputs, self.workers, *self.shard
             ).map(lambda *inputs: (inputs,))
-        return (
-            OwnRows(feed, strategy, self.batches.config.IMAGES_PER_GPU)
-            if over_machines(strategy)
-            else feed
-        )
-
-
-class OwnRows(DataAdapter):
-    """For Keras, a machine's rows of the batches of several machines.
-
-    Keras by itself takes whole batches, loads them on every machine and drops the others' rows.
-
-    Args:
-        feed: what ``fit`` takes, with the rows of this machine.
-        strategy: of several machines.
-        images: rows of one device.
-    """
-
-    def __init__(self, feed, strategy, images):
-        self.adapter, self.strategy, self.images = get_data_adapter(feed), strategy, images
-
-    def get_tf_dataset(self):
-        return self.strategy.distribute_datasets_from_function(
-            lambda context: self.adapter.get_tf_dataset().rebatch(self.images)
-        )
-
-    def on_epoch_begin(self):
-        self.adapter.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.adapter.on_epoch_end()
-
-    @property
-    def num_batches(self):
-        return self.adapter.num_batches
-
-    @property
-    def batch_size(self):
-        return None
+        if over_machines(strategy):
+            return own_rows(feed, strategy, self.batches.config.IMAGES_PER_GPU)
+        return feed
 
 
 @contextlib.contextmanager
@@ -160,8 +123,7 @@ def training_data(
     machines = cluster() if over_machines(model.distribute_strategy) else None
     shard = (machines.index, len(machines.workers)) if machines else (0, 1)
     batches = TrainingBatches(dataset, config, training=not repeat, **options)
-    # Keras averages a first batch over the devices, which TensorFlow cannot do with bool
-    dtypes = ["uint8" if tensor.dtype == "bool" else tensor.dtype for tensor in model.inputs]
+    dtypes = [tensor.dtype for tensor in model.inputs]
     return TrainingData(batches, steps, dtypes, epoch, repeat, workers, start=start, shard=shard)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.files import whole_file
+from mrcnn.common.keras_internals import learning_rate
 from mrcnn.data.drawing import draw_instances
 from mrcnn.data.masks import extract_bboxes
-from mrcnn.training.optimizer import current_rate
 
 
 class ImagesPerSecond(keras.callbacks.Callback):
@@ -74,7 +74,7 @@ class LossTable(keras.callbacks.Callback):
         self.rows = [row for row in self.rows if int(row["epoch"]) < epoch]
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = current_rate(self.model.optimizer, last=True)
+        rate = learning_rate(self.model.optimizer, updates_ago=1)
         self.rows.append(
             {
                 "epoch": epoch,

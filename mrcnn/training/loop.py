@@ -31,7 +31,7 @@ from mrcnn.training.run_state import fingerprint
 from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
 from mrcnn.training.stages import STAGES, Stage, as_stages, set_losses, trainable_layers
 from mrcnn.training.validation_ap import EvaluateAP
-from mrcnn.training.weight_average import ShowAverage, averages
+from mrcnn.training.weight_average import ShowAverage
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -224,7 +224,7 @@ def _train_stage(
     model.set_trainable(STAGES.get(stage.layers, stage.layers), verbose=0)
     set_losses(keras_model, config.LOSS_WEIGHTS, stage.losses)
     model.compile(rate, config.LEARNING_MOMENTUM)
-    resumed = begin_stage(run, stage, keras_model, keras_model.optimizer)
+    resumed = begin_stage(run, stage, keras_model)
 
     def is_due(epoch):
         return (epoch + 1) % evaluate_every == 0 or (last and epoch + 1 == stage.epochs)
@@ -235,7 +235,7 @@ def _train_stage(
         files.append(keras.callbacks.TensorBoard(model.log_dir, write_graph=False))
     callbacks = [
         CountEpochs(data),
-        *([ShowAverage(keras_model.optimizer, resumed)] if averages(keras_model.optimizer) else ()),
+        *([ShowAverage(keras_model.average, resumed)] if keras_model.average else ()),
         StopOnBadLoss(data, run.last_checkpoint),
         TellWhatIsLeftOut(data, validation),
         speed,

@@ -4,11 +4,8 @@ import re
 
 import keras
 
-from mrcnn.training.device_optimizers import LossScale, over_devices
-
-# Of the steps of a stage, not of a variable of the model: a new stage begins them anew.
+# The variables of an optimizer that count the steps of a stage: a new stage begins them again.
 COUNTERS = ("iteration", "learning_rate")
-ACCUMULATOR = "_gradient_accumulator"
 
 
 def make_optimizer(config, learning_rate, momentum, policy="float32"):
@@ -20,12 +17,11 @@ def make_optimizer(config, learning_rate, momentum, policy="float32"):
         momentum: of OPTIMIZER "SGD". RMSprop, which Keras has without one, takes it from
             OPTIMIZER_OPTIONS.
         policy: name of the network's dtype policy. With "mixed_float16" the loss is scaled, so that
-            small gradients do not become 0, and an update whose gradient is not finite is left out.
+            small gradients do not become 0, and an update whose gradient is not finite is skipped.
 
     Returns:
-        Optimizer of Keras. It clips the gradient that an update uses: summed over devices, and
-        averaged over GRADIENT_ACCUMULATION_STEPS. A decay of its own leaves gamma and beta alone,
-        as WEIGHT_DECAY does.
+        Optimizer of Keras, with GRADIENT_CLIP_NORM as its global_clipnorm. A decay of its own
+        leaves gamma and beta alone, as WEIGHT_DECAY does.
 
     Raises:
         ValueError: a field does not fit the others, or Keras refuses OPTIMIZER_OPTIONS.
@@ -43,11 +39,9 @@ def make_optimizer(config, learning_rate, momentum, policy="float32"):
         and optimizer.global_clipnorm is None
     ):
         optimizer.global_clipnorm = config.GRADIENT_CLIP_NORM
-    if config.EMA_MOMENTUM is not None:
-        optimizer.use_ema, optimizer.ema_momentum = True, config.EMA_MOMENTUM
-    if config.GRADIENT_ACCUMULATION_STEPS > 1:
-        optimizer.gradient_accumulation_steps = int(config.GRADIENT_ACCUMULATION_STEPS)
-    return LossScale(optimizer) if policy == "mixed_float16" else optimizer
+    if policy == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 def _of_name(config, rate, momentum):
@@ -60,11 +54,11 @@ def _of_name(config, rate, momentum):
         )
     if not hasattr(keras.optimizers, name):
         raise ValueError(
-            f"OPTIMIZER is {name!r}, which Keras {keras.__version__} has not: a later one is needed"
+            f"OPTIMIZER is {name!r}, which Keras {keras.__version__} lacks: a later one is needed"
         )
     options = {**({"momentum": momentum} if name == "SGD" else {}), **config.OPTIMIZER_OPTIONS}
     try:
-        optimizer = over_devices(getattr(keras.optimizers, name))(rate, **options)
+        optimizer = getattr(keras.optimizers, name)(rate, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"OPTIMIZER_OPTIONS is {config.OPTIMIZER_OPTIONS}, which keras.optimizers.{name} "
@@ -93,56 +87,79 @@ def _of_callable(config, rate):
         raise ValueError(
             "OPTIMIZER(learning_rate) gave an optimizer that is in use; every stage needs a new one"
         )
-    optimizer.__class__ = over_devices(type(optimizer))
+    if config.GRADIENT_ACCUMULATION_STEPS > 1 and optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            "OPTIMIZER(learning_rate) gave an optimizer with gradient_accumulation_steps = "
+            f"{optimizer.gradient_accumulation_steps}, and GRADIENT_ACCUMULATION_STEPS is "
+            f"{config.GRADIENT_ACCUMULATION_STEPS}: set one of them alone"
+        )
+    if config.EMA_MOMENTUM is not None and optimizer.use_ema:
+        raise ValueError(
+            "OPTIMIZER(learning_rate) gave an optimizer with use_ema, and EMA_MOMENTUM is "
+            f"{config.EMA_MOMENTUM}: set one of them alone"
+        )
     return optimizer
 
 
-def current_rate(optimizer, last=False):
-    """The learning rate of the next batch, on any device and by any schedule, as a float.
-
-    Args:
-        last: the rate of the batch before, which a schedule gave it.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    schedule = inner._learning_rate
-    if last and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return float(
-            keras.ops.convert_to_numpy(schedule(keras.ops.maximum(inner._iterations - 1, 0)))
-        )
-    return float(keras.ops.convert_to_numpy(inner.learning_rate))
-
-
-def optimizer_state(optimizer):
-    """name -> array of all variables of any Keras optimizer that is built.
+def optimizer_variables(optimizer):
+    """name -> variable of all variables of any Keras optimizer that is built.
 
     The names are Keras': "conv1_kernel_momentum" of the variable "conv1/kernel". Of equal ones,
     such as the "iteration" of the optimizer around another one, the second gets "#2".
     """
-    return {name: variable.numpy() for name, variable in _named(optimizer)}
+    inner = getattr(optimizer, "inner_optimizer", None)
+    variables = optimizer.variables
+    if inner is not None:
+        # the inner one's first: they have the same names with and without another optimizer around
+        known = {id(variable) for variable in inner.variables}
+        own = [variable for variable in variables if id(variable) not in known]
+        variables = [*inner.variables, *own]
+    # Nadam has a variable without a name, which Keras then counts through the whole process
+    return dict(
+        numbered(
+            (re.sub(r"^variable_\d+$", "variable", variable.name), variable)
+            for variable in variables
+        )
+    )
 
 
-def restore_optimizer(optimizer, state, counters=True):
-    """Give a built optimizer the values of an `optimizer_state`.
+def slots(optimizer):
+    """The `optimizer_variables` that one stage hands on to the next: all but the counters of its
+    steps.
+    """
+    return {
+        name: variable
+        for name, variable in optimizer_variables(optimizer).items()
+        if name.partition("#")[0] not in COUNTERS
+    }
+
+
+def arrays(variables):
+    """name -> array of the values of name -> variable."""
+    return {name: variable.numpy() for name, variable in variables.items()}
+
+
+def restore(variables, state):
+    """Give variables the values of `arrays`.
 
     What only one of the two has keeps its value, so that layers that begin to train begin without
     momentum.
 
     Args:
-        counters: False leaves the number of steps, the learning rate and the gradients of an update
-            that was not complete as they are.
+        variables: name -> variable.
+        state: name -> array.
 
     Returns:
         Number of variables that got a value.
     """
-    restored = 0
-    for name, variable in _named(optimizer):
-        value = state.get(name)
-        if value is None or value.shape != tuple(variable.shape):
-            continue
-        if counters or not (name.partition("#")[0] in COUNTERS or name.endswith(ACCUMULATOR)):
-            variable.assign(value)
-            restored += 1
-    return restored
+    fitting = [
+        name
+        for name, variable in variables.items()
+        if name in state and state[name].shape == tuple(variable.shape)
+    ]
+    for name in fitting:
+        variables[name].assign(state[name])
+    return len(fitting)
 
 
 def keep_slots(old, new, variables):
@@ -155,7 +172,7 @@ def keep_slots(old, new, variables):
     """
     new.build(variables)
     if old is not None and old.built:
-        restore_optimizer(new, optimizer_state(old), counters=False)
+        restore(slots(new), arrays(slots(old)))
 
 
 def numbered(pairs):
@@ -164,13 +181,3 @@ def numbered(pairs):
     for name, value in pairs:
         seen[name] = number = seen.get(name, 0) + 1
         yield name if number == 1 else f"{name}#{number}", value
-
-
-def _named(optimizer):
-    inner = getattr(optimizer, "inner_optimizer", None)
-    # the inner one's first: they have the same names with and without another optimizer around it
-    variables = optimizer.variables if inner is None else [*inner.variables, *optimizer._variables]
-    # Nadam has a variable without a name, which Keras then counts through the whole process
-    return numbered(
-        (re.sub(r"^variable_\d+$", "variable", variable.name), variable) for variable in variables
-    )

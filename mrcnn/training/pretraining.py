@@ -112,8 +112,17 @@ def pretrain_backbone(
     model = classifier(config, classes, train_bn)
     if weights:
         print(load_h5(model, weights))
+    optimizer = make_optimizer(
+        config, learning_rate, config.LEARNING_MOMENTUM, model.dtype_policy.name
+    )
+    # Keras' own averages and sums of gradients do where nothing resumes
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if config.EMA_MOMENTUM is not None:
+        inner.use_ema, inner.ema_momentum = True, config.EMA_MOMENTUM
+    if config.GRADIENT_ACCUMULATION_STEPS > 1:
+        inner.gradient_accumulation_steps = int(config.GRADIENT_ACCUMULATION_STEPS)
     model.compile(
-        make_optimizer(config, learning_rate, config.LEARNING_MOMENTUM, model.dtype_policy.name),
+        optimizer,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=False,

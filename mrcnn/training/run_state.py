@@ -18,7 +18,7 @@ import numpy as np
 
 from mrcnn.common.files import file_hash, whole_file
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclasses.dataclass
@@ -37,7 +37,8 @@ class RunState:
         config: ``Config.to_dict`` of the run.
         weights: `fingerprint` of the model.
         checkpoint: "size" in bytes and "sha256" of the .h5 file of this epoch.
-        optimizer: name -> array of every variable of the optimizer.
+        optimizer: name -> array of every variable of the optimizer, of the gradients that are added
+            up for its next update, and of the moving average of the weights.
         random: name -> array of the state of every random generator in the model.
         stage_begun: the epoch that the stage began with, from which its schedule of the learning
             rate counts.
@@ -56,7 +57,7 @@ class RunState:
     checkpoint: dict
     optimizer: dict
     random: dict
-    stage_begun: int = 0  # state files that were written before there were schedules have none
+    stage_begun: int = 0
 
 
 _ARRAYS = ("optimizer", "random")
@@ -89,7 +90,7 @@ def load_state(path):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, cut short, or of a later version of this package.
+        ValueError: it is damaged, cut short, or of another version of this package.
     """
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -107,7 +108,10 @@ def load_state(path):
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"the state file {path} is damaged or cut short ({error})") from error
     if facts.pop("format", None) != FORMAT:
-        raise ValueError(f"the state file {path} was written by another version of this package")
+        raise ValueError(
+            f"the state file {path} was written by another version of this package: load the .h5 "
+            "file beside it by its path, and its weights go on with a new optimizer"
+        )
     return RunState(**{**facts, **groups})
 
 

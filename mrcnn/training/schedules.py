@@ -110,6 +110,18 @@ def check_callbacks(rate, callbacks):
             )
 
 
+def of_updates(rate, steps):
+    """A learning rate by the number of batches, as one by the number of updates.
+
+    An optimizer counts its updates, to each of which the batch that completes it gives the rate.
+
+    Args:
+        rate: a number, or a Keras schedule of the batches.
+        steps: GRADIENT_ACCUMULATION_STEPS, the batches of an update.
+    """
+    return OfUpdates(rate, steps) if callable(rate) and steps > 1 else rate
+
+
 def as_schedule(rate):
     """A Keras schedule as it is, or one made of a callable(step)."""
     return rate if isinstance(rate, LearningRateSchedule) else FromFunction(rate)
@@ -134,6 +146,28 @@ class FromFunction(LearningRateSchedule):
     @classmethod
     def from_config(cls, config):
         return cls(keras.saving.deserialize_keras_object(config["function"]))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class OfUpdates(LearningRateSchedule):
+    """The schedule of updates that `of_updates` makes of one of batches."""
+
+    def __init__(self, schedule, steps):
+        self.schedule, self.steps = schedule, steps
+
+    def __call__(self, step):
+        return self.schedule((step + 1) * self.steps - 1)
+
+    def get_config(self):
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "steps": self.steps,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["steps"])
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

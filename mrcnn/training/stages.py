@@ -191,13 +191,13 @@ def trainable_layers(
 
 def _aliases(nested):
     """(layer, stage name) of a nested model's layers with weights; the RPN's have no stage."""
-    taps = [output._keras_history.operation for output in nested.outputs]
+    taps = nested.output_names  # of the layers that give the feature maps
     is_backbone = len(taps) == 4
     stage = 2
     for layer in nested.layers:
         if layer.weights:
             yield layer, f"res{stage}" if is_backbone else layer.name
-        if is_backbone and stage < 5 and layer is taps[stage - 2]:
+        if is_backbone and stage < 5 and layer.name == taps[stage - 2]:
             stage += 1
 
 

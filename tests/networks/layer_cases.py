@@ -10,7 +10,7 @@ from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.mask_rcnn.box_head import FullyConnected
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
-from mrcnn.networks.mask_rcnn.loss_layers import (
+from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
     ClassLoss,
     MaskLoss,

@@ -86,7 +86,7 @@ def losses_and_gradients(policy):
     data = training_data(model, Rectangles(4), config, 1, seed=0)[0][0]
     with tf.GradientTape() as tape:
         outputs = dict(zip(model.output_names, model(list(data), training=True)))
-        loss = sum(model.losses)
+        loss = sum([*(outputs[name] for name in LOSSES), *model.losses])
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
     return {name: float(outputs[name]) for name in LOSSES}, gradients
 

@@ -81,7 +81,7 @@ def test_outputs_losses_and_gradients(trainer, stop, row):
     model = trainer(STOP_PROPOSAL_GRADIENT=stop).keras_model
     with tf.GradientTape(persistent=True) as tape:
         outputs = dict(zip(model.output_names, model(batch(model), training=True)))
-        total = tf.add_n(model.losses)
+        total = tf.add_n([*(outputs[name] for name in LOSSES), *model.losses])
 
     for name, step in (
         ("rpn_class_logits", 16),

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.common.keras_internals import learning_rate
 from mrcnn.model import MaskRCNN
 from mrcnn.training import Stage
-from mrcnn.training.optimizer import current_rate, make_optimizer
+from mrcnn.training.optimizer import make_optimizer
 from mrcnn.training.schedules import FromFunction, WarmUp, in_words, stage_rate
 from tests.tiny import Rectangles, tiny_config, values
 
@@ -32,7 +33,7 @@ def test_the_default_is_the_number():
     rate = stage_rate(tiny_config(), Stage("all", 3, 0.02), 0)
     assert rate == 0.02 and isinstance(rate, float)
     optimizer = make_optimizer(tiny_config(), rate, 0.9)
-    assert isinstance(optimizer._learning_rate, keras.Variable)
+    assert isinstance(optimizer.learning_rate, keras.Variable)
 
 
 def test_multistep_drops_after_the_epochs_of_the_run():
@@ -154,9 +155,10 @@ def test_the_rate_of_the_step_before(policy):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.5, 0.25])
     optimizer = make_optimizer(tiny_config(), schedule, 0.9, policy)
     optimizer.build([keras.Variable(np.ones(2, np.float32))])
-    getattr(optimizer, "inner_optimizer", optimizer)._iterations.assign(3)
-    assert (current_rate(optimizer, last=True), current_rate(optimizer)) == (0.5, 0.25)
-    assert current_rate(make_optimizer(tiny_config(), 0.125, 0.9, policy), last=True) == 0.125
+    optimizer.iterations.assign(3)
+    assert (learning_rate(optimizer, updates_ago=1), learning_rate(optimizer)) == (0.5, 0.25)
+    constant = make_optimizer(tiny_config(), 0.125, 0.9, policy)
+    assert learning_rate(constant, updates_ago=1) == 0.125
 
 
 # === In training ===

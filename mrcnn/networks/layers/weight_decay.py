@@ -1,41 +1,10 @@
 """Weight decay as the original computes it."""
 
-import contextlib
-import threading
-
 import keras
 import tensorflow as tf
 
+from mrcnn.common.keras_internals import all_layers
 from mrcnn.networks.layers.base import PACKAGE
-
-_apart = threading.local()
-
-
-@contextlib.contextmanager
-def decay_apart():
-    """Meanwhile a `MeanL2` gives its value without a gradient, which `with_decay` adds to that of
-    the other losses.
-
-    By itself TensorFlow computes the decay's gradient before any other, since it needs nothing but
-    the weights, and keeps it, as large as all weights, until theirs are there at the end of a step.
-    In this thread alone.
-    """
-    _apart.active = True
-    try:
-        yield
-    finally:
-        _apart.active = False
-
-
-def with_decay(gradient, variable):
-    """The gradient of all losses for a variable, within `decay_apart`; elsewhere what is given."""
-    regularizer = getattr(variable, "regularizer", None)
-    if not getattr(_apart, "active", False) or not isinstance(regularizer, MeanL2):
-        return gradient
-    if gradient is None:
-        return regularizer.gradient(variable)
-    with tf.control_dependencies([gradient]):
-        return gradient + regularizer.gradient(variable)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -51,11 +20,10 @@ class MeanL2(keras.regularizers.Regularizer):
         weight = tf.convert_to_tensor(weight)
         # one pass over the weights, and one for their gradient; the mean of the squares takes three
         # of each
-        penalty = self._factor(weight) * tf.nn.l2_loss(weight)
-        return tf.stop_gradient(penalty) if getattr(_apart, "active", False) else penalty
+        return self._factor(weight) * tf.nn.l2_loss(weight)
 
     def gradient(self, weight):
-        """Of the penalty."""
+        """Gradient of the penalty: a tensor of the shape of ``weight``."""
         weight = tf.convert_to_tensor(weight)
         return self._factor(weight) * weight
 
@@ -72,7 +40,7 @@ def add_weight_decay(model, rate):
     Scales and shifts of normalisation layers are left alone.
     """
     regularizer = MeanL2(rate)
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model):
         for attribute in ("kernel", "bias"):
             variable = getattr(layer, attribute, None)
             if not isinstance(variable, keras.Variable):
@@ -85,3 +53,26 @@ def add_weight_decay(model, rate):
                 "depthwise_regularizer" if depthwise else f"{attribute}_regularizer",
                 regularizer,
             )
+
+
+def decay_penalty(variables):
+    """Sum of the `MeanL2` penalties of variables: a scalar, 0 where none has one."""
+    return sum((v.regularizer(v) for v in variables if _decays(v)), tf.zeros(()))
+
+
+def decay_gradient(variable):
+    """Gradient of a variable's `MeanL2` penalty, or None where it has none."""
+    return variable.regularizer.gradient(variable) if _decays(variable) else None
+
+
+def other_penalties(variables):
+    """List of the penalties of variables whose regularizer is another one than `MeanL2`."""
+    return [
+        variable.regularizer(variable)
+        for variable in variables
+        if variable.regularizer is not None and not _decays(variable)
+    ]
+
+
+def _decays(variable):
+    return isinstance(variable.regularizer, MeanL2)

@@ -1,21 +1,19 @@
 """The two models: one to train, one to detect."""
 
-import contextlib
 import os
 
 import keras
 
 from mrcnn.config.class_weights import class_weights
-from mrcnn.distributed.strategy import for_keras, over_machines
 from mrcnn.networks.backbones.resnet import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.networks.layers.base import PACKAGE
-from mrcnn.networks.layers.weight_decay import add_weight_decay, decay_apart
+from mrcnn.networks.layers.weight_decay import add_weight_decay
 from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
-from mrcnn.networks.mask_rcnn.loss_layers import (
+from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
     ClassLoss,
     MaskLoss,
@@ -58,24 +56,6 @@ class MaskRCNNModel(keras.Model):
         else:
             save_h5(self, filepath)
 
-    def train_step(self, data):
-        """Keras' step of ``fit``."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        adds_decay = getattr(optimizer, "adds_decay", False)
-        with decay_apart() if adds_decay else contextlib.nullcontext():
-            return for_keras(self.distribute_strategy, super().train_step(data))
-
-    def test_step(self, data):
-        """Keras' step of ``evaluate``."""
-        return for_keras(self.distribute_strategy, super().test_step(data))
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if over_machines(self.distribute_strategy):
-            # for the shapes Keras averages a first batch over the devices, which it cannot over
-            # machines
-            iterator, data_batch = None, (tuple(self.inputs),)
-        super()._maybe_symbolic_build(iterator, data_batch)
-
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`,
         whole or by_name.
@@ -90,11 +70,12 @@ def _is_original_file(filepath):
 
 
 @under_policy
-def training_model(config):
+def training_model(config, model_class=MaskRCNNModel):
     """Build the training model.
 
     Args:
         config: a ``Config``. The batch size is free; images have ``config.IMAGE_SHAPE``.
+        model_class: `MaskRCNNModel`, or a subclass that can be trained: `training.step` has it.
 
     Returns:
         keras.Model "mask_rcnn". Inputs, in order: input_image float32 [b, h, w, c],
@@ -103,8 +84,8 @@ def training_model(config):
         input_gt_boxes float32 [b, g, 4] px, input_gt_masks bool [b, mask h, mask w, g]; and
         input_roi int32 [b, POST_NMS_ROIS_TRAINING, 4] px where USE_RPN_ROIS is False.
         Outputs: rpn_class_logits, rpn_class, rpn_bbox, mrcnn_class_logits, mrcnn_class,
-        mrcnn_bbox, mrcnn_mask, the proposals, output_rois and the five scalar losses. The
-        losses and the weight decay are part of the model: ``compile`` needs an optimizer only.
+        mrcnn_bbox, mrcnn_mask, the proposals, output_rois and the five scalar losses, not
+        weighted. Their weights are attributes of their layers, the weight decay of the variables.
     """
     sides = [int(side) for side in config.IMAGE_SHAPE[:2]]
     if any(side % 64 for side in sides):  # IMAGE_RESIZE_MODE "none" and "pad64" allow any
@@ -183,7 +164,7 @@ def training_model(config):
         output_rois,
         *losses,
     ]
-    model = MaskRCNNModel(inputs, outputs, name="mask_rcnn")
+    model = model_class(inputs, outputs, name="mask_rcnn")
     add_weight_decay(model, config.WEIGHT_DECAY)
     if config.REMATERIALIZE:
         model.rematerialized = Rematerialized(model)

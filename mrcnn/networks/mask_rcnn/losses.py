@@ -1,40 +1,46 @@
-"""The five losses (Faster R-CNN equation 1; Mask R-CNN section 3), each a scalar.
+"""The five losses (Faster R-CNN equation 1; Mask R-CNN section 3), each a scalar function and the
+layer that gives it as an output of the network.
 
 Every mean is over the whole batch, also where several devices share it, and is 0, with gradient 0,
 where there is nothing to average: the original gives NaN for some of these.
 """
 
+import keras
 import tensorflow as tf
 
 from mrcnn.distributed.reduce import mean_over_devices
+from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 
 EPSILON = 1e-7  # keeps log finite; Keras' own value, so that losses equal the original's
 
 
-def smooth_l1(y_true, y_pred):
-    """Huber's loss with its knee at 1 (Fast R-CNN, equation 3), element by element."""
-    difference = tf.abs(y_true - y_pred)
-    return tf.where(difference < 1.0, 0.5 * difference**2, difference - 0.5)
+class LossLayer(GraphLayer):
+    """A scalar loss as a layer; subclasses name its ``function`` of the inputs.
 
+    Args:
+        weight: ``Config.LOSS_WEIGHTS`` of this loss. The layer's output is not weighted: a training
+            step multiplies it (`training.step`).
 
-def _mean(values, weights=None):
-    if weights is None:
-        return tf.math.divide_no_nan(
-            tf.reduce_sum(values), _of_a_device(tf.cast(tf.size(values), tf.float32))
-        )
-    return tf.math.divide_no_nan(
-        tf.reduce_sum(values * weights), _of_a_device(tf.reduce_sum(weights))
-    )
-
-
-def _of_a_device(count):
-    """What a mean is divided by: on several devices the mean of their counts.
-
-    The mean of the devices' losses, and of their gradients, then is that of the whole batch,
-    however unevenly the terms are spread. The count is a constant, so nothing is differentiated
-    through the exchange.
+    Attributes:
+        tracker: keras.metrics.Mean of the weighted losses, named like the layer, for the logs.
     """
-    return mean_over_devices(tf.stop_gradient(count))
+
+    def __init__(self, weight=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = weight
+        self.tracker = keras.metrics.Mean(name=self.name)
+
+    def call(self, inputs):
+        return self.function(*inputs)
+
+    def compute_output_shape(self, input_shape):
+        return ()
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}
+
+
+# === Region proposal network ===
 
 
 def rpn_class_loss(rpn_match, rpn_class_logits):
@@ -48,6 +54,13 @@ def rpn_class_loss(rpn_match, rpn_class_logits):
     labels = tf.cast(tf.equal(rpn_match, 1), tf.int32)
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=rpn_class_logits)
     return _mean(entropy, tf.cast(tf.not_equal(rpn_match, 0), tf.float32))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class RPNClassLoss(LossLayer):
+    """Call arguments: [rpn_match, rpn_class_logits]; see `rpn_class_loss`."""
+
+    function = staticmethod(rpn_class_loss)
 
 
 def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
@@ -64,6 +77,16 @@ def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
     rank = tf.cumsum(tf.cast(positive, tf.int64), axis=1) - 1
     targets = tf.stack([anchors[:, 0], tf.gather_nd(rank, anchors)], axis=1)
     return _mean(smooth_l1(tf.gather_nd(target_bbox, targets), tf.gather_nd(rpn_bbox, anchors)))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class RPNBoxLoss(LossLayer):
+    """Call arguments: [target_bbox, rpn_match, rpn_bbox]; see `rpn_bbox_loss`."""
+
+    function = staticmethod(rpn_bbox_loss)
+
+
+# === Heads ===
 
 
 def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_weights=None):
@@ -90,6 +113,25 @@ def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_wei
     return _mean(entropy, tf.gather(tf.cast(active_class_ids[0], tf.float32), predicted))
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
+class ClassLoss(LossLayer):
+    """Call arguments: [target_class_ids, class_logits, active_class_ids]; see `mrcnn_class_loss`.
+
+    Args:
+        class_weights: list of a factor for each class; None: all 1.
+    """
+
+    def __init__(self, weight=1.0, class_weights=None, **kwargs):
+        super().__init__(weight, **kwargs)
+        self.class_weights = class_weights
+
+    def function(self, *inputs):
+        return mrcnn_class_loss(*inputs, class_weights=self.class_weights)
+
+    def get_config(self):
+        return {**super().get_config(), "class_weights": self.class_weights}
+
+
 def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox):
     """Smooth L1 of the box refinements of each positive RoI's own class.
 
@@ -101,6 +143,13 @@ def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox):
     rows, classes = _positives(target_class_ids)
     predicted = tf.gather_nd(pred_bbox, tf.concat([rows, classes[:, tf.newaxis]], axis=1))
     return _mean(smooth_l1(tf.gather_nd(target_bbox, rows), predicted))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BoxLoss(LossLayer):
+    """Call arguments: [target_bbox, target_class_ids, pred_bbox]; see `mrcnn_bbox_loss`."""
+
+    function = staticmethod(mrcnn_bbox_loss)
 
 
 def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
@@ -119,6 +168,42 @@ def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
     truth = tf.gather_nd(target_masks, rows)
     predicted = tf.clip_by_value(predicted, EPSILON, 1.0 - EPSILON)
     return _mean(-(truth * tf.math.log(predicted) + (1.0 - truth) * tf.math.log(1.0 - predicted)))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MaskLoss(LossLayer):
+    """Call arguments: [target_masks, target_class_ids, pred_masks]; see `mrcnn_mask_loss`."""
+
+    function = staticmethod(mrcnn_mask_loss)
+
+
+# === Parts of them ===
+
+
+def smooth_l1(y_true, y_pred):
+    """Huber's loss with its knee at 1 (Fast R-CNN, equation 3), element by element."""
+    difference = tf.abs(y_true - y_pred)
+    return tf.where(difference < 1.0, 0.5 * difference**2, difference - 0.5)
+
+
+def _mean(values, weights=None):
+    if weights is None:
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(values), _of_a_device(tf.cast(tf.size(values), tf.float32))
+        )
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(values * weights), _of_a_device(tf.reduce_sum(weights))
+    )
+
+
+def _of_a_device(count):
+    """What a mean is divided by: on several devices the mean of their counts.
+
+    The mean of the devices' losses, and of their gradients, then is that of the whole batch,
+    however unevenly the terms are spread. The count is a constant, so nothing is differentiated
+    through the exchange.
+    """
+    return mean_over_devices(tf.stop_gradient(count))
 
 
 def _positives(target_class_ids):

@@ -1,11 +1,16 @@
-"""The losses, against loops over their terms, and their gradients against finite differences."""
+"""The losses, against loops over their terms, their gradients against finite differences; and their
+layers, against the original's numbers.
+"""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mrcnn.networks.mask_rcnn import losses
+from mrcnn.networks.mask_rcnn.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
 from tests import twins
+from tests.networks import layer_cases as cases
+from tests.paths import PARITY as PARITY_FOLDER
 
 
 def rpn_material(seed, batch, anchors=14):
@@ -287,3 +292,79 @@ def test_one_anchor_and_one_roi():
     np.testing.assert_allclose(
         losses.mrcnn_class_loss(tf.constant([[2]]), logits, tf.ones([1, 3])), np.log(3)
     )
+
+
+# === Their layers ===
+
+PARITY = dict(np.load(PARITY_FOLDER / "layers_losses.npz"))
+LAYERS = ["RPNClassLoss", "RPNBoxLoss", "ClassLoss", "BoxLoss", "MaskLoss"]
+EVERY_LAYER = pytest.mark.parametrize("name", LAYERS)
+
+
+def parity(*names):
+    return [PARITY[name] for name in names]
+
+
+def parity_masks():
+    """Target masks of all RoIs, and their own class's masks, 0 for background."""
+    class_ids, own_class = parity("class_ids", "own_class_mask")
+    shape = own_class.shape
+    targets = np.zeros((*class_ids.shape, *shape[1:]), np.float32)
+    targets[class_ids > 0] = np.unpackbits(PARITY["target_mask_packed"])[: own_class.size].reshape(
+        shape
+    )
+    masks = np.zeros_like(targets)
+    masks[class_ids > 0] = own_class
+    return [targets, class_ids, masks]
+
+
+@pytest.mark.parametrize(
+    "layer_class, inputs, name",
+    [
+        (RPNClassLoss, parity("rpn_match", "rpn_logits"), "loss_rpn_class"),
+        (RPNBoxLoss, parity("rpn_target", "rpn_match", "rpn_bbox"), "loss_rpn_bbox"),
+        (ClassLoss, parity("class_ids", "class_logits", "active"), "loss_mrcnn_class"),
+        (BoxLoss, parity("target_bbox", "class_ids", "pred_bbox"), "loss_mrcnn_bbox"),
+        (MaskLoss, parity_masks(), "loss_mrcnn_mask"),
+    ],
+    ids=LAYERS,
+)
+def test_losses_are_the_originals(layer_class, inputs, name):
+    np.testing.assert_allclose(layer_class()(inputs), PARITY[name], rtol=2e-6)
+
+
+TWINS = {
+    "RPNClassLoss": lambda match, logits: twins.rpn_class_loss(match[..., 0], logits),
+    "RPNBoxLoss": lambda target, match, predicted: twins.rpn_bbox_loss(
+        target, match[..., 0], predicted
+    ),
+    "ClassLoss": twins.class_loss,
+    "BoxLoss": twins.bbox_loss,
+    "MaskLoss": twins.mask_loss,
+}
+
+
+@EVERY_LAYER
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_against_loops(name, batch):
+    case = cases.GRAPH_LAYERS[name]
+    inputs = case.inputs(batch)
+    np.testing.assert_allclose(case.make()(inputs), TWINS[name](*inputs), rtol=3e-6)
+
+
+def test_class_weights():
+    inputs, weights = cases.GRAPH_LAYERS["ClassLoss"].inputs(2), [0.5, 2.0, 3.0, 1.0]
+    layer = ClassLoss(0.5, class_weights=weights)
+    np.testing.assert_allclose(layer(inputs), twins.class_loss(*inputs, weights), rtol=3e-6)
+    again = ClassLoss.from_config(layer.get_config())
+    assert again(inputs) == layer(inputs) != ClassLoss(0.5)(inputs)
+
+
+@EVERY_LAYER
+def test_the_output_is_not_weighted_and_the_weight_is_kept(name):
+    case = cases.GRAPH_LAYERS[name]
+    inputs = case.inputs(2)
+    layer = type(case.make())(0.25, name="some_loss")
+    np.testing.assert_allclose(layer(inputs), TWINS[name](*inputs), rtol=3e-6)
+    assert type(layer).from_config(layer.get_config()).weight == 0.25
+    assert layer.losses == [] and [metric.name for metric in layer.metrics] == ["some_loss"]

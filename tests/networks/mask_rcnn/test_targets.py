@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.networks.mask_rcnn.loss_layers import BoxLoss
+from mrcnn.networks.mask_rcnn.losses import BoxLoss
 from mrcnn.networks.mask_rcnn.targets import (
     DetectionTargetLayer,
     DetectionTargets,

@@ -1,0 +1,141 @@
+"""Every private name of Keras and TensorFlow that the package uses.
+
+Each function says what it needs the name for. `tests/common/test_keras_internals.py` has a test for
+each, which fails with a sentence where a new version has moved the name; the upper bounds of keras
+and tensorflow in pyproject.toml are the versions that these tests passed with.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def all_layers(model):
+    """Layers of a model, those inside nested models and layers too, without the model itself.
+
+    ``model.layers`` has the outermost layers alone, and a composite layer has no such list.
+    """
+    return model._flatten_layers(include_self=False)
+
+
+def added_losses(model):
+    """What the layers of a model gave to ``add_loss``, activity regularizers included, in the last
+    call: a list of scalars.
+
+    ``model.losses`` has them too, but among the penalties of all regularizers.
+    """
+    return [loss for layer in model._flatten_layers() for loss in layer._get_own_losses()]
+
+
+# === Optimizers ===
+
+
+def apply_reduced(optimizer, gradients, variables):
+    """Like ``optimizer.apply``, for gradients that the devices have exchanged already.
+
+    By itself an optimizer of Keras adds up the gradients of all devices, after it has clipped the
+    gradient of each. From the first call on this optimizer leaves the gradients as they are, so
+    that it clips what the whole batch gives.
+
+    Args:
+        optimizer: optimizer of Keras, with or without a LossScaleOptimizer around it.
+        gradients: list of tensors, the same on all devices; None for a variable without one.
+        variables: list of keras.Variable.
+
+    Raises:
+        NotImplementedError: this version of Keras adds them up in another place.
+    """
+    for part in _optimizers(optimizer):
+        if not hasattr(type(part), "_all_reduce_sum_gradients"):
+            raise NotImplementedError(
+                f"Keras {keras.__version__} does not sum gradients in "
+                "Optimizer._all_reduce_sum_gradients: mrcnn.common.keras_internals.apply_reduced "
+                "must be adapted to it"
+            )
+        part._all_reduce_sum_gradients = _unchanged
+    optimizer.apply(gradients, variables)
+
+
+def _unchanged(gradients_and_variables):
+    return gradients_and_variables
+
+
+def _optimizers(optimizer):
+    """An optimizer and those inside it: of a LossScaleOptimizer, of a MultiOptimizer."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    for part in [inner] if inner is not None else getattr(optimizer, "_inner_optimizers", ()):
+        yield from _optimizers(part)
+    yield optimizer
+
+
+def learning_rate(optimizer, updates_ago=0):
+    """The learning rate of the next update, or of an earlier one where a schedule gives it.
+
+    ``optimizer.learning_rate`` is the rate of the next update alone. Returns a float.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = optimizer._learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(keras.ops.maximum(optimizer._iterations - updates_ago, 0))
+    else:
+        rate = optimizer.learning_rate
+    return float(keras.ops.convert_to_numpy(rate))
+
+
+# === fit ===
+
+
+class BuiltModel:
+    """For a keras.Model whose layers are built when it is made: ``fit`` needs no batch to build it.
+
+    With a strategy Keras would average a first batch over the devices to learn its shapes, which
+    it cannot do with batches of bool, nor with those of several machines.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        del iterator, data_batch
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+
+def own_rows(feed, strategy, images):
+    """For ``fit``, a machine's rows of the batches of several machines.
+
+    Keras by itself takes whole batches, loads them on every machine and drops the others' rows.
+
+    Args:
+        feed: what ``fit`` takes, with the rows of this machine.
+        strategy: of several machines.
+        images: rows of one device.
+    """
+    from keras.src.trainers.data_adapters import get_data_adapter
+    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+    adapter = get_data_adapter(feed)
+
+    class OwnRows(DataAdapter):
+        num_batches = property(lambda self: adapter.num_batches)
+        batch_size = None
+
+        def get_tf_dataset(self):
+            return strategy.distribute_datasets_from_function(
+                lambda context: adapter.get_tf_dataset().rebatch(images)
+            )
+
+        def on_epoch_begin(self):
+            adapter.on_epoch_begin()
+
+        def on_epoch_end(self):
+            adapter.on_epoch_end()
+
+    return OwnRows()
+
+
+# === Several machines ===
+
+
+def report_error_to_cluster(message):
+    """Let the collective operations of all machines end with an error of this message."""
+    from tensorflow.python.eager import context
+
+    context.context().report_error_to_cluster(tf.errors.ABORTED, message)

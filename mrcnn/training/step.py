@@ -1,0 +1,130 @@
+"""One training step: from a batch to new weights and the line that is logged."""
+
+import keras
+import tensorflow as tf
+
+from mrcnn.common.keras_internals import BuiltModel, added_losses, apply_reduced
+from mrcnn.config.choices import LOSS_NAMES
+from mrcnn.distributed.reduce import mean_over_devices
+from mrcnn.distributed.strategy import for_keras
+from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.layers.weight_decay import decay_gradient, decay_penalty, other_penalties
+from mrcnn.networks.mask_rcnn.build import MaskRCNNModel
+from mrcnn.training.gradient_sum import GradientSum
+from mrcnn.training.optimizer import optimizer_variables
+from mrcnn.training.weight_average import WeightAverage
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class TrainingModel(BuiltModel, MaskRCNNModel):
+    """The network with the step that trains it; see `networks.mask_rcnn.build.training_model`.
+
+    Attributes:
+        gradient_sum: `GradientSum`, or None where every batch makes an update.
+        average: `WeightAverage` of the variables in training, or None.
+    """
+
+    gradient_sum = None
+    average = None
+
+    def train_step(self, data):
+        """Learn from one batch; returns the logs, {name: mean of the epoch's batches so far}."""
+        inputs, *_ = keras.utils.unpack_x_y_sample_weight(data)
+        variables = self.trainable_variables
+        with tf.GradientTape() as tape:
+            losses = self.weighted_losses(self(inputs, training=True))
+            total = tf.add_n([*losses.values(), *added_losses(self), *other_penalties(variables)])
+            scaled = self.optimizer.scale_loss(total)  # for float16, which loses small gradients
+        gradients = tape.gradient(scaled, variables)
+        logs = self.log(losses, total + decay_penalty(variables))
+        if self.gradient_sum is None:
+            self.update(gradients)
+        else:
+            self.gradient_sum.add(gradients, self.update)
+        return logs
+
+    def update(self, gradients):
+        """Change the weights: mean over devices, weight decay, clipping, optimizer, average.
+
+        Args:
+            gradients: of each trainable variable, scaled for float16; None for one that no loss
+                depends on.
+        """
+        variables = self.trainable_variables
+        gradients = mean_over_devices(gradients)
+        # All that follows waits for the last gradient. Otherwise TensorFlow computes what needs
+        # the weights or the momentum alone at the start of a step, and keeps it until the end.
+        with tf.control_dependencies([tf.group(*(g for g in gradients if g is not None))]):
+            gradients = [self.with_decay(*pair) for pair in zip(gradients, variables, strict=True)]
+            apply_reduced(self.optimizer, gradients, variables)  # which clips them first
+            if self.average is not None:
+                self.average.update()
+
+    def with_decay(self, gradient, variable):
+        """A variable's gradient of the losses and of its weight decay."""
+        decay = decay_gradient(variable)
+        if decay is None:
+            return gradient
+        decay = self.optimizer.scale_loss(decay)
+        return decay if gradient is None else gradient + decay
+
+    def test_step(self, data):
+        """The losses of one batch; returns logs as `train_step`."""
+        inputs, *_ = keras.utils.unpack_x_y_sample_weight(data)
+        losses = self.weighted_losses(self(inputs, training=False))
+        others = [*added_losses(self), *other_penalties(self.trainable_variables)]
+        total = tf.add_n([*losses.values(), *others])
+        return self.log(losses, total + decay_penalty(self.trainable_variables))
+
+    def weighted_losses(self, outputs):
+        """{name: scalar} of the losses among the outputs, times the weights of their layers."""
+        outputs = dict(zip(self.output_names, outputs, strict=True))
+        return {name: self.get_layer(name).weight * outputs[name] for name in LOSS_NAMES}
+
+    def log(self, losses, total):
+        """Count the losses of a batch in; returns the logs."""
+        trackers = {metric.name: metric for metric in self.metrics}
+        for name, value in {"loss": total, **losses}.items():
+            trackers[name].update_state(value)
+        return for_keras(self.distribute_strategy, self.get_metrics_result())
+
+    # === Setting it up ===
+
+    def compile(
+        self, optimizer="rmsprop", loss=None, *, accumulation=1, average_momentum=None, **options
+    ):
+        """Keras' ``compile``; the losses are those of the network, and need not be given.
+
+        Args:
+            optimizer: any optimizer of Keras.
+            accumulation: number of batches whose mean gradient makes one update.
+            average_momentum: share of the old value in the moving average of the weights; None
+                keeps no average.
+            options: of Keras' ``compile``.
+
+        Raises:
+            ValueError: ``loss`` is given, or gradients cannot be accumulated here.
+        """
+        if any(part is not None for part in keras.tree.flatten(loss)):
+            raise ValueError(
+                f"compile got loss={loss!r}, but the network computes its losses itself: leave it "
+                "out; Config.LOSS_WEIGHTS weights them"
+            )
+        super().compile(optimizer, **options)
+        variables = self.trainable_variables
+        self.gradient_sum = GradientSum(variables, accumulation) if accumulation > 1 else None
+        self.average = WeightAverage(variables, average_momentum) if average_momentum else None
+
+    def compile_from_config(self, config):
+        """Compile as a model was that comes from a file, or is a copy."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def state_variables(self):
+        """name -> variable of all that a training changes besides the weights: of the optimizer, of
+        a sum of gradients that is not complete, of the average.
+        """
+        found = optimizer_variables(self.optimizer)
+        for holder in (self.gradient_sum, self.average):
+            found.update({v.name: v for v in holder.variables} if holder is not None else {})
+        return found
