@@ -84,8 +84,8 @@ def learning_rate(optimizer, updates_ago=0):
 # === fit ===
 
 
-class BuiltModel:
-    """For a keras.Model whose layers are built when it is made: ``fit`` needs no batch to build it.
+class BuiltModel(keras.Model):
+    """A keras.Model whose layers are built when it is made: ``fit`` needs no batch to build it.
 
     With a strategy Keras would average a first batch over the devices to learn its shapes, which
     it cannot do with batches of bool, nor with those of several machines.
