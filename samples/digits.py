@@ -471,7 +471,7 @@ def classifier(config):
     """
     import keras
 
-    from mrcnn.networks.backbones.resnet import backbone_graph
+    from mrcnn.networks.backbones.build import backbone_graph
 
     image = keras.Input((None, None, 3), dtype="uint8", name="input_image")
     x = keras.layers.Rescaling(1.0, (-config.MEAN_PIXEL).tolist(), name="subtract_mean")(image)

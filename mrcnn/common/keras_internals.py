@@ -26,6 +26,27 @@ def added_losses(model):
     return [loss for layer in model._flatten_layers() for loss in layer._get_own_losses()]
 
 
+class _IdentityOfKerasTensor(tf.__internal__.dispatch.OpDispatcher):
+    """Asked by TensorFlow only after its own ``tf.identity`` has refused the arguments."""
+
+    def handle(self, args, kwargs):
+        tensor = args[0] if args else kwargs.get("input")
+        return (
+            keras.layers.Identity()(tensor)
+            if isinstance(tensor, keras.KerasTensor)
+            else self.NOT_SUPPORTED
+        )
+
+
+def let_identity_take_keras_tensors() -> None:
+    """Let ``tf.identity`` take a model's input from now on, in the whole process.
+
+    The original's notebooks call it so, which Keras 3 refuses; TensorFlow's public dispatch does
+    not reach this function.
+    """
+    _IdentityOfKerasTensor().register(tf.identity)
+
+
 # === Optimizers ===
 
 

@@ -5,6 +5,7 @@ for the original begins with one of them, so that is when ``tf.identity`` starts
 notebook gives it. The names of ``utils`` are in ``mrcnn/utils.py``.
 """
 
+from mrcnn.common.keras_internals import let_identity_take_keras_tensors
 from mrcnn.data.batches import data_generator
 from mrcnn.data.images import mold_image, unmold_image
 from mrcnn.data.load import load_image_gt
@@ -30,7 +31,6 @@ from mrcnn.matterport.graph_functions import (
     trim_zeros_graph,
 )
 from mrcnn.matterport.methods import log
-from mrcnn.matterport.tf_identity import take_keras_tensors
 from mrcnn.networks.backbones.resnet import conv_block, identity_block, resnet_graph
 from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
@@ -86,4 +86,4 @@ __all__ = [
     "unmold_image",
 ]
 
-take_keras_tensors()
+let_identity_take_keras_tensors()

@@ -13,7 +13,7 @@ import numpy as np
 from mrcnn.common.files import AnyPath
 from mrcnn.data.crops import ObjectCrops
 from mrcnn.data.dataset import check_same_classes
-from mrcnn.networks.backbones.resnet import backbone_graph
+from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.training.data import CountEpochs, TrainingData, own_errors
 from mrcnn.training.optimizer import make_optimizer

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mrcnn.model import MaskRCNN
 from mrcnn.networks.backbones.applications import application_graph
-from mrcnn.networks.backbones.resnet import backbone_graph
+from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.training import STAGES
 from mrcnn.training.data import training_data
 from mrcnn.training.stages import set_trainable

@@ -5,7 +5,7 @@ import os
 import keras
 
 from mrcnn.config.class_weights import class_weights
-from mrcnn.networks.backbones.resnet import backbone_graph
+from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.networks.layers.base import PACKAGE
 from mrcnn.networks.layers.weight_decay import add_weight_decay
