@@ -343,15 +343,12 @@ class MaskRCNN(methods.MatterportMethods):
             verbose: 1 prints the shapes of what goes in.
             classes: class id, or name by Config.CLASS_NAMES, or a list of them; None for all. They
                 are chosen among the DETECTION_MAX_INSTANCES best objects of all classes.
-            min_confidence: least score, in place of DETECTION_MIN_CONFIDENCE; each value below that
-                one makes the network be traced anew, once for a single image and once for batches
-                of several.
+            min_confidence: least score, used instead of DETECTION_MIN_CONFIDENCE.
 
         Returns:
-            A `inference.result.Result` per image, in order, which is a dict: rois int32 [n, 4] (y1,
-            x1, y2, x2) px, class_ids int32 [n], scores float32 [n], masks bool [h, w, n] (float64
-            where n is 0, as the
-            original has it).
+            An `inference.result.Result` per image, in order, which is a dict: rois int32 [n, 4]
+            (y1, x1, y2, x2) px, class_ids int32 [n], scores float32 [n], masks bool [h, w, n]
+            (float64 where n is 0, as in the original).
 
         Raises:
             ValueError: an unknown class, or what is no image, by its place in the list.
@@ -374,8 +371,8 @@ class MaskRCNN(methods.MatterportMethods):
         Args:
             molded_images: float32 [b, h, w, c].
             image_metas: [b, 12 + classes].
-            min_confidence: least score, in place of the DETECTION_MIN_CONFIDENCE that the model was
-                built with.
+            min_confidence: least score, used instead of the DETECTION_MIN_CONFIDENCE that the model
+                was built with.
 
         Returns:
             detections float32 [b, n, 6] normalised, and each one's mask of its own class, float32
