@@ -31,8 +31,6 @@ from mrcnn.matterport import methods
 from mrcnn.networks.backbones.applications import application_imagenet_weights
 from mrcnn.networks.halves import convolve_in_halves
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
-from mrcnn.ops.anchors import pyramid_anchors
-from mrcnn.ops.boxes_np import norm_boxes
 from mrcnn.ops.image_meta import WINDOW
 from mrcnn.training.checkpoint import Run
 from mrcnn.training.loop import train
@@ -44,9 +42,6 @@ from mrcnn.training.step import TrainingModel
 from mrcnn.weights.keras_file import check_keras_file
 from mrcnn.weights.load import LoadReport, load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
-
-# Image shapes whose anchors are kept; those of 1024 px take 12 MB.
-ANCHOR_SHAPES = 16
 
 
 def __getattr__(name: str) -> Any:
@@ -383,18 +378,6 @@ class MaskRCNN(methods.MatterportMethods):
         windows = np.asarray(image_metas)[:, WINDOW]
         return self._graph.predict(np.asarray(molded_images), windows, min_confidence)
 
-    def get_anchors(self, image_shape: Sequence[int]) -> NDArray[np.float32]:
-        """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
-        key = tuple(int(size) for size in image_shape)
-        found = self._anchor_cache.get(key)  # another thread may take it out of the cache meanwhile
-        if found is None:
-            if len(self._anchor_cache) >= ANCHOR_SHAPES:
-                self._anchor_cache.pop(next(iter(self._anchor_cache)), None)
-            pixels = pyramid_anchors(self.config, key)
-            found = self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
-        self.anchors, normalized = found
-        return normalized
-
     # === Evaluation ===
 
     def evaluate(
@@ -453,10 +436,6 @@ class MaskRCNN(methods.MatterportMethods):
         )
 
     # === Parts ===
-
-    def _batch_anchors(self, molded_images):
-        anchors = self.get_anchors(molded_images.shape[1:])
-        return np.broadcast_to(anchors, (len(molded_images), *anchors.shape))
 
     def _needs_inference_mode(self, method):
         if self.mode != "inference":

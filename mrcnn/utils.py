@@ -1,6 +1,5 @@
 """The names of the original's ``utils`` module, taken from where they are now."""
 
-from mrcnn.data.images import resize, resize_image
 from mrcnn.data.masks import (
     compute_overlaps_masks,
     expand_mask,
@@ -9,6 +8,7 @@ from mrcnn.data.masks import (
     resize_mask,
     unmold_mask,
 )
+from mrcnn.data.resize import resize, resize_image
 from mrcnn.evaluation import compute_ap, compute_ap_range, compute_matches, compute_recall
 from mrcnn.matterport.dataset import Dataset
 from mrcnn.matterport.graph_functions import batch_slice, box_refinement_graph

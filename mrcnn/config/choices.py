@@ -3,7 +3,7 @@
 They stand here, not beside what they name, so that reading a configuration imports no Keras.
 """
 
-# IMAGE_RESIZE_MODE; `data.images.resize_image` does what they say.
+# IMAGE_RESIZE_MODE; `data.resize.resize_image` does what they say.
 RESIZE_MODES = ("square", "rect", "pad64", "crop", "none")
 
 # Keys of LOSS_WEIGHTS.

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.data.batches import TrainingBatches
-from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize
+from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
 from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.resize import resize
 
 if TYPE_CHECKING:
     from mrcnn.config import Config

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from mrcnn.data.augment.jitter import jitter
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.augment.user import augment as apply_augmentation
-from mrcnn.data.images import as_uint8_range, fit_channels, resize_image
+from mrcnn.data.images import as_uint8_range, fit_channels
 from mrcnn.data.masks import each_in_one_piece, extract_bboxes, minimize_mask, resize_mask
+from mrcnn.data.resize import resize_image
 from mrcnn.ops.image_meta import compose_image_meta
 
 if TYPE_CHECKING:

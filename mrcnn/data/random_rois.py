@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrcnn.data.images import resize
 from mrcnn.data.masks import expand_mask
+from mrcnn.data.resize import resize
 from mrcnn.ops.boxes_np import box_refinement, compute_overlaps, has_area
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.config.classes import class_ids as ids_of
-from mrcnn.data.images import as_uint8_range, fit_channels, mold_image, resize_image
+from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
 from mrcnn.data.masks import unmold_masks
+from mrcnn.data.resize import resize_image
 from mrcnn.inference.result import Classes, Result
 from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
 from mrcnn.ops.image_meta import compose_image_meta

@@ -4,11 +4,14 @@ The original found tensors by walking TensorFlow's graph. Keras 3 has no such gr
 `ancestor` gives a `inference.inspection.Step` for a value inside a layer.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.config import Config
 from mrcnn.inference.detect import mold_inputs, results, unmold_detections
@@ -16,6 +19,8 @@ from mrcnn.inference.inspection import Step, run
 from mrcnn.matterport.layer_views import LayerView
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer, DetectionSteps
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
+from mrcnn.ops.anchors import pyramid_anchors
+from mrcnn.ops.boxes_np import norm_boxes
 
 # The values inside a layer, by the name that `ancestor` knows them by and the field of what the
 # layer's ``steps`` returns. Those of the proposal layer are what the original's notebooks ask for;
@@ -29,6 +34,10 @@ _STEPS = {
     },
     DetectionLayer: {field: field for field in DetectionSteps._fields},
 }
+
+
+# Image shapes whose anchors are kept; those of 1024 px take 12 MB.
+ANCHOR_SHAPES = 16
 
 
 def log(text: str, array: np.ndarray | None = None) -> None:
@@ -50,7 +59,8 @@ class MatterportMethods:
     config: Config
     keras_model: keras.Model
     predict: Callable[..., tuple[np.ndarray, np.ndarray]]
-    _batch_anchors: Callable[[np.ndarray], np.ndarray]
+    anchors: NDArray[np.float64] | None
+    _anchor_cache: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]
     _needs_inference_mode: Callable[[str], None]
 
     def mold_inputs(self, images):
@@ -87,6 +97,18 @@ class MatterportMethods:
             self.config.CLASS_NAMES,
         )
 
+    def get_anchors(self, image_shape: Sequence[int]) -> NDArray[np.float32]:
+        """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
+        key = tuple(int(size) for size in image_shape)
+        found = self._anchor_cache.get(key)  # another thread may take it out of the cache meanwhile
+        if found is None:
+            if len(self._anchor_cache) >= ANCHOR_SHAPES:
+                self._anchor_cache.pop(next(iter(self._anchor_cache)), None)
+            pixels = pyramid_anchors(self.config, key)
+            found = self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
+        self.anchors, normalized = found
+        return normalized
+
     def find_trainable_layer(self, layer):
         """The layer that holds the weights: here always the layer itself."""
         return layer
@@ -120,6 +142,10 @@ class MatterportMethods:
         for name, value in values.items():
             log(name, value)
         return values
+
+    def _batch_anchors(self, molded_images):
+        anchors = self.get_anchors(molded_images.shape[1:])
+        return np.broadcast_to(anchors, (len(molded_images), *anchors.shape))
 
 
 def ancestor(

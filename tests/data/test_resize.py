@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.transform import resize as skimage_resize
 
-from mrcnn.data import images
+from mrcnn.data import resize as module
 from mrcnn.data.bilinear import bilinear
 from tests.paths import PARITY as PARITY_FOLDER
 
@@ -47,7 +47,7 @@ def test_resize_is_scikit_images(seed):
         grey - 0.5,
         grey + 0.2,
     ):
-        made = images.resize(image, shape, preserve_range=True)
+        made = module.resize(image, shape, preserve_range=True)
         expected = reference_resize(image, shape, preserve_range=True)
         assert made.dtype == expected.dtype and made.shape == expected.shape
         # Equal to the last bit where the C compiler fuses no operations.
@@ -59,9 +59,9 @@ def test_resize_is_scikit_images(seed):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
 def test_resize_to_a_type(order, dtype):
     for image in (noise(40, 30, 3), noise(7, 90, 1) / 2 + 0.25, noise(9, 8) * 0.7):
-        made = images.resize(image, (70, 41), order=order, preserve_range=True, dtype=dtype)
+        made = module.resize(image, (70, 41), order=order, preserve_range=True, dtype=dtype)
         assert made.dtype == dtype
-        expected = images.resize(image, (70, 41), order=order, preserve_range=True).astype(dtype)
+        expected = module.resize(image, (70, 41), order=order, preserve_range=True).astype(dtype)
         np.testing.assert_array_equal(made, expected)
 
 
@@ -96,33 +96,33 @@ def test_a_part_of_the_result(seed):
 def test_other_options_reach_scikit_image(options):
     for image in (noise(20, 30, 3), np.random.RandomState(0).rand(20, 30) + 0.25):
         np.testing.assert_array_equal(
-            images.resize(image, (11, 50), **options), reference_resize(image, (11, 50), **options)
+            module.resize(image, (11, 50), **options), reference_resize(image, (11, 50), **options)
         )
 
 
 def test_resize_of_bool_and_of_uint8_without_range():
     mask = noise(9, 13) > 128
     np.testing.assert_array_equal(
-        images.resize(mask, (56, 56)), reference_resize(mask.astype(float), (56, 56))
+        module.resize(mask, (56, 56)), reference_resize(mask.astype(float), (56, 56))
     )
     np.testing.assert_allclose(
-        images.resize(noise(9, 13), (5, 20)), reference_resize(noise(9, 13), (5, 20)), atol=1e-15
+        module.resize(noise(9, 13), (5, 20)), reference_resize(noise(9, 13), (5, 20)), atol=1e-15
     )
 
 
 def test_enlarging_blends_the_border_with_zero():
     image = np.full((100, 100, 1), 200, np.uint8)
     image[50, 50] = 0  # so that values below 200 are in the image's range
-    edge = images.resize(image, (256, 256), preserve_range=True)[0, 100:104, 0]
+    edge = module.resize(image, (256, 256), preserve_range=True)[0, 100:104, 0]
     np.testing.assert_allclose(edge, 139.0625)
     # Nothing falls below the least value of the image.
-    assert images.resize(np.full((100, 100), 200.0), (256, 256)).min() == 200
+    assert module.resize(np.full((100, 100), 200.0), (256, 256)).min() == 200
 
 
 def test_resize_needs_pixels():
     for image, shape in ((np.zeros((0, 4)), (2, 2)), (np.zeros((4, 4)), (0, 2))):
         with pytest.raises(ValueError, match="at least one pixel"):
-            images.resize(image, shape)
+            module.resize(image, shape)
 
 
 # === resize_image ===
@@ -132,7 +132,7 @@ def test_resize_needs_pixels():
 def test_window_scale_padding_and_crop_are_the_originals(case):
     random.seed(99)
     image = noise(375, 500, 3)
-    made, window, scale, padding, crop = images.resize_image(image, **CASES[case])
+    made, window, scale, padding, crop = module.resize_image(image, **CASES[case])
     assert made.dtype == np.uint8
     assert window == tuple(PARITY[case + "_window"])
     assert scale == PARITY[case + "_scale"]
@@ -153,7 +153,7 @@ def test_pixels_are_the_originals(case, size):
     # photo did, but for the row and column that now touch a border.
     patch = PARITY["patch"]
     scale = size / len(patch)
-    made, window, got, _, _ = images.resize_image(
+    made, window, got, _, _ = module.resize_image(
         patch, min_dim=size if scale > 1 else None, max_dim=size, mode="square"
     )
     assert window == (0, 0, size, size) and got == scale
@@ -179,12 +179,12 @@ def test_square_and_pad64_geometry(seed):
     min_dim, min_scale = [(None, None), (64, None), (64, 2.5), (None, 1.5)][seed % 4]
     image = noise(height, width, 3) // 2 + 100
     scale, new_height, new_width = slow_geometry(height, width, min_dim, 128, min_scale)
-    made, window, got, padding, crop = images.resize_image(image, min_dim, 128, min_scale)
+    made, window, got, padding, crop = module.resize_image(image, min_dim, 128, min_scale)
     assert made.shape == (128, 128, 3) and crop is None and got == scale
     assert (window[2] - window[0], window[3] - window[1]) == (new_height, new_width)
 
     if max(height, width) * (min_dim or 1) / min(height, width) < 2000:
-        made, window, got, padding, crop = images.resize_image(
+        made, window, got, padding, crop = module.resize_image(
             image, min_dim, 1, min_scale, mode="pad64"
         )  # max_dim is not for this mode
         scale, new_height, new_width = slow_geometry(height, width, min_dim, None, min_scale)
@@ -196,24 +196,24 @@ def test_square_and_pad64_geometry(seed):
     inside = made[y1:y2, x1:x2].copy()
     made[y1:y2, x1:x2] = 0
     assert not made.any(), "the padding is 0"
-    expected = image if got == 1 else images.resize(image, inside.shape[:2], preserve_range=True)
+    expected = image if got == 1 else module.resize(image, inside.shape[:2], preserve_range=True)
     np.testing.assert_array_equal(inside, expected.astype(np.uint8))
 
 
 def test_values_are_cut_off_not_rounded():
     image = np.array([[[0], [3]]], np.uint8)
-    made = images.resize_image(image, max_dim=1)[0]
+    made = module.resize_image(image, max_dim=1)[0]
     assert made.tolist() == [[[1]]]  # 1.5
 
 
 def test_sizes_round_half_to_even():
-    _made, window, scale, _, _ = images.resize_image(noise(5, 10, 3), max_dim=5)
+    _made, window, scale, _, _ = module.resize_image(noise(5, 10, 3), max_dim=5)
     assert scale == 0.5 and window == (1, 0, 3, 5)  # 2.5 rows become 2
 
 
 def test_max_dim_is_compared_with_the_rounded_side():
     # 4 * 64 / 3 = 85.33 rounds to 85, which still fits.
-    _, window, scale, _, _ = images.resize_image(noise(3, 4, 3), min_dim=64, max_dim=85)
+    _, window, scale, _, _ = module.resize_image(noise(3, 4, 3), min_dim=64, max_dim=85)
     assert scale == 64 / 3 and window == (10, 0, 74, 85)
 
 
@@ -221,21 +221,21 @@ def test_crop_takes_its_own_generator():
     image = noise(70, 90, 3)
     crops = set()
     for seed in range(200):
-        made, window, scale, _padding, crop = images.resize_image(
+        made, window, scale, _padding, crop = module.resize_image(
             image, min_dim=64, mode="crop", rng=np.random.RandomState(seed)
         )
         y, x, height, width = crop
         assert (height, width) == (64, 64) and window == (0, 0, 64, 64) and scale == 1
         np.testing.assert_array_equal(made, image[y : y + 64, x : x + 64])
         crops.add(crop)
-        again = images.resize_image(image, min_dim=64, mode="crop", rng=np.random.RandomState(seed))
+        again = module.resize_image(image, min_dim=64, mode="crop", rng=np.random.RandomState(seed))
         assert again[4] == crop
     assert {y for y, *_ in crops} == set(range(7))  # both ends are reached
     assert {x for _, x, *_ in crops} <= set(range(27)) and len(crops) > 100
 
 
 def test_crop_enlarges_small_images():
-    made, _window, scale, _, crop = images.resize_image(noise(20, 40, 3), min_dim=64, mode="crop")
+    made, _window, scale, _, crop = module.resize_image(noise(20, 40, 3), min_dim=64, mode="crop")
     assert made.shape == (64, 64, 3) and scale == 3.2 and crop[0] == 0
 
 
@@ -252,7 +252,7 @@ def test_crop_enlarges_small_images():
 )
 def test_resizing_errors(image, options, message):
     with pytest.raises(ValueError, match=message):
-        images.resize_image(image, **options)
+        module.resize_image(image, **options)
 
 
 # === Without the padding of "square" ===
@@ -266,8 +266,8 @@ def test_resizing_errors(image, options, message):
 def test_rect_is_square_without_whole_64s_of_padding(height, width, max_dim):
     image = noise(height, width, 3)
     options = dict(min_dim=max_dim * 3 // 4, max_dim=max_dim)
-    square, window, scale, _, _ = images.resize_image(image, mode="square", **options)
-    rect, rect_window, rect_scale, padding, crop = images.resize_image(
+    square, window, scale, _, _ = module.resize_image(image, mode="square", **options)
+    rect, rect_window, rect_scale, padding, crop = module.resize_image(
         image, mode="rect", **options
     )
     assert rect_scale == scale and crop is None
@@ -284,10 +284,10 @@ def test_rect_is_square_without_whole_64s_of_padding(height, width, max_dim):
 
 
 def test_rect_of_a_3_to_2_photo_is_three_quarters_of_the_square():
-    rect = images.resize_image(noise(410, 615, 3), min_dim=800, max_dim=1024, mode="rect")[0]
+    rect = module.resize_image(noise(410, 615, 3), min_dim=800, max_dim=1024, mode="rect")[0]
     assert rect.shape == (768, 1024, 3)
 
 
 def test_rect_needs_a_maximum():
     with pytest.raises(ValueError, match='"rect" needs IMAGE_MAX_DIM'):
-        images.resize_image(noise(4, 4, 3), mode="rect")
+        module.resize_image(noise(4, 4, 3), mode="rect")

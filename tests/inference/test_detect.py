@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mrcnn.data.images import resize
+from mrcnn.data.resize import resize
 from mrcnn.inference.detect import (
     batches_of_one_shape,
     mold,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.data.bilinear import bilinear
-from mrcnn.data.images import resize_scale
 from mrcnn.data.masks import boxed_masks, ignore_left_overs, nearest
+from mrcnn.data.resize import resize_scale
 
 if TYPE_CHECKING:
     from mrcnn.config import Config

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mrcnn.data.augment.jitter import Placement, jitter, place_image, place_masks, random_placement
-from mrcnn.data.images import resize
 from mrcnn.data.load import load_view, prepare
 from mrcnn.data.masks import LEAST_LEFT, ignore_left_overs, resize_mask
+from mrcnn.data.resize import resize
 from mrcnn.ops.image_meta import parse_image_meta
 from tests.data.blocks import Blocks, SmallConfig
 

@@ -1,0 +1,203 @@
+"""Images at the size that the network takes, with the original's numbers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from mrcnn.config.choices import RESIZE_MODES
+from mrcnn.data.bilinear import bilinear
+
+
+def resize(
+    image: ArrayLike,
+    output_shape: Sequence[int],
+    order: int = 1,
+    mode: str = "constant",
+    cval: float = 0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    anti_aliasing: bool = False,
+    anti_aliasing_sigma: float | Sequence[float] | None = None,
+    dtype: DTypeLike | None = None,
+) -> np.ndarray:
+    """`skimage.transform.resize` with this project's defaults: bilinear, no smoothing.
+
+    With mode "constant", enlarging blends the outermost pixels with `cval`
+    (0 darkens the edges of an image and thins a mask, though never below the
+    least value of the input), as the original does: trained weights and the
+    size of the masks depend on it.
+
+    Args:
+        image: [height, width] or [height, width, channels]; bool counts as 0.0 and 1.0.
+        output_shape: (height, width) in pixels.
+        dtype: of the result, integers cut off, not rounded; None: float64, and float32 for float32
+            input.
+        the rest: as in scikit-image. The defaults take a faster way to the
+            same numbers; anything else goes to scikit-image.
+
+    Returns:
+        Of `output_shape` (plus channels).
+        Integers are scaled to 0..1 unless `preserve_range`.
+
+    Raises:
+        ValueError: an image or a result without pixels.
+    """
+    image = np.asarray(image)
+    if 0 in image.shape or min(output_shape) < 1:
+        raise ValueError(
+            f"Cannot resize an image of shape {image.shape} to {tuple(output_shape)}: "
+            "both need at least one pixel"
+        )
+    if image.dtype == bool and order > 0:
+        image = image.astype(np.float64)  # scikit-image >= 0.19 refuses bool
+    plain = (
+        order == 1
+        and mode == "constant"
+        and cval == 0
+        and clip
+        and not anti_aliasing
+        and image.ndim in (2, 3)
+        and len(output_shape) == 2
+    )
+    in_range = image.dtype in (np.float32, np.float64) or preserve_range
+    if plain and in_range and image.dtype.kind in "iuf" and image.dtype != np.float16:
+        return bilinear(image, int(output_shape[0]), int(output_shape[1]), dtype=dtype)
+    from skimage.transform import resize as skimage_resize
+
+    resized = skimage_resize(
+        image,
+        output_shape,
+        order=order,
+        mode=mode,
+        cval=cval,
+        clip=clip,
+        preserve_range=preserve_range,
+        anti_aliasing=anti_aliasing,
+        anti_aliasing_sigma=anti_aliasing_sigma,
+    )
+    return resized if dtype is None else resized.astype(dtype)
+
+
+def resize_image(
+    image: ArrayLike,
+    min_dim: int | None = None,
+    max_dim: int | None = None,
+    min_scale: float | None = None,
+    mode: str = "square",
+    rng: np.random.RandomState | None = None,
+) -> tuple[
+    np.ndarray,
+    tuple[int, int, int, int],
+    float,
+    list[tuple[int, int]],
+    tuple[int, int, int, int] | None,
+]:
+    """Resize an image and pad or crop it, as `IMAGE_RESIZE_MODE` says.
+
+    Args:
+        image: [height, width, channels].
+        min_dim: the shorter side is enlarged to this many pixels, never shrunk.
+        max_dim: "square" and "rect" only: the longer side is shrunk to this many
+            pixels, which wins over `min_dim` and `min_scale`.
+        min_scale: enlarge at least by this factor, also beyond `min_dim`.
+        mode: "none" returns the image as it is. "square" pads with zeros to
+            [max_dim, max_dim]. "rect" scales as "square" does and leaves out whole
+            64 px of its padding, so that the network's grid meets the same pixels.
+            "pad64" pads both sides to multiples of 64.
+            "crop" cuts a random [min_dim, min_dim] out of the resized image.
+        rng: np.random.RandomState for "crop"; None uses Python's `random`,
+            as the original does.
+
+    Returns:
+        image: same dtype; what is not an integer is cut off, not rounded.
+        window: (y1, x1, y2, x2) in pixels of the part that is not padding.
+        scale: the factor of the resize, the int 1 where there was none.
+        padding: [(top, bottom), (left, right), (0, 0)].
+        crop: (y, x, height, width) in "crop", else None.
+
+    Raises:
+        ValueError: unknown mode, an image that is not 3-D or has no pixels, or
+            a min_dim or max_dim that the mode cannot do with.
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(
+            f"resize_image needs [height, width, channels] with pixels, got shape {image.shape}"
+        )
+    _check_dims(mode, min_dim, max_dim)
+    height, width = image.shape[:2]
+    padding = [(0, 0), (0, 0), (0, 0)]
+    if mode == "none":
+        return image, (0, 0, height, width), 1, padding, None
+
+    dtype = image.dtype
+    scale = resize_scale(height, width, min_dim, max_dim, min_scale, mode)
+    if scale != 1:
+        height, width = max(round(height * scale), 1), max(round(width * scale), 1)
+        image = resize(image, (height, width), preserve_range=True, dtype=dtype)
+
+    if mode == "crop" and min_dim:
+        draw = random.randint if rng is None else lambda low, high: int(rng.randint(low, high + 1))
+        y, x = draw(0, height - min_dim), draw(0, width - min_dim)
+        image = image[y : y + min_dim, x : x + min_dim]
+        window, crop = (0, 0, min_dim, min_dim), (y, x, min_dim, min_dim)
+        return image.astype(dtype), window, scale, padding, crop
+
+    if mode == "pad64":
+        full_height, full_width = _next_64(height), _next_64(width)
+    else:
+        full_height = full_width = max_dim
+    top, left = (full_height - height) // 2, (full_width - width) // 2
+    if mode == "rect":
+        top, left = top % 64, left % 64
+        full_height, full_width = _next_64(top + height), _next_64(left + width)
+    padding = [(top, full_height - height - top), (left, full_width - width - left), (0, 0)]
+    padded = np.zeros((full_height, full_width, image.shape[2]), dtype)
+    padded[top : top + height, left : left + width] = image
+    return padded, (top, left, top + height, left + width), scale, padding, None
+
+
+def _next_64(size):
+    return -(-size // 64) * 64
+
+
+def _check_dims(mode, min_dim, max_dim):
+    if mode not in RESIZE_MODES:
+        raise ValueError(
+            f"IMAGE_RESIZE_MODE {mode!r} is unknown: use one of {', '.join(RESIZE_MODES)}"
+        )
+    if mode in ("square", "rect") and not max_dim:
+        raise ValueError(f'Resize mode "{mode}" needs IMAGE_MAX_DIM in pixels, got {max_dim}')
+    if mode == "crop" and not min_dim:
+        raise ValueError(f'Resize mode "crop" needs IMAGE_MIN_DIM in pixels, got {min_dim}')
+    if mode == "pad64" and min_dim and min_dim % 64:
+        raise ValueError(
+            f'Resize mode "pad64" needs an IMAGE_MIN_DIM divisible by 64, got {min_dim}'
+        )
+
+
+def resize_scale(
+    height: int,
+    width: int,
+    min_dim: int | None,
+    max_dim: int | None,
+    min_scale: float | None,
+    mode: str,
+) -> float:
+    """The factor by which `resize_image`, whose arguments these are, resizes an image of height and
+    width.
+    """
+    scale: float = 1
+    if mode == "none":
+        return scale
+    if min_dim:
+        scale = max(1, min_dim / min(height, width))
+    if min_scale and scale < min_scale:
+        scale = min_scale
+    if mode in ("square", "rect") and max_dim and round(max(height, width) * scale) > max_dim:
+        scale = max_dim / max(height, width)
+    return scale
