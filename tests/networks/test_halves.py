@@ -1,4 +1,4 @@
-"""A convolution in halves is the convolution, and is taken where it is meant to be."""
+"""Each form of a convolution is the convolution, and is taken where it is meant to be."""
 
 import keras
 import numpy as np
@@ -20,10 +20,16 @@ def normal(*shape):
     "width, kernel", [(6, (3, 3)), (1, (3, 3)), (9, (5, 1)), (7, (1, 3)), (3, (7, 7))]
 )
 def test_halves_are_the_whole(height, width, kernel):
-    image, weights = normal(1, height, width, 4), normal(*kernel, 4, 3)
-    found = halves._convolve_halves(image, weights)
-    assert found.shape == (1, height, width, 3)
-    np.testing.assert_allclose(found, tf.nn.conv2d(image, weights, 1, "SAME"), rtol=1e-5, atol=1e-5)
+    image, weights, bias = normal(1, height, width, 4), normal(*kernel, 4, 3), normal(3)
+    whole = tf.nn.conv2d(image, weights, 1, "SAME")
+    for bias_, activation, expected in (
+        (None, None, whole),
+        (bias, None, whole + bias),
+        (bias, tf.nn.sigmoid, tf.nn.sigmoid(whole + bias)),  # which makes something of zeros
+    ):
+        found = halves._convolve_halves(image, weights, bias_, activation)
+        assert found.shape == (1, height, width, 3)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def model(channels=256, batch=None, **options):
