@@ -231,9 +231,9 @@ class Config:
     # "mixed_bfloat16" or "mixed_float16" halve a GPU's memory and time; weights, boxes and losses
     # stay float32. "float32", as in the original, keeps a policy that was set by keras.config.
     DTYPE_POLICY = "float32"
-    # True computes the feature maps of ResNet blocks and of the mask head again in the backward
-    # pass instead of keeping them: less memory, but a step takes about a third longer. It needs
-    # TRAIN_BN = False.
+    # True computes the insides of ResNet blocks again in the backward pass instead of keeping
+    # them: less memory, but a longer step, by one more forward pass of the backbone. It needs
+    # TRAIN_BN = False and BACKBONE "resnet50" or "resnet101".
     REMATERIALIZE = False
     # Stages of the backbone that are never trained: 1 is conv1, 2 adds res2, up to 5, all of it.
     FREEZE_BACKBONE_STAGES = 0
