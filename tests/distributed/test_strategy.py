@@ -70,7 +70,9 @@ def test_statistics_stay_equal(report):
 def test_two_devices_detect_as_one(report):
     found = report["detect"]
     assert min(found["objects"]) > 0 and len(found["objects"]) == 7
-    assert found["equal"]
+    assert found["rois"] == found["class_ids"] == 0
+    # each device has half of the batch, for which some processors have another kernel
+    assert found["scores"] < 1e-5 and found["masks"] < 1e-3
 
 
 def test_detection_takes_the_devices_that_there_are(report):

@@ -172,10 +172,10 @@ def test_progress_goes_to_stderr(capsys):
 
 
 def test_progress_without_rich(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    monkeypatch.setitem(sys.modules, "rich", None)
     evaluation.evaluate_detections(Rectangles(IMAGES), perfect, progress=True)
     streams = capsys.readouterr()
-    assert streams.out == "" and "Detecting: 2/3" in streams.err
+    assert streams.out == "" and "Detecting: 2" in streams.err
 
 
 def test_format_summary_is_aligned():

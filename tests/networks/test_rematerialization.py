@@ -8,6 +8,7 @@ import tensorflow as tf
 from mrcnn.networks.mask_rcnn.build import training_model
 from mrcnn.networks.rematerialization import Rematerialized
 from mrcnn.training.data import training_data
+from mrcnn.training.step import TrainingModel
 from tests.tiny import Rectangles, TinyConfig, tiny_config
 
 RESNET = dict(BACKBONE="resnet50", COMPUTE_BACKBONE_SHAPE=None, BACKBONE_WIDTH=4)
@@ -18,7 +19,7 @@ def make(**fields):
     # regions of the generator, of which some are positive: those of an untrained RPN are not
     config = tiny_config(**{**RESNET, "USE_RPN_ROIS": False, **fields})
     keras.utils.set_random_seed(0)
-    model = training_model(config)
+    model = training_model(config, TrainingModel)
     model.get_layer("proposal_targets").shuffle = False
     data = training_data(model, Rectangles(), config, steps=1, shuffle=False, seed=0)
     return model, list(data[0][0])

@@ -385,7 +385,7 @@ def test_coco_weights_leave_the_class_layers_out(prepared, monkeypatch, capsys):
 
     coco = MaskRCNN("inference", Coco(), "logs")
     coco.save_weights("coco.h5")
-    monkeypatch.setattr("mrcnn.weights.published.coco_weights", lambda: "coco.h5")
+    monkeypatch.setattr("mrcnn.weights.coco_weights", lambda: "coco.h5")
     model = balloon.make_model(args, "inference")
     assert (
         "excluded on request: 3 (mrcnn_class_logits, mrcnn_bbox_fc, mrcnn_mask)"

@@ -12,6 +12,7 @@ from mrcnn.training.step import TrainingModel
 from tests.tiny import Rectangles, backbone, randomize, tiny_config, values
 from tests.training.toy_trainer import gradients, toy_trainer, weights
 
+RESNET = {"BACKBONE": "resnet50", "COMPUTE_BACKBONE_SHAPE": None, "BACKBONE_WIDTH": 4}
 DECAY = 1e4  # so strong that a step without it shows
 WEIGHTS = {"rpn_class_loss": 2.0, "mrcnn_bbox_loss": 0.5}
 
@@ -90,7 +91,7 @@ def backbone_with_losses(image, stage5=True, train_bn=None):
         (".*", {"OPTIMIZER": "AdamW", "OPTIMIZER_OPTIONS": {"weight_decay": 0.1}}),
         (".*", {"OPTIMIZER_OPTIONS": {"nesterov": True}}),
         (".*", {"DTYPE_POLICY": "mixed_float16"}),
-        (".*", {"REMATERIALIZE": True}),
+        (".*", {"REMATERIALIZE": True, **RESNET}),
         (".*", {"BACKBONE": staticmethod(backbone_with_losses)}),
     ],
     ids=["all", "heads", "AdamW", "nesterov", "float16", "rematerialize", "losses of a backbone"],

@@ -10,6 +10,7 @@ from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
 from mrcnn.networks.mask_rcnn.build import training_model
 from mrcnn.training.data import training_data
+from mrcnn.training.step import TrainingModel
 from tests.tiny import Rectangles, tiny_config, values
 
 ZERO_WITHOUT_OBJECTS = ["rpn_bbox_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"]
@@ -28,7 +29,7 @@ class SomeEmpty(Rectangles):
 def model():
     """A training model that keeps empty images, compiled, and its weights."""
     config = tiny_config(KEEP_EMPTY_IMAGES=True)
-    keras_model = training_model(config)
+    keras_model = training_model(config, TrainingModel)
     keras_model.compile(
         keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=5.0), jit_compile=False
     )
@@ -140,7 +141,7 @@ def test_class_weights_are_the_losses_factors(eagerly):
             KEEP_EMPTY_IMAGES=True, CLASS_WEIGHTS=weights, CLASS_NAMES=["BG", "red", "blue"]
         )
         keras.utils.set_random_seed(0)
-        keras_model = training_model(config)
+        keras_model = training_model(config, TrainingModel)
         keras_model.compile("sgd", jit_compile=False)
         inputs = TrainingBatches(dataset, config).batch(0)
         logs.append(

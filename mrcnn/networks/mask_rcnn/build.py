@@ -45,6 +45,13 @@ class MaskRCNNModel(keras.Model):
             return self.rematerialized(list(inputs), training)
         return super().call(inputs, training=training, mask=mask, **kwargs)
 
+    def train_step(self, data):
+        """A network by itself cannot be trained: the losses are outputs, which Keras ignores."""
+        raise ValueError(
+            "this network has no training step: train MaskRCNN('training', ...).keras_model, or "
+            "build it with training_model(config, mrcnn.training.step.TrainingModel)"
+        )
+
     def save_weights(self, filepath, overwrite=True, **kwargs):
         """Keras' ``save_weights``; a name that ends in ".h5" but not in ".weights.h5" means the
         original's layout.

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.networks.backbones.resnet import backbone_graph, conv_block, identity_block, resnet_graph
+from mrcnn.networks.backbones.build import backbone_graph
+from mrcnn.networks.backbones.resnet import conv_block, identity_block, resnet_graph
 from tests.tiny import backbone, randomize, tiny_config
 
 
