@@ -1,11 +1,11 @@
 """Measure other implementations of Mask R-CNN side by side with this one, on this machine: a table,
 and JSON.
 
-    python benchmarks/peers.py --torchvision PYTHON                   an interpreter that has torch
-    and torchvision python benchmarks/peers.py --original FOLDER PYTHON               matterport's
-    code or a port, and what runs it
+    python benchmarks/peers.py --torchvision PYTHON
+    python benchmarks/peers.py --original FOLDER PYTHON
 
-What each row is, and how to get the peers: benchmarks/README.md.
+The first PYTHON is an interpreter that has torch and torchvision; FOLDER holds matterport's code or
+a port of it, and the second PYTHON is an interpreter that runs it. What each row is, and how to get the peers: benchmarks/README.md.
 """
 
 import argparse

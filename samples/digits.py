@@ -4,10 +4,13 @@ its ink.
     python samples/digits.py detect      # find digits in held-out scenes, with the kept weights
     python samples/digits.py evaluate    # COCO AP on 200 held-out scenes
     python samples/digits.py train       # train on a CPU, from random weights
-    python samples/digits.py generate --dataset digits_data --images 2000    # write scenes as
-    images and COCO json python samples/digits.py pretrain    # teach the backbone single digits
-    first ... python samples/digits.py train --weights logs/digits_backbone.h5         # ... and the
-    detector from there
+
+    # write scenes as images and COCO json
+    python samples/digits.py generate --dataset digits_data --images 2000
+
+    # teach the backbone single digits first, and the detector from there
+    python samples/digits.py pretrain
+    python samples/digits.py train --weights logs/digits_backbone.h5
 
 The digits are the 1797 that come with scikit-learn (pip install scikit-learn), or MNIST: --mnist
 FILE for an mnist.npz that you have, --mnist alone to let Keras download it. Scenes are drawn when

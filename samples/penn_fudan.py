@@ -1,10 +1,11 @@
-"""Mask R-CNN on the pedestrians of Penn-Fudan: 170 photos of streets with 423 people, masks as PNG
+r"""Mask R-CNN on the pedestrians of Penn-Fudan: 170 photos of streets with 423 people, masks as PNG
 files.
 
     python samples/penn_fudan.py train    --dataset=/path/to/PennFudanPed --model=coco --download
-    python samples/penn_fudan.py train    --dataset=/path/to/PennFudanPed --model=last --layers=4+
-    --flip --epochs=40 python samples/penn_fudan.py evaluate --dataset=/path/to/PennFudanPed
-    --model=last python samples/penn_fudan.py detect   --dataset=/path/to/PennFudanPed --model=last
+    python samples/penn_fudan.py train    --dataset=/path/to/PennFudanPed --model=last \
+        --layers=4+ --flip --epochs=40
+    python samples/penn_fudan.py evaluate --dataset=/path/to/PennFudanPed --model=last
+    python samples/penn_fudan.py detect   --dataset=/path/to/PennFudanPed --model=last
     python samples/penn_fudan.py detect   --model=last --image street1.jpg street2.jpg
 
 The data set is the folder with PNGImages/ and PedMasks/, in which a pixel's value is the number of

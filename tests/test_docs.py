@@ -1,6 +1,7 @@
 """What the pages say about the code: the files and functions that they name exist."""
 
 import ast
+import doctest
 import re
 
 import pytest
@@ -74,3 +75,23 @@ def test_links_of_the_architecture_page_lead_to_its_headings():
     }
     links = re.findall(r"\]\(#([\w-]+)\)", ARCHITECTURE)
     assert links and set(links) <= headings
+
+
+EXAMPLES = [
+    (path.relative_to(ROOT), example)
+    for path in sorted((ROOT / "mrcnn").rglob("*.py"))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    for example in doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+]
+
+
+@pytest.mark.parametrize("path, example", EXAMPLES)
+def test_examples_in_docstrings_are_python(path, example):
+    """Each is whole, too: a line broken in the wrong place would go on in what it prints."""
+    ast.parse(example.source)
+    assert not example.want
+
+
+def test_the_examples_are_found():
+    assert len(EXAMPLES) > 10

@@ -88,8 +88,8 @@ def draw_sample(sample: Sample, config: Config, class_names: Sequence[str]) -> N
         uint8 [H, W, 3] with the objects drawn in.
 
     Example:
-        >>> visualize.display_images([draw_sample(sample, config, dataset.class_names) for sample in
-        samples])
+        >>> names = dataset.class_names
+        >>> visualize.display_images([draw_sample(sample, config, names) for sample in samples])
     """
     image = unmold_image(sample.image, config)
     masks = (

@@ -26,16 +26,17 @@ def open_dataset(
 ) -> Dataset:
     """A prepared Dataset of annotated images, in any of the formats.
 
-    ============
-    ===================================================================================== format
-    what ``path`` may be ============
-    ===================================================================================== coco
-    a COCO json file; or a folder with one, or with annotations/instances_<subset>*.json via
-    a VIA json file, or a folder with one labelme       a folder of labelme json files id_masks
-    a folder with images and one mask for each: PNGImages and PedMasks, or images and masks
+    ============  ===============================================================================
+    format        what ``path`` may be
+    ============  ===============================================================================
+    coco          a COCO json file; or a folder with one, or with
+                  annotations/instances_<subset>*.json
+    via           a VIA json file, or a folder with one
+    labelme       a folder of labelme json files
+    id_masks      a folder with images and one mask for each: PNGImages and PedMasks, or images
+                  and masks
     object_masks  a folder of folders <id>/images and <id>/masks, as in the Data Science Bowl 2018
-    ============
-    =====================================================================================
+    ============  ===============================================================================
 
     Args:
         path: a file or a folder.

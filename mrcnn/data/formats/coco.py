@@ -23,8 +23,9 @@ class CocoJson(RegionDataset):
 
     Example:
         >>> dataset = CocoJson()
-        >>> dataset.load_coco_json("annotations/instances_val2017.json", "val2017",
-        class_ids=["cat", "dog"]) >>> dataset.prepare()
+        >>> annotations = "annotations/instances_val2017.json"
+        >>> dataset.load_coco_json(annotations, "val2017", class_ids=["cat", "dog"])
+        >>> dataset.prepare()
     """
 
     def load_coco_json(

@@ -21,8 +21,9 @@ class Via(RegionDataset):
 
     Example:
         >>> dataset = Via()
-        >>> dataset.load_via("train/via_region_data.json", class_attribute="type", classes=["cup",
-        "plate"]) >>> dataset.prepare()
+        >>> annotations = "train/via_region_data.json"
+        >>> dataset.load_via(annotations, class_attribute="type", classes=["cup", "plate"])
+        >>> dataset.prepare()
     """
 
     def load_via(
