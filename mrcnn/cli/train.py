@@ -30,7 +30,7 @@ from mrcnn.cli.options import (
 )
 from mrcnn.config.classes import class_ids
 from mrcnn.data.cache.layout import is_cache
-from mrcnn.data.formats.layouts import find_format
+from mrcnn.data.formats.registry import find_format
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.weights import CLASS_LAYERS

@@ -57,7 +57,7 @@ def draw_boxes_by_level(
     Args:
         image: [H, W, 3].
         boxes: [N, 4] px, best first.
-        levels: [N] int, such as of `ops.roi_align.roi_levels`.
+        levels: [N] int, such as of `networks.mask_rcnn.roi_features.roi_levels`.
         limit: boxes of a panel, the first ones.
     """
     image, levels = as_rgb(image), np.asarray(levels)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mrcnn.common.files import AnyPath
-from mrcnn.data.formats.layouts import FORMATS, find_format
+from mrcnn.data.formats.registry import FORMATS, find_format
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset

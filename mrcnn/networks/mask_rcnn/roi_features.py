@@ -1,17 +1,81 @@
-"""RoIAlign (Mask R-CNN, section 3): a feature of fixed size for every region of interest."""
+"""RoIAlign (Mask R-CNN, section 3): a feature of fixed size for every region of interest.
+
+As the original does it: one bilinear sample per bin, taken on a grid that includes both edges of
+the box (``tf.image.crop_and_resize``). The paper takes four samples inside each bin; the weights
+that people have were trained with one.
+"""
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from mrcnn.networks.layers.base import PACKAGE, GraphLayer
+from mrcnn.ops.crop_and_resize import crop_and_resize
 from mrcnn.ops.image_meta import IMAGE_SHAPE
 from mrcnn.ops.packed_rows import PackedRows
-from mrcnn.ops.roi_align import pyramid_roi_align
+
+MIN_LEVEL, MAX_LEVEL = 2, 5
+
+
+def roi_levels(boxes: tf.Tensor, image_shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
+    """Pyramid level of each box (FPN paper, equation 1, with rounding instead of floor).
+
+    Args:
+        boxes: float32 [..., 4] normalised.
+        image_shape: (height, width, ...) px of the molded image.
+
+    Returns:
+        int32 [...] in 2..5; a box of no area is given level 2.
+    """
+    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+    side = tf.sqrt(tf.maximum((y2 - y1) * (x2 - x1), 0.0))
+    height, width = tf.unstack(tf.cast(image_shape, tf.float32)[:2])
+    # 224 px is the ImageNet image that level 4 was pre-trained on
+    relative = side / (224.0 / tf.sqrt(height * width))
+    has_area = relative > 0
+    level = 4 + tf.cast(
+        tf.round(tf.math.log(tf.where(has_area, relative, 1.0)) / tf.math.log(2.0)), tf.int32
+    )
+    return tf.where(has_area, tf.clip_by_value(level, MIN_LEVEL, MAX_LEVEL), MIN_LEVEL)
+
+
+def pyramid_roi_align(
+    boxes: tf.Tensor,
+    image_index: tf.Tensor,
+    image_shape: tf.Tensor | Sequence[int],
+    feature_maps: Sequence[tf.Tensor],
+    pool_shape: Sequence[int],
+) -> tf.Tensor:
+    """Pool each box from the pyramid level that fits its size.
+
+    Args:
+        boxes: float32 [n, 4] normalised; no gradient flows into them.
+        image_index: int32 [n], the image of the batch that a box belongs to.
+        image_shape: (height, width, ...) px of the molded images.
+        feature_maps: P2..P5, each float32 [b, h, w, c].
+        pool_shape: (height, width) of the result in bins.
+
+    Returns:
+        float32 [n, pool height, pool width, c]; samples outside the image are 0.
+    """
+    boxes = tf.stop_gradient(boxes)
+    levels = roi_levels(boxes, image_shape)
+    rows, pooled = [], []
+    for level, feature_map in enumerate(feature_maps, MIN_LEVEL):
+        index = tf.cast(tf.where(tf.equal(levels, level))[:, 0], tf.int32)
+        rows.append(index)
+        pooled.append(
+            crop_and_resize(
+                feature_map, tf.gather(boxes, index), tf.gather(image_index, index), pool_shape
+            )
+        )
+    return tf.dynamic_stitch(rows, pooled)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PyramidROIAlign(GraphLayer):
-    """Pool every RoI from the pyramid level of its size; see `ops.roi_align`.
+    """Pool every RoI from the pyramid level of its size, by `pyramid_roi_align`.
 
     Args:
         pool_shape: [height, width] of the result in bins.

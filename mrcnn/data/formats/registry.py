@@ -1,4 +1,4 @@
-"""Which format a file or folder has, by its contents and the usual layouts."""
+"""All formats of annotations: how each is opened (`FORMATS`), and which one a file or folder has."""
 
 import os
 
