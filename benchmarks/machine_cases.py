@@ -117,8 +117,7 @@ def import_cost(line):
     """Seconds and peak bytes of an import by a new Python."""
     seconds, peak = _python(
         f"import sys, time; start = time.perf_counter(); {line}; took = time.perf_counter() - "
-        "start; "
-        f"sys.path.insert(0, {FOLDER!r}); import measure; print(took, measure.peak_bytes())"
+        f"start; sys.path.insert(0, {FOLDER!r}); import measure; print(took, measure.peak_bytes())"
     ).split()
     return float(seconds), int(peak)
 

@@ -5,7 +5,8 @@ and JSON.
     python benchmarks/peers.py --original FOLDER PYTHON
 
 The first PYTHON is an interpreter that has torch and torchvision; FOLDER holds matterport's code or
-a port of it, and the second PYTHON is an interpreter that runs it. What each row is, and how to get the peers: benchmarks/README.md.
+a port of it, and the second PYTHON is an interpreter that runs it. What each row is, and how to get
+the peers: benchmarks/README.md.
 """
 
 import argparse
@@ -330,8 +331,8 @@ def table(found):
         *aligned(rows),
         "",
         f"{found['machine']['cpu']}, {found['machine']['cores']} cores; this: {found['this']}, "
-        "tensorflow "
-        f"{found['machine']['tensorflow']}; peers: {', '.join(sorted(versions)) or 'none ran'}",
+        f"tensorflow {found['machine']['tensorflow']}; peers: "
+        f"{', '.join(sorted(versions)) or 'none ran'}",
     ]
     return "\n".join(lines)
 

@@ -53,8 +53,7 @@ def warn_if_busy(found):
     if found["load_average"] > BUSY_SHARE * found["cores"]:
         print(
             f"Warning: the load average is {found['load_average']:.1f}; other programs are "
-            "running, so times will "
-            "be too long",
+            "running, so times will be too long",
             file=sys.stderr,
         )
 

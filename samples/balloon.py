@@ -258,8 +258,7 @@ def parse_args(argv=None):
             required=True,
             metavar="FILE",
             help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) "
-            "or the path of a .h5 file",
+            "--logs) or the path of a .h5 file",
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"

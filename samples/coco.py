@@ -193,8 +193,7 @@ def _places(dataset_dir, subset, year):
     if f"train{year}" not in IMAGE_COUNTS or subset not in subsets:
         raise ValueError(
             f"COCO has no subset {subset!r} of {year}: there are train and val of 2014 and 2017, "
-            "and "
-            f"{' and '.join(PARTS_OF_VAL)} of 2014"
+            f"and {' and '.join(PARTS_OF_VAL)} of 2014"
         )
     images = "val" if subset in PARTS_OF_VAL else subset
     return (
@@ -424,8 +423,7 @@ def parse_args(argv=None):
             required=True,
             metavar="FILE",
             help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) "
-            "or the path of a .h5 file",
+            "--logs) or the path of a .h5 file",
         )
         sub.add_argument(
             "--year", default=DEFAULT_DATASET_YEAR, choices=["2014", "2017"], help="of the data set"

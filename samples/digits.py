@@ -112,8 +112,7 @@ class SceneSettings:
                 size = f", and at most {limit:g} px" if limit < np.inf else ""
                 raise ValueError(
                     f"{least} is {getattr(self, least)} and {most} is {getattr(self, most)}: they "
-                    "must be "
-                    f"at least 1, in this order{size}"
+                    f"must be at least 1, in this order{size}"
                 )
         for field, limit in (
             ("stretch", 0.5),

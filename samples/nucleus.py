@@ -193,8 +193,7 @@ def rle_decode(rle, shape):
         if start < 1 or length < 1 or start - 1 + length > len(mask):
             raise ValueError(
                 f"the run of {length} px from pixel {start} on leaves an image of {height} x "
-                f"{width} px "
-                f"(height x width), whose pixels are 1 to {len(mask)}"
+                f"{width} px (height x width), whose pixels are 1 to {len(mask)}"
             )
         mask[start - 1 : start - 1 + length] = True
     return mask.reshape(height, width, order="F")
@@ -219,8 +218,7 @@ def mask_to_rle(image_id, mask, scores):
     if mask.ndim != 3 or mask.shape[2] != len(scores):
         raise ValueError(
             f"masks are [height, width, n] with n scores; these have the shape {mask.shape} and "
-            "there are "
-            f"{len(scores)} scores"
+            f"there are {len(scores)} scores"
         )
     taken = np.zeros(mask.shape[:2], bool)
     lines = []
@@ -371,8 +369,7 @@ def parse_args(argv=None):
             required=True,
             metavar="FILE",
             help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) "
-            "or the path of a .h5 file",
+            "--logs) or the path of a .h5 file",
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"

@@ -221,8 +221,7 @@ def detect(args):
     if len(set(pictures)) < len(pictures):
         raise ValueError(
             "two photos have the same name, so that the picture of the first would be lost: rename "
-            "one, "
-            "or give each an --output of its own"
+            "one, or give each an --output of its own"
         )
     model = make_model(args, "inference")
     os.makedirs(args.output, exist_ok=True)
@@ -270,8 +269,7 @@ def parse_args(argv=None):
             required=True,
             metavar="FILE",
             help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) "
-            "or the path of a .h5 file",
+            "--logs) or the path of a .h5 file",
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"

@@ -131,8 +131,7 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         type=positive,
         metavar="PX",
         help="longest side that images are scaled and padded to, a multiple of 64: IMAGE_MAX_DIM, "
-        "and "
-        "IMAGE_MIN_DIM where that is larger (default: of the settings, else 1024)",
+        "and IMAGE_MIN_DIM where that is larger (default: of the settings, else 1024)",
     )
     parser.add_argument(
         "--batch",

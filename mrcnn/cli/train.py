@@ -30,8 +30,8 @@ from mrcnn.cli.options import (
 )
 from mrcnn.config.classes import class_ids
 from mrcnn.data.cache.layout import is_cache
-from mrcnn.data.formats.registry import find_format
 from mrcnn.data.formats.regions import CLASS_OF_ALL
+from mrcnn.data.formats.registry import find_format
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.weights import CLASS_LAYERS
 
@@ -86,8 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=stage,
         metavar="LAYERS:EPOCHS[:RATE]",
         help="several stages in place of --layers and --epochs: the layers, the epoch to end with "
-        "and "
-        "the learning rate of each",
+        "and the learning rate of each",
     )
     parser.add_argument(
         "--learning-rate", type=float, metavar="RATE", help="LEARNING_RATE (default: 0.001)"

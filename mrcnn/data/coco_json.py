@@ -120,8 +120,7 @@ def image_objects(
     if len(class_ids) and masks.shape[:2] != (height, width):
         raise ValueError(
             f"load_mask({image_id}) returned masks of {masks.shape[0]} x {masks.shape[1]} px, but "
-            "the "
-            f"image {image_name(dataset, image_id)} has {height} x {width} px (height x width)"
+            f"the image {image_name(dataset, image_id)} has {height} x {width} px (height x width)"
         )
     for class_id in np.asarray(class_ids).tolist():
         if not 0 < abs(class_id) < dataset.num_classes:

@@ -294,10 +294,9 @@ def check_classes(dataset: Dataset, config: Config) -> None:
         some = ", ".join(map(str, names[1:6])) + (" ..." if len(names) > 6 else "")
         raise ValueError(
             f"{type(dataset).__name__} has {len(names)} classes with the background ({some}), but "
-            "the network has "
-            f"NUM_CLASSES {config.NUM_CLASSES}: a class id must mean the same to both. Give the "
-            "dataset the network's "
-            "classes, all of them and in their order, also those that none of its images shows"
+            f"the network has NUM_CLASSES {config.NUM_CLASSES}: a class id must mean the same to "
+            "both. Give the dataset the network's classes, all of them and in their order, also "
+            "those that none of its images shows"
         )
     known = list(config.CLASS_NAMES or names)
     different = [
@@ -326,10 +325,9 @@ def check_same_classes(train_dataset: Dataset, val_dataset: Dataset) -> None:
     ]
     if different:
         raise ValueError(
-            f"training and validation data have other classes, or another order of them: "
+            "training and validation data have other classes, or another order of them: "
             f"{'; '.join(different[:3])}. Add the same classes to both, also those that no image "
-            "shows "
-            "(open_dataset(..., classes=train_set.class_names[1:]))"
+            "shows (open_dataset(..., classes=train_set.class_names[1:]))"
         )
 
 

@@ -66,8 +66,7 @@ def image_weights(dataset: Dataset, config: Config) -> NDArray[np.float64] | Non
     ):
         raise ValueError(
             f"IMAGE_SAMPLING must return {count} finite weights of at least 0, one for each image "
-            "of "
-            f"{type(dataset).__name__}, not all of them 0; got shape {weights.shape}: "
+            f"of {type(dataset).__name__}, not all of them 0; got shape {weights.shape}: "
             f"{weights.ravel()[:5]}"
         )
     return weights
@@ -111,8 +110,7 @@ def repeat_factors(
     if not (by_class > 1).any():
         logger.warning(
             "IMAGE_SAMPLING = 'balanced' changes nothing: each class of %s is on at least %.2g of "
-            "the "
-            "images, and REPEAT_THRESHOLD is %.2g",
+            "the images, and REPEAT_THRESHOLD is %.2g",
             type(dataset).__name__,
             share[images > 0].min(initial=1),
             threshold,

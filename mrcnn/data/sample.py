@@ -121,8 +121,7 @@ def _check_shape(view, dataset, config, image_id):
     if view.image.shape != tuple(config.IMAGE_SHAPE):
         raise SampleError(
             f"{describe_image(dataset, image_id)} has shape {view.image.shape} after "
-            "IMAGE_RESIZE_MODE "
-            f"{config.IMAGE_RESIZE_MODE!r}, but training needs IMAGE_SHAPE "
+            f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r}, but training needs IMAGE_SHAPE "
             f"{tuple(map(int, config.IMAGE_SHAPE))} for all: use mode 'square' or 'crop'"
         )
 

@@ -34,8 +34,7 @@ def detection_strategy(count):
     if count > len(devices):
         warnings.warn(
             f"GPU_COUNT is {count}, but TensorFlow sees {len(devices)} {devices[0].device_type} "
-            "device(s): "
-            f"detecting on {len(devices)}",
+            f"device(s): detecting on {len(devices)}",
             stacklevel=4,
         )
     return device_strategy(min(count, len(devices))) if min(count, len(devices)) > 1 else None
@@ -64,8 +63,7 @@ def _check_count(count, devices):
         seen = f"{len(devices)} {devices[0].device_type}"
         raise ValueError(
             f"GPU_COUNT is {count}, but TensorFlow sees {seen} device(s): set it to {len(devices)} "
-            "or "
-            "less, and IMAGES_PER_GPU to what one device's memory holds"
+            "or less, and IMAGES_PER_GPU to what one device's memory holds"
         )
 
 
@@ -88,9 +86,8 @@ def _machines_strategy(count):
     except RuntimeError as error:
         raise RuntimeError(
             "TF_CONFIG names several machines, which TensorFlow can join only before it runs "
-            "anything: "
-            "make MaskRCNN(mode='training', ...) before any other use of TensorFlow or Keras "
-            f"({error})"
+            "anything: make MaskRCNN(mode='training', ...) before any other use of TensorFlow or "
+            f"Keras ({error})"
         ) from error
 
 

@@ -189,8 +189,7 @@ def _keep(results, scenes, found):
         if foreign:
             raise ValueError(
                 f"detect returned the class ids {sorted(foreign)[:5]} in "
-                f"{scene.image['file_name']}; the "
-                f"dataset has the ids 1 to {max(known, default=0)}"
+                f"{scene.image['file_name']}; the dataset has the ids 1 to {max(known, default=0)}"
             )
         scene.detections = coco_detections(scene.image["id"], result)
         found.has_masks &= result.get("masks") is not None

@@ -88,9 +88,8 @@ def report_page(
         _image(pictures["pr_curves_per_class.png"], "precision and recall of each class"),
         "<h2>Confusion matrix</h2>",
         "<p>A row is what an object is, a column what it was detected as. Colour: the share of the "
-        "row's objects. "
-        "The last column are objects that were missed, the last row detections where nothing "
-        "is.</p>",
+        "row's objects. The last column are objects that were missed, the last row detections "
+        "where nothing is.</p>",
         _image(pictures["confusion.png"], "confusion matrix"),
         _pairs(evaluation),
         "<h2>The worst images</h2>",

@@ -128,8 +128,7 @@ class Evaluation(Mapping):
         what = "masks" if settings["iou_type"] == "segm" else "boxes"
         said = [
             f"Found, precision, recall and F1: scores from {settings['min_score']:g}, IoU of "
-            f"{what} from "
-            f"{settings['iou']:g}."
+            f"{what} from {settings['iou']:g}."
         ]
         if "min_confidence" in settings:
             said.append(
@@ -160,8 +159,7 @@ class Evaluation(Mapping):
         if left_out["surplus_detections"]:
             said.append(
                 f"AP leaves out {left_out['surplus_detections']} detections: COCO looks at the "
-                "best hundred of "
-                "a class in an image."
+                "best hundred of a class in an image."
             )
         return said
 

@@ -57,8 +57,7 @@ def mold(
     if molded.shape[0] % 64 or molded.shape[1] % 64:
         raise ValueError(
             f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} "
-            "px, "
-            "whose sides are not multiples of 64: use 'square' or 'pad64'"
+            "px, whose sides are not multiples of 64: use 'square' or 'pad64'"
         )
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32)

@@ -363,7 +363,6 @@ class Result(dict):
         if own != given:
             raise ValueError(
                 f"the result is of an image of {own[1]} x {own[0]} px (width x height), the image "
-                "given "
-                f"has {' x '.join(map(str, reversed(given)))} px"
+                f"given has {' x '.join(map(str, reversed(given)))} px"
             )
         return image

@@ -103,8 +103,7 @@ class Videos(Writer):
             if not file.isOpened():
                 raise OSError(
                     f"{path}: OpenCV cannot write a video of {size[0]} x {size[1]} pixels with the "
-                    "codec "
-                    f"{self.codecs[self.video_type]}"
+                    f"codec {self.codecs[self.video_type]}"
                 )
             self.source, self.size, self.file = frame.source, size, file
             self.file_path, self.count = path, 0

@@ -64,9 +64,8 @@ def cut_at_edge(
             info = dataset.image_info[image_id]
             warnings.warn(
                 f"Image {info['source']}.{info['id']}: an outline leaves the image of "
-                f"{info['height']} x "
-                f"{info['width']} pixels (height x width) and was cut at its edge; "
-                f"skimage.draw.polygon(..., shape=mask.shape[:2]) in load_mask does so too",
+                f"{info['height']} x {info['width']} pixels (height x width) and was cut at its "
+                "edge; skimage.draw.polygon(..., shape=mask.shape[:2]) in load_mask does so too",
                 stacklevel=2,
             )
             return cut

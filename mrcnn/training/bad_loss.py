@@ -37,14 +37,13 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
             if batches.skipped:
                 print(
                     f"{whose}{batches.skipped} times an image, or the part of it that was cut out, "
-                    "had no object and "
-                    "was replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)"
+                    "had no object and was replaced by the next one (KEEP_EMPTY_IMAGES = True "
+                    "trains on such images)"
                 )
             if batches.dropped:
                 print(
                     f"{whose}{batches.dropped} objects were left out of images with more than "
-                    "MAX_GT_INSTANCES = "
-                    f"{batches.config.MAX_GT_INSTANCES}"
+                    f"MAX_GT_INSTANCES = {batches.config.MAX_GT_INSTANCES}"
                 )
             if len(getattr(batches.dataset, "left_out", ())):
                 print(
@@ -97,8 +96,7 @@ class StopOnBadLoss(keras.callbacks.Callback):
             images = self._ids(self.data.steps - 1)
             raise FloatingPointError(
                 f"The last step of epoch {epoch + 1}, on the images {images}, left NaN or infinite "
-                "values in "
-                f"{bad[:5]}. Lower LEARNING_RATE. {self._what_is_kept()}"
+                f"values in {bad[:5]}. Lower LEARNING_RATE. {self._what_is_kept()}"
             )
         bad = _not_finite(logs)
         if bad:

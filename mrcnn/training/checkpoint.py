@@ -212,8 +212,7 @@ def better_sign(monitor):
         return 1
     raise ValueError(
         f"monitor is {monitor!r}, whose name does not tell whether more or less is better: log it "
-        "under "
-        f"one with 'loss' (less) or {', '.join(map(repr, MORE_IS_BETTER))} (more)"
+        f"under one with 'loss' (less) or {', '.join(map(repr, MORE_IS_BETTER))} (more)"
     )
 
 

@@ -129,8 +129,7 @@ def train(
             # this
             print(
                 f"Nothing to train: epochs={stage.epochs} is the epoch to end with, and "
-                f"{model.epoch} are trained "
-                "already"
+                f"{model.epoch} are trained already"
                 if model.run.epoch >= stage.epochs
                 else f"Nothing to train: {stage.layers} to epoch {stage.epochs} ended early in the "
                 "run that goes on"
@@ -159,8 +158,7 @@ def train(
     if model.run.unsaved:
         raise OSError(
             f"the weights of epoch {model.run.unsaved} could not be written to {model.log_dir}: "
-            "make room, "
-            "and write them with save_weights. The last whole checkpoint is "
+            "make room, and write them with save_weights. The last whole checkpoint is "
             f"{model.run.last_checkpoint()}"
         )
     if history is None:
@@ -312,8 +310,8 @@ def _prepare_folder(log_dir, run, config, class_names):
     if later:
         print(
             f"{log_dir} has checkpoints that are not of the epochs before {run.epoch + 1}; those "
-            "of the same name "
-            f"will be written over: {', '.join(later[:5])}{' ...' if len(later) > 5 else ''}"
+            "of the same name will be written over: "
+            f"{', '.join(later[:5])}{' ...' if len(later) > 5 else ''}"
         )
 
 

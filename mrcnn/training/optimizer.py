@@ -49,8 +49,7 @@ def _of_name(config, rate, momentum):
     if ":" in name:
         raise ValueError(
             f"OPTIMIZER is {name!r}, the name that a file of settings keeps of a callable; "
-            "settings "
-            "import no code: set OPTIMIZER to the callable itself"
+            "settings import no code: set OPTIMIZER to the callable itself"
         )
     if not hasattr(keras.optimizers, name):
         raise ValueError(
@@ -62,8 +61,7 @@ def _of_name(config, rate, momentum):
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"OPTIMIZER_OPTIONS is {config.OPTIMIZER_OPTIONS}, which keras.optimizers.{name} "
-            "refuses: "
-            f"{error}"
+            f"refuses: {error}"
         ) from error
     if optimizer.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
@@ -80,8 +78,7 @@ def _of_callable(config, rate):
     if not isinstance(optimizer, keras.optimizers.Optimizer) or isinstance(optimizer, wrappers):
         raise TypeError(
             f"OPTIMIZER(learning_rate) gave {type(optimizer).__name__}; it must give one optimizer "
-            "of "
-            "Keras, without another one inside"
+            "of Keras, without another one inside"
         )
     if optimizer.built:
         raise ValueError(

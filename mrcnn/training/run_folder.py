@@ -158,8 +158,7 @@ def _newest_whole(paths, with_state):
     if spare:
         warnings.warn(
             f"{spare} is taken all the same, because no epoch of this run has a whole state file: "
-            "its "
-            "weights go on, with a new optimizer",
+            "its weights go on, with a new optimizer",
             stacklevel=4,
         )
     return spare
@@ -172,8 +171,7 @@ def _no_state(checkpoint):
     except FileNotFoundError:
         return (
             "it has no state file, so it ends no epoch, or the file was deleted; to go on from it, "
-            "load it by its "
-            "path"
+            "load it by its path"
         )
     except ValueError as error:
         return str(error)

@@ -43,9 +43,8 @@ def stage_rate(config, stage, begun):
     if warmup and warmup >= steps:
         raise ValueError(
             f"LEARNING_RATE_WARMUP_STEPS is {warmup}, but stage {stage.layers!r} ends after "
-            f"{steps} "
-            f"steps (epochs {begun + 1} to {stage.epochs} of {config.STEPS_PER_EPOCH}): it must be "
-            "less"
+            f"{steps} steps (epochs {begun + 1} to {stage.epochs} of {config.STEPS_PER_EPOCH}): it "
+            "must be less"
         )
     if schedule == "cosine":
         return CosineDecay(
@@ -103,8 +102,7 @@ def check_callbacks(rate, callbacks):
         if isinstance(callback, SETTERS):
             raise ValueError(
                 f"{type(callback).__name__} sets the learning rate, which a {type(rate).__name__} "
-                "gives "
-                "already: leave the callback out, or set LEARNING_RATE_SCHEDULE to None and "
+                "gives already: leave the callback out, or set LEARNING_RATE_SCHEDULE to None and "
                 "LEARNING_RATE_WARMUP_STEPS to 0, and let the learning rate of the stage be a "
                 "number"
             )

@@ -113,9 +113,8 @@ def as_stages(
         if following.epochs <= stage.epochs:
             raise ValueError(
                 f"stage {following.layers!r} ends with epoch {following.epochs}, but the one "
-                "before it "
-                f"with {stage.epochs}: epochs count from the beginning of the run, so they must "
-                "rise"
+                f"before it with {stage.epochs}: epochs count from the beginning of the run, so "
+                "they must rise"
             )
     for stage in stages:
         unknown = set(stage.losses or ()) - set(LOSS_NAMES)
@@ -179,9 +178,8 @@ def trainable_layers(
     if frozen_stages and not any(is_frozen for _, _, is_frozen in named):
         raise ValueError(
             f"FREEZE_BACKBONE_STAGES is {frozen_stages}, but the backbone has no layers of the "
-            "names "
-            "conv1, bn_conv1, res2..., bn2... to res5..., bn5...: give them these names, or set it "
-            "to 0"
+            "names conv1, bn_conv1, res2..., bn2... to res5..., bn5...: give them these names, or "
+            "set it to 0"
         )
     return [
         (layer, not is_frozen and any(re.fullmatch(pattern, name) for name in names))

@@ -370,9 +370,8 @@ def _mismatch_message(path, mismatches, targets, layers):
     )
     if in_file != in_model and any(name in CLASS_LAYERS for name in mismatches):
         lines.append(
-            f"The file was trained with NUM_CLASSES = {in_file}, the model has "
-            f"NUM_CLASSES = {in_model}. To start from it with other classes, pass "
-            f"exclude={list(CLASS_LAYERS)}"
+            f"The file was trained with NUM_CLASSES = {in_file}, the model has NUM_CLASSES = "
+            f"{in_model}. To start from it with other classes, pass exclude={list(CLASS_LAYERS)}"
         )
     if "conv1" in mismatches and "conv1" in layers:
         stored, own = layers["conv1"][0][1].shape, layer_weights(targets["conv1"])[0][1].shape

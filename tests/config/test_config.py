@@ -399,9 +399,8 @@ def test_applications_are_those_of_keras():
 
 def test_import_is_light():
     code = (
-        "import sys; import mrcnn.config; "
-        "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'skimage') "
-        "if m in sys.modules])"
+        "import sys; import mrcnn.config; print([m for m in ('tensorflow', 'keras', 'matplotlib', "
+        "'skimage') if m in sys.modules])"
     )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

@@ -99,10 +99,9 @@ def test_a_scale_too_few_is_an_error():
 
 def test_numpy_modules_import_nothing_heavy():
     code = (
-        "import sys, mrcnn.ops.anchors, mrcnn.ops.boxes_np, mrcnn.data.dataset, "
-        "mrcnn.data.masks, mrcnn.ops.image_meta; "
-        "print([m for m in ('tensorflow', 'keras', 'matplotlib', 'skimage', 'scipy', "
-        "'imgaug') if m in sys.modules])"
+        "import sys, mrcnn.ops.anchors, mrcnn.ops.boxes_np, mrcnn.data.dataset, mrcnn.data.masks, "
+        "mrcnn.ops.image_meta; print([m for m in ('tensorflow', 'keras', 'matplotlib', 'skimage', "
+        "'scipy', 'imgaug') if m in sys.modules])"
     )
     root = ROOT
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

@@ -58,9 +58,8 @@ def texts_of(ax):
         ),
         (
             "display_differences",
-            "image gt_box gt_class_id gt_mask pred_box pred_class_id pred_score "
-            "pred_mask class_names title ax show_mask show_box iou_threshold "
-            "score_threshold",
+            "image gt_box gt_class_id gt_mask pred_box pred_class_id pred_score pred_mask "
+            "class_names title ax show_mask show_box iou_threshold score_threshold",
         ),
         ("draw_rois", "image rois refined_rois mask class_ids class_names limit"),
         ("draw_box", "image box color"),

@@ -58,14 +58,13 @@ def import_imgaug() -> ModuleType:
         if "libGL" in str(error):
             remedy = (
                 "A machine without a display needs OpenCV without windows: pip uninstall -y "
-                "opencv-python "
-                "opencv-python-headless && pip install --no-deps 'opencv-python-headless<4.13'"
+                "opencv-python opencv-python-headless && pip install --no-deps "
+                "'opencv-python-headless<4.13'"
             )
         else:
             remedy = (
                 "The package imgaug does not work with NumPy 2, its fork imaug, which is imported "
-                "under the "
-                "same name, does: pip uninstall -y imgaug imaug && pip install imaug"
+                "under the same name, does: pip uninstall -y imgaug imaug && pip install imaug"
             )
         raise ImportError(f"imgaug cannot be imported: {error}\n{remedy}") from error
     return imgaug

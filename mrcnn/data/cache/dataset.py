@@ -81,8 +81,7 @@ class RecordDataset(Dataset):
         if other:
             raise ValueError(
                 f"the cache {self.folder} was made with {', '.join(other)}: set the config so, or "
-                "write "
-                "another cache"
+                "write another cache"
             )
 
     def load_image(self, image_id: int) -> np.ndarray:

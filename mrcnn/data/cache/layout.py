@@ -1,9 +1,9 @@
 """What lies in the folder of a cache.
 
-    records.json                    settings, classes, names of the parts; written last
-    part-00000-of-00004.tfrecord    one `tf.train.Example` an image, see `data.cache.example`
-    part-00000-of-00004.json        of each of its images the source, id, path, offset in bytes
-                                    and number of objects
+records.json                    settings, classes, names of the parts; written last
+part-00000-of-00004.tfrecord    one `tf.train.Example` an image, see `data.cache.example`
+part-00000-of-00004.json        of each of its images the source, id, path, offset in bytes
+                                and number of objects
 """
 
 import hashlib

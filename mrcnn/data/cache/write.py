@@ -49,14 +49,12 @@ class Written(NamedTuple):
     def __str__(self) -> str:
         said = (
             f"{self.folder}: {self.images} images with {self.objects} objects, "
-            f"{self.bytes / 1e6:.1f} MB in "
-            f"{self.parts} files"
+            f"{self.bytes / 1e6:.1f} MB in {self.parts} files"
         )
         if self.kept:
             said += (
                 f", {self.kept} of them of an earlier writing (where annotations have changed "
-                "since, delete the "
-                "folder and write it anew)"
+                "since, delete the folder and write it anew)"
             )
         return said + "".join(f"\n  left out: {problem}" for problem in self.bad_images)
 
@@ -176,8 +174,7 @@ def _check(dataset, config, shards, encoding, workers):
     if config.IMAGE_RESIZE_MODE == "crop":
         raise ValueError(
             "IMAGE_RESIZE_MODE is 'crop', which takes another part of the image each time: a cache "
-            "holds "
-            "one size; use 'square', and SCALE_JITTER for random crops"
+            "holds one size; use 'square', and SCALE_JITTER for random crops"
         )
     if encoding not in ENCODINGS:
         raise ValueError(f"encoding is {encoding!r}; use one of {', '.join(ENCODINGS)}")

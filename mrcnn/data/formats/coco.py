@@ -142,8 +142,7 @@ class CocoJson(RegionDataset):
                 if before.get(category_id, name) != name:
                     raise ValueError(
                         f"{where}: category {category_id} is {name!r}, but {before[category_id]!r} "
-                        "in "
-                        f"what was loaded before as {source!r}: load it with another source"
+                        f"in what was loaded before as {source!r}: load it with another source"
                     )
                 self.add_class(source, category_id, name)
         return chosen
@@ -165,8 +164,7 @@ class CocoJson(RegionDataset):
             ):
                 raise ValueError(
                     f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be "
-                    "numbers or "
-                    f"text, got {record['image_id']!r} and {record['category_id']!r}"
+                    f"numbers or text, got {record['image_id']!r} and {record['category_id']!r}"
                 )
             image_id, category_id = (
                 image_ids.get(_id_text(record["image_id"])),
@@ -175,8 +173,8 @@ class CocoJson(RegionDataset):
             if category_id not in category_ids:
                 raise ValueError(
                     f"{where}: annotation {record['id']} has the category_id "
-                    f"{record['category_id']!r}, "
-                    f"which 'categories' does not list: {sorted(categories)[:100]}"
+                    f"{record['category_id']!r}, which 'categories' does not list: "
+                    f"{sorted(categories)[:100]}"
                 )
             if image_id is not None:
                 by_image[image_id].append((record, category_ids[category_id]))
@@ -305,14 +303,12 @@ def _size(image, path, where):
     ):
         raise ValueError(
             f"{where}: {image['file_name']} has height and width {sides}; they must be whole "
-            "numbers "
-            "of px"
+            "numbers of px"
         )
     if sides[0] * sides[1] >= 2**32:  # pycocotools counts with 32 bits
         raise ValueError(
             f"{where}: {image['file_name']} has height and width {sides}; they must make fewer "
-            "than "
-            "2 ** 32 px"
+            "than 2 ** 32 px"
         )
     return int(sides[0]), int(sides[1])
 
@@ -380,8 +376,7 @@ def _checked_rle(rle, height, width, crowd, place):
             )
         logger.warning(
             "%s: a crowd's RLE has the size %s, the image is %s (height, width): all of the image "
-            "is taken "
-            "as the crowd, as in the original",
+            "is taken as the crowd, as in the original",
             place,
             list(size),
             [height, width],

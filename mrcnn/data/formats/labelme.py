@@ -173,8 +173,7 @@ def _size(data, image_path, path):
     ):
         raise ValueError(
             f"{path}: imageHeight and imageWidth are {data['imageHeight']!r} and "
-            f"{data['imageWidth']!r}; "
-            "they must be numbers of px"
+            f"{data['imageWidth']!r}; they must be numbers of px"
         )
     size = _embedded_image(path).shape[:2] if image_path == path else image_size(image_path)
     written = data["imageHeight"] or size[0], data["imageWidth"] or size[1]

@@ -261,8 +261,7 @@ def _refuse_lossy(path):
     if path.lower().endswith(LOSSY):
         raise ValueError(
             f"{path} is JPEG, which changes the values of a mask: save masks as PNG, from the tool "
-            "that "
-            "made them"
+            "that made them"
         )
 
 
@@ -300,6 +299,5 @@ def _check_size(mask, path, size, image_path):
     if mask.shape != tuple(size):
         raise ValueError(
             f"{path} is {mask.shape[1]} x {mask.shape[0]} px (width x height), its image "
-            f"{image_path} is "
-            f"{size[1]} x {size[0]} px"
+            f"{image_path} is {size[1]} x {size[0]} px"
         )

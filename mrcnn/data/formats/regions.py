@@ -116,10 +116,8 @@ class RegionDataset(Dataset):
         if "instances" in info and image.shape[:2] != (info["height"], info["width"]):
             raise ValueError(
                 f"{info['path']} is {image.shape[1]} x {image.shape[0]} px (width x height, turned "
-                "as its EXIF data "
-                f"say), but was annotated as {info['width']} x {info['height']} px: resize or turn "
-                "the image, or "
-                "annotate this one"
+                f"as its EXIF data say), but was annotated as {info['width']} x {info['height']} "
+                "px: resize or turn the image, or annotate this one"
             )
         return image
 
@@ -198,8 +196,7 @@ class RegionDataset(Dataset):
         if path is not None and other != name:
             raise ValueError(
                 f"{annotations} names {other!r} and {name!r}, of which there is only {path}: put "
-                "the "
-                "images into the folders that it names, or give the folder that has these"
+                "the images into the folders that it names, or give the folder that has these"
             )
         return path
 
@@ -210,9 +207,8 @@ class RegionDataset(Dataset):
             if not skip_missing:
                 raise FileNotFoundError(
                     f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
-                    "annotations of it: put it "
-                    "there, give the folder of the images, or leave out what is missing with "
-                    "skip_missing=True"
+                    "annotations of it: put it there, give the folder of the images, or leave out "
+                    "what is missing with skip_missing=True"
                 )
             self.left_out.add("images missing", f"{annotations}: {name}")
         return path

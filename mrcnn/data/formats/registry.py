@@ -1,4 +1,4 @@
-"""All formats of annotations: how each is opened (`FORMATS`), and which one a file or folder has."""
+"""All formats of annotations: how each is opened (`FORMATS`), and which one a file has."""
 
 import os
 
@@ -129,16 +129,16 @@ def find_format(path: AnyPath, format: str = "auto", subset: str | None = None) 
     wanted = [place for place in places if format in ("auto", place[0])]
     if not wanted:
         raise ValueError(
-            f"{path} has no annotations{f' of {subset!r}' if subset else ''} that are known"
-            f"{'' if format == 'auto' else f' as {format}'}: expected one of {', '.join(FORMATS)}"
+            f"{path} has no annotations{f' of {subset!r}' if subset else ''} that are "
+            f"known{'' if format == 'auto' else f' as {format}'}: expected one of "
+            f"{', '.join(FORMATS)}"
             f"{f'; there is {places[0][0]} in {places[0][1]}' if places else ''}"
             f"{_subsets(path, subset)}"
         )
     if len(wanted) > 1:
         raise ValueError(
             f"{path} has several annotations, {', '.join(place for _, place in wanted)}: give one "
-            "of the "
-            "files, a format or a subset"
+            "of the files, a format or a subset"
         )
     return wanted[0]
 

@@ -138,8 +138,7 @@ def _entries(data, path):
     if isinstance(data, dict) and {"project", "config", "file", "metadata"} <= set(data):
         raise ValueError(
             f"{path} is a project of VIA 3, which this reads not: annotate images with VIA 2, or "
-            "export "
-            "COCO json"
+            "export COCO json"
         )
     if not isinstance(data, dict):
         raise ValueError(
@@ -167,8 +166,7 @@ def _entries(data, path):
         if filename in entries:
             raise ValueError(
                 f"{path}: {filename} is there twice; VIA adds an image anew when its file has "
-                "changed. "
-                "Delete the entry that is out of date"
+                "changed. Delete the entry that is out of date"
             )
         for number, region in enumerate(regions):
             if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):

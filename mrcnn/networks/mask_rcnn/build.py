@@ -98,8 +98,7 @@ def training_model(config, model_class=MaskRCNNModel):
     if any(side % 64 for side in sides):  # IMAGE_RESIZE_MODE "none" and "pad64" allow any
         raise ValueError(
             f"images of {sides[0]} x {sides[1]} px (IMAGE_MAX_DIM) cannot be trained on: the sides "
-            "must "
-            "be multiples of 64, because the pyramid halves the image six times"
+            "must be multiples of 64, because the pyramid halves the image six times"
         )
     image, meta = _image_inputs(config)
     rpn_match = keras.Input((None, 1), name="input_rpn_match", dtype="int32")
