@@ -18,6 +18,7 @@ from mrcnn.data.drawing import (
     random_colors,
     save_instances,
 )
+from mrcnn.visualize.boxes import draw_boxes, draw_rois
 from mrcnn.visualize.data import (
     draw_anchor_levels,
     draw_sample,
@@ -30,8 +31,6 @@ from mrcnn.visualize.instances import (
     display_images,
     display_instances,
     display_top_masks,
-    draw_boxes,
-    draw_rois,
     plot_overlaps,
     plot_precision_recall,
 )

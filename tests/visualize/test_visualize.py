@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mrcnn import visualize
-from mrcnn.visualize import figures, instances
+from mrcnn.visualize import figures
+from mrcnn.visualize.boxes import _place_mask
 from tests.paths import ROOT
 
 NAMES = ["BG", "cat", "dog"]
@@ -263,7 +264,7 @@ def test_draw_rois_limit_and_outside(scene, agg):
     visualize.draw_rois(scene[0], rois, rois, np.ones((3, 14, 14)), np.ones(3, int), NAMES, limit=2)
     assert agg.gca().get_title() == "Showing 2 random ROIs out of 3"
     assert len(agg.gca().patches) == 4
-    placed = instances._place_mask(np.ones((14, 14)), rois[0], (90, 120))
+    placed = _place_mask(np.ones((14, 14)), rois[0], (90, 120))
     assert placed.shape == (90, 120) and placed[:38, :48].all() and not placed[40:].any()
 
 
