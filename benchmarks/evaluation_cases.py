@@ -17,7 +17,7 @@ def evaluate(quick, repeats, backbone, side, detections, images=32):
     ``detections``.
 
     Outside of the network: reading images and objects, molding, pasting masks, run lengths,
-        matching and scoring.
+    matching and scoring.
     """
     from mrcnn.model import MaskRCNN
 

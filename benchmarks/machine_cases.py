@@ -20,9 +20,10 @@ def rates(quick, repeats, onednn=None):
     """
     if onednn is not None:
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = onednn
-    import tensorflow as tf
+    # first, as the package may choose settings on import
+    from mrcnn import model  # noqa: F401
 
-    from mrcnn import model  # noqa: F401  the package may choose settings on import
+    import tensorflow as tf  # isort: skip
 
     @tf.function
     def convolution(image, kernel):

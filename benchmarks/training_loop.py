@@ -111,8 +111,7 @@ def overhead(quick, epochs):
     Returns:
         dict, medians over the epochs: step_seconds of one step; between_seconds from one step to
         the next; between_share of it in both; validation_seconds; around_seconds of an epoch that
-        are none of these
-        (checkpoint, state file, logs); images, steps.
+        are none of these (checkpoint, state file, logs); images, steps.
     """
     config = measure.settings(
         quick, 128 if quick else 256, 2, BACKBONE="resnet50", STEPS_PER_EPOCH=20, VALIDATION_STEPS=2

@@ -203,7 +203,7 @@ def mask_to_rle(image_id, mask, scores):
     """The lines of one image in the submission file.
 
     A pixel may belong to one nucleus only: where masks overlap, it goes to the one of the higher
-        score.
+    score.
 
     Args:
         image_id: id in the data set.

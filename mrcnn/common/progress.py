@@ -34,7 +34,8 @@ def track(
 
 
 class Bar:
-    """A bar on stderr: rich's where it is installed, else a line for each tenth.
+    """A bar on stderr: rich's where it is installed, else a line for each tenth, or for each 100
+    pieces or 100 MB where the total is not known.
 
     Args:
         description: what is being done, in a word or two.
@@ -57,7 +58,7 @@ class Bar:
         unit: str = "",
     ):
         self.description, self.total, self.enabled, self.unit = description, total, enabled, unit
-        self.step = max(total / 10, 1) if total else 100
+        self.step = max(total / 10, 1) if total else 100e6 if unit == "bytes" else 100
         self.steps = done // self.step
         self.rich = None
         if enabled:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-GPU_DEVICES = "/dev/nvidiactl", "/dev/dxg"  # the second under Windows
+GPU_DEVICES = "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"  # NVIDIA; under Windows; AMD
 # Printed before TensorFlow reads the level, or as an error where all that is wrong is that there is
 # no GPU.
 KNOWN = re.compile(

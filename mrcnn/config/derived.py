@@ -9,6 +9,16 @@ import numpy as np
 
 # Never read back from a dict.
 DERIVED_FIELDS = ("BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE")
+# What they are computed from.
+SOURCE_FIELDS = (
+    "NUM_CLASSES",
+    "IMAGES_PER_GPU",
+    "GPU_COUNT",
+    "IMAGE_MIN_DIM",
+    "IMAGE_MAX_DIM",
+    "IMAGE_CHANNEL_COUNT",
+    "IMAGE_RESIZE_MODE",
+)
 # Numbers of a row of image meta data before the flags of the classes, see `ops.image_meta.PARTS`.
 META_LENGTH = 12
 

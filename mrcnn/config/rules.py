@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mrcnn.config.choices import DTYPE_POLICIES, RESIZE_MODES, SCHEDULES
-from mrcnn.config.derived import changed_fields
+from mrcnn.config.derived import SOURCE_FIELDS, changed_fields
 from mrcnn.config.rules_of_several import RULES_OF_SEVERAL
 from mrcnn.config.value_kinds import (
     Kind,
@@ -206,4 +206,6 @@ def find_problems(config: Any) -> list[str]:
         names = fields.split()
         if broken.isdisjoint(names):
             problems += find(*(getattr(config, name) for name in names))
-    return problems or list(changed_fields(config))
+    if broken.isdisjoint(SOURCE_FIELDS):
+        problems += changed_fields(config)
+    return problems

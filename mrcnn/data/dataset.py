@@ -291,12 +291,12 @@ def check_classes(dataset: Dataset, config: Config) -> None:
     if not names:
         raise ValueError(f"{type(dataset).__name__} has no class_names: call its prepare() first")
     if len(names) != config.NUM_CLASSES:
-        some = ", ".join(map(str, names[1:6])) + (" ..." if len(names) > 6 else "")
         raise ValueError(
-            f"{type(dataset).__name__} has {len(names)} classes with the background ({some}), but "
-            f"the network has NUM_CLASSES {config.NUM_CLASSES}: a class id must mean the same to "
-            "both. Give the dataset the network's classes, all of them and in their order, also "
-            "those that none of its images shows"
+            f"{type(dataset).__name__} has {len(names)} classes with the background "
+            f"({some(names[1:], 5)}), but the network has NUM_CLASSES "
+            f"{config.NUM_CLASSES}: a class id must mean the same to both. Give the dataset the "
+            "network's classes, all of them and in their order, also those that none of its images "
+            "shows"
         )
     known = list(config.CLASS_NAMES or names)
     different = [

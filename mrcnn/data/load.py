@@ -6,7 +6,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,14 +43,7 @@ def describe_image(dataset: Dataset, image_id: int) -> str:
 
 
 def describe_error(error):
-    """An error of a user's ``load_image`` or ``load_mask`` as text, with the usual cause of an
-    IndexError.
-    """
-    if isinstance(error, IndexError):
-        return (
-            f"IndexError: {error} (an outline that leaves the image? "
-            "skimage.draw.polygon(..., shape=mask.shape[:2]) cuts it at the edge)"
-        )
+    """An error as text, with its kind where that says more than the text does."""
     kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
     return f"{kind}{error}"
 
@@ -249,12 +242,23 @@ def _load(dataset, config, image_id):
     """What the dataset returns, checked: image [h, w, C], bool [h, w, N], int32 [N]."""
     image = np.asarray(dataset.load_image(image_id))
     image = fit_channels(as_uint8_range(image), config.IMAGE_CHANNEL_COUNT)
-    loaded = dataset.load_mask(image_id)
+    loaded = call_load_mask(dataset, image_id)
     if not isinstance(loaded, (tuple, list)) or len(loaded) != 2:
         raise ValueError(f"load_mask must return (masks, class_ids), got {type(loaded).__name__}")
     mask, class_ids = np.asarray(loaded[0]), np.asarray(loaded[1])
     limit = min(dataset.num_classes, config.NUM_CLASSES)
     return image, checked_mask(mask, class_ids, image.shape), checked_class_ids(class_ids, limit)
+
+
+def call_load_mask(dataset: Dataset, image_id: int) -> Any:
+    """What ``dataset.load_mask`` returns; an IndexError of it says what its cause usually is."""
+    try:
+        return dataset.load_mask(image_id)
+    except IndexError as error:
+        raise IndexError(
+            f"{error} (an outline that leaves the image? "
+            "skimage.draw.polygon(..., shape=mask.shape[:2]) cuts it at the edge)"
+        ) from error
 
 
 def checked_mask(

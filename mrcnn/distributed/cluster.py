@@ -2,8 +2,8 @@
 
 On each of two machines, with index 0 on the first and 1 on the second:
 
-    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, "task": {"type":
-    "worker", "index": 0}}'
+    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]},
+                "task": {"type": "worker", "index": 0}}'
 """
 
 import json
@@ -14,10 +14,10 @@ from typing import NamedTuple
 class Cluster(NamedTuple):
     """This machine among those that train together."""
 
-    workers: tuple[
-        str, ...
-    ]  # "host:port" of each; the first is the chief, which alone writes files
-    index: int  # type: ignore[assignment]  # of this one; hides tuple.index, which nobody calls
+    # "host:port" of each; the first is the chief, which alone writes files
+    workers: tuple[str, ...]
+    # of this one; hides tuple.index, which nobody calls
+    index: int  # type: ignore[assignment]
 
     @property
     def is_chief(self):

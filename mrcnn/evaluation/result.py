@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath, whole_file
 from mrcnn.common.json_files import plain
+from mrcnn.common.words import some
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
 from mrcnn.evaluation.report import report_page
 
@@ -145,11 +146,7 @@ class Evaluation(Mapping):
             )
         if left_out["unreadable_images"]:
             names = [image["name"] for image in left_out["unreadable_images"]]
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            said.append(
-                f"Left out: {len(names)} images that cannot be read: "
-                f"{', '.join(names[:NAMED])}{more}."
-            )
+            said.append(f"Left out: {len(names)} images that cannot be read: {some(names, NAMED)}.")
         said += [
             f"Left out when the data set was loaded: {count} {why}."
             for why, count in left_out["when_loaded"].items()

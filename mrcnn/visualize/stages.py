@@ -7,16 +7,12 @@ image; ``ops.boxes_np.denorm_boxes`` makes them of the network's normalised ones
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mrcnn.data.drawing import as_rgb, instance_label
 from mrcnn.visualize.figures import frame_image, new_figure, rectangle, show
-
-if TYPE_CHECKING:
-    pass
 
 
 def plot_activations(

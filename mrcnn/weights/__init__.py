@@ -1,4 +1,6 @@
-"""Files of weights: matterport's .h5 layout, published files, statistics. No TensorFlow.
+"""Files of weights: matterport's .h5 layout, whole .keras models, published files, statistics.
+
+Importing the room brings no TensorFlow in.
 
 ``python -m mrcnn.weights file.h5`` shows what is in a file.
 """

@@ -5,7 +5,7 @@
     /conv1/conv1/kernel:0    the data set
 
 A whole-model file has the same below the group "model_weights". This file
-knows HDF5 and NumPy only; what belongs to which variable is in weights.py.
+knows HDF5 and NumPy only; what belongs to which variable is in load.py.
 """
 
 import os

@@ -377,6 +377,10 @@ def test_a_batch_that_was_changed_on_the_instance():
         ValueError, match="BATCH_SIZE is still 2, though IMAGES_PER_GPU is now 1.*call __init__"
     ):
         config.validate()
+    config.LEARNING_RATE = -1
+    with pytest.raises(ValueError, match="(?s)LEARNING_RATE is -1.*BATCH_SIZE is still 2"):
+        config.validate()
+    config.LEARNING_RATE = 0.1
     config.BATCH_SIZE = 1  # by the user's own hand
     config.validate()
     config.__init__()

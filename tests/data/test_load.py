@@ -322,6 +322,15 @@ def test_no_such_image():
         load_image_gt(one(*picture()), ToyConfig(), 5)
 
 
+def test_an_index_error_of_an_augmentation_is_no_outline():
+    def augmentation(image, masks):
+        raise IndexError("index 99 is out of bounds")
+
+    with pytest.raises(SampleError, match="IndexError: index 99") as error:
+        load_image_gt(one(*picture()), ToyConfig(), 0, augmentation=augmentation)
+    assert "outline" not in str(error.value)
+
+
 def test_an_outline_that_leaves_the_image_is_named():
     """`Dataset` runs load_mask once and as it is; that of ``mrcnn.utils`` cuts at the edge."""
 

@@ -75,7 +75,7 @@ def random_placement(
             config.IMAGE_MIN_SCALE,
             config.IMAGE_RESIZE_MODE,
         )
-    low, high = config.SCALE_JITTER or (1, 1)
+    low, high = (1, 1) if config.SCALE_JITTER is None else config.SCALE_JITTER
     scale = base * draw.uniform(low, high)
     size = max(round(height * scale), 1), max(round(width * scale), 1)
     shape = int(config.IMAGE_SHAPE[0]), int(config.IMAGE_SHAPE[1])
@@ -94,7 +94,7 @@ def place_image(image: np.ndarray, placement: Placement) -> np.ndarray:
         placement: `Placement`.
 
     Returns:
-        [*placement.shape, C] of the image's dtype, resized as by `images.resize_image`.
+        [*placement.shape, C] of the image's dtype, resized as by `data.resize.resize_image`.
     """
     placed = np.zeros((*placement.shape, image.shape[2]), image.dtype)
     y1, x1, y2, x2 = placement.window

@@ -211,8 +211,8 @@ def _whole_part(folder, name, fingerprint):
 
 
 def _write_part(folder, name, fingerprint, dataset, image_ids, records, skip_bad):
-    """Write one part of as many of the ``data.cache`` as it has images; what was written, as its
-    json holds it.
+    """Write one part, of as many of the ``records`` as it has images; what was written, as its json
+    holds it.
     """
     path, images, problems, offset = os.path.join(folder, name), [], [], 0
     with whole_file(f"{path}.tfrecord") as temporary:

@@ -1,7 +1,7 @@
 """Annotation files and the images that they name."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from mrcnn.common.files import AnyPath
 
@@ -17,7 +17,7 @@ def json_files(folder: AnyPath) -> list[str]:
     )
 
 
-def find_image(folders: Iterable[AnyPath], name: str) -> str | None:
+def find_image(folders: Sequence[AnyPath], name: str) -> str | None:
     """The path of an image that an annotation file names.
 
     Tools write names as they find them: with the folders of another machine, with backslashes or

@@ -11,7 +11,13 @@ import numpy as np
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
 from mrcnn.data.images import as_uint8_range
-from mrcnn.data.load import checked_class_ids, checked_mask, describe_error, describe_image
+from mrcnn.data.load import (
+    call_load_mask,
+    checked_class_ids,
+    checked_mask,
+    describe_error,
+    describe_image,
+)
 from mrcnn.data.masks import extract_bboxes
 
 if TYPE_CHECKING:
@@ -90,7 +96,9 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     for image_id in track(image_ids, "Checking", progress):
         place = describe_image(dataset, image_id)
         image = _attempt(findings, "image cannot be read", place, dataset.load_image, image_id)
-        masks = _attempt(findings, "masks cannot be drawn", place, dataset.load_mask, image_id)
+        masks = _attempt(
+            findings, "masks cannot be drawn", place, call_load_mask, dataset, image_id
+        )
         if image is not None:
             image = np.asarray(image)
             values = _attempt(findings, "pixels out of range", place, as_uint8_range, image)

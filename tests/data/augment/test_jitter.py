@@ -15,6 +15,17 @@ def jittered(low, high, **fields):
     return type("JitterConfig", (SmallConfig,), {"SCALE_JITTER": (low, high), **fields})()
 
 
+@pytest.mark.parametrize("kind", [tuple, list, np.array])
+def test_the_range_may_be_any_pair(kind):
+    config = jittered(0.5, 0.5)
+    config.SCALE_JITTER = kind((0.5, 0.5))
+    config.validate()
+    draw = np.random.RandomState(0)
+    assert random_placement(40, 40, config, draw).scale == pytest.approx(
+        random_placement(40, 40, jittered(1, 1), draw).scale / 2
+    )
+
+
 def material(height, width, count=3, seed=0, dtype=np.uint8):
     draw = np.random.RandomState(seed)
     masks = np.zeros((height, width, count), bool)
