@@ -66,9 +66,8 @@ def imports(quick, repeats):
             seconds, peaks[name] = import_cost(line)
             times[name].append(seconds)
     first = times["mrcnn.model"][0]
-    times = {
-        name: values[1:] for name, values in times.items()
-    }  # the first reads the files from the disk
+    # the first reads the files from the disk
+    times = {name: values[1:] for name, values in times.items()}
     medians = {name: statistics.median(values) for name, values in times.items()}
     # not the memory of this process, which imports nothing
     return {

@@ -126,9 +126,8 @@ def randomize(keras_model, seed=1):
         else:
             variable.assign(rng.randn(*variable.shape) * 0.1)
             if "mrcnn_class_logits" in variable.path:
-                variable.assign(
-                    variable + 2 * (np.arange(variable.shape[0]) > 0)
-                )  # no RoI is background
+                # no RoI is background
+                variable.assign(variable + 2 * (np.arange(variable.shape[0]) > 0))
 
 
 def values(keras_model):

@@ -48,9 +48,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     0: all went well; 1: an error, which is told in a line, or a check that found errors;
     2: wrong arguments; 130: ended by Ctrl-C.
     """
-    if hasattr(
-        sys.stdout, "reconfigure"
-    ):  # names that the terminal or the file's encoding has not are no error
+    # names that the terminal or the file's encoding has not are no error
+    if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(argv)
     try:

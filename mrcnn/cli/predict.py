@@ -65,9 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Detect and print the summary; the exit code: 1 if nothing could be read, 130 after Ctrl-C."""
-    sources, _ = find_sources(
-        args.sources, args.recursive, args.output
-    )  # a wrong path should show at once
+    # a wrong path should show at once
+    sources, _ = find_sources(args.sources, args.recursive, args.output)
     settings = (
         {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
     )

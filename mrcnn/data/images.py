@@ -107,12 +107,10 @@ def image_size(path: AnyPath) -> tuple[int, int]:
     try:
         with Image.open(path) as file:
             width, height = file.size
-            turned = (
-                _may_have_exif(path, file.format) and file.getexif().get(0x0112, 1) >= 5
-            )  # by a quarter
-            if not (
-                turned and file.format == "TIFF"
-            ):  # some versions of Pillow have turned its size already
+            # by a quarter turn
+            turned = _may_have_exif(path, file.format) and file.getexif().get(0x0112, 1) >= 5
+            # some versions of Pillow have turned its size already
+            if not (turned and file.format == "TIFF"):
                 return (width, height) if turned else (height, width)
     except (*UNREADABLE, Image.DecompressionBombError):
         pass

@@ -139,9 +139,8 @@ def resize_mask(
     resized = np.zeros(
         (len(parts), top + height + bottom, left + width + right, *parts.shape[3:]), mask.dtype
     )
-    for part, target in zip(
-        parts, resized
-    ):  # one by one, so that what lies between stays in the processor's cache
+    # one by one, so that what lies between stays in the processor's cache
+    for part, target in zip(parts, resized):
         zoomed = part if scale == 1 else _zoom(part, rows, columns)
         target[top : top + height, left : left + width] = zoomed[y : y + height, x : x + width]
     return np.moveaxis(resized, 0, -1) if in_pieces else resized[0]

@@ -144,9 +144,8 @@ def weighted_pass(
         int [pass_length(weights)], places in `weights`.
     """
     length = pass_length(weights)
-    order = draw.permutation(
-        len(weights)
-    )  # so that it is no rule which neighbours are rounded up together
+    # so that it is no rule which neighbours are rounded up together
+    order = draw.permutation(len(weights))
     ends = np.cumsum(weights[order])
     picks = np.searchsorted(
         ends, (np.arange(length) + draw.random_sample()) * (ends[-1] / length), side="right"

@@ -213,10 +213,11 @@ def predict(
     def close(writer: Writer) -> None:
         writer.close(complete)
 
+    # the stack closes all writers, also after one that fails to close
     with (
         _naming(output),
         contextlib.ExitStack() as closing,
-    ):  # which closes all, also after one that fails
+    ):
         writers = []
         for writer in _writers(model.config, output, save, polygons, video_type, show):
             closing.callback(close, writer)

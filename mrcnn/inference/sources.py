@@ -232,9 +232,8 @@ def _video(source, channels, every):
         stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if source.kind == "video" else 0
         rate = (video.get(cv2.CAP_PROP_FPS) or 25) / every
         number = 0
-        while (
-            video.isOpened() and video.grab()
-        ):  # grabbing is cheap, what is passed over is not decoded
+        # grabbing is cheap, what is passed over is not decoded
+        while video.isOpened() and video.grab():
             if number % every == 0:
                 success, pixels = video.retrieve()
                 if not success:

@@ -153,9 +153,8 @@ class Pictures(keras.callbacks.Callback):
             self.dataset.load_mask(image_id),
         )
         found, names = self.detector().detect([image])[0], self.dataset.class_names
-        best = np.argsort(-found["scores"])[
-            :20
-        ]  # a network that has just begun finds something everywhere
+        # a network that has just begun finds something everywhere
+        best = np.argsort(-found["scores"])[:20]
         sides = [
             draw_instances(
                 image,

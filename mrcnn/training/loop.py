@@ -152,9 +152,8 @@ def train(
             last=stage is stages[-1],
         )
         history = _joined(history, found)
-    of_chief(
-        strategy, [0]
-    )  # the others wait until the chief, without which they cannot be, has written all
+    # the others wait until the chief, without which they cannot be, has written all
+    of_chief(strategy, [0])
     if model.run.unsaved:
         raise OSError(
             f"the weights of epoch {model.run.unsaved} could not be written to {model.log_dir}: "

@@ -117,9 +117,8 @@ def load_state(path):
 
 def _storable(value):
     value = np.asarray(value)
-    return (
-        value.astype(np.float32) if value.dtype.kind == "V" else value
-    )  # NumPy stores no bfloat16; this is exact
+    # NumPy stores no bfloat16; this is exact
+    return value.astype(np.float32) if value.dtype.kind == "V" else value
 
 
 def fingerprint(variables):

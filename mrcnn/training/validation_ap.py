@@ -40,9 +40,8 @@ class EvaluateAP(keras.callbacks.Callback):
             found = {
                 f"val_{name}": float(evaluation[name]) for name in METRICS if name in evaluation
             }
-        if over_machines(
-            strategy
-        ):  # callbacks that look at them, such as EarlyStopping, must do the same on all
+        # callbacks that look at them, such as EarlyStopping, must do the same on all
+        if over_machines(strategy):
             names = [f"val_{name}" for name in METRICS]
             values = of_chief(strategy, [found.get(name, np.nan) for name in names])
             found = {

@@ -131,9 +131,8 @@ def draw_anchor_levels(image: ArrayLike, config: Config) -> None:
                 color="black",
                 markersize=3 if max(shape) < 16 else 1.5,
             )
-        nearest = anchors[
-            np.isclose(distance, distance.min())
-        ]  # of more than one cell, if they are as near
+        # of more than one cell, if they are as near
+        nearest = anchors[np.isclose(distance, distance.min())]
         for number, anchor in enumerate(nearest[: np.size(config.RPN_ANCHOR_RATIOS)]):
             rectangle(ax, anchor, edgecolor=f"C{number}")
         rectangle(ax, (0, 0, height - 1, width - 1), edgecolor="grey", linestyle="dotted")

@@ -152,9 +152,8 @@ def keep_inside(ax: Axes, texts: Sequence[Text], image: np.ndarray) -> None:
         lowest = max(height - abs(inner.height), 0)
         y = max(min(y, lowest), 0)
         size = abs(outer.height), outer.width
-        steps = [
-            number * size[0] for number in (0, 1, -1, 2, -2)
-        ]  # no farther: it shall stay at its box
+        # no farther: it shall stay at its box
+        steps = [number * size[0] for number in (0, 1, -1, 2, -2)]
         free = (
             y + step
             for step in steps

@@ -112,10 +112,11 @@ def test_unpadded_case_runs_the_network_on_less():
         run.run_case(f"detect-r50-512-50{mode}", run.ROOT, quick=True) for mode in ("", "-rect")
     )
     assert (square["molded"], rect["molded"]) == ([1, 384, 384, 3], [1, 256, 384, 3])
+    # scores of the small network tie, so that the two may find unlike many
     for case in (
         square,
         rect,
-    ):  # scores of the small network tie, so that the two may find unlike many
+    ):
         case["gflop_of_stages"]["mask head"] /= case["detections"]
     shares = {
         stage: rect["gflop_of_stages"][stage] / square["gflop_of_stages"][stage]

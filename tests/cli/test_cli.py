@@ -179,10 +179,11 @@ def test_train_keeps_its_settings_beside_the_weights(trained):
         fields["IMAGE_MIN_DIM"],
         fields["BACKBONE_WIDTH"],
     ) == (3, 64, 64, 4)
+    # every image once, two at a time
     assert (fields["STEPS_PER_EPOCH"], fields["VALIDATION_STEPS"]) == (
         2,
         1,
-    )  # every image once, two at a time
+    )
     assert "val_loss" in (folder / "losses.csv").read_text()
 
 

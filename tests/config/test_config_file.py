@@ -45,9 +45,8 @@ def test_a_run_that_goes_on_keeps_the_list_of_its_uses(tmp_path):
     save_config(tmp_path, other)
     assert read_config(tmp_path / "config.json")["LEARNING_RATE"] == 0.5
     assert len(json.loads((tmp_path / "config.json").read_text())["uses"]) == 2
-    assert [path.name for path in tmp_path.iterdir()] == [
-        "config.json"
-    ]  # nothing temporary is left
+    # nothing temporary is left
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_the_configs_own_class_names_stay(tmp_path):
@@ -59,9 +58,8 @@ def test_the_configs_own_class_names_stay(tmp_path):
         "x",
         "y",
     ]
-    assert (
-        read_config(save_config(tmp_path, OwnConfig(), ["BG"]))["CLASS_NAMES"] is None
-    )  # of other data
+    # of other data
+    assert read_config(save_config(tmp_path, OwnConfig(), ["BG"]))["CLASS_NAMES"] is None
 
 
 def test_a_function_is_kept_by_name_and_must_be_given_again(tmp_path):

@@ -184,9 +184,10 @@ def test_square_and_pad64_geometry(seed):
     assert (window[2] - window[0], window[3] - window[1]) == (new_height, new_width)
 
     if max(height, width) * (min_dim or 1) / min(height, width) < 2000:
+        # max_dim is not for this mode
         made, window, got, padding, crop = module.resize_image(
             image, min_dim, 1, min_scale, mode="pad64"
-        )  # max_dim is not for this mode
+        )
         scale, new_height, new_width = slow_geometry(height, width, min_dim, None, min_scale)
         assert made.shape[0] % 64 == made.shape[1] % 64 == 0
         assert 0 <= made.shape[0] - new_height < 64 and 0 <= made.shape[1] - new_width < 64

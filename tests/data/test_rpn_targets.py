@@ -140,9 +140,8 @@ def test_equals_slow_twin(seed, kind):
 )
 def test_the_overlaps_that_decide_are_settings(positive, negative, expected):
     box = [[0, 0, 10, 10]]
-    anchors = np.array(
-        [[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 5, 7], [0, 0, 5, 2]]
-    )  # 1, .5, .35, .1
+    # 1, .5, .35, .1
+    anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 5, 7], [0, 0, 5, 2]])
     match, _ = build_rpn_targets(
         (64, 64, 3), anchors, np.array([1]), np.array(box), config(8, positive, negative)
     )

@@ -90,6 +90,7 @@ def test_a_crowd_takes_any_number_of_its_class():
 
 def test_confusion_by_hand():
     objects = [(1, A), (2, B), (3, C), (1, (0, 40, 10, 50)), (-2, (50, 0, 60, 30))]
+    # nothing there
     found = [
         (1, A, 0.9),  # right
         (1, A, 0.8),  # found already: a false alarm
@@ -97,7 +98,7 @@ def test_confusion_by_hand():
         (2, (40, 40, 50, 44), 0.9),  # too small for the cow: false alarm, and the cow is missed
         (2, (50, 5, 60, 15), 0.9),  # in the crowd
         (1, (20, 60, 30, 70), 0.9),
-    ]  # nothing there
+    ]
     expected = np.zeros((4, 4), int)
     expected[1, 1] = 1
     expected[0, 1] = 2

@@ -102,9 +102,8 @@ def test_the_whole_image_is_the_unit_square():
 
 
 def test_halves_of_pixels_round_to_even():
-    boxes = tf.constant(
-        [[0.5, 1.5, 2.5, 3.5]]
-    )  # in units of a 2 px image: no scale, y2 and x2 shifted by 1
+    # in units of a 2 px image: no scale, y2 and x2 shifted by 1
+    boxes = tf.constant([[0.5, 1.5, 2.5, 3.5]])
     np.testing.assert_array_equal(box_ops.denorm_boxes(boxes, (2, 2)), [[0, 2, 4, 4]])
 
 

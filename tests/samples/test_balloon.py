@@ -81,10 +81,11 @@ def balloon(monkeypatch):
 @pytest.mark.parametrize("version", ["1", "2", "2 project"])
 def test_via_files(tmp_path, version):
     dataset = load("balloon").make_dataset(save(tmp_path / "train", via(version)), "train")
+    # none.jpg has no region
     assert [info["id"] for info in dataset.image_info] == [
         "a.png",
         "b.jpg",
-    ]  # none.jpg has no region
+    ]
     assert dataset.class_names == ["BG", "balloon"]
     masks, class_ids = dataset.load_mask(0)
     assert masks.shape == (60, 80, 3) and masks.dtype == bool and class_ids.tolist() == [1, 1, 1]

@@ -160,9 +160,8 @@ def test_some_classes(folder):
     dataset = load("coco").CocoDataset()
     dataset.load_coco(folder, "train", class_ids=[18, 1], class_map={1: "mammal", 18: "mammal"})
     dataset.prepare()
-    assert (
-        dataset.class_names == ["BG", "mammal"] and dataset.num_images == 2
-    )  # the empty image is not loaded
+    # the empty image is not loaded
+    assert dataset.class_names == ["BG", "mammal"] and dataset.num_images == 2
     assert dataset.load_mask(0)[1].tolist() == [1, 1]
 
 
@@ -171,12 +170,13 @@ def test_some_classes(folder):
     [
         ("test", "2014", ValueError, "no subset 'test' of 2014"),
         ("minival", "2017", ValueError, "no subset 'minival' of 2017"),
+        # the original took any part of "2014"
         (
             "train",
             "20",
             ValueError,
             "no subset 'train' of 20:",
-        ),  # the original took any part of "2014"
+        ),
         ("val", "2014", FileNotFoundError, "instances_val2014.json is missing.*--download"),
     ],
 )

@@ -141,9 +141,8 @@ def test_scenes_follow_from_the_seed_and_their_number():
     for number in range(5):
         scene = first.load_image(number)
         assert scene.shape == (128, 128, 3) and scene.dtype == np.uint8
-        np.testing.assert_array_equal(
-            scene, more.load_image(number)
-        )  # more scenes do not change the first ones
+        # more scenes do not change the first ones
+        np.testing.assert_array_equal(scene, more.load_image(number))
         assert not np.array_equal(scene, other.load_image(number))
         masks, class_ids = first.load_mask(number)
         assert (

@@ -146,9 +146,8 @@ def test_train_then_detect_and_evaluate(shapes, tmp_path, eagerly, capsys):
         assert image.size == (4 * 128, 2 * 128)  # six of 64 px, doubled, in rows of four
         pixels = np.asarray(image)
     dataset = shapes.make_dataset(1, shapes.HELD_OUT_SEED)
-    assert (
-        np.mean(pixels[:128:2, :128:2] == dataset.load_image(0)) > 0.3
-    )  # the first, but for what is drawn on it
+    # the first, but for what is drawn on it
+    assert np.mean(pixels[:128:2, :128:2] == dataset.load_image(0)) > 0.3
     assert (pixels[128:, 256:] == 255).all()
 
     shapes.main(["evaluate", "--weights", "last", "--logs", logs, "--images", "2"])

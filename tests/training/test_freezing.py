@@ -85,9 +85,8 @@ def test_stages_of_keras_applications(name, stem):
     ]
     assert not frozen[0] and set(stem) <= frozen[1]
     for less, more in itertools.pairwise(frozen):
-        assert less < more or (
-            name == "VGG16" and less == more == frozen[5]
-        )  # whose stride 32 is a pooling alone
+        # whose stride 32 is a pooling alone
+        assert less < more or (name == "VGG16" and less == more == frozen[5])
     assert frozen[5] == {layer.name for layer, _ in _chosen(model, 0)}
     # what training stages call res3 and above stays trainable
     set_trainable(model, STAGES["3+"])

@@ -152,6 +152,7 @@ def test_killed_at_any_moment(processes, tmp_path):
         for name in reference.files:
             np.testing.assert_array_equal(end[name], reference[name], err_msg=name)
         files = sorted(os.listdir(over))
+        # nothing half written
         assert files == sorted(
             [
                 *(f"mask_rcnn_tiny_{epoch:04d}.h5" for epoch in range(1, 8)),
@@ -160,7 +161,7 @@ def test_killed_at_any_moment(processes, tmp_path):
                 "losses.csv",
                 "config.json",
             ]
-        )  # nothing half written
+        )
         with open(os.path.join(over, "losses.csv")) as file:
             assert [line.split(",")[0] for line in file] == ["epoch", *"0123456"]
     assert kills >= KILLS and in_moment >= 5

@@ -262,9 +262,8 @@ def test_compile_scales_by_the_policy_of_the_model(tmp_path):
     optimizer = model.keras_model.optimizer
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     slots = len(model.keras_model.trainable_variables)
-    assert (
-        len(optimizer_variables(optimizer)) == slots + 2 + 4
-    )  # two counters each, scale and its counter
+    # two counters each, scale and its counter
+    assert len(optimizer_variables(optimizer)) == slots + 2 + 4
     model.set_trainable("mrcnn_.*", verbose=0)
     model.compile(0.01, 0.9)
     assert 0 < len(optimizer_variables(model.keras_model.optimizer)) - 6 < slots

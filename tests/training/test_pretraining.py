@@ -20,9 +20,8 @@ def test_crops_hold_one_object_each():
             and pixels.dtype == np.float32
             and classes.dtype == np.int32
         )
-        colours = (
-            pixels[:, 8:24, 8:24].mean(axis=(1, 2)) + config.MEAN_PIXEL
-        )  # the middle is all object
+        # the middle is all object
+        colours = pixels[:, 8:24, 8:24].mean(axis=(1, 2)) + config.MEAN_PIXEL
         for colour, number in zip(colours, classes):
             np.testing.assert_allclose(colour, [(220, 30, 30), (30, 30, 220)][number], atol=1)
         seen |= set(classes.tolist())

@@ -279,9 +279,8 @@ def test_an_epoch_is_over_when_its_state_is_there(tmp_path, three, damage, messa
     damage(state_path(three[2]))
     assert find_last_checkpoint(str(tmp_path), "coco") == three[2] and not recwarn  # to detect with
     with pytest.warns(UserWarning, match=f"0003.h5 is passed over: .*{message}"):
-        assert (
-            find_last_checkpoint(str(tmp_path), "coco", with_state=True) == three[1]
-        )  # to go on from
+        # to go on from
+        assert find_last_checkpoint(str(tmp_path), "coco", with_state=True) == three[1]
 
 
 def test_weights_without_any_whole_state_are_better_than_nothing(tmp_path, three):

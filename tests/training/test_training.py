@@ -186,11 +186,12 @@ def weight_decay(model, rate):
 
 
 def test_losses_are_weighted_and_not_doubled_by_a_second_call(tmp_path, eagerly):
+    # others count 1
     weights = {
         "rpn_class_loss": 3.0,
         "rpn_bbox_loss": 0.0,
         "mrcnn_class_loss": 0.5,
-    }  # others count 1
+    }
     config = tiny_config(LOSS_WEIGHTS=weights, WEIGHT_DECAY=0.7, STEPS_PER_EPOCH=1)
     model, data = MaskRCNN("training", config, str(tmp_path)), Rectangles(2)
     batches = training_data(model.keras_model, data, config, 3)
@@ -242,9 +243,8 @@ def test_nan_stops_and_names_the_images(tmp_path, eagerly):
     config = tiny_config(IMAGES_PER_GPU=2, STEPS_PER_EPOCH=2)
     data = Rectangles(8)
     model = MaskRCNN("training", config, str(tmp_path))
-    expected = training_data(model.keras_model, data, config, 2).batches.image_ids(
-        2
-    )  # the first batch of epoch 2
+    # the first batch of epoch 2
+    expected = training_data(model.keras_model, data, config, 2).batches.image_ids(2)
     names = [f"picture{index}" for index in expected]
     with pytest.raises(FloatingPointError, match="nan") as caught:
         model.train(

@@ -72,11 +72,12 @@ def run(tmp_path_factory):
 
 
 def test_ap_is_logged_before_custom_callbacks_see_the_epoch(run):
+    # 3 is the last
     assert [all(name in logs for name in METRICS) for logs in run.seen.epochs] == [
         False,
         True,
         True,
-    ]  # 3 is the last
+    ]
     for name in METRICS:
         assert run.history.history[name] == [logs[name] for logs in run.seen.epochs if name in logs]
     assert len(run.history.history["val_loss"]) == 3

@@ -137,9 +137,8 @@ def test_alternating_training_runs(tmp_path, eagerly, capsys):
     ]
     assert len(changed) == 4
     assert changed[0] == {"shared", "rpn"} and changed[2] == {"rpn"}
-    assert changed[1] <= {"shared", "heads"} and changed[3] <= {
-        "heads"
-    }  # nothing where no proposal is near an object
+    # nothing where no proposal is near an object
+    assert changed[1] <= {"shared", "heads"} and changed[3] <= {"heads"}
     assert history.epoch == [0, 1, 2, 3] and model.epoch == 4
     for name, series in history.history.items():
         assert len(series) == 4

@@ -91,9 +91,8 @@ def test_an_exchange_rounds_nothing():
     weight.assign(np.float32([1e-10, 1, -7.7]))
     average = held.pairs[0][1]
     before = weight.numpy(), average.numpy()
-    np.testing.assert_array_equal(
-        before[1], np.float32([1, 1e-10, np.pi])
-    )  # it begins as the weights
+    # it begins as the weights
+    np.testing.assert_array_equal(before[1], np.float32([1, 1e-10, np.pi]))
     show.on_test_begin()
     show.on_epoch_end(0)
     np.testing.assert_array_equal((weight.numpy(), average.numpy()), before[::-1])

@@ -63,9 +63,8 @@ class CocoJson(RegionDataset):
             FileNotFoundError: the file or an image is missing.
             ValueError: not COCO json, an unknown class, or an annotation that makes no sense.
         """
-        class_ids = (
-            None if class_ids is None or not len(class_ids) else class_ids
-        )  # as the original
+        # an empty list means all classes, as in the original
+        class_ids = None if class_ids is None or not len(class_ids) else class_ids
         where = "the COCO annotations" if isinstance(annotations, dict) else annotations
         data = (
             annotations

@@ -232,9 +232,8 @@ def _draw(shape, height, width):
         return shapes.bitmap(
             pixels, round(xs.min() + 0.5), round(ys.min() + 0.5), height, width
         ), None
-    if kind == "polygon" or (
-        kind == "rectangle" and len(xs) == 4
-    ):  # some tools write all four corners
+    # some tools write all four corners
+    if kind == "polygon" or (kind == "rectangle" and len(xs) == 4):
         return (None, FEW_POINTS) if len(xs) < 3 else (shapes.polygon(xs, ys, height, width), None)
     if len(xs) != 2:
         raise ValueError(f"a {kind} needs two points, it has {len(xs)}")

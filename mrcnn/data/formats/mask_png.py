@@ -277,9 +277,8 @@ def _read_ids(path):
     ids = read_image(path) if ids is None else ids
     if ids.ndim == 3:
         colours = ids[..., : 1 if ids.shape[2] == 2 else 3]  # not alpha
-        ids = (
-            ids[..., 0] if (colours == colours[..., :1]).all() else ids
-        )  # grey that was saved as RGB
+        # grey that was saved as RGB has three equal channels
+        ids = ids[..., 0] if (colours == colours[..., :1]).all() else ids
     if ids.ndim != 2 or ids.dtype.kind not in "biu":
         raise ValueError(
             f"{path} must have one whole number a pixel, the id of its object; it is "

@@ -63,9 +63,8 @@ def polygon(xs: ArrayLike, ys: ArrayLike, height: int, width: int) -> Part:
     top, bottom = max(int(np.ceil(ys.min())), 0), min(int(np.floor(ys.max())), height - 1)
     if left > right or top > bottom:
         return NO_PART
-    inside = np.zeros(
-        (right - left + 1, bottom - top + 1), bool
-    )  # [w, h]: adding up rows of it is fast
+    # [w, h]: adding up rows of it is fast
+    inside = np.zeros((right - left + 1, bottom - top + 1), bool)
     x0, y0, x1, y1 = xs, ys, np.roll(xs, 1), np.roll(ys, 1)
     low, high = np.minimum(y0, y1), np.maximum(y0, y1)
     # rows between the ends of each edge: the lower end belongs to the edge for the rays to the

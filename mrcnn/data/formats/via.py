@@ -155,9 +155,8 @@ def _entries(data, path):
                 f"{path}: entry {key!r} is not a VIA image: it needs 'filename' and 'regions'"
             )
         filename, regions = entry["filename"], entry["regions"]
-        regions = (
-            list(regions.values()) if isinstance(regions, dict) else regions
-        )  # VIA 1 has a dict
+        # VIA 1 has a dict
+        regions = list(regions.values()) if isinstance(regions, dict) else regions
         if not isinstance(filename, str) or not isinstance(regions, list):
             raise ValueError(
                 f"{path}: entry {key!r} is not a VIA image: 'filename' must be text, 'regions' a "

@@ -46,11 +46,12 @@ def test_imported_only_when_asked():
 @pytest.mark.parametrize(
     "broken, reason, remedy",
     [
+        # 0.4.0
         (
             "import numpy\nnumpy.sctypes",
             "np.sctypes",
             "pip uninstall -y imgaug imaug && pip install imaug",
-        ),  # 0.4.0
+        ),
         (
             "import no_such_library",
             "no_such_library",

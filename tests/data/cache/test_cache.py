@@ -251,9 +251,8 @@ def test_other_settings_are_refused(records):
         TrainingBatches(records, config).batch(0)
     with pytest.raises(ValueError, match="write another cache"):
         record_pipeline(TrainingBatches(records, config), 1)
-    TrainingBatches(records, tiny_config(IMAGE_RESIZE_MODE="rect")).batch(
-        0
-    )  # which is "square" in training
+    # which is "square" in training
+    TrainingBatches(records, tiny_config(IMAGE_RESIZE_MODE="rect")).batch(0)
 
 
 # === Writing ===

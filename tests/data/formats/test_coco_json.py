@@ -120,9 +120,8 @@ def test_images_classes_and_masks(tmp_path, data):
 
     masks, class_ids = dataset.load_mask(1)
     assert class_ids.tolist() == [3, -1, 2]  # a crowd is negative, as in the original
-    np.testing.assert_array_equal(
-        masks, np.stack([BLOB, BLOB, drawn([SQUARE])], axis=-1)
-    )  # overlaps are kept
+    # overlaps are kept
+    np.testing.assert_array_equal(masks, np.stack([BLOB, BLOB, drawn([SQUARE])], axis=-1))
 
     masks, class_ids = dataset.load_mask(2)
     assert masks.shape == (40, 60, 0) and masks.dtype == bool and class_ids.shape == (0,)
@@ -143,10 +142,11 @@ def test_measured_without_drawing(tmp_path, data):
 def test_some_classes_in_an_order(tmp_path, data, class_ids):
     dataset = load(tmp_path, data, class_ids=class_ids)
     assert dataset.class_names == ["BG", "dog", "person"]
+    # only images with one of them
     assert [info["id"] for info in dataset.image_info] == [
         397133,
         9,
-    ]  # only images with one of them
+    ]
     assert dataset.load_mask(0)[1].tolist() == [1, 2] and dataset.load_mask(1)[1].tolist() == [
         -2,
         1,
@@ -221,10 +221,11 @@ def test_contents_in_place_of_a_file(tmp_path, data):
         ("val2017", ["a.jpg", "b.png", "empty.png"]),  # COCO
         ("images/val2017", ["a.jpg", "b.png", "empty.png"]),
         ("images", ["a.jpg", "b.png", "empty.png"]),  # CVAT
+        # Label Studio, on Windows too
         (
             "images",
             ["images/a.jpg", "images\\b.png", "C:\\me\\empty.png"],
-        ),  # Label Studio, on Windows too
+        ),
         ("annotations", ["a.jpg", "b.png", "empty.png"]),  # Roboflow: beside the file
     ],
 )

@@ -86,10 +86,11 @@ def test_folder_of_files(tmp_path):
     }
     dataset = load(tmp_path, files)
     assert dataset.class_names == ["BG", "cat", "dog"]
+    # in the order of the json files
     assert [info["id"] for info in dataset.image_info] == [
         "a.png",
         "b.png",
-    ]  # in the order of the json files
+    ]
     masks, class_ids = dataset.load_mask(0)
     assert masks.dtype == bool and class_ids.dtype == np.int32 and class_ids.tolist() == [2, 1]
     np.testing.assert_array_equal(masks, np.stack([box(20, 10, 45, 40)] * 2, axis=-1))
@@ -297,10 +298,11 @@ def test_missing_images(tmp_path):
             {"shapes": []},
             "a.json is not a labelme file: it must be an object with 'shapes' and 'imagePath'",
         ),
+        # as some converters write it
         (
             labelme({"label": "x", "points": SQUARE}),
             "'shapes' a list",
-        ),  # as some converters write it
+        ),
         (labelme([{"label": "x"}]), "shape 0 needs a 'label' and 'points'"),
         (labelme([shape(3, SQUARE)]), "shape 0 needs a 'label'"),
         (labelme([shape("x", SQUARE, group_id=[1])]), r"shape 0 has the group_id \[1\]"),

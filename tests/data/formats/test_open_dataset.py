@@ -192,11 +192,12 @@ def test_classes_are_numbered_alike(tmp_path):
     assert open_dataset(tmp_path / "via", classes=["cat", "dog"]).load_mask(0)[1].tolist() == [2]
     dataset = open_dataset(tmp_path / "coco", classes=["dog", "cat"])
     assert dataset.class_names == ["BG", "dog", "cat"] and dataset.load_mask(0)[1].tolist() == [1]
+    # a class without an object, as the validation data may have
     for name in (
         "coco",
         "via",
         "labelme",
-    ):  # a class without an object, as the validation data may have
+    ):
         dataset = open_dataset(tmp_path / name, classes=["bird", "dog"])
         assert dataset.class_names == ["BG", "bird", "dog"] and dataset.load_mask(0)[
             1

@@ -10,11 +10,12 @@ from skimage import draw
 from mrcnn.data.formats.via import Via
 from tests.tiny import image
 
+# closed
 POLYGON = {
     "name": "polygon",
     "all_points_x": [10, 39, 35, 12, 10],
     "all_points_y": [20, 22, 44, 40, 20],
-}  # closed
+}
 SHAPES = [
     POLYGON,
     {**POLYGON, "name": "polyline", "all_points_x": [50, 70, 60], "all_points_y": [5, 9, 30]},
@@ -130,11 +131,12 @@ def test_every_shape_of_every_version(tmp_path, version):
     "values",
     [
         ["cup", "plate", "cup"],  # text, dropdown, radio
+        # checkbox: matterport#2609
         [
             {"cup": True},
             {"plate": True},
             {"cup": True, "plate": False},
-        ],  # checkbox: matterport#2609
+        ],
         [" cup", "plate ", "cup\n"],
     ],
     ids=["text", "checkbox", "spaces"],
@@ -279,10 +281,11 @@ def test_images_without_regions(tmp_path):
             "fewer than three points",
         ),
         (region({**POLYGON, "all_points_x": [], "all_points_y": []}), "fewer than three points"),
+        # matterport#636, #2592
         (
             region({**POLYGON, "all_points_x": [90, 95, 99, 90, 92]}),
             "no pixel",
-        ),  # matterport#636, #2592
+        ),
         (region({"name": "rect", "x": 5, "y": 5, "width": 0, "height": 9}), "no pixel"),
         (region({"name": "circle", "cx": 5, "cy": 5, "r": 0}), "no pixel"),
         (region({"name": "ellipse", "cx": -50, "cy": 5, "rx": 4, "ry": 4, "theta": 0}), "no pixel"),

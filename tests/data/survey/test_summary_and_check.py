@@ -197,11 +197,12 @@ def test_errors(sample, kind, message):
             "image nearly black",
             "its largest value is 16 of 255; 10 and 12-bit",
         ),
+        # Dataset.load_mask's own
         (
             (image(100, 120, 9), np.zeros((0, 0, 0)), []),
             "image without objects",
             "",
-        ),  # Dataset.load_mask's own
+        ),
         ((image(100, 120, 9), masks(10, 0), [1, 2]), "object without a pixel", "object 1"),
         (
             (image(100, 120, 9), masks(10, 20, 10), [1, 2, 1]),

@@ -108,11 +108,12 @@ def trained(train_bn, trainable):
 @pytest.mark.parametrize(
     "train_bn, trainable, changed",
     [
+        # gamma and beta train although the statistics are frozen
         (
             False,
             True,
             [True, True, False, False],
-        ),  # gamma and beta train although the statistics are frozen
+        ),
         (False, False, [False, False, False, False]),
         (None, True, [True, True, True, True]),
         (None, False, [False, False, False, False]),
@@ -166,9 +167,8 @@ def test_mixed_precision_keeps_statistics_in_float32():
     assert outputs.dtype == "bfloat16"
     assert {variable.dtype for variable in layer.weights} == {"float32"}
     expected = weights()[2] * MOMENTUM + images().mean(axis=(0, 1, 2)) * (1 - MOMENTUM)
-    np.testing.assert_allclose(
-        layer.get_weights()[2], expected, atol=2e-4
-    )  # bfloat16 inputs: 3 digits of 1 %
+    # bfloat16 inputs: 3 digits of 1 %
+    np.testing.assert_allclose(layer.get_weights()[2], expected, atol=2e-4)
     np.testing.assert_allclose(
         tf.cast(outputs, tf.float32), normalise(images(), True, True), atol=0.05
     )
