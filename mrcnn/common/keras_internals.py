@@ -17,13 +17,28 @@ def all_layers(model):
     return model._flatten_layers(include_self=False)
 
 
+def layers_before(tensor):
+    """The layers that a KerasTensor is computed from, its own included: a set.
+
+    ``keras.Model(inputs, tensor).layers`` has them too, and with them inputs that do not count.
+    """
+    met, pending = set(), [tensor]
+    while pending:
+        layer, node_index, _ = pending.pop()._keras_history
+        if (layer, node_index) not in met:  # a shared layer has a node for each of its calls
+            met.add((layer, node_index))
+            pending.extend(layer._inbound_nodes[node_index].input_tensors)
+    return {layer for layer, _ in met}
+
+
 def added_losses(model):
     """What the layers of a model gave to ``add_loss``, activity regularizers included, in the last
-    call: a list of scalars.
+    call: a list of scalars, each a sum where a layer gave a tensor.
 
     ``model.losses`` has them too, but among the penalties of all regularizers.
     """
-    return [loss for layer in model._flatten_layers() for loss in layer._get_own_losses()]
+    losses = (loss for layer in model._flatten_layers() for loss in layer._get_own_losses())
+    return [tf.reduce_sum(loss) for loss in losses]
 
 
 class _IdentityOfKerasTensor(tf.__internal__.dispatch.OpDispatcher):
@@ -86,6 +101,16 @@ def _optimizers(optimizer):
     for part in [inner] if inner is not None else getattr(optimizer, "_inner_optimizers", ()):
         yield from _optimizers(part)
     yield optimizer
+
+
+def variable_index(optimizer, variable):
+    """The place of a variable's momentum, or other slot, in the optimizer's list of them.
+
+    Args:
+        optimizer: a built optimizer of Keras.
+        variable: tf.Variable; also the part of one device, which its ``update_step`` is given.
+    """
+    return optimizer._get_variable_index(variable)
 
 
 def learning_rate(optimizer, updates_ago=0):

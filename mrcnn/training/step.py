@@ -11,7 +11,8 @@ from mrcnn.networks.layers.base import PACKAGE
 from mrcnn.networks.layers.weight_decay import decay_gradient, decay_penalty, other_penalties
 from mrcnn.networks.mask_rcnn.build import MaskRCNNModel
 from mrcnn.training.gradient_sum import GradientSum
-from mrcnn.training.optimizer import optimizer_variables
+from mrcnn.training.momentum_in_place import momentum_in_place
+from mrcnn.training.optimizer import numbered, optimizer_variables, restore
 from mrcnn.training.weight_average import WeightAverage
 
 
@@ -111,20 +112,58 @@ class TrainingModel(BuiltModel, MaskRCNNModel):
                 "out; Config.LOSS_WEIGHTS weights them"
             )
         super().compile(optimizer, **options)
+        momentum_in_place(getattr(self.optimizer, "inner_optimizer", self.optimizer))
         variables = self.trainable_variables
         self.gradient_sum = GradientSum(variables, accumulation) if accumulation > 1 else None
         self.average = WeightAverage(variables, average_momentum) if average_momentum else None
+
+    def get_compile_config(self):
+        """Keras' own, with the arguments of `compile` that are ours."""
+        config = super().get_compile_config()
+        if config is not None:
+            config["accumulation"] = self.gradient_sum.steps if self.gradient_sum else 1
+            config["average_momentum"] = self.average.momentum if self.average else None
+        return config
 
     def compile_from_config(self, config):
         """Compile as a model was that comes from a file, or is a copy."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
+    def save_own_variables(self, store):
+        """Into a .keras file: an unfinished sum of gradients and the average, beside Keras' own."""
+        super().save_own_variables(store)
+        for name, variable in self._beside_the_optimizer().items():
+            store[name] = variable
+
+    def load_own_variables(self, store):
+        """From a .keras file; what it does not have keeps its value."""
+        found = {name: store[name] for name in store.keys()}
+        # Keras' own are numbers
+        super().load_own_variables({name: found[name] for name in found if name.isdigit()})
+        restore(self._beside_the_optimizer(), found)
+
+    def _beside_the_optimizer(self):
+        holders = [holder for holder in (self.gradient_sum, self.average) if holder is not None]
+        return dict(numbered((v.name, v) for holder in holders for v in holder.variables))
+
     def state_variables(self):
         """name -> variable of all that a training changes besides the weights: of the optimizer, of
         a sum of gradients that is not complete, of the average.
         """
-        found = optimizer_variables(self.optimizer)
-        for holder in (self.gradient_sum, self.average):
-            found.update({v.name: v for v in holder.variables} if holder is not None else {})
-        return found
+        return {**optimizer_variables(self.optimizer), **self._beside_the_optimizer()}
+
+    def count_updates_of(self, batches):
+        """Go on from a state whose updates took another number of batches: the optimizer counts
+        updates, schedules count batches.
+
+        Args:
+            batches: of an update until now. The batches since the last one are forgotten.
+        """
+        now = self.gradient_sum.steps if self.gradient_sum is not None else 1
+        if batches == now:
+            return
+        updates = self.optimizer.iterations
+        updates.assign(updates * batches // now)
+        if self.gradient_sum is not None:
+            self.gradient_sum.clear()

@@ -13,9 +13,11 @@ from mrcnn.common.keras_internals import (
     added_losses,
     all_layers,
     apply_reduced,
+    layers_before,
     learning_rate,
     own_rows,
     report_error_to_cluster,
+    variable_index,
 )
 
 
@@ -45,6 +47,16 @@ def test_all_layers():
     model = nested_model()
     found = all_layers(model)
     assert {"inner", "deep", "outer"} <= {layer.name for layer in found} and model not in found
+
+
+def test_layers_before():
+    one, other = keras.Input((4,), name="one"), keras.Input((4,), name="other")
+    assert hasattr(one, "_keras_history"), moved("KerasTensor._keras_history", "layers_before")
+    shared = keras.layers.Dense(4, name="shared")
+    assert hasattr(shared, "_inbound_nodes"), moved("Operation._inbound_nodes", "layers_before")
+    first, second = shared(one), shared(keras.layers.ReLU(name="relu")(other))
+    assert {layer.name for layer in layers_before(first)} == {"shared", "one"}
+    assert {layer.name for layer in layers_before(second)} == {"shared", "relu", "other"}
 
 
 def test_added_losses():
@@ -96,6 +108,16 @@ def test_apply_reduced_reaches_the_parts_of_a_multi_optimizer():
         "MultiOptimizer._inner_optimizers", "apply_reduced"
     )
     assert set(inside) < set(keras_internals._optimizers(several))
+
+
+def test_variable_index():
+    assert hasattr(keras.optimizers.Optimizer, "_get_variable_index"), moved(
+        "Optimizer._get_variable_index", "variable_index"
+    )
+    variables = [keras.Variable(np.zeros(3)) for _ in range(3)]
+    optimizer = keras.optimizers.SGD(0.1, 0.9)
+    optimizer.build(variables)
+    assert [variable_index(optimizer, each.value) for each in variables] == [0, 1, 2]
 
 
 def test_learning_rate():
