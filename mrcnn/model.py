@@ -85,7 +85,8 @@ class MaskRCNN(methods.MatterportMethods):
         keras_model: the `keras.Model`; see `networks.mask_rcnn.build`.
         epoch, log_dir, checkpoint_path: of the current run; see `training.run_folder`.
         run: `training.checkpoint.Run` that `train` carries on, or None.
-        anchors: float64 [anchors, 4] px, of the last `get_anchors`.
+        anchors: float64 [anchors, 4] px, of the images last detected in or asked for by
+            `get_anchors`; None before.
     """
 
     def __init__(self, mode: str, config: Config, model_dir: AnyPath) -> None:
@@ -94,7 +95,7 @@ class MaskRCNN(methods.MatterportMethods):
         self.mode = mode
         self.config = config
         self.model_dir = model_dir
-        self.anchors: NDArray[np.float64] | None = None
+        self._anchor_shape: tuple[int, ...] | None = None
         self._anchor_cache: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
         self._strategy: tf.distribute.Strategy | None = None
         self._detector: MaskRCNN | None = None
@@ -103,9 +104,9 @@ class MaskRCNN(methods.MatterportMethods):
         self.run: Run | None = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
-        self._graph = None  # what `predict` runs
+        self._graph: Detector | None = None
         if mode == "inference":
-            self._graph = Detector(self.keras_model, config, self._strategy)
+            self._make_graph()
 
     def build(self, mode: str, config: Config) -> keras.Model:
         """A new Keras model for a mode and a config; see `networks.mask_rcnn.build`."""
@@ -310,14 +311,15 @@ class MaskRCNN(methods.MatterportMethods):
     def detector(self) -> MaskRCNN:
         """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training".
 
-        Its ``keras_model`` is this one's.
+        Its ``keras_model`` is this one's: what looks inside a network of mode "inference", such as
+        `run_graph`, needs a `MaskRCNN` of that mode.
         """
-        if self._detector is None:
+        if self._detector is None or self._detector.keras_model is not self.keras_model:
             self._detector = twin = copy.copy(self)
             twin.mode, twin.config, twin._anchor_cache = "inference", copy.copy(self.config), {}
             if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
                 twin.config.IMAGE_RESIZE_MODE = "pad64"
-            twin._graph = Detector(self.keras_model, twin.config, self._strategy)
+            twin._make_graph()
         return self._detector
 
     # === Detection ===
@@ -374,9 +376,11 @@ class MaskRCNN(methods.MatterportMethods):
             [b, n, mask h, mask w]. The masks of all classes are an output of ``keras_model``.
         """
         self._needs_inference_mode("predict")
-        assert self._graph is not None  # as of every model of that mode
-        windows = np.asarray(image_metas)[:, WINDOW]
-        return self._graph.predict(np.asarray(molded_images), windows, min_confidence)
+        if self._graph is None or self._graph.keras_model is not self.keras_model:
+            self._make_graph()  # of a network that the user has put in the place of the first
+        molded_images, windows = np.asarray(molded_images), np.asarray(image_metas)[:, WINDOW]
+        self._anchor_shape = molded_images.shape[1:]
+        return self._graph.predict(molded_images, windows, min_confidence)
 
     # === Evaluation ===
 
@@ -436,6 +440,9 @@ class MaskRCNN(methods.MatterportMethods):
         )
 
     # === Parts ===
+
+    def _make_graph(self):
+        self._graph = Detector(self.keras_model, self.config, self._strategy)
 
     def _needs_inference_mode(self, method):
         if self.mode != "inference":

@@ -14,7 +14,7 @@ from mrcnn.common.progress import track
 from mrcnn.data.images import mold_image
 from mrcnn.data.load import load_image_gt
 from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes, unmold_mask
-from mrcnn.inference.inspection import Step, run
+from mrcnn.inference.inspection import Step, check_inference_network, run
 from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes
 
 # The stages in their order, and what it means to be lost there.
@@ -46,7 +46,7 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
     """Follow every object of some images through the network. Crowds are left out.
 
     Args:
-        model: a `MaskRCNN` in mode "inference".
+        model: a `MaskRCNN` made in mode "inference".
         dataset: a prepared Dataset.
         image_ids: list of ids; None: all.
         iou: least IoU of boxes, and of masks, that counts as found.
@@ -56,6 +56,7 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
         list of `Trace`.
     """
     network, config, traces = model.keras_model, model.config, []
+    check_inference_network(network, "diagnose")
     outputs = [
         ("proposals", network.get_layer("ROI").output),
         ("probs", network.get_layer("mrcnn_class").output),

@@ -31,6 +31,7 @@ class Detector:
     """
 
     def __init__(self, keras_model: keras.Model, config, strategy=None):
+        self.keras_model = keras_model
         layer = keras_model.get_layer
         self.first_stage = keras.Model(
             keras_model.inputs[0],

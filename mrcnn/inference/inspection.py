@@ -15,6 +15,20 @@ class Step(NamedTuple):
     field: str  # of what ``steps`` returns
 
 
+def check_inference_network(model, what):
+    """Refuse a network without detections.
+
+    Raises:
+        ValueError: the keras.Model is not one of mode "inference".
+    """
+    if not any(layer.name == "mrcnn_detection" for layer in model.layers):
+        raise ValueError(
+            f"{what} needs a network of mode 'inference', which this one is not (detector() of a "
+            "training model runs the training model's layers): make a MaskRCNN of mode 'inference' "
+            "and load the weights into it"
+        )
+
+
 def run(model, inputs, outputs):
     """Compute tensors of a model.
 

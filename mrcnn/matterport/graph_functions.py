@@ -1,7 +1,7 @@
 """The original's graph functions under their names and signatures.
 
-Each works on TensorFlow tensors and calls what took its place in ``mrcnn.ops``. Where the
-original worked on one image, so does the function here.
+Each works on TensorFlow tensors and calls what took its place in ``mrcnn.ops`` or
+``mrcnn.networks.mask_rcnn``. Where the original worked on one image, so does the function here.
 """
 
 import tensorflow as tf

@@ -13,9 +13,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.common.keras_internals import layers_before
 from mrcnn.config import Config
 from mrcnn.inference.detect import mold_inputs, results, unmold_detections
-from mrcnn.inference.inspection import Step, run
+from mrcnn.inference.inspection import Step, check_inference_network, run
 from mrcnn.matterport.layer_views import LayerView
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer, DetectionSteps
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
@@ -53,13 +54,13 @@ def log(text: str, array: np.ndarray | None = None) -> None:
 
 
 class MatterportMethods:
-    """A part of `MaskRCNN`: what the original's class has and nothing here needs."""
+    """A part of `MaskRCNN`: methods under the original's names."""
 
     # of `MaskRCNN`
     config: Config
     keras_model: keras.Model
     predict: Callable[..., tuple[np.ndarray, np.ndarray]]
-    anchors: NDArray[np.float64] | None
+    _anchor_shape: tuple[int, ...] | None
     _anchor_cache: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]
     _needs_inference_mode: Callable[[str], None]
 
@@ -99,6 +100,16 @@ class MatterportMethods:
 
     def get_anchors(self, image_shape: Sequence[int]) -> NDArray[np.float32]:
         """Anchors of an image shape, made once: float32 [anchors, 4] normalised."""
+        self._anchor_shape = tuple(image_shape)
+        return self._anchors_of(image_shape)[1]
+
+    @property
+    def anchors(self) -> NDArray[np.float64] | None:
+        """See `MaskRCNN`."""
+        return None if self._anchor_shape is None else self._anchors_of(self._anchor_shape)[0]
+
+    def _anchors_of(self, image_shape):
+        """Anchors float64 [anchors, 4] px, and float32 normalised."""
         key = tuple(int(size) for size in image_shape)
         found = self._anchor_cache.get(key)  # another thread may take it out of the cache meanwhile
         if found is None:
@@ -106,8 +117,7 @@ class MatterportMethods:
                 self._anchor_cache.pop(next(iter(self._anchor_cache)), None)
             pixels = pyramid_anchors(self.config, key)
             found = self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
-        self.anchors, normalized = found
-        return normalized
+        return found
 
     def find_trainable_layer(self, layer):
         """The layer that holds the weights: here always the layer itself."""
@@ -134,6 +144,7 @@ class MatterportMethods:
             OrderedDict of name -> array.
         """
         self._needs_inference_mode("run_graph")
+        check_inference_network(self.keras_model, "run_graph")
         if image_metas is None:
             molded, image_metas, _ = self.mold_inputs(images)
         else:
@@ -164,8 +175,7 @@ def ancestor(
     """
     layer_name, _, inner = name.split(":")[0].partition("/")
     layer = next((layer for layer in model.layers if layer.name == layer_name), None)
-    # a model of this output alone keeps the layers that lead to it, and all inputs
-    if layer is None or layer not in keras.Model(model.inputs, tensor).layers:
+    if layer is None or layer not in layers_before(tensor):
         return None
     steps = next((known for kind, known in _STEPS.items() if isinstance(layer, kind)), None)
     if steps and inner:

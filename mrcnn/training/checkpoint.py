@@ -168,6 +168,8 @@ def begin_stage(run, stage, keras_model):
     goes_on = _goes_on(state, stage)
     variables = keras_model.state_variables() if goes_on else slots(keras_model.optimizer)
     restored = restore(variables, state.optimizer)
+    if goes_on:
+        keras_model.count_updates_of(state.config.get("GRADIENT_ACCUMULATION_STEPS", 1))
     generators = random_states(keras_model)
     if set(generators) != set(state.random):
         print(

@@ -47,7 +47,7 @@ class GradientSum:
         """Add the gradients of a batch.
 
         Args:
-            gradients: a tensor for each variable; None counts as 0.
+            gradients: a tensor for each variable, or None for one that no loss depends on.
             update: function of the list of mean gradients, called after the last batch of an
                 update; the sum begins again then.
         """
@@ -55,11 +55,17 @@ class GradientSum:
             if gradient is not None:
                 total.assign_add(gradient)
         self.batches.assign_add(1)
-        tf.cond(self.batches >= self.steps, lambda: update(self._take_mean()), lambda: None)
 
-    def _take_mean(self):
-        means = [total / self.steps for total in self.sums]
+        def complete():
+            means = [total / self.steps for total in self.sums]
+            self.clear()
+            # the same in every batch: what no loss depends on is no part of the update
+            update([None if g is None else mean for g, mean in zip(gradients, means, strict=True)])
+
+        tf.cond(self.batches >= self.steps, complete, lambda: None)
+
+    def clear(self):
+        """Forget the batches since the last update."""
         for total in self.sums:
             total.assign(keras.ops.zeros_like(total))
         self.batches.assign(0)
-        return means

@@ -84,16 +84,16 @@ def _of_callable(config, rate):
         raise ValueError(
             "OPTIMIZER(learning_rate) gave an optimizer that is in use; every stage needs a new one"
         )
-    if config.GRADIENT_ACCUMULATION_STEPS > 1 and optimizer.gradient_accumulation_steps:
+    if optimizer.gradient_accumulation_steps:
         raise ValueError(
             "OPTIMIZER(learning_rate) gave an optimizer with gradient_accumulation_steps = "
-            f"{optimizer.gradient_accumulation_steps}, and GRADIENT_ACCUMULATION_STEPS is "
-            f"{config.GRADIENT_ACCUMULATION_STEPS}: set one of them alone"
+            f"{optimizer.gradient_accumulation_steps}: set GRADIENT_ACCUMULATION_STEPS instead, "
+            "which the learning rate and checkpoints take into account"
         )
-    if config.EMA_MOMENTUM is not None and optimizer.use_ema:
+    if optimizer.use_ema:
         raise ValueError(
-            "OPTIMIZER(learning_rate) gave an optimizer with use_ema, and EMA_MOMENTUM is "
-            f"{config.EMA_MOMENTUM}: set one of them alone"
+            "OPTIMIZER(learning_rate) gave an optimizer with use_ema: set EMA_MOMENTUM instead, "
+            "whose averages validation and checkpoints show"
         )
     return optimizer
 

@@ -118,7 +118,9 @@ def pretrain_backbone(
     # Keras' own averages and sums of gradients do where nothing resumes
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if config.EMA_MOMENTUM is not None:
-        inner.use_ema, inner.ema_momentum = True, config.EMA_MOMENTUM
+        # Keras moves the average with every batch, EMA_MOMENTUM is of an update
+        momentum = config.EMA_MOMENTUM ** (1 / config.GRADIENT_ACCUMULATION_STEPS)
+        inner.use_ema, inner.ema_momentum = True, momentum
     if config.GRADIENT_ACCUMULATION_STEPS > 1:
         inner.gradient_accumulation_steps = int(config.GRADIENT_ACCUMULATION_STEPS)
     model.compile(

@@ -57,7 +57,8 @@ def alternating_stages(epochs: int | Sequence[int], learning_rate: Any = None) -
 
     1. the RPN with the backbone and the pyramid, on the RPN's losses;
     2. the heads with the backbone and the pyramid, on the proposals of that RPN, whose own layers
-    rest; 3. backbone and pyramid are now shared and fixed: the RPN alone is fitted to them again;
+       rest;
+    3. backbone and pyramid are now shared and fixed: the RPN alone is fitted to them again;
     4. the heads alone, on its proposals.
 
     The paper begins step 2 with a second network from ImageNet weights and the stored proposals of

@@ -1,4 +1,4 @@
-"""Weights of a Keras model in matterport's .h5 layout: load with a report, save, describe.
+"""Weights of a Keras model in matterport's .h5 layout: load with a report, save.
 
 Layers are matched by name and their tensors by position, so that a file of
 the training model fits the inference model and the other way round. Models

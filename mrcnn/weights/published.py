@@ -40,7 +40,7 @@ def coco_weights(path: AnyPath | None = None, verbose: int = 1) -> str:
         the path, str.
 
     Raises:
-        DownloadError: as `weights.published`.
+        DownloadError: as `common.download.download`.
     """
     if path is None:
         path = os.path.join(cache_folder(), COCO_WEIGHTS.name)
@@ -62,7 +62,7 @@ def imagenet_weights(architecture: str, cache_dir: AnyPath | None = None) -> str
         the path, str.
 
     Raises:
-        ValueError: another architecture. DownloadError: as `weights.published`.
+        ValueError: another architecture. DownloadError: as `common.download.download`.
     """
     if architecture not in IMAGENET_WEIGHTS:
         raise ValueError(

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.inference.diagnosis import diagnose
 from mrcnn.inference.graph import Detector
 from mrcnn.model import MaskRCNN
 from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
+from mrcnn.ops.anchors import pyramid_anchors
 from mrcnn.ops.image_meta import WINDOW
 from tests.tiny import image, randomize, tiny_config
 
@@ -153,3 +155,33 @@ def test_inside_of_another_function_of_images_of_one_size(tmp_path, fields):
         exported(images.astype(np.float32), windows), model.predict(images, metas)
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_another_network_in_its_place_is_the_one_that_detects(tmp_path):
+    model, other = (MaskRCNN("inference", tiny_config(), str(tmp_path)) for _ in range(2))
+    randomize(model.keras_model, 1)
+    randomize(other.keras_model, 2)
+    images, metas = batch_of(model, 1)
+    expected = other.predict(images, metas)
+    assert not np.array_equal(model.predict(images, metas)[0], expected[0])
+    model.keras_model = other.keras_model
+    for found, wanted in zip(model.predict(images, metas), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_network_of_a_training_model_has_no_detections_to_look_at(tmp_path):
+    detector = MaskRCNN("training", tiny_config(), str(tmp_path)).detector()
+    with pytest.raises(ValueError, match="run_graph needs a network of mode 'inference'"):
+        detector.run_graph([image(64, 64)], [])
+    with pytest.raises(ValueError, match="diagnose needs a network of mode 'inference'"):
+        diagnose(detector, None, [])
+
+
+def test_anchors_are_those_of_the_last_images(tmp_path):
+    model = MaskRCNN("inference", tiny_config(), str(tmp_path))
+    assert model.anchors is None
+    model.detect([image(64, 50)])
+    shape = model.mold_inputs([image(64, 50)])[0].shape[1:]
+    np.testing.assert_array_equal(model.anchors, pyramid_anchors(model.config, shape))
+    model.get_anchors((128, 64, 3))
+    np.testing.assert_array_equal(model.anchors, pyramid_anchors(model.config, (128, 64, 3)))

@@ -44,3 +44,11 @@ def test_a_shared_layer_has_ancestors_at_each_call(detector):
     layer = detector.keras_model.get_layer
     for level in ("fpn_p2", "fpn_p3", "fpn_p4", "fpn_p5"):
         assert detector.ancestor(layer("ROI").output, f"{level}/BiasAdd:0") is layer(level).output
+
+
+def test_an_input_is_an_ancestor_of_what_depends_on_it(detector):
+    layer = detector.keras_model.get_layer
+    probs, found = layer("rpn_class").output, layer("mrcnn_detection").output
+    assert detector.ancestor(probs, "input_image:0") is layer("input_image").output
+    assert detector.ancestor(probs, "input_image_meta:0") is None
+    assert detector.ancestor(found, "input_image_meta:0") is layer("input_image_meta").output

@@ -15,6 +15,7 @@ from mrcnn.training.optimizer import (
     restore,
 )
 from mrcnn.training.schedules import of_updates
+from mrcnn.training.step import TrainingModel
 from tests.tiny import Rectangles, tiny_config, values
 from tests.training.toy_trainer import gradients, toy_trainer, weights
 
@@ -117,6 +118,55 @@ def test_a_batch_more_than_a_whole_update_goes_to_disk_but_not_to_the_next_stage
     assert kept["iteration"] == 0 and not any("gradient_sum" in name for name in kept)
     velocity = optimizer_variables(first.optimizer)["a_kernel_velocity"].numpy()
     np.testing.assert_array_equal(kept["a_kernel_velocity"], velocity)
+
+
+def test_a_variable_that_no_loss_meets_is_no_part_of_an_update():
+    """A zero in its place would move it, by the momentum of updates before."""
+    config = tiny_config(GRADIENT_ACCUMULATION_STEPS=2, OPTIMIZER="Adam")
+    model = toy_trainer(config)
+    learn(model, range(2))
+    before = weights(model)
+    for number in range(2):
+        kernel, bias, _, beta = gradients(number)  # kernel and bias decay
+        model.gradient_sum.add([kernel, bias, None, beta], model.update)
+    moved = [not np.array_equal(*pair) for pair in zip(before, weights(model), strict=True)]
+    assert moved == [True, True, False, True]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("before, now", [(1, 4), (4, 1), (4, 2)])
+def test_a_state_of_other_updates_goes_on_at_the_same_batch(before, now, policy):
+    def trainer(steps):
+        config = tiny_config(GRADIENT_ACCUMULATION_STEPS=steps)
+        return toy_trainer(config, policy, rate=of_updates(SCHEDULE, steps))
+
+    model = trainer(now)
+    restore(model.state_variables(), arrays(trainer(before).state_variables()))
+    batches = 24
+    model.optimizer.iterations.assign(batches // before)
+    if now > 1:
+        model.gradient_sum.add(gradients(0), model.update)
+    model.count_updates_of(before)
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    assert int(inner.iterations) == batches // now  # which schedules are asked for
+    if now > 1:
+        assert int(model.gradient_sum.batches) == 0
+        assert not any(total.numpy().any() for total in model.gradient_sum.sums)
+
+
+def test_layers_of_the_same_name_have_each_their_sum_and_average():
+    """Two nested models may both have a layer "a"."""
+    image = keras.Input((3,))
+    one, other = (
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="a")], name=name)
+        for name in ("one", "other")
+    )
+    model = TrainingModel(image, other(one(image)))
+    model.compile("sgd", accumulation=2, average_momentum=0.5, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    kept = {id(variable) for variable in model.state_variables().values()}
+    for holder in (model.gradient_sum, model.average):
+        assert {id(variable) for variable in holder.variables} <= kept
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -229,6 +229,17 @@ def test_a_resumed_run_goes_on_at_its_rate(tmp_path, eagerly):
         np.testing.assert_array_equal(value, values(model.keras_model)[name], err_msg=name)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("before, after", [(1, 2), (2, 1)])
+def test_a_run_resumed_with_other_updates_goes_on_at_its_rate(tmp_path, eagerly, before, after):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        stop = [Stop(3)]
+        train(tmp_path / "stopped", callbacks=stop, GRADIENT_ACCUMULATION_STEPS=before)
+    model = train(tmp_path / "stopped", resume=True, GRADIENT_ACCUMULATION_STEPS=after)
+    np.testing.assert_allclose(logged(model), logged(whole), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "callback",
     [

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.common.keras_internals import added_losses
 from mrcnn.config.choices import LOSS_NAMES
 from mrcnn.model import MaskRCNN
 from mrcnn.training.data import training_data
@@ -191,6 +192,53 @@ def test_a_saved_model_trains_on(tmp_path):
         one.update(gradients(1))
     for value, other in zip(weights(model), weights(again), strict=True):
         np.testing.assert_allclose(value, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["model.keras", "model.weights.h5"])
+def test_a_saved_model_goes_on_amid_a_sum_and_with_its_average(tmp_path, layout):
+    fields = {"GRADIENT_ACCUMULATION_STEPS": 3, "EMA_MOMENTUM": 0.5}
+    model = toy_trainer(tiny_config(**fields))
+
+    def learn(trained, numbers):
+        for number in numbers:
+            trained.gradient_sum.add(gradients(number), trained.update)
+
+    learn(model, range(5))
+    path = tmp_path / layout
+    if layout == "model.keras":
+        model.save(path)
+        again = keras.models.load_model(path)
+    else:
+        model.save_weights(path)
+        again = toy_trainer(tiny_config(**fields))
+        again.load_weights(path)
+    assert again.gradient_sum.steps == 3 and again.average.momentum == 0.5
+    for one in (model, again):
+        learn(one, [5])
+    for name, variable in model.state_variables().items():
+        np.testing.assert_allclose(variable, again.state_variables()[name], rtol=1e-6)
+    for value, other in zip(weights(model), weights(again), strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-6)
+
+
+def test_a_saved_model_loads_without_its_training(tmp_path):
+    model = toy_trainer(tiny_config(GRADIENT_ACCUMULATION_STEPS=3, EMA_MOMENTUM=0.5))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    for value, other in zip(weights(model), weights(again), strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_a_layers_loss_of_several_values_counts_as_their_sum():
+    class Penalty(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.mean(x, axis=1))
+            return x
+
+    image = keras.Input((3,))
+    model = keras.Model(image, Penalty()(image))
+    model(np.float32([[1, 2, 3], [4, 5, 6]]))
+    assert [float(loss) for loss in added_losses(model)] == [7.0]
 
 
 def test_a_loss_of_the_users_is_refused():
