@@ -3,7 +3,8 @@
 They say how TensorFlow was built and that there is no GPU; at the first detection eight lines of
 1 kB follow, in which its graph optimizer cannot estimate a cost ("Error in PredictCost()").
 Errors and Python's warnings are shown. So is everything where the user has set
-TF_CPP_MIN_LOG_LEVEL, or imported TensorFlow before this package.
+TF_CPP_MIN_LOG_LEVEL, or imported TensorFlow before this package. TensorFlow before 2.21 prints the
+lines of the first detection whatever its level is.
 
 `at_import_of_tensorflow` is called in ``mrcnn/__init__.py``, before any module of the package can
 import TensorFlow or Keras.

@@ -1,6 +1,8 @@
 """What TensorFlow prints at its start, in processes of their own."""
 
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 from mrcnn.common.quiet import KNOWN, LEVEL
 from tests.paths import ROOT
 
+TENSORFLOW = tuple(map(int, importlib.metadata.version("tensorflow").split(".")[:2]))
 DETECT = """
 import tempfile
 import mrcnn.model
@@ -39,9 +42,20 @@ def stderr(script, **variables):
     return done.stderr
 
 
+# What TensorFlow before 2.21 prints whatever the level is, after its import.
+OLDER = re.compile(
+    rb"Error in PredictCost\(\)"
+    rb"|All log messages before absl::InitializeLog\(\) is called are written to STDERR"
+    rb"|oneDNN supports DT_BOOL only on platforms with AVX-512"
+)
+
+
 @pytest.mark.parametrize("script", [DETECT, TRAIN], ids=["detect", "train"])
 def test_nothing_is_printed(script):
-    assert stderr(script) == b""
+    lines = stderr(script).splitlines()
+    if TENSORFLOW < (2, 21):
+        lines = [line for line in lines if not OLDER.search(line)]
+    assert lines == []
 
 
 def test_what_others_print_is_shown():
