@@ -376,11 +376,12 @@ class MaskRCNN(methods.MatterportMethods):
             [b, n, mask h, mask w]. The masks of all classes are an output of ``keras_model``.
         """
         self._needs_inference_mode("predict")
-        if self._graph is None or self._graph.keras_model is not self.keras_model:
-            self._make_graph()  # of a network that the user has put in the place of the first
+        graph = self._graph
+        if graph is None or graph.keras_model is not self.keras_model:
+            graph = self._make_graph()  # of a network that the user has put in place of the first
         molded_images, windows = np.asarray(molded_images), np.asarray(image_metas)[:, WINDOW]
         self._anchor_shape = molded_images.shape[1:]
-        return self._graph.predict(molded_images, windows, min_confidence)
+        return graph.predict(molded_images, windows, min_confidence)
 
     # === Evaluation ===
 
@@ -441,8 +442,9 @@ class MaskRCNN(methods.MatterportMethods):
 
     # === Parts ===
 
-    def _make_graph(self):
+    def _make_graph(self) -> Detector:
         self._graph = Detector(self.keras_model, self.config, self._strategy)
+        return self._graph
 
     def _needs_inference_mode(self, method):
         if self.mode != "inference":
