@@ -117,11 +117,16 @@ class TrainingModel(BuiltModel, MaskRCNNModel):
         self.gradient_sum = GradientSum(variables, accumulation) if accumulation > 1 else None
         self.average = WeightAverage(variables, average_momentum) if average_momentum else None
 
+    @property
+    def accumulation(self):
+        """Number of batches whose mean gradient makes one update."""
+        return self.gradient_sum.steps if self.gradient_sum is not None else 1
+
     def get_compile_config(self):
         """Keras' own, with the arguments of `compile` that are ours."""
         config = super().get_compile_config()
-        if config is not None:
-            config["accumulation"] = self.gradient_sum.steps if self.gradient_sum else 1
+        if config:  # empty of a model that is not compiled, nor to be when it is loaded
+            config["accumulation"] = self.accumulation
             config["average_momentum"] = self.average.momentum if self.average else None
         return config
 
@@ -160,10 +165,9 @@ class TrainingModel(BuiltModel, MaskRCNNModel):
         Args:
             batches: of an update until now. The batches since the last one are forgotten.
         """
-        now = self.gradient_sum.steps if self.gradient_sum is not None else 1
-        if batches == now:
+        if batches == self.accumulation:
             return
         updates = self.optimizer.iterations
-        updates.assign(updates * batches // now)
+        updates.assign(updates * batches // self.accumulation)
         if self.gradient_sum is not None:
             self.gradient_sum.clear()

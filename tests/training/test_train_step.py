@@ -229,6 +229,13 @@ def test_a_saved_model_loads_without_its_training(tmp_path):
         np.testing.assert_array_equal(value, other)
 
 
+def test_a_model_that_is_not_compiled_comes_back_so(tmp_path):
+    image = keras.Input((3,))
+    TrainingModel(image, keras.layers.Dense(2)(image)).save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert type(again) is TrainingModel and not again.compiled
+
+
 def test_a_layers_loss_of_several_values_counts_as_their_sum():
     class Penalty(keras.layers.Layer):
         def call(self, x):
