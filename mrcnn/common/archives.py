@@ -6,7 +6,7 @@ import stat
 import zipfile
 import zlib
 
-from mrcnn.common.files import AnyPath
+from mrcnn.common.files import AnyPath, whole_file
 from mrcnn.common.progress import track
 
 
@@ -61,16 +61,14 @@ def unpack(path: AnyPath, folder: AnyPath, progress: bool = True) -> int:
 
 def _extract(archive, member, place):
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    # not `common.files.whole_file`, which waits for the disk: that takes long for COCO's 118,287
-    # images, and one that a power failure cut off is found by its size
-    temporary = place + ".part"
-    try:
-        with open(temporary, "wb") as file, archive.open(member) as content:
-            shutil.copyfileobj(content, file, 1 << 20)
-        os.replace(temporary, place)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    # waiting for the disk takes long for COCO's 118,287 images, and one that a power failure cut
+    # off is found by its size
+    with (
+        whole_file(place, durable=False) as temporary,
+        open(temporary, "wb") as file,
+        archive.open(member) as content,
+    ):
+        shutil.copyfileobj(content, file, 1 << 20)
 
 
 def _place(member, folder, path):

@@ -12,37 +12,54 @@ AnyPath = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
-def whole_file(path: AnyPath) -> Iterator[str]:
+def whole_file(path: AnyPath, durable: bool = True) -> Iterator[str]:
     """Write a file under a temporary name; it takes its place when it is on the disk.
 
-    A crash, a kill or a full disk leaves an older file as it was.
+    A crash, a kill or a full disk leaves an older file as it was. Of a link, symbolic or hard, the
+    name is replaced: what it leads to stays as it is.
 
     Args:
         path: file to write or replace; its folder must exist.
+        durable: wait until it is on the disk, so that it outlasts a power failure. False where
+            many small files can be made again.
 
     Yields:
-        Path of the temporary file, in the same folder, which the caller writes and closes. Its
-        leading dot keeps it out of the sight of whoever lists checkpoints.
+        Path of the temporary file, in the same folder, which the caller writes and closes. It has
+        the ending of `path`, for writers that go by that. Its leading dot keeps it out of the sight
+        of whoever lists checkpoints.
 
     Raises:
         OSError: it could not be synced or renamed; an error of the caller's own is passed on.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+    ending = os.path.splitext(name)[1]
+    temporary = os.path.join(folder, f".{uuid.uuid4().hex[:8]}.tmp{ending}")
     try:
         yield temporary
-        with open(temporary, "r+b") as written:  # Windows syncs no read-only file
-            os.fsync(written.fileno())
+        if durable:
+            with open(temporary, "r+b") as written:  # Windows syncs no read-only file
+                os.fsync(written.fileno())
         os.replace(temporary, path)
-        _sync_folder(folder)
+        if durable:
+            _sync_folder(folder)
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
 
 
+def write_whole(path: AnyPath, content: bytes | memoryview, durable: bool = True) -> None:
+    """Write the bytes of a file, as `whole_file` does.
+
+    Raises:
+        OSError: they could not be written; an older file is as it was.
+    """
+    with whole_file(path, durable) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+
+
 def remove_temporary_files(folder: AnyPath) -> list[str]:
     """Delete what writers that were killed left behind in a folder; returns the names."""
-    left = [name for name in os.listdir(folder) if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", name)]
+    left = [name for name in os.listdir(folder) if re.fullmatch(r"\.[0-9a-f]{8}\.tmp(\..*)?", name)]
     for name in left:
         os.remove(os.path.join(folder, name))
     return left

@@ -42,8 +42,13 @@ def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) 
 
 
 def write_json(path: str | os.PathLike, content: Any, indent: int | None = None) -> None:
-    """Write a JSON file, whole or not at all."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    """Write a JSON file, whole or not at all; in a file name that is no text the bytes that are
+    none come out as JSON's \\udcff.
+    """
+    with (
+        whole_file(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         json.dump(content, file, ensure_ascii=False, indent=indent)
 
 

@@ -5,6 +5,8 @@ each, which fails with a sentence where a new version has moved the name; the up
 and tensorflow in pyproject.toml are the versions that these tests passed with.
 """
 
+import io
+
 import keras
 import tensorflow as tf
 
@@ -39,6 +41,22 @@ def added_losses(model):
     """
     losses = (loss for layer in model._flatten_layers() for loss in layer._get_own_losses())
     return [tf.reduce_sum(loss) for loss in losses]
+
+
+def weights_file(model):
+    """The content of a ".weights.h5" file of Keras' own, as io.BytesIO.
+
+    Keras has HDF5 write to the disk, which ends the process where the disk is full.
+    """
+    from keras.src.saving import saving_lib
+
+    content = io.BytesIO()
+    store = saving_lib.H5IOStore(content, mode="w")
+    saving_lib._save_state(
+        model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set()
+    )
+    store.close()
+    return content
 
 
 class _IdentityOfKerasTensor(tf.__internal__.dispatch.OpDispatcher):

@@ -5,6 +5,7 @@ exclusive. Pillow is imported only where text is drawn or a file is written.
 """
 
 import colorsys
+import io
 import os
 import random
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrcnn.common.files import AnyPath
+from mrcnn.common.files import AnyPath, write_whole
 from mrcnn.data.images import LUMA, as_uint8_range, fit_channels
 
 Color = tuple[float, float, float]  # (red, green, blue) in 0..1
@@ -339,8 +340,6 @@ def save_instances(
         ValueError: another extension, or what ``draw_instances`` raises.
         FileNotFoundError: the folder does not exist.
     """
-    from PIL import Image
-
     path = os.fspath(path)
     extension = os.path.splitext(path)[1].lower()
     if extension not in _FILE_TYPES:
@@ -351,6 +350,19 @@ def save_instances(
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: the folder {folder} does not exist; create it first")
-    picture = draw_instances(image, boxes, masks, class_ids, class_names, scores, colors, alpha)
-    Image.fromarray(picture).save(path, quality=95)  # of jpeg; png has none
+    write_picture(
+        path, draw_instances(image, boxes, masks, class_ids, class_names, scores, colors, alpha)
+    )
     return path
+
+
+def write_picture(path: AnyPath, picture: np.ndarray) -> None:
+    """Write uint8 [h, w], [h, w, 3] or [h, w, 4] to a .png, .jpg or .jpeg file, whole or not at
+    all.
+    """
+    from PIL import Image
+
+    kind = "PNG" if os.fspath(path).lower().endswith(".png") else "JPEG"
+    content = io.BytesIO()  # Pillow that writes to a full disk may cut a file off and say nothing
+    Image.fromarray(picture).save(content, kind, quality=95)  # of jpeg; png has none
+    write_whole(path, content.getbuffer(), durable=False)  # it can be drawn again

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.common.files import AnyPath, write_whole
 from mrcnn.common.json_files import plain
 from mrcnn.common.words import some
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
@@ -212,6 +212,5 @@ class Evaluation(Mapping):
             {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
         )
         for name, content in files.items():
-            with whole_file(os.path.join(folder, name)) as path, open(path, "wb") as file:
-                file.write(content)
+            write_whole(os.path.join(folder, name), content)
         return os.path.join(folder, "report.html")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.json_files import write_json
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
@@ -319,9 +319,7 @@ class Result(dict):
             "imageWidth": int(width),
         }
         if path is not None:
-            # a file name that is no text comes out as JSON's \udcff
-            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-                json.dump(content, file, ensure_ascii=False, indent=2)
+            write_json(path, content, indent=2)
         return content
 
     def to_supervision(self) -> supervision.Detections:

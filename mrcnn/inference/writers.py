@@ -1,19 +1,22 @@
 """Where results go: pictures, videos, COCO json, labelme json, crops, a window.
 
 A writer has ``write(frame, result)``, which returns True to stop, and ``close(complete)``, where
-``complete`` is False if the work was cut off. None keeps more than what it is writing.
+``complete`` is False if the work was cut off. None keeps more than what it is writing. Every file
+is there whole or not at all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from mrcnn.common.files import AnyPath, whole_file
-from mrcnn.data.drawing import as_rgb
+from mrcnn.data.drawing import as_rgb, write_picture
 from mrcnn.inference.sources import Frame, Source, opencv, stated_frames
 
 if TYPE_CHECKING:
@@ -30,8 +33,23 @@ def output_path(folder: AnyPath, name: str, types: tuple[str, ...]) -> str:
     return path if path.lower().endswith(types) else path + types[0]
 
 
+def file_identity(path: AnyPath) -> tuple[int, int] | None:
+    """What two paths of one file have in common, by whatever links; None without a file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Writer:
-    """What the writers share; this one writes nothing."""
+    """What the writers share; this one writes nothing.
+
+    Attributes:
+        kept: `file_identity` of the files that must not be replaced.
+    """
+
+    kept: frozenset[tuple[int, int]] = frozenset()
 
     def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
@@ -43,8 +61,17 @@ class Writer:
         """Finish what was begun."""
 
     def path(self, name: str, *types: str) -> str:
-        """`output_path`, with its folder made."""
+        """`output_path`, with its folder made.
+
+        Raises:
+            ValueError: the file is one of those that must not be replaced.
+        """
         path = output_path(self.folder, name, types)
+        if self.kept and file_identity(path) in self.kept:
+            raise ValueError(
+                f"{path} is a file that is searched, and would be replaced by a result: write to "
+                "another folder"
+            )
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
@@ -84,7 +111,8 @@ class Videos(Writer):
             raise ValueError(
                 f"video_type is {video_type!r}; it must be one of {', '.join(self.codecs)}"
             )
-        self.video_type, self.file_path, self.count = video_type, "", 0
+        self.video_type, self.file_path, self.temporary, self.count = video_type, "", "", 0
+        self.whole = contextlib.ExitStack()  # of the file's name
         self.source: Source | None = None
         self.size: tuple[int, ...] = ()
         self.file: cv2.VideoWriter | None = None
@@ -96,17 +124,7 @@ class Videos(Writer):
         size = picture.shape[1::-1]
         if self.file is None or frame.source != self.source:
             self.close(True)
-            cv2, path = opencv(), self.path(frame.source.name, self.video_type)
-            file = cv2.VideoWriter(
-                path, cv2.VideoWriter_fourcc(*self.codecs[self.video_type]), frame.rate, size
-            )
-            if not file.isOpened():
-                raise OSError(
-                    f"{path}: OpenCV cannot write a video of {size[0]} x {size[1]} pixels with the "
-                    f"codec {self.codecs[self.video_type]}"
-                )
-            self.source, self.size, self.file = frame.source, size, file
-            self.file_path, self.count = path, 0
+            self.file = self._open(frame, size)
         if size != self.size:  # OpenCV would drop it in silence
             raise ValueError(
                 f"{frame.name} has {size[0]} x {size[1]} pixels, the frames before it had "
@@ -115,17 +133,33 @@ class Videos(Writer):
         self.file.write(picture[..., ::-1].copy())
         self.count += 1
 
+    def _open(self, frame, size):
+        cv2, path = opencv(), self.path(frame.source.name, self.video_type)
+        with contextlib.ExitStack() as whole:
+            temporary = whole.enter_context(whole_file(path))
+            code = cv2.VideoWriter_fourcc(*self.codecs[self.video_type])
+            file = cv2.VideoWriter(temporary, code, frame.rate, size)
+            if not file.isOpened():
+                raise OSError(
+                    f"{path}: OpenCV cannot write a video of {size[0]} x {size[1]} pixels with the "
+                    f"codec {self.codecs[self.video_type]}"
+                )
+            self.source, self.size, self.count = frame.source, size, 0
+            self.file_path, self.temporary, self.whole = path, temporary, whole.pop_all()
+        return file
+
     def close(self, complete: bool) -> None:
         if self.file is None:
             return
         self.file.release()
         self.source = self.file = None
-        # OpenCV says nothing of a full disk
-        if stated_frames(self.file_path) < self.count:
-            raise OSError(
-                f"{self.file_path}: not all of its {self.count} frames could be written; is the "
-                "disk full?"
-            )
+        with self.whole:
+            # OpenCV says nothing of a full disk
+            if stated_frames(self.temporary) < self.count:
+                raise OSError(
+                    f"{self.file_path}: not all of its {self.count} frames could be written; is "
+                    "the disk full?"
+                )
 
 
 class Labelme(Writer):
@@ -137,10 +171,8 @@ class Labelme(Writer):
         stem = os.path.splitext(frame.name)[0] if frame.number is None else frame.name
         path, image_path = self.path(stem, ".json"), str(frame.source.path)
         if frame.number is not None:
-            from PIL import Image
-
-            image_path = path[: -len(".json")] + ".png"
-            Image.fromarray(as_rgb(frame.image)).save(image_path)
+            image_path = self.path(stem, ".png")
+            write_picture(image_path, as_rgb(frame.image))
         result.to_labelme(image_path, path)
 
 
@@ -148,8 +180,6 @@ class Crops(Writer):
     """A .png for each object, cut out by its mask, in a folder for each class."""
 
     def write(self, frame: Frame, result: Result) -> None:
-        from PIL import Image
-
         for number, (crop, name) in enumerate(
             zip(result.crop(mask=True, image=frame.image), result.names)
         ):
@@ -157,15 +187,14 @@ class Crops(Writer):
             folder = "".join(
                 letter if letter.isalnum() or letter in " -_" else "_" for letter in name
             )
-            Image.fromarray(crop).save(self.path(f"{folder}/{frame.name}_{number:03d}", ".png"))
+            write_picture(self.path(f"{folder}/{frame.name}_{number:03d}", ".png"), crop)
 
 
 class Coco(Writer):
     """One COCO json of all images and objects.
 
     The file is there, whole and valid, once the writer is closed, also if the work was cut off;
-    until then ``<path>.images.part`` and ``<path>.annotations.part`` hold a line for each image and
-    object.
+    until then files without a name, in the same folder, hold a line for each image and object.
 
     Args:
         folder: to write to; the file is ``predictions.json``.
@@ -179,7 +208,12 @@ class Coco(Writer):
         self.file = self.path("predictions", ".json")
         # a file name that is no text comes out as JSON's \udcff
         self.parts = {
-            key: open(f"{self.file}.{key}.part", "w+", encoding="utf-8", errors="backslashreplace")
+            key: tempfile.TemporaryFile(
+                "w+",
+                encoding="utf-8",
+                errors="backslashreplace",
+                dir=os.path.dirname(self.file),
+            )
             for key in ("images", "annotations")
         }
         self.counts = dict.fromkeys(self.parts, 0)
@@ -204,6 +238,14 @@ class Coco(Writer):
         self.counts[key] += 1
 
     def close(self, complete: bool) -> None:
+        try:
+            self._join(complete)
+        finally:
+            for lines in self.parts.values():
+                with contextlib.suppress(OSError):  # of lines that did not fit on the disk
+                    lines.close()
+
+    def _join(self, complete):
         categories = [
             {"id": class_id, "name": name}
             for class_id, name in enumerate(self.class_names)
@@ -221,9 +263,6 @@ class Coco(Writer):
                 shutil.copyfileobj(lines, file)
                 file.write("\n]")
             file.write("}\n")
-        for lines in self.parts.values():
-            lines.close()
-            os.remove(lines.name)
 
 
 class Window(Writer):

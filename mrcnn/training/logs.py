@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mrcnn.common.files import whole_file
 from mrcnn.common.keras_internals import learning_rate
-from mrcnn.data.drawing import draw_instances
+from mrcnn.data.drawing import draw_instances, write_picture
 from mrcnn.data.masks import extract_bboxes
 
 
@@ -126,13 +126,9 @@ class Pictures(keras.callbacks.Callback):
         pictures = [self._picture(image_id) for image_id in self.image_ids]
         folder = os.path.join(self.log_dir, "pictures")
         try:
-            from PIL import Image
-
             os.makedirs(folder, exist_ok=True)
             for number, picture in enumerate(pictures):
-                Image.fromarray(picture).save(
-                    os.path.join(folder, f"epoch_{epoch + 1:04d}_{number}.png")
-                )
+                write_picture(os.path.join(folder, f"epoch_{epoch + 1:04d}_{number}.png"), picture)
         except OSError as error:
             warnings.warn(
                 f"the pictures of epoch {epoch + 1} could not be written; training goes on: "

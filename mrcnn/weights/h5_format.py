@@ -8,13 +8,14 @@ A whole-model file has the same below the group "model_weights". This file
 knows HDF5 and NumPy only; what belongs to which variable is in load.py.
 """
 
+import io
 import os
 from collections.abc import Iterable
 
 import h5py
 import numpy as np
 
-from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.common.files import AnyPath, write_whole
 
 # Layer name -> (weight name, values) of each of its weights, as in the file.
 Layers = dict[str, list[tuple[str, np.ndarray]]]
@@ -57,8 +58,8 @@ def read_h5(path: AnyPath) -> Layers:
 def write_h5(path: AnyPath, layers: Iterable[tuple[str, list[tuple[str, np.ndarray]]]]) -> None:
     """Write a weights file that Keras 2 and matterport's code read; whole or not at all.
 
-    The data go to a temporary file beside `path` that then takes its place,
-    so a crash or a full disk leaves an older file as it was.
+    The file is built in memory: HDF5 that writes to a full disk ends the process, or leaves zeros
+    and says nothing. A crash or a full disk leaves an older file as it was.
 
     Args:
         path: file to write or replace; its folder must exist.
@@ -75,10 +76,12 @@ def write_h5(path: AnyPath, layers: Iterable[tuple[str, list[tuple[str, np.ndarr
         raise FileNotFoundError(f"cannot write {path}: the folder {folder} does not exist")
     if os.path.isdir(path):
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        _write_layers(file, layers)
     try:
-        with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-            _write_layers(file, layers)
-    except (OSError, RuntimeError) as error:
+        write_whole(path, content.getbuffer())
+    except OSError as error:
         raise OSError(
             f"could not write {path} (is the disk full, the folder writable?): {error}"
         ) from error

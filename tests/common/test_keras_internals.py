@@ -18,6 +18,7 @@ from mrcnn.common.keras_internals import (
     own_rows,
     report_error_to_cluster,
     variable_index,
+    weights_file,
 )
 
 
@@ -47,6 +48,18 @@ def test_all_layers():
     model = nested_model()
     found = all_layers(model)
     assert {"inner", "deep", "outer"} <= {layer.name for layer in found} and model not in found
+
+
+def test_weights_file(tmp_path):
+    from keras.src.saving import saving_lib
+
+    for name in ("H5IOStore", "_save_state"):
+        assert hasattr(saving_lib, name), moved(f"saving_lib.{name}", "weights_file")
+    model, other = nested_model(), nested_model()
+    (tmp_path / "own.weights.h5").write_bytes(weights_file(model).getbuffer())
+    other.load_weights(tmp_path / "own.weights.h5")
+    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_layers_before():

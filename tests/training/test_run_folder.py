@@ -7,7 +7,6 @@ import os
 import numpy as np
 import pytest
 
-from mrcnn.common.files import file_hash, remove_temporary_files, whole_file
 from mrcnn.training.run_folder import checkpoints, find_last_checkpoint, run_folder, what_is_wrong
 from mrcnn.training.run_state import (
     RunState,
@@ -336,26 +335,3 @@ def test_best_weights_are_no_checkpoint(tmp_path, three):
     assert find_last_checkpoint(str(tmp_path), "coco").endswith("_10000.h5")
     assert run_folder(str(tmp_path), "coco", str(folder / "mask_rcnn_coco_10000.h5")).epoch == 10000
     assert run_folder(str(tmp_path), "coco", str(folder / "mask_rcnn_coco_best.h5")).epoch == 0
-
-
-# === Whole or not at all ===
-
-
-def test_a_file_that_fails_leaves_the_old_one(tmp_path):
-    path = tmp_path / "a.txt"
-    for text, error in (("one", None), ("two", OSError(28, "No space left on device"))):
-        try:
-            with whole_file(path) as temporary, open(temporary, "w") as file:
-                file.write(text)
-                if error:
-                    raise error
-        except OSError as caught:
-            assert caught is error
-        assert path.read_text() == "one" and os.listdir(tmp_path) == ["a.txt"]
-    assert file_hash(path) == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
-
-
-def test_only_what_writers_left_is_removed(tmp_path):
-    make(tmp_path, ".a.h5.0123abcd.tmp", ".a.tmp", "b.tmp", ".bashrc")
-    assert remove_temporary_files(tmp_path) == [".a.h5.0123abcd.tmp"]
-    assert sorted(os.listdir(tmp_path)) == [".a.tmp", ".bashrc", "b.tmp"]

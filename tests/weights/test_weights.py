@@ -401,7 +401,7 @@ def test_folder_that_does_not_exist(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("disk"), KeyboardInterrupt()], ids=["error", "interrupt"]
+    "error", [OSError(28, "disk"), KeyboardInterrupt()], ids=["error", "interrupt"]
 )
 def test_failure_keeps_the_old_file_and_leaves_no_other(toy, toy_file, monkeypatch, error):
     before = Path(toy_file).read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
@@ -210,12 +211,23 @@ def _whole_part(folder, name, fingerprint):
         return None
 
 
+@contextlib.contextmanager
+def _os_errors(path):
+    """TensorFlow's errors of a file as OSError, which callers know."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"could not write {path} (is the disk full, the folder writable?): {error.message}"
+        ) from error
+
+
 def _write_part(folder, name, fingerprint, dataset, image_ids, records, skip_bad):
     """Write one part, of as many of the ``records`` as it has images; what was written, as its json
     holds it.
     """
     path, images, problems, offset = os.path.join(folder, name), [], [], 0
-    with whole_file(f"{path}.tfrecord") as temporary:
+    with _os_errors(f"{path}.tfrecord"), whole_file(f"{path}.tfrecord") as temporary:
         with tf.io.TFRecordWriter(temporary) as writer:
             for image_id in image_ids:
                 content, objects = next(records)

@@ -4,6 +4,8 @@ import os
 
 import keras
 
+from mrcnn.common.files import whole_file, write_whole
+from mrcnn.common.keras_internals import weights_file
 from mrcnn.config.class_weights import class_weights
 from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
@@ -54,14 +56,24 @@ class MaskRCNNModel(keras.Model):
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
         """Keras' ``save_weights``; a name that ends in ".h5" but not in ".weights.h5" means the
-        original's layout.
+        original's layout. A single file is written whole or not at all.
         """
-        if not _is_original_file(filepath):
-            super().save_weights(filepath, overwrite=overwrite, **kwargs)
-        elif os.path.exists(filepath) and not overwrite:
-            raise FileExistsError(f"{filepath} exists, and overwrite is False")
-        else:
+        if _is_original_file(filepath):
+            if os.path.exists(filepath) and not overwrite:
+                raise FileExistsError(f"{filepath} exists, and overwrite is False")
             save_h5(self, filepath)
+        elif _is_new_file(filepath, ".weights.h5", overwrite) and not kwargs:
+            write_whole(filepath, weights_file(self).getbuffer())
+        else:
+            super().save_weights(filepath, overwrite=overwrite, **kwargs)
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Keras' ``save``; a ".keras" file is written whole or not at all."""
+        if _is_new_file(filepath, ".keras", overwrite) and not kwargs:
+            with whole_file(filepath) as temporary:
+                super().save(temporary)
+        else:
+            super().save(filepath, overwrite=overwrite, **kwargs)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`,
@@ -70,6 +82,13 @@ class MaskRCNNModel(keras.Model):
         if skip_mismatch or not _is_original_file(filepath):
             return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         return load_h5(self, filepath, **{"by_name": False, **kwargs})
+
+
+def _is_new_file(filepath, ending, overwrite):
+    """Whether it is the path of a file on this machine that may be written unasked."""
+    path = os.fspath(filepath) if isinstance(filepath, (str, os.PathLike)) else ""
+    is_local = path.endswith(ending) and "://" not in path
+    return is_local and (overwrite or not os.path.exists(path))
 
 
 def _is_original_file(filepath):
