@@ -15,6 +15,7 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
+from mrcnn.common.words import some
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.inference.result import Classes, Result
 from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
@@ -26,6 +27,7 @@ from mrcnn.inference.writers import (
     Videos,
     Window,
     Writer,
+    file_identity,
     output_path,
 )
 
@@ -164,7 +166,7 @@ def predict(
         places: one or a list of files, folders, patterns and numbers of cameras; see
             `sources.find_sources`.
         output: folder for the results, made where it is missing. Earlier results of the same names
-            are replaced.
+            are replaced, but no files of labelme, which someone may have corrected.
         save: what to write, words of `SAVE`.
         recursive: look into the folders of folders.
         every: of videos take every n-th frame.
@@ -181,7 +183,7 @@ def predict(
     Raises:
         FileNotFoundError: a place does not exist, or has no image and no video.
         ValueError: an unknown word in ``save``, an unknown class, ``every`` or ``limit`` below 1,
-            or a file written would replace an image or another of its kind.
+            or a file written would replace an image, another of its kind or a file of labelme.
         OSError: the results cannot be written; what was written before is closed, so that it can be
             read.
         ImportError: there is a video and no OpenCV.
@@ -202,7 +204,9 @@ def predict(
             f"{places} has no image and no video"
             + ("" if recursive else "; images in folders within it are found with recursive")
         )
-    _check_outputs(sources, output, save, video_type)
+    identities = (file_identity(str(source.path)) for source in sources if source.kind != "camera")
+    kept = frozenset(identity for identity in identities if identity is not None)
+    _check_outputs(sources, kept, output, save, video_type)
     summary = Summary(str(output), others=others)
     frames = read_frames(sources, model.config.IMAGE_CHANNEL_COUNT, every, summary.unreadable)
     total = count_frames(sources, every) if progress else None
@@ -220,6 +224,7 @@ def predict(
     ):
         writers = []
         for writer in _writers(model.config, output, save, polygons, video_type, show):
+            writer.kept = kept
             closing.callback(close, writer)
             writers.append(writer)
         try:
@@ -264,9 +269,9 @@ def _writers(config, output, save, polygons, video_type, show):
         yield Window()
 
 
-def _check_outputs(sources, output, save, video_type):
-    """Refuse to replace an image by its picture, or the picture or labelme file of one image by
-    another's.
+def _check_outputs(sources, kept, output, save, video_type):
+    """Refuse to replace an image by a picture, the picture or labelme file of one image by
+    another's, or a labelme file that is there.
     """
     types: dict[str, tuple[str, ...]] = {
         "image": Pictures.types if "pictures" in save else (),
@@ -277,9 +282,10 @@ def _check_outputs(sources, output, save, video_type):
         if not types.get(source.kind):
             continue
         path = os.path.abspath(output_path(output, source.name, types[source.kind]))
-        if path == source.path:
+        if file_identity(path) in kept:
             raise ValueError(
-                f"{source.path} would be replaced by its own picture: write to another folder"
+                f"{path} is a file that is searched, and would be replaced by a picture: write to "
+                "another folder"
             )
         other = written.setdefault(path, source)
         if other != source:  # such as a.tif and a.tif.png
@@ -296,3 +302,23 @@ def _check_outputs(sources, output, save, video_type):
                     f"{other.name} and {source.name} would share one labelme file: "
                     "search them in two runs"
                 )
+        _check_labelme(sources, os.path.join(output, "labelme"))
+
+
+def _check_labelme(sources, folder):
+    """Refuse to replace files of labelme in the folder."""
+    found = []
+    for source in sources:
+        path = os.path.join(folder, *source.name.split("/"))
+        if source.kind == "image":
+            path = os.path.splitext(path)[0] + ".json"
+            found += [path] if os.path.lexists(path) else []
+        elif os.path.isdir(path):  # of the frames
+            found += [
+                os.path.join(path, name) for name in os.listdir(path) if name.endswith(".json")
+            ]
+    if found:
+        raise ValueError(
+            f"{some(found, 1)} would be replaced, which someone may have corrected in labelme: "
+            "write to another folder, or delete what is there first"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import itertools
 import os
@@ -119,10 +120,18 @@ def _without(files, folder, leave_out):
     """The files but for those in ``leave_out``, where that lies within the folder in which they
     were looked for.
     """
-    leave_out = None if leave_out is None else Path(os.path.abspath(leave_out))
-    if leave_out is None or folder not in leave_out.parents:
+    if leave_out is None:
         return files
-    return [path for path in files if leave_out not in Path(path).parents]
+    left_out = Path(os.path.realpath(leave_out))
+    if Path(os.path.realpath(folder)) not in left_out.parents:
+        return files
+    real = functools.cache(lambda folder: Path(os.path.realpath(folder)))
+    folders = [real(os.path.dirname(path)) for path in files]
+    return [
+        path
+        for path, folder in zip(files, folders)
+        if left_out != folder and left_out not in folder.parents
+    ]
 
 
 def _shared_folder(folders):

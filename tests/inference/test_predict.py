@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import tempfile
 import types
 import weakref
 
@@ -278,7 +279,7 @@ def test_nothing_to_do_is_an_error(model, tmp_path, photos):
         predict(model, tmp_path / "empty", tmp_path / "found")
     with pytest.raises(ValueError, match="save has 'picture'; known are pictures"):
         predict(model, photos, tmp_path / "found", save=["picture"])
-    with pytest.raises(ValueError, match="a.jpg would be replaced"):
+    with pytest.raises(ValueError, match="a.jpg is a file that is searched, and would be replaced"):
         predict(model, photos, photos)
     Image.fromarray(image(9, 9)).save(photos / "a.png")
     with pytest.raises(ValueError, match="a.jpg and a.png would share"):
@@ -294,6 +295,85 @@ def test_nothing_to_do_is_an_error(model, tmp_path, photos):
     with pytest.raises(ValueError, match="video_type is '.mov'"):
         predict(model, photos, tmp_path / "found", video_type=".mov")
     assert not (tmp_path / "found").exists() or not list((tmp_path / "found").glob("*.part"))
+
+
+def as_link(photos, output):
+    """The output is a link to the folder that is searched."""
+    output.symlink_to(photos)
+    return photos
+
+
+def through_link(photos, output):
+    """The folder is searched by way of a link, and the output is the folder itself."""
+    (photos.parent / "link").symlink_to(photos)
+    output.symlink_to(photos.parent / "link")
+    return photos.parent / "link"
+
+
+def symbolic(photos, output):
+    """A link in the output leads to an image."""
+    output.mkdir()
+    (output / "b.png").symlink_to(photos / "a.jpg")
+    return photos
+
+
+def hard(photos, output):
+    """A file of the output is an image by another name."""
+    output.mkdir()
+    os.link(photos / "b.png", output / "b.png")
+    return photos
+
+
+def of_a_link(photos, output):
+    """What is searched is a link to a file of the output."""
+    (photos / "a.jpg").rename(photos.parent / "original.jpg")
+    (photos / "a.jpg").symlink_to(photos.parent / "original.jpg")
+    output.mkdir()
+    os.link(photos.parent / "original.jpg", output / "a.jpg")
+    return photos
+
+
+@pytest.mark.parametrize("link", [as_link, through_link, symbolic, hard, of_a_link])
+def test_no_photo_is_replaced_through_a_link(model, photos, tmp_path, link):
+    before = {path.name: path.read_bytes() for path in photos.iterdir() if path.is_file()}
+    source = link(photos, tmp_path / "found")
+    with pytest.raises(ValueError, match="is a file that is searched, and would be replaced"):
+        predict(model, source, tmp_path / "found")
+    after = {path.name: path.read_bytes() for path in photos.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_no_photo_is_replaced_by_a_crop_or_a_frame(model, photos, tmp_path):
+    """Their names are known only when they are written."""
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "frames").symlink_to(photos)
+    (photos / "clip.avi").mkdir()
+    Image.fromarray(image(64, 64)).save(photos / "clip.avi" / "000001.png")
+    write_video(tmp_path / "clip.avi", 3)
+    before = (photos / "clip.avi" / "000001.png").read_bytes()
+    with pytest.raises(ValueError, match="000001.png is a file that is searched"):
+        predict(
+            model,
+            [tmp_path / "clip.avi", photos / "clip.avi" / "000001.png"],
+            tmp_path / "found",
+            save=["frames"],
+        )
+    assert (photos / "clip.avi" / "000001.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("corrected", ["a.json", "clip.avi/000001.json"])
+def test_corrected_files_of_labelme_are_kept(model, photos, tmp_path, corrected):
+    write_video(photos / "clip.avi", 2)
+    predict(model, photos, tmp_path / "found", save=["labelme"])
+    for path in (tmp_path / "found").rglob("*.json"):
+        if not path.as_posix().endswith(corrected):
+            path.unlink()
+    (tmp_path / "found" / "labelme" / corrected).write_text("corrected")
+    with pytest.raises(ValueError, match=f"{corrected} would be replaced, which someone may have"):
+        predict(model, photos, tmp_path / "found", save=["labelme", "coco"])
+    assert (tmp_path / "found" / "labelme" / corrected).read_text() == "corrected"
+    assert not (tmp_path / "found" / "predictions.json").exists()
+    predict(model, photos, tmp_path / "found", save=["coco"])
 
 
 def test_pictures_of_two_images_must_differ(model, tmp_path):
@@ -335,11 +415,13 @@ def test_all_writers_are_closed_where_one_fails(model, photos, tmp_path, monkeyp
 
 
 def test_writers_opened_before_one_fails_are_closed(model, photos, tmp_path, monkeypatch):
-    (tmp_path / "found").mkdir()
-    (tmp_path / "found" / "predictions.json.annotations.part").mkdir()
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     calls = []
     monkeypatch.setattr(PREDICT, "Crops", lambda folder: Failing(calls, None))
-    with pytest.raises(OSError, match="annotations.part"):
+    with pytest.raises(OSError, match="No space left"):
         predict(model, photos, tmp_path / "found", save=["crops", "coco"])
     assert calls == [False]
 

@@ -1,5 +1,7 @@
 """Files, folders, patterns and videos as a stream of images."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -177,3 +179,19 @@ def test_no_such_camera():
     unreadable = []
     assert list(read_frames(find_sources(97)[0], unreadable=unreadable)) == []
     assert unreadable[0][0] == "camera97" and "no such camera" in unreadable[0][1]
+
+
+def test_results_are_no_sources_where_they_are_reached_by_a_link(folder):
+    deep = folder / "deep"
+    (deep / "found").mkdir()
+    shutil.copy(folder / "b.png", deep / "found" / "b.png")
+    (folder / "to_found").symlink_to(deep / "found")
+    (folder / "to_deep").symlink_to(deep)
+    for place, output in (
+        (deep, deep / "found"),
+        (deep, folder / "to_found"),
+        (folder / "to_deep", deep / "found"),
+        (folder / "to_deep", folder / "to_found"),
+    ):
+        found = find_sources(place, True, leave_out=output)
+        assert names(found) == ["c.tif", "clip.avi", "down/d.png"]
