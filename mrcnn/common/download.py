@@ -1,11 +1,15 @@
 """Downloads: fetched once, resumed when cut off, believed only when the hash is right."""
 
+import contextlib
 import dataclasses
 import http.client
 import os
 import re
+import sys
 import urllib.error
 import urllib.request
+
+import filelock
 
 from mrcnn.common.files import AnyPath, file_hash
 from mrcnn.common.progress import Bar
@@ -41,7 +45,8 @@ def download(
     """Fetch a file, or keep the one that is there when it is the right one.
 
     The bytes go to `path` + ".part", which a later call continues, and take
-    their name only when size and hashes are right.
+    their name only when size and hashes are right. Of several calls at once,
+    in one process or in several, one fetches and the others wait for it.
 
     Args:
         url: http or https address.
@@ -68,15 +73,51 @@ def fetch(file: RemoteFile, path: AnyPath, progress: bool = True) -> str:
     path = os.fspath(path)
     if not file.url.lower().startswith(("http://", "https://")):
         raise ValueError(f"{file.url} is not an http or https address")
-    if os.path.exists(path):
-        wrong = _what_is_wrong(path, file)
-        if wrong:
-            raise DownloadError(
-                f"{path} exists but is not the file of {file.url}: {wrong}. "
-                "Remove it, or give another path"
-            )
-        return path
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    if not _is_there(file, path):
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with _alone(path, progress):
+            if not _is_there(file, path):  # another call may have fetched it meanwhile
+                _fetch(file, path, progress)
+    return path
+
+
+def _is_there(file, path):
+    """Whether the file exists, and is the right one."""
+    if not os.path.exists(path):
+        return False
+    wrong = _what_is_wrong(path, file)
+    if wrong:
+        raise DownloadError(
+            f"{path} exists but is not the file of {file.url}: {wrong}. "
+            "Remove it, or give another path"
+        )
+    return True
+
+
+@contextlib.contextmanager
+def _alone(path, progress):
+    """Keep others from fetching the same file; waits for one that does.
+
+    The lock is a file ``.<name>.lock`` beside it. It is removed once the file is there, which all
+    look for first; without the file one who waits on a removed lock would not be alone.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    lock = filelock.FileLock(os.path.join(folder, f".{name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if progress:
+            print(f"Waiting for another process that fetches {name}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+        with contextlib.suppress(OSError):  # Windows removes no file that another has open
+            os.remove(lock.lock_file)
+    finally:
+        lock.release()
+
+
+def _fetch(file, path, progress):
     part = path + ".part"
     resumed = _transfer(file, path, part, progress)
     wrong = _what_is_wrong(part, file)
@@ -91,7 +132,6 @@ def fetch(file: RemoteFile, path: AnyPath, progress: bool = True) -> str:
             f"{file.url} gave a wrong file, which was removed: {wrong}. " + _by_hand(file, path)
         )
     os.replace(part, path)
-    return path
 
 
 def _transfer(file, path, part, progress):

@@ -1,16 +1,21 @@
 """Downloads from a server of our own: whole, resumed, cut off, wrong, refused."""
 
+import concurrent.futures
+import functools
 import hashlib
 import http.server
 import os
 import socket
+import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from mrcnn.common.download import DownloadError, download
 from mrcnn.weights import published as downloads
+from tests.paths import ROOT
 
 CONTENT = bytes(range(256)) * 9000  # 2.3 MB: more than two chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -18,7 +23,9 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT by path: /file with ranges, /plain without, /cut breaks off, /lost is 404."""
+    """Serves CONTENT by path: /file with ranges, /plain without, /cut breaks off, /slow waits,
+    /lost is 404.
+    """
 
     def do_GET(self):
         wanted = self.headers.get("Range")
@@ -35,6 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {shown}-{len(CONTENT) - 1}/{len(CONTENT)}")
         else:
             self.send_response(200)
+        if self.path == "/slow":
+            time.sleep(2)
         body = CONTENT[start:]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -58,6 +67,11 @@ def server(monkeypatch):
         thread.join()
 
 
+def visible(folder):
+    """The names of its files but for the lock of one that has not come."""
+    return [name for name in os.listdir(folder) if name != ".file.h5.lock"]
+
+
 def test_whole_file_and_no_second_request(server, tmp_path):
     path = tmp_path / "new" / "folder" / "file.h5"
     assert download(server.url + "/file", path, SHA256, MD5, len(CONTENT)) == str(path)
@@ -79,10 +93,64 @@ def test_cut_off_keeps_the_part_and_the_next_call_continues(server, tmp_path):
     path = tmp_path / "file.h5"
     with pytest.raises(DownloadError, match="broke off after 1,048,576 of 2,304,000 bytes"):
         download(server.url + "/cut", path, SHA256, progress=False)
-    assert os.listdir(tmp_path) == ["file.h5.part"]
+    assert visible(tmp_path) == ["file.h5.part"]
     download(server.url + "/file", path, SHA256, progress=False)
     assert path.read_bytes() == CONTENT
     assert server.requests[-1] == ("/file", "bytes=1048576-")
+
+
+def at_once(calls):
+    """The results of functions that begin in threads of their own at the same moment."""
+    together = threading.Barrier(len(calls))
+
+    def begin(call):
+        together.wait()
+        return call()
+
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(begin, calls))
+
+
+@pytest.mark.parametrize("part", [None, CONTENT[:1000]], ids=["anew", "going on"])
+def test_many_at_once_are_one_request(server, tmp_path, part):
+    path = tmp_path / "file.h5"
+    if part:
+        (tmp_path / "file.h5.part").write_bytes(part)
+    fetch = functools.partial(download, server.url + "/file", path, progress=False)
+    assert at_once([fetch] * 8) == [str(path)] * 8
+    assert path.read_bytes() == CONTENT and len(server.requests) == 1
+    assert os.listdir(tmp_path) == ["file.h5"]
+
+
+def test_one_who_waits_goes_on_where_the_first_broke_off(server, tmp_path):
+    path = tmp_path / "file.h5"
+
+    def fetch(place):
+        try:
+            return download(server.url + place, path, SHA256, progress=False)
+        except DownloadError:
+            return None
+
+    results = at_once([functools.partial(fetch, place) for place in ["/cut"] * 3 + ["/file"] * 3])
+    assert path.read_bytes() == CONTENT
+    assert results[3:] == [str(path)] * 3
+
+
+def test_processes_wait_for_each_other(server, tmp_path):
+    path = tmp_path / "file.h5"
+    code = """
+import sys
+from mrcnn.common.download import download
+download(sys.argv[1], sys.argv[2], md5=sys.argv[3])
+"""
+    command = [sys.executable, "-c", code, server.url + "/slow", str(path), MD5]
+    running = [
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    told = [process.communicate()[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert path.read_bytes() == CONTENT and len(server.requests) == 1
+    assert sum("Waiting for another process that fetches file.h5" in text for text in told) == 1
 
 
 def test_server_without_ranges_starts_over(server, tmp_path):
@@ -128,7 +196,7 @@ def test_wrong_file_is_removed(server, tmp_path, expected):
         download(server.url + "/file", path, progress=False, **expected)
     actual = {"sha256": SHA256, "md5": MD5, "size": "2,304,000"}[next(iter(expected))]
     assert actual in str(error.value) and str(next(iter(expected.values()))) in str(error.value)
-    assert os.listdir(tmp_path) == []
+    assert visible(tmp_path) == []
 
 
 def test_wrong_file_of_the_user_is_kept(server, tmp_path):
@@ -145,7 +213,7 @@ def test_http_error_says_what_to_do(server, tmp_path):
         download(server.url + "/lost", path, SHA256, progress=False)
     for word in (server.url + "/lost", "404", str(path), SHA256, "by hand"):
         assert word in str(error.value)
-    assert os.listdir(tmp_path) == []
+    assert visible(tmp_path) == []
 
 
 def test_refused_connection_says_what_to_do(tmp_path):
@@ -162,7 +230,7 @@ def test_refused_connection_says_what_to_do(tmp_path):
 def test_only_http(tmp_path, url):
     with pytest.raises(ValueError, match="is not an http or https address"):
         download(url, tmp_path / "file.h5")
-    assert os.listdir(tmp_path) == []
+    assert visible(tmp_path) == []
 
 
 @pytest.mark.parametrize("with_rich", [True, False])
