@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from mrcnn import __version__
 from mrcnn.cli import cache, check, evaluate, predict, train
+from mrcnn.common.words import without_escapes
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         code = args.run(args)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {without_escapes(str(error))}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130

@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Collection, Iterable
 
 from mrcnn.cli.options import add_model, inference_model, positive
+from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, predict
 from mrcnn.inference.sources import find_sources
 from mrcnn.inference.writers import Videos
@@ -52,6 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video-type", default=".mp4", choices=tuple(Videos.codecs), help="(default: .mp4)"
     )
+    parser.add_argument(
+        "--color-by",
+        default="class",
+        choices=COLOR_BY,
+        help="a colour for each class, or another one for each object (default: class)",
+    )
+    parser.add_argument(
+        "--no-labels",
+        dest="labels",
+        action="store_false",
+        help="no names and scores in pictures and videos, where they hide small objects",
+    )
     parser.add_argument("--show", action="store_true", help="show the pictures in a window; q ends")
     parser.epilog = """examples:
   mrcnn predict photo.jpg --weights coco --output found
@@ -84,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         polygons=args.polygons,
         video_type=args.video_type,
         show=args.show,
+        color_by=args.color_by,
+        labels=args.labels,
     )
     print(summary)
     if summary.interrupted and not all(source.kind == "camera" for source in sources):

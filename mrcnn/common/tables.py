@@ -4,6 +4,8 @@ import html
 import sys
 from collections.abc import Iterable
 
+from mrcnn.common.words import on_one_line
+
 
 def display_table(table: Iterable[Iterable[object]]) -> None:
     """Show rows of cells: an HTML table in a notebook, aligned text elsewhere."""
@@ -23,7 +25,7 @@ def display_table(table: Iterable[Iterable[object]]) -> None:
 
 def format_table(table: Iterable[Iterable[object]]) -> str:
     """Rows of cells, all of one length, as lines of text with aligned columns."""
-    rows = [[str(cell) for cell in row] for row in table]
+    rows = [[on_one_line(str(cell)) for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows

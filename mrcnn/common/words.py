@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -17,6 +18,29 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
 
 def some(names: Iterable[object], limit: int = 10) -> str:
     """The first names with commas between, and how many more there are."""
-    shown = [str(name) for name in names]
+    shown = [on_one_line(str(name)) for name in names]
     more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
     return ", ".join(shown[:limit]) + more
+
+
+def on_one_line(text: str) -> str:
+    """A name as it may be shown: line ends, escape characters and what else has no picture of its
+    own come out as Python writes them, such as ``\\n``.
+
+    A terminal would obey them, and no font can draw them.
+    """
+    return "".join(letter if _has_picture(letter) else _escaped(letter) for letter in text)
+
+
+def without_escapes(text: str) -> str:
+    """A text of several lines with each as `on_one_line` gives it."""
+    return "\n".join(map(on_one_line, text.split("\n")))
+
+
+def _has_picture(letter):
+    # beside spaces other than " " the joiners that Arabic, Indic scripts and emoji are written with
+    return letter.isprintable() or unicodedata.category(letter) == "Zs" or letter in "\u200c\u200d"
+
+
+def _escaped(letter):
+    return letter.encode("unicode_escape").decode("ascii")

@@ -14,10 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.files import AnyPath, write_whole
+from mrcnn.common.words import on_one_line
+from mrcnn.config.classes import numbered_names
+from mrcnn.data.fonts import drawable, font_file, load_font
 from mrcnn.data.images import LUMA, as_uint8_range, fit_channels
 
 Color = tuple[float, float, float]  # (red, green, blue) in 0..1
 _FILE_TYPES = (".png", ".jpg", ".jpeg")
+COLOR_BY = ("class", "object")
 
 
 # === Colours ===
@@ -51,6 +55,28 @@ def class_colors(count: int) -> list[Color]:
         hue = (0.02 + i * 0.618033988749895) % 1
         colors.append(colorsys.hsv_to_rgb(hue, (0.95, 0.65)[i // 12 % 2], (1.0, 0.8)[i // 6 % 2]))
     return colors[:count]
+
+
+def instance_colors(
+    class_ids: Sequence[int] | np.ndarray, classes: int, color_by: str = "class"
+) -> list[Color]:
+    """A colour for each object of an image.
+
+    Args:
+        class_ids: [N] int, negative for crowds.
+        classes: number of classes, with the background.
+        color_by: "class": the fixed colour of its class (`class_colors`); "object": each another
+            one, so that objects of one class that touch can be told apart.
+
+    Raises:
+        ValueError: another ``color_by``.
+    """
+    if color_by not in COLOR_BY:
+        raise ValueError(f"color_by is {color_by!r}; it must be one of {', '.join(COLOR_BY)}")
+    if color_by == "object":
+        return class_colors(len(class_ids) + 1)[1:]
+    palette = class_colors(classes)
+    return [palette[abs(int(class_id)) % classes] for class_id in class_ids]
 
 
 def _to_uint8_color(color):
@@ -152,7 +178,7 @@ def _extent(mask):
 
 
 def instance_label(class_id: int, class_names: Sequence[str], score: float | None = None) -> str:
-    """ "name" or "name 0.987"; a negative class id is a crowd of that class.
+    """ "name" or "name 0.987", on one line; a negative class id is a crowd of that class.
 
     Raises:
         ValueError: ``class_names`` has no such class.
@@ -163,23 +189,15 @@ def instance_label(class_id: int, class_names: Sequence[str], score: float | Non
             f"class id {class_id} has no name: class_names has {len(class_names)} "
             "names, the first of them for the background"
         )
-    name = class_names[abs(class_id)] + (" crowd" if class_id < 0 else "")
+    name = on_one_line(class_names[abs(class_id)]) + (" crowd" if class_id < 0 else "")
     return name if score is None else f"{name} {score:.3f}"
-
-
-def _font(size):
-    from PIL import ImageFont
-
-    try:
-        return ImageFont.truetype("DejaVuSans.ttf", size)  # also Greek, Cyrillic ...
-    except OSError:
-        return ImageFont.load_default(size)
 
 
 def _fitting_text(text, size, width, height):
     """The text with a font and box size (w, h) such that it fits into the image."""
+    path, _ = font_file(text)
     while True:
-        font = _font(size)
+        font = load_font(size, path)
         ascent, descent = font.getmetrics()
         text_width, text_height = int(np.ceil(font.getlength(text))) + 4, ascent + descent + 2
         if text_width <= width and text_height <= height:
@@ -252,6 +270,8 @@ def draw_instances(
     scores: Sequence[float] | np.ndarray | None = None,
     colors: Sequence[Sequence[float]] | None = None,
     alpha: float = 0.5,
+    color_by: str = "class",
+    labels: bool = True,
 ) -> NDArray[np.uint8]:
     """Paint detections or objects into a copy of the image.
 
@@ -262,8 +282,10 @@ def draw_instances(
         class_ids: [N] int.
         class_names: list of names by class id.
         scores: [N], or None for labels without a score.
-        colors: N (r, g, b) in 0..1; None: a fixed colour per class.
+        colors: N (r, g, b) in 0..1; None: by ``color_by``.
         alpha: weight of the colour inside a mask, 0..1.
+        color_by: "class" or "object"; see `instance_colors`.
+        labels: False leaves out names and scores, which hide small objects.
 
     Returns:
         uint8 [H, W, 3].
@@ -276,8 +298,7 @@ def draw_instances(
     canvas = as_rgb(image)
     check_instances(canvas, boxes, masks, class_ids, scores, colors)
     if colors is None:
-        palette = class_colors(len(class_names))
-        colors = [palette[abs(int(class_id)) % len(palette)] for class_id in class_ids]
+        colors = instance_colors(class_ids, len(class_names), color_by)
     height, width = canvas.shape[:2]
     line = max(1, round(max(height, width) / 450))
     # The best instance is painted last, on top of the others.
@@ -304,8 +325,11 @@ def draw_instances(
             width=line,
         )
     taken: list[tuple[int, int, int, int]] = []
-    for i in reversed(order):  # the best label has the first choice of place
-        text = instance_label(class_ids[i], class_names, None if scores is None else scores[i])
+    for i in reversed(order) if labels else ():  # the best label has the first choice of place
+        score = None if scores is None else scores[i]
+        text = instance_label(class_ids[i], class_names, score)
+        numbers = numbered_names(len(class_names))
+        text = drawable(text, instead=instance_label(class_ids[i], numbers, score))
         size = int(np.clip(round(max(height, width) / 45), 10, 28))
         text, font, text_width, text_height = _fitting_text(text, size, width, height)
         if not text:
@@ -330,6 +354,8 @@ def save_instances(
     scores: Sequence[float] | np.ndarray | None = None,
     colors: Sequence[Sequence[float]] | None = None,
     alpha: float = 0.5,
+    color_by: str = "class",
+    labels: bool = True,
 ) -> str:
     """Write the picture of ``draw_instances`` to a .png, .jpg or .jpeg file.
 
@@ -350,9 +376,8 @@ def save_instances(
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: the folder {folder} does not exist; create it first")
-    write_picture(
-        path, draw_instances(image, boxes, masks, class_ids, class_names, scores, colors, alpha)
-    )
+    what = image, boxes, masks, class_ids, class_names, scores, colors
+    write_picture(path, draw_instances(*what, alpha, color_by, labels))
     return path
 
 

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mrcnn.common.words import on_one_line
+from mrcnn.data.fonts import use_fonts_that_show
+
 RECALLS = np.linspace(0, 1, 101)
 _STYLES = {"0.50": "-", "0.75": "--"}
 _COLORS = {"bbox": "tab:blue", "segm": "tab:orange"}
@@ -18,6 +21,7 @@ _COUNTED, _NAMED = 25, 100
 
 def _png(figure):
     buffer = io.BytesIO()
+    use_fonts_that_show(figure)
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
 
@@ -149,4 +153,5 @@ def confusion_picture(confusion: ArrayLike, names: Sequence[str]) -> bytes:
 
 
 def _short(name, length):
+    name = on_one_line(name)
     return name if len(name) <= length else name[: length - 1] + "…"

@@ -15,8 +15,9 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
-from mrcnn.common.words import some
+from mrcnn.common.words import on_one_line, some
 from mrcnn.config.classes import class_ids, numbered_names
+from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.result import Classes, Result
 from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
 from mrcnn.inference.writers import (
@@ -93,7 +94,8 @@ class Summary:
 
     def __str__(self) -> str:
         objects = (
-            ", ".join(f"{count} {name}" for name, count in self.counts.most_common()) or "none"
+            ", ".join(f"{count} {on_one_line(name)}" for name, count in self.counts.most_common())
+            or "none"
         )
         rate = self.images / self.seconds if self.seconds else 0
         lines = [
@@ -104,7 +106,7 @@ class Summary:
             lines.append("interrupted: what was done till then is written")
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} could not be read, or not to the end:")
-            lines += [f"  {name}: {wrong}" for name, wrong in self.unreadable]
+            lines += [on_one_line(f"  {name}: {wrong}") for name, wrong in self.unreadable]
         if self.others:
             lines.append(
                 f"{self.others} files that are no images or videos by their names were passed over"
@@ -154,6 +156,8 @@ def predict(
     video_type: str = ".mp4",
     show: bool = False,
     progress: bool = True,
+    color_by: str = "class",
+    labels: bool = True,
 ) -> Summary:
     """Detect in image files, folders, patterns, videos and cameras, and write what is found.
 
@@ -176,6 +180,7 @@ def predict(
         video_type: ".mp4" or ".avi".
         show: also show each picture in a window; q ends the work.
         progress: show a bar on stderr.
+        color_by, labels: of the pictures and videos; see `data.drawing.draw_instances`.
 
     Returns:
         `Summary`.
@@ -195,6 +200,8 @@ def predict(
         )
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or None for no end")
+    if color_by not in COLOR_BY:
+        raise ValueError(f"color_by is {color_by!r}; it must be one of {', '.join(COLOR_BY)}")
     if classes is not None:
         # an unknown one is reported before anything is written
         class_ids(classes, model.config.CLASS_NAMES, model.config.NUM_CLASSES)
@@ -212,6 +219,7 @@ def predict(
     total = count_frames(sources, every) if progress else None
     if limit is not None:
         frames, total = itertools.islice(frames, limit), min(limit, total or limit)
+    style = {"color_by": color_by, "labels": labels}
     start, complete = time.perf_counter(), False
 
     def close(writer: Writer) -> None:
@@ -223,7 +231,7 @@ def predict(
         contextlib.ExitStack() as closing,
     ):
         writers = []
-        for writer in _writers(model.config, output, save, polygons, video_type, show):
+        for writer in _writers(model.config, output, save, polygons, video_type, show, style):
             writer.kept = kept
             closing.callback(close, writer)
             writers.append(writer)
@@ -252,13 +260,13 @@ def _naming(output):
         raise type(error)(error.errno, error.strerror, str(output)) from error
 
 
-def _writers(config, output, save, polygons, video_type, show):
+def _writers(config, output, save, polygons, video_type, show, style):
     """Open them one after the other, as they are asked for."""
     names = config.CLASS_NAMES or numbered_names(config.NUM_CLASSES)
     make = {
-        "pictures": lambda: Pictures(output, frames=False),
-        "video": lambda: Videos(output, video_type),
-        "frames": lambda: Pictures(os.path.join(output, "frames"), frames=True),
+        "pictures": lambda: Pictures(output, frames=False, **style),
+        "video": lambda: Videos(output, video_type, **style),
+        "frames": lambda: Pictures(os.path.join(output, "frames"), frames=True, **style),
         "coco": lambda: Coco(output, names, polygons),
         "labelme": lambda: Labelme(os.path.join(output, "labelme")),
         "crops": lambda: Crops(os.path.join(output, "crops")),
@@ -266,7 +274,7 @@ def _writers(config, output, save, polygons, video_type, show):
     for word in dict.fromkeys(save):
         yield make[word]()
     if show:
-        yield Window()
+        yield Window(**style)
 
 
 def _check_outputs(sources, kept, output, save, video_type):

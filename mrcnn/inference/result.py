@@ -18,7 +18,7 @@ from mrcnn.common.json_files import write_json
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
-from mrcnn.data.drawing import as_rgb, class_colors, draw_instances, save_instances
+from mrcnn.data.drawing import as_rgb, draw_instances, instance_colors, save_instances
 from mrcnn.visualize.instances import display_instances
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Result(dict):
             keep &= self["scores"] >= min_confidence
         return self.select(keep)
 
-    # === Pictures; every class has its own colour, the same in all of them ===
+    # === Pictures; by default every class has its own colour, the same in all of them ===
 
     def plot(
         self,
@@ -151,12 +151,16 @@ class Result(dict):
         show_mask: bool = True,
         show_bbox: bool = True,
         captions: Sequence[str] | None = None,
+        color_by: str = "class",
+        labels: bool = True,
     ) -> None:
         """Show the objects with matplotlib, in a notebook or a window; see
-        `visualize.display_instances`.
+        `visualize.display_instances`, and `data.drawing.draw_instances` for ``color_by`` and
+        ``labels``.
         """
         names = self._known_names()
-        palette = class_colors(len(names))
+        if not labels:
+            captions = [""] * self.count
         display_instances(
             self._image(image),
             self["rois"],
@@ -169,21 +173,36 @@ class Result(dict):
             ax=ax,
             show_mask=show_mask,
             show_bbox=show_bbox,
-            colors=[palette[class_id] for class_id in self["class_ids"]],
+            colors=instance_colors(self["class_ids"], len(names), color_by),
             captions=captions,
         )
 
-    def draw(self, image: ArrayLike | None = None, alpha: float = 0.5) -> NDArray[np.uint8]:
+    def draw(
+        self,
+        image: ArrayLike | None = None,
+        alpha: float = 0.5,
+        color_by: str = "class",
+        labels: bool = True,
+    ) -> NDArray[np.uint8]:
         """The picture as pixels, uint8 [h, w, 3]; see `data.drawing.draw_instances`."""
-        return draw_instances(self._image(image), *self._drawn(), alpha=alpha)
+        style: dict[str, Any] = {"alpha": alpha, "color_by": color_by, "labels": labels}
+        return draw_instances(self._image(image), *self._drawn(), **style)
 
-    def save(self, path: AnyPath, image: ArrayLike | None = None, alpha: float = 0.5) -> str:
+    def save(
+        self,
+        path: AnyPath,
+        image: ArrayLike | None = None,
+        alpha: float = 0.5,
+        color_by: str = "class",
+        labels: bool = True,
+    ) -> str:
         """Write the picture to a .png, .jpg or .jpeg file; see `data.drawing.save_instances`.
 
         Returns:
             the path, as str.
         """
-        return save_instances(path, self._image(image), *self._drawn(), alpha=alpha)
+        style: dict[str, Any] = {"alpha": alpha, "color_by": color_by, "labels": labels}
+        return save_instances(path, self._image(image), *self._drawn(), **style)
 
     def crop(
         self, mask: bool = False, padding: int = 0, image: ArrayLike | None = None

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mrcnn.common.files import AnyPath, whole_file
 from mrcnn.data.drawing import as_rgb, write_picture
@@ -82,17 +82,18 @@ class Pictures(Writer):
     Args:
         folder: to write to.
         frames: True writes the frames of videos, False the images that are files.
+        style: of `Result.save`.
     """
 
     types = (".png", ".jpg", ".jpeg")
 
-    def __init__(self, folder: AnyPath, frames: bool) -> None:
+    def __init__(self, folder: AnyPath, frames: bool, **style: Any) -> None:
         super().__init__(folder)
-        self.frames = frames
+        self.frames, self.style = frames, style
 
     def write(self, frame: Frame, result: Result) -> None:
         if self.frames == (frame.number is not None):
-            result.save(self.path(frame.name, *self.types), image=frame.image)
+            result.save(self.path(frame.name, *self.types), frame.image, **self.style)
 
 
 class Videos(Writer):
@@ -101,12 +102,14 @@ class Videos(Writer):
     Args:
         folder: to write to.
         video_type: ".mp4" (MPEG-4) or ".avi" (Motion JPEG, larger).
+        style: of `Result.draw`.
     """
 
     codecs: ClassVar[dict[str, str]] = {".mp4": "mp4v", ".avi": "MJPG"}
 
-    def __init__(self, folder: AnyPath, video_type: str = ".mp4") -> None:
+    def __init__(self, folder: AnyPath, video_type: str = ".mp4", **style: Any) -> None:
         super().__init__(folder)
+        self.style = style
         if video_type not in self.codecs:
             raise ValueError(
                 f"video_type is {video_type!r}; it must be one of {', '.join(self.codecs)}"
@@ -120,7 +123,7 @@ class Videos(Writer):
     def write(self, frame: Frame, result: Result) -> None:
         if frame.number is None:
             return
-        picture = result.draw(frame.image)
+        picture = result.draw(frame.image, **self.style)
         size = picture.shape[1::-1]
         if self.file is None or frame.source != self.source:
             self.close(True)
@@ -266,17 +269,20 @@ class Coco(Writer):
 
 
 class Window(Writer):
-    """Shows what is found on the screen; the keys q and Esc end the work."""
+    """Shows what is found on the screen; the keys q and Esc end the work. ``style`` is of
+    `Result.draw`.
+    """
 
     title = "Mask R-CNN: q ends"
 
-    def __init__(self) -> None:
+    def __init__(self, **style: Any) -> None:
         super().__init__("")
+        self.style = style
 
     def write(self, frame: Frame, result: Result) -> bool:
         cv2 = opencv()
         try:
-            cv2.imshow(self.title, result.draw(frame.image)[..., ::-1].copy())
+            cv2.imshow(self.title, result.draw(frame.image, **self.style)[..., ::-1].copy())
             return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
         except cv2.error as error:
             raise OSError(f"OpenCV has no window here ({error}): leave out show") from error

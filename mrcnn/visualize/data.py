@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mrcnn.common.words import on_one_line
 from mrcnn.data.drawing import as_rgb, draw_instances
 from mrcnn.data.images import unmold_image
 from mrcnn.data.masks import expand_mask
@@ -44,7 +45,9 @@ def plot_objects(
     classes, per_image, sizes, shapes = figure.subplots(1, 4)
     counts = np.bincount(objects.class_ids, minlength=len(class_names))
     shown = sorted(np.argsort(-counts[1:], kind="stable")[:_MOST_CLASSES] + 1, reverse=True)
-    classes.barh([class_names[class_id] for class_id in shown], counts[shown])
+    classes.barh(range(len(shown)), counts[shown])
+    names = [on_one_line(class_names[class_id]) for class_id in shown]
+    classes.set_yticks(range(len(shown)), names, parse_math=False)
     left_out = len(class_names) - 1 - len(shown)
     classes.set_title(
         "objects per class" + (f" ({left_out} rarer ones not shown)" if left_out else "")

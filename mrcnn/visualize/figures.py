@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mrcnn.data.fonts import use_fonts_that_show
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -79,6 +81,7 @@ def new_figure(figsize: tuple[float, float] | None = None) -> tuple[ModuleType, 
 
 def show(plt: ModuleType) -> None:
     """Open the windows, if there are any; in a script this waits until they are closed."""
+    use_fonts_that_show(plt.gcf())
     if not headless(plt):
         plt.show()
 
@@ -124,7 +127,7 @@ def contours(ax: Axes, mask: ArrayLike, color: ColorType | Sequence[float]) -> N
 
 def label(ax: Axes, x: float, y: float, text: str, color: ColorType | Sequence[float]) -> Text:
     """White text on a dark ground with a rim of ``color``, readable on any image."""
-    return ax.text(
+    added = ax.text(
         x,
         y,
         text,
@@ -132,7 +135,10 @@ def label(ax: Axes, x: float, y: float, text: str, color: ColorType | Sequence[f
         size=11,
         verticalalignment="top",
         bbox={"facecolor": "black", "alpha": 0.6, "pad": 2, "edgecolor": color},
+        parse_math=False,  # "$" in the name of a class is no formula
     )
+    use_fonts_that_show(added)
+    return added
 
 
 def keep_inside(ax: Axes, texts: Sequence[Text], image: np.ndarray) -> None:

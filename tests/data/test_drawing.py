@@ -182,3 +182,40 @@ def test_save_instances_refuses(scene, tmp_path):
     with pytest.raises(ValueError, match=r"a.gif: .* one of .png, .jpg, .jpeg"):
         drawing.save_instances(tmp_path / "a.gif", *scene, NAMES)
     assert not list(tmp_path.iterdir())
+
+
+def two_that_touch():
+    """Two objects of one class, side by side, on black."""
+    masks = np.zeros((60, 80, 2), bool)
+    masks[20:50, 10:40, 0] = masks[20:50, 40:70, 1] = True
+    boxes = np.array([[20, 10, 50, 40], [20, 40, 50, 70]])
+    return np.zeros((60, 80, 3), np.uint8), boxes, masks, [1, 1], ["BG", "cell"]
+
+
+def test_objects_of_one_class_have_one_colour_or_each_its_own():
+    inside = [
+        [tuple(drawing.draw_instances(*two_that_touch(), **style)[35, x]) for x in (25, 55)]
+        for style in ({}, {"color_by": "class"}, {"color_by": "object"})
+    ]
+    assert inside[0] == inside[1] and len(set(inside[0])) == 1
+    assert len(set(inside[2])) == 2
+    with pytest.raises(ValueError, match="color_by is 'size'; it must be one of class, object"):
+        drawing.draw_instances(*two_that_touch(), color_by="size")
+
+
+def test_colours_of_many_objects_differ():
+    colors = drawing.instance_colors([1] * 40, 2, "object")
+    assert len(set(colors)) == 40
+    assert drawing.instance_colors([2, -1, 1], 3) == [
+        drawing.class_colors(3)[number] for number in (2, 1, 1)
+    ]
+
+
+def test_without_labels_only_objects_are_painted():
+    image, boxes, masks, *rest = two_that_touch()
+    drawn = drawing.draw_instances(image, boxes, masks, *rest, labels=False)
+    assert not drawn[:19].any() and not drawn[51:].any()
+    labelled = drawing.draw_instances(image, boxes, masks, *rest)
+    assert (labelled != drawn).any()
+    same = (labelled == drawn).all(axis=2)
+    assert not same[:19].all()  # above the objects

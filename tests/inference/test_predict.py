@@ -486,3 +486,19 @@ def test_images_of_five_channels(tmp_path):
     )
     summary = predict(model, tmp_path / "a.tif", tmp_path / "found", save=["pictures", "crops"])
     assert summary.images == 1 and Image.open(tmp_path / "found" / "a.tif.png").size == (64, 64)
+
+
+def test_colours_by_object_and_no_labels(model, photos, tmp_path):
+    style = {"color_by": "object", "labels": False}
+    write_video(photos / "clip.avi", 2)
+    predict(model, photos, tmp_path / "found", save=["pictures", "frames"], **style)
+    for name, source in (("b.png", "b.png"), ("frames/clip.avi/000001.png", "clip.avi")):
+        *_, frame = read_frames(find_sources(photos / source)[0])
+        (result,) = model.detect([frame.image])
+        assert result.count > 1
+        drawn = np.asarray(Image.open(tmp_path / "found" / name))
+        np.testing.assert_array_equal(drawn, result.draw(frame.image, **style))
+        assert (drawn != result.draw(frame.image)).any()
+    with pytest.raises(ValueError, match="color_by is 'size'; it must be one of class, object"):
+        predict(model, photos, tmp_path / "none", color_by="size")
+    assert not (tmp_path / "none").exists()

@@ -417,3 +417,21 @@ def test_min_confidence_takes_the_place_of_the_configs(detector, tmp_path, least
 def test_detect_says_which_image_is_wrong(detector):
     with pytest.raises(ValueError, match="image 3 of 4: .*5 channels"):
         detector.detect([*PICTURES[:2], np.zeros((64, 64, 5)), PICTURES[2]])
+
+
+def test_plot_without_labels_and_with_a_colour_for_each_object():
+    import matplotlib.pyplot as plt
+
+    masks = np.zeros((20, 20, 2), bool)
+    masks[2:9, 2:9, 0] = masks[2:9, 10:18, 1] = True
+    result = Result(
+        np.array([[2, 2, 9, 9], [2, 10, 9, 18]]), np.array([1, 1]), np.array([0.9, 0.8]), masks
+    )
+    image, colors = np.zeros((20, 20, 3), np.uint8), {}
+    for color_by in ("class", "object"):
+        _, ax = plt.subplots()
+        result.plot(image, ax=ax, color_by=color_by, labels=False)
+        assert not any(text.get_text() for text in ax.texts)
+        colors[color_by] = {patch.get_edgecolor()[:3] for patch in ax.patches}
+        plt.close()
+    assert len(colors["class"]) == 1 and len(colors["object"]) == 2
