@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.drawing import as_rgb, draw_instances
+from mrcnn.data.images import fit_channels
 from mrcnn.data.rle import decode_masks
 from mrcnn.evaluation import plots
 from mrcnn.evaluation.coco_ap import COCO_METRICS
@@ -235,7 +236,7 @@ def _worst(evaluation, found, dataset):
 def compare(
     image: ArrayLike, scene: Scene, settings: Mapping[str, Any], class_names: Sequence[str]
 ) -> list[NDArray[np.uint8]]:
-    """An image with its objects, and with the detections, coloured by right and wrong.
+    """An image, in grey, with its objects, and with the detections, coloured by right and wrong.
 
     Args:
         image: as ``load_image`` gives it.
@@ -266,7 +267,8 @@ def compare(
         GREEN if row >= 0 else ORANGE if index in taken else RED if row == FALSE_ALARM else GREY
         for index, row in enumerate(met)
     ]
-    image, scale = _resize(as_rgb(image))
+    # in grey, on which every colour shows: red hides on red things
+    image, scale = _resize(as_rgb(fit_channels(as_rgb(image), 1)))
     return [
         _draw(image, scale, items, colors, class_names)
         for items, colors in ((scene.annotations, object_colors), (detections, detection_colors))

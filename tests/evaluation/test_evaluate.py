@@ -378,6 +378,16 @@ def test_colours_of_the_worst_images():
             np.testing.assert_allclose(pixel, expected, atol=2)
 
 
+def test_what_is_missed_shows_on_an_image_of_the_same_red():
+    from mrcnn.evaluation.report import RED, SIDE, compare
+
+    evaluation = quiet(Rectangles(OBJECTS), recorded(FOUND))
+    image = np.full((60, 80, 3), 255 * np.array(RED), np.uint8)
+    left, _ = compare(image, evaluation._found.scenes[0], evaluation.settings, ["BG", "cat", "dog"])
+    missed, beside = (left[int(y * SIDE / 80), int(48 * SIDE / 80)].astype(int) for y in (48, 58))
+    assert np.ptp(beside) == 0 and missed[0] - missed[1:].max() > 50
+
+
 def test_an_image_that_is_gone_when_the_report_is_written(tmp_path):
     dataset = Rectangles(OBJECTS)
     evaluation = quiet(dataset, recorded(FOUND))
