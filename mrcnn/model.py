@@ -83,7 +83,10 @@ class MaskRCNN(methods.MatterportMethods):
 
     Attributes:
         keras_model: the `keras.Model`; see `networks.mask_rcnn.build`.
-        epoch, log_dir, checkpoint_path: of the current run; see `training.run_folder`.
+        epoch, log_dir, checkpoint_path: of the current run; see `training.run_folder`. The first
+            `train` of a new run makes its folder, which is another one where a run that began
+            meanwhile has taken the name.
+        folder: the `training.run_folder.RunFolder` that they come from.
         run: `training.checkpoint.Run` that `train` carries on, or None.
         anchors: float64 [anchors, 4] px, of the images last detected in or asked for by
             `get_anchors`; None before.
@@ -125,9 +128,9 @@ class MaskRCNN(methods.MatterportMethods):
     def set_log_dir(self, model_path: AnyPath | None = None) -> None:
         """Choose the run's folder: of the run that a checkpoint comes from, or a new one."""
         name = self.config.NAME or "mask_rcnn"
-        self.log_dir, self.checkpoint_path, self.epoch = run_folder(
-            self.model_dir, name, model_path
-        )
+        self.folder = run_folder(self.model_dir, name, model_path)
+        self.log_dir, self.checkpoint_path = self.folder.log_dir, self.folder.checkpoint_path
+        self.epoch = self.folder.epoch
 
     def find_last(self) -> str:
         """Path of the last whole checkpoint of the newest run; see

@@ -67,7 +67,7 @@ class Run:
         """Paths of the checkpoints of the epochs up to this one that are on the disk, oldest
         first.
         """
-        folder = os.path.dirname(self.pattern)
+        folder = os.path.dirname(self.path())
         known = set(map(self.path, range(1, self.epoch + 1)))
         return [
             path for path in (checkpoints(folder) if os.path.isdir(folder) else ()) if path in known
