@@ -16,6 +16,7 @@ import numpy as np
 
 from mrcnn.common.json_files import plain
 from mrcnn.config.derived import DERIVED_FIELDS, derive
+from mrcnn.config.python_values import convert_attributes
 from mrcnn.config.rules import find_problems
 from mrcnn.config.unknown_fields import warn_unknown_fields
 
@@ -266,10 +267,11 @@ class Config:
     CLASS_NAMES: Sequence[str] | None = None
 
     def __init__(self) -> None:
+        self.use_python_values()
         # The original ran a fractional number of steps to the next whole one.
         for field in ("STEPS_PER_EPOCH", "VALIDATION_STEPS"):
             value = getattr(self, field)
-            if isinstance(value, (float, np.floating)) and math.isfinite(value):
+            if isinstance(value, float) and math.isfinite(value):
                 setattr(self, field, math.ceil(value))
         for field in DERIVED_FIELDS:  # set by an earlier call
             vars(self).pop(field, None)
@@ -284,11 +286,13 @@ class Config:
         """Check all fields; call it again after changing fields of an instance.
 
         Warns of upper-case fields that look misspelt and of fields of the
-        original's first version that do nothing.
+        original's first version that do nothing. NumPy's numbers become
+        Python's, see `use_python_values`.
 
         Raises:
             ValueError: one message with a line per wrong field.
         """
+        self.use_python_values()
         fields = [name for name in vars(Config) if name.isupper()]
         warn_unknown_fields(self, [*fields, *DERIVED_FIELDS])
         problems = find_problems(self)
@@ -301,6 +305,12 @@ class Config:
                     "\n".join("  - " + problem for problem in problems),
                 )
             )
+
+    def use_python_values(self) -> None:
+        """Turn NumPy's numbers among the attributes into Python's, and arrays into lists or tuples
+        where those are a field's default, so that every file of a run can hold them.
+        """
+        convert_attributes(self, Config)
 
     def display(self) -> None:
         """Print every field and its value."""

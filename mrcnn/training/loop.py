@@ -12,6 +12,7 @@ import numpy as np
 
 from mrcnn.common.files import remove_temporary_files
 from mrcnn.config.file import save_config
+from mrcnn.config.python_values import python_value
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import check_same_classes
 from mrcnn.distributed.cluster import worker_count
@@ -95,7 +96,8 @@ def train(
         raise ValueError(
             f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on"
         )
-    stages = as_stages(layers, epochs, learning_rate)
+    config.use_python_values()  # fields may have been set since the model was built
+    stages = as_stages(*map(python_value, (layers, epochs, learning_rate)))
     for stage in stages:  # a misspelt last stage should show now, not after two days
         if not any(
             train

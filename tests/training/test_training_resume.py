@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.config.file import read_config
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
 from mrcnn.training.checkpoint import StateCheckpoint, random_states
@@ -264,6 +265,57 @@ def test_weights_put_back_at_the_end_are_those_of_the_checkpoint(tmp_path, eager
     again = new(tmp_path)
     assert again.resume().endswith("0002.h5")
     assert same(values(model.keras_model), values(again.keras_model))
+
+
+# === Numbers of NumPy ===
+
+
+def as_numpy(value):
+    """The same with NumPy's numbers."""
+    if isinstance(value, (list, tuple)):
+        return np.array(value)
+    if isinstance(value, dict):
+        return {np.str_(key): as_numpy(item) for key, item in value.items()}
+    kinds = {bool: np.bool_, int: np.int64, float: np.float64, str: np.str_}
+    return kinds[type(value)](value) if type(value) in kinds else value
+
+
+def test_numbers_of_numpy_train_save_and_resume_as_pythons(never_stopped, tmp_path, eagerly):
+    """In every field, in the user's own ones, in a property, and in what `train` is given."""
+    fields = {
+        name: as_numpy(value)
+        for name, value in vars(never_stopped.config.__class__.__mro__[1]).items()
+        if name.isupper()
+    }
+    fields |= {"STEPS_PER_EPOCH": np.int64(2), "OWN": (np.float32(0.5), [np.int8(1)])}
+    fields["STATES_KEPT"] = property(lambda config: np.int64(2))
+    stages = [(np.str_("heads"), np.int64(2)), ("all", np.int64(4), np.float64(0.005))]
+    config = type("NumpyConfig", (never_stopped.config.__class__,), fields)()
+    config.VALIDATION_STEPS = np.int64(1)  # set on the instance
+    for until in (np.int64(2), None):
+        model = MaskRCNN("training", config, str(tmp_path / "numpy"))
+        model.config.GPU_COUNT = np.int64(1)  # and once the model is there
+        model.resume()
+        model.train(
+            Rectangles(5),
+            Rectangles(2, seed=1),
+            np.float64(0.01),
+            until,
+            stages,
+            workers=np.int64(1),
+            verbose=np.int64(0),
+            evaluate_every=np.int64(4),
+        )
+    assert same(values(never_stopped.keras_model), values(model.keras_model))
+    ours, theirs = (load_state(state_path(run.run.path())) for run in (model, never_stopped))
+    own = ours.config.pop("OWN")
+    assert own == [0.5, [1]]
+    assert ours.config == theirs.config and ours.stages == theirs.stages
+    assert ours.data == theirs.data and ours.batches == theirs.batches
+    saved, expected = (
+        read_config(Path(run.log_dir) / "config.json") for run in (model, never_stopped)
+    )
+    assert saved.pop("OWN") == own and saved == expected
 
 
 # === Runs of one name ===
