@@ -35,7 +35,7 @@ from mrcnn.ops.image_meta import WINDOW
 from mrcnn.training.checkpoint import Run
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
-from mrcnn.training.run_folder import find_last_checkpoint, run_folder
+from mrcnn.training.run_folder import check_name, find_last_checkpoint, run_folder
 from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
 from mrcnn.training.step import TrainingModel
@@ -105,6 +105,8 @@ class MaskRCNN(methods.MatterportMethods):
         # that of the last `compile`
         self._optimizer: keras.optimizers.Optimizer | None = None
         self.run: Run | None = None
+        if mode == "training" and config.NAME is not None:
+            check_name(model_dir, config.NAME)
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
         self._graph: Detector | None = None

@@ -59,7 +59,8 @@ class Config:
 
     # === Experiment ===
 
-    # Name of the experiment; log folders start with it in lower case. Must be set to train.
+    # Name of the experiment; log folders and checkpoints have it in their names, in lower case. It
+    # must be set to train, has at most 210 bytes, and no / or \ or control character.
     NAME: str | None = None
     # Devices to train and detect on: the first GPUs; 1 is a single GPU, or the CPU. When several
     # machines train together (see mrcnn/distributed/cluster.py), each uses this number of devices.

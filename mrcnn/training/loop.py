@@ -28,7 +28,7 @@ from mrcnn.training.checkpoint import (
 )
 from mrcnn.training.data import CountEpochs, own_errors, training_data
 from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
-from mrcnn.training.run_folder import RunFolder, checkpoints, claim, next_beginning
+from mrcnn.training.run_folder import RunFolder, check_name, checkpoints, claim, next_beginning
 from mrcnn.training.run_state import fingerprint
 from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
 from mrcnn.training.stages import STAGES, Stage, as_stages, set_losses, trainable_layers
@@ -88,10 +88,7 @@ def train(
     config = model.config
     if model.mode != "training":
         raise ValueError(f"the model was made in mode {model.mode!r}; train needs mode='training'")
-    if not config.NAME:
-        raise ValueError(
-            "NAME is None: give the config a NAME, after which the run's folder is called"
-        )
+    check_name(model.folder.model_dir, config.NAME)
     if evaluate_every and val_dataset is None:
         raise ValueError(
             f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on"

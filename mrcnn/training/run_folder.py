@@ -10,6 +10,7 @@ import warnings
 from typing import NamedTuple
 
 from mrcnn.config.file import FILE_NAME, read_beginning
+from mrcnn.config.run_name import name_problem
 from mrcnn.training.run_state import file_facts, load_state, state_path
 from mrcnn.weights.h5_format import read_h5
 
@@ -75,6 +76,46 @@ def run_folder(model_dir, name, weights_path=None, now=None):
     while os.path.lexists(folder.log_dir):
         folder = folder.later()
     return folder
+
+
+def check_name(model_dir, name):
+    """Refuse a NAME that no run can have, before anything is made or loaded.
+
+    Args:
+        model_dir: parent of all runs; it need not exist.
+        name: ``Config.NAME``.
+
+    Raises:
+        ValueError: it is None, is no part of a file's name, or the file system refuses it.
+    """
+    if name is None:
+        raise ValueError(
+            "NAME is None: give the config a NAME, after which the run's folder is called"
+        )
+    problem = name_problem(name)
+    if problem:
+        raise ValueError(problem)
+    folder = RunFolder(model_dir, name.lower(), "00000000T0000", 0, is_new=True)
+    # the longest name of a file, see `common.files.whole_file`
+    file = f".{os.path.basename(state_path(folder.checkpoint_path))}.00000000.tmp"
+    place = os.path.abspath(model_dir)
+    whole = os.path.join(place, os.path.basename(folder.log_dir), file)
+    while not os.path.isdir(place) and os.path.dirname(place) != place:
+        place = os.path.dirname(place)
+    for path in (
+        os.path.join(place, os.path.basename(folder.log_dir)),
+        os.path.join(place, file),
+        whole,
+    ):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            pass  # another matter
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"NAME is {name!r}, which the file system of {place} refuses as a part of the "
+                f"file name {os.path.basename(path)!r} ({error}): take another one"
+            ) from error
 
 
 def claim(folder):

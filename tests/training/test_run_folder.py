@@ -13,6 +13,7 @@ from mrcnn.common.files import file_hash, remove_temporary_files, whole_file
 from mrcnn.config import Config
 from mrcnn.config.file import save_config
 from mrcnn.training.run_folder import (
+    check_name,
     checkpoints,
     claim,
     find_last_checkpoint,
@@ -96,6 +97,48 @@ def test_path_objects(tmp_path):
 def test_nothing_is_made_on_disk(tmp_path):
     run_folder(str(tmp_path / "logs"), "a")
     assert list(tmp_path.iterdir()) == []
+
+
+# === Names ===
+
+
+@pytest.mark.parametrize("name", ["a/b", "", None])
+def test_a_name_that_no_run_has(tmp_path, name):
+    with pytest.raises(ValueError, match="NAME is "):
+        check_name(tmp_path, name)
+
+
+@pytest.mark.parametrize("parent", ["", "logs", "logs/deep"])
+def test_a_name_that_the_file_system_refuses(tmp_path, monkeypatch, parent):
+    """As one of a disk that takes shorter names or no such letters."""
+
+    def lstat(path):
+        if "é" in os.path.basename(path):
+            raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ), path)
+        return stat(path)
+
+    stat = os.lstat
+    monkeypatch.setattr(os, "lstat", lstat)
+    check_name(tmp_path / parent, "e")
+    with pytest.raises(ValueError, match=f"NAME is 'É'.*{tmp_path} refuses .*éx?.*take another"):
+        check_name(tmp_path / parent, "É")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_is_too_long(tmp_path):
+    deep = os.path.join(tmp_path, *["d" * 200] * 19)
+    with pytest.raises(ValueError, match="NAME is 'aaa.*too long"):
+        check_name(deep, "a" * 200)
+
+
+@pytest.mark.parametrize("name", ["größe", "模型", "My cells {2}", "👩‍🔬"])
+def test_a_run_of_any_script(tmp_path, name):
+    check_name(tmp_path, name)
+    first = begin(tmp_path, name, NOW)
+    assert find_last_checkpoint(tmp_path, name) == first
+    folder = run_folder(tmp_path, name, first)
+    assert (folder.epoch, folder.is_new) == (1, False)
+    assert folder.checkpoint_path.format(epoch=1) == first
 
 
 # === A folder of its own ===

@@ -175,3 +175,19 @@ def test_a_name_is_needed(tmp_path):
         MaskRCNN("training", Nameless(), str(tmp_path)).train(
             Rectangles(4), None, 0.01, 1, "all", verbose=0
         )
+
+
+def test_a_name_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ValueError, match="NAME is 'exp/a'"):
+        tiny_config(NAME="exp/a")
+    config = tiny_config()
+    config.NAME = "../x"  # set later
+    with pytest.raises(ValueError, match=r"NAME is '\.\./x'"):
+        MaskRCNN("training", config, str(tmp_path / "logs"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_was_changed_once_the_model_is_there(untrained, monkeypatch):
+    monkeypatch.setattr(untrained.config, "NAME", "")
+    with pytest.raises(ValueError, match="NAME is ''"):
+        untrained.train(Rectangles(4), None, 0.01, 1, "all", verbose=0)
