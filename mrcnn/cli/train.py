@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> None:
     )
     if is_chief(model.keras_model.distribute_strategy):  # other machines may not see its folder
         # not those that find_last gives: another run of this name may have begun meanwhile
-        print(f"Last weights: {model.run.last_checkpoint()}")
+        print(f"Last weights: {model.checkpoint_path.format(epoch=model.epoch)}")
 
 
 def stage(text: str) -> tuple[str, int] | tuple[str, int, float]:

@@ -137,8 +137,6 @@ def train(
             )
             continue
         model.run.over = []
-        if history is None:
-            _prepare_folder(model, train_dataset.class_names)
         found = _train_stage(
             model,
             stage,
@@ -150,6 +148,7 @@ def train(
             verbose,
             evaluate_every,
             monitor,
+            first=history is None,
             last=stage is stages[-1],
         )
         history = _joined(history, found)
@@ -178,6 +177,7 @@ def _train_stage(
     verbose,
     evaluate_every,
     monitor,
+    first,
     last,
 ):
     """One `Stage`; returns its History."""
@@ -212,6 +212,10 @@ def _train_stage(
             workers=workers,
             seed=data.batches.seed,
         )
+    if first:
+        _prepare_folder(model, train_dataset.class_names)
+        if validation is not None:
+            validation.check(workers, progress=chief and verbose != 0)
     run.begun = stage_begun(run, stage)
     rate = stage_rate(config, stage, run.begun)
     print(
