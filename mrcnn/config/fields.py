@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrcnn.common.json_files import plain
+from mrcnn.config.callables import CALLS, keep_functions
 from mrcnn.config.derived import DERIVED_FIELDS, derive
 from mrcnn.config.python_values import convert_attributes
 from mrcnn.config.rules import find_problems
@@ -22,15 +23,6 @@ from mrcnn.config.unknown_fields import warn_unknown_fields
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-# Fields that may be callables; a file of settings keeps their names.
-CALLABLES = (
-    "BACKBONE",
-    "COMPUTE_BACKBONE_SHAPE",
-    "OPTIMIZER",
-    "LEARNING_RATE_SCHEDULE",
-    "IMAGE_SAMPLING",
-)
 
 
 class Config:
@@ -268,7 +260,7 @@ class Config:
     CLASS_NAMES: Sequence[str] | None = None
 
     def __init__(self) -> None:
-        self.use_python_values()
+        self.settle()
         # The original ran a fractional number of steps to the next whole one.
         for field in ("STEPS_PER_EPOCH", "VALIDATION_STEPS"):
             value = getattr(self, field)
@@ -287,13 +279,12 @@ class Config:
         """Check all fields; call it again after changing fields of an instance.
 
         Warns of upper-case fields that look misspelt and of fields of the
-        original's first version that do nothing. NumPy's numbers become
-        Python's, see `use_python_values`.
+        original's first version that do nothing. `settle` comes first.
 
         Raises:
             ValueError: one message with a line per wrong field.
         """
-        self.use_python_values()
+        self.settle()
         fields = [name for name in vars(Config) if name.isupper()]
         warn_unknown_fields(self, [*fields, *DERIVED_FIELDS])
         problems = find_problems(self)
@@ -307,10 +298,14 @@ class Config:
                 )
             )
 
-    def use_python_values(self) -> None:
-        """Turn NumPy's numbers among the attributes into Python's, and arrays into lists or tuples
-        where those are a field's default, so that every file of a run can hold them.
+    def settle(self) -> None:
+        """Make the attributes what the model and the files of a run take.
+
+        NumPy's numbers become Python's, arrays become lists or tuples where those are a field's
+        default, and a function of yours in a field of `CALLS` stays a function, where Python would
+        make it a method of the config.
         """
+        keep_functions(type(self))
         convert_attributes(self, Config)
 
     def display(self) -> None:
@@ -324,7 +319,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict that `json.dump` takes.
 
-        Arrays and tuples become lists, a callable in a field of `CALLABLES` becomes
+        Arrays and tuples become lists, a callable in a field of `CALLS` becomes
         "module:qualname", and a value of the user's own that JSON has no type for
         becomes its `repr`.
         """
@@ -335,7 +330,7 @@ class Config:
                 continue
             if not callable(value):
                 fields[name] = plain(value)
-            elif name in CALLABLES:
+            elif name in CALLS:
                 kind = value if hasattr(value, "__qualname__") else type(value)
                 fields[name] = f"{kind.__module__}:{kind.__qualname__}"
         return fields

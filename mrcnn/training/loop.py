@@ -93,7 +93,7 @@ def train(
         raise ValueError(
             f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on"
         )
-    config.use_python_values()  # fields may have been set since the model was built
+    config.settle()  # fields may have been set since the model was built
     stages = as_stages(*map(python_value, (layers, epochs, learning_rate)))
     for stage in stages:  # a misspelt last stage should show now, not after two days
         if not any(
