@@ -35,7 +35,7 @@ from mrcnn.ops.image_meta import WINDOW
 from mrcnn.training.checkpoint import Run
 from mrcnn.training.loop import train
 from mrcnn.training.optimizer import keep_slots, make_optimizer
-from mrcnn.training.run_folder import find_last_checkpoint, run_folder
+from mrcnn.training.run_folder import check_name, find_last_checkpoint, run_folder
 from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
 from mrcnn.training.step import TrainingModel
@@ -83,7 +83,10 @@ class MaskRCNN(methods.MatterportMethods):
 
     Attributes:
         keras_model: the `keras.Model`; see `networks.mask_rcnn.build`.
-        epoch, log_dir, checkpoint_path: of the current run; see `training.run_folder`.
+        epoch, log_dir, checkpoint_path: of the current run; see `training.run_folder`. The first
+            `train` of a new run makes its folder, which is another one where a run that began
+            meanwhile has taken the name.
+        folder: the `training.run_folder.RunFolder` that they come from.
         run: `training.checkpoint.Run` that `train` carries on, or None.
         anchors: float64 [anchors, 4] px, of the images last detected in or asked for by
             `get_anchors`; None before.
@@ -102,6 +105,8 @@ class MaskRCNN(methods.MatterportMethods):
         # that of the last `compile`
         self._optimizer: keras.optimizers.Optimizer | None = None
         self.run: Run | None = None
+        if mode == "training" and config.NAME is not None:
+            check_name(model_dir, config.NAME)
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
         self._graph: Detector | None = None
@@ -125,9 +130,9 @@ class MaskRCNN(methods.MatterportMethods):
     def set_log_dir(self, model_path: AnyPath | None = None) -> None:
         """Choose the run's folder: of the run that a checkpoint comes from, or a new one."""
         name = self.config.NAME or "mask_rcnn"
-        self.log_dir, self.checkpoint_path, self.epoch = run_folder(
-            self.model_dir, name, model_path
-        )
+        self.folder = run_folder(self.model_dir, name, model_path)
+        self.log_dir, self.checkpoint_path = self.folder.log_dir, self.folder.checkpoint_path
+        self.epoch = self.folder.epoch
 
     def find_last(self) -> str:
         """Path of the last whole checkpoint of the newest run; see

@@ -29,10 +29,12 @@ from mrcnn.cli.options import (
     weights_path,
 )
 from mrcnn.config.classes import class_ids
+from mrcnn.config.run_name import LONGEST
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.registry import find_format
 from mrcnn.distributed.cluster import worker_count
+from mrcnn.training.run_folder import check_name
 from mrcnn.weights import CLASS_LAYERS
 
 if TYPE_CHECKING:
@@ -141,6 +143,7 @@ def run(args: argparse.Namespace) -> None:
         if value is not None:
             given.setdefault(field, value)
     given.setdefault("NAME", run_name(args.dataset))
+    check_name(args.logs, given["NAME"])
     path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
     fields = fields_of_weights(path, args.config)
     # of a run that goes on, its own seed: the same images must be set aside
@@ -165,7 +168,8 @@ def run(args: argparse.Namespace) -> None:
         verbose="auto" if args.verbose is None else args.verbose,
     )
     if is_chief(model.keras_model.distribute_strategy):  # other machines may not see its folder
-        print(f"Last weights: {model.find_last()}")
+        # not those that find_last gives: another run of this name may have begun meanwhile
+        print(f"Last weights: {model.checkpoint_path.format(epoch=model.epoch)}")
 
 
 def stage(text: str) -> tuple[str, int] | tuple[str, int, float]:
@@ -196,7 +200,8 @@ def run_name(dataset: str) -> str:
     """A NAME from the path of the data: "photos" of "data/photos" or of "data/photos/via.json"."""
     path = os.path.abspath(dataset)
     folder = os.path.dirname(path) if os.path.isfile(path) else path
-    return re.sub(r"\W+", "_", os.path.basename(folder)).strip("_").lower() or "run"
+    name = re.sub(r"\W+", "_", os.path.basename(folder)).strip("_").lower()
+    return name.encode()[:LONGEST].decode(errors="ignore") or "run"
 
 
 # === Data ===

@@ -15,21 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrcnn.common.json_files import plain
+from mrcnn.config.callables import CALLS, keep_functions
 from mrcnn.config.derived import DERIVED_FIELDS, derive
+from mrcnn.config.python_values import convert_attributes
 from mrcnn.config.rules import find_problems
 from mrcnn.config.unknown_fields import warn_unknown_fields
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-# Fields that may be callables; a file of settings keeps their names.
-CALLABLES = (
-    "BACKBONE",
-    "COMPUTE_BACKBONE_SHAPE",
-    "OPTIMIZER",
-    "LEARNING_RATE_SCHEDULE",
-    "IMAGE_SAMPLING",
-)
 
 
 class Config:
@@ -58,7 +51,8 @@ class Config:
 
     # === Experiment ===
 
-    # Name of the experiment; log folders start with it in lower case. Must be set to train.
+    # Name of the experiment; log folders and checkpoints have it in their names, in lower case. It
+    # must be set to train, has at most 210 bytes, and no / or \ or control character.
     NAME: str | None = None
     # Devices to train and detect on: the first GPUs; 1 is a single GPU, or the CPU. When several
     # machines train together (see mrcnn/distributed/cluster.py), each uses this number of devices.
@@ -266,10 +260,11 @@ class Config:
     CLASS_NAMES: Sequence[str] | None = None
 
     def __init__(self) -> None:
+        self.settle()
         # The original ran a fractional number of steps to the next whole one.
         for field in ("STEPS_PER_EPOCH", "VALIDATION_STEPS"):
             value = getattr(self, field)
-            if isinstance(value, (float, np.floating)) and math.isfinite(value):
+            if isinstance(value, float) and math.isfinite(value):
                 setattr(self, field, math.ceil(value))
         for field in DERIVED_FIELDS:  # set by an earlier call
             vars(self).pop(field, None)
@@ -284,11 +279,12 @@ class Config:
         """Check all fields; call it again after changing fields of an instance.
 
         Warns of upper-case fields that look misspelt and of fields of the
-        original's first version that do nothing.
+        original's first version that do nothing. `settle` comes first.
 
         Raises:
             ValueError: one message with a line per wrong field.
         """
+        self.settle()
         fields = [name for name in vars(Config) if name.isupper()]
         warn_unknown_fields(self, [*fields, *DERIVED_FIELDS])
         problems = find_problems(self)
@@ -302,6 +298,16 @@ class Config:
                 )
             )
 
+    def settle(self) -> None:
+        """Make the attributes what the model and the files of a run take.
+
+        NumPy's numbers become Python's, arrays become lists or tuples where those are a field's
+        default, and a function of yours in a field of `CALLS` stays a function, where Python would
+        make it a method of the config.
+        """
+        keep_functions(type(self))
+        convert_attributes(self, Config)
+
     def display(self) -> None:
         """Print every field and its value."""
         print("\nConfigurations:")
@@ -313,7 +319,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict that `json.dump` takes.
 
-        Arrays and tuples become lists, a callable in a field of `CALLABLES` becomes
+        Arrays and tuples become lists, a callable in a field of `CALLS` becomes
         "module:qualname", and a value of the user's own that JSON has no type for
         becomes its `repr`.
         """
@@ -324,7 +330,7 @@ class Config:
                 continue
             if not callable(value):
                 fields[name] = plain(value)
-            elif name in CALLABLES:
+            elif name in CALLS:
                 kind = value if hasattr(value, "__qualname__") else type(value)
                 fields[name] = f"{kind.__module__}:{kind.__qualname__}"
         return fields

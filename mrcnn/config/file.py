@@ -23,13 +23,15 @@ FILE_NAME = "config.json"
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
-def save_config(folder, config, class_names=None):
+def save_config(folder, config, class_names=None, began=None):
     """Write ``config.json`` into a run's folder, whole or not at all.
 
     Args:
         folder: of the run; it must exist. The list of uses in an existing file is continued.
         config: a ``Config``.
         class_names: names in the data, background first, used if the config's CLASS_NAMES is None.
+        began: datetime, with its time zone, that `read_beginning` returns; None keeps that of an
+            existing file.
 
     Returns:
         Path of the file.
@@ -42,16 +44,34 @@ def save_config(folder, config, class_names=None):
         and len(class_names) == config.NUM_CLASSES
     ):
         fields["CLASS_NAMES"] = [str(name) for name in class_names]
-    uses = _read(path)["uses"] if os.path.exists(path) else []
-    uses.append(
+    content = _read(path) if os.path.exists(path) else {"uses": []}
+    if began is not None:
+        content["began"] = began.isoformat()
+    content["uses"].append(
         {
             "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": list(sys.argv),
             "versions": _versions(),
         }
     )
-    write_json(path, {"config": fields, "uses": uses}, indent=2)
+    write_json(path, {**content, "config": fields}, indent=2)
     return path
+
+
+def read_beginning(folder):
+    """When a run began, by the ``config.json`` in its folder.
+
+    Returns:
+        datetime with its time zone; None where no file tells it. A file of a version that did not
+        record it has the time of its first use.
+    """
+    try:
+        content = _read(os.path.join(folder, FILE_NAME))
+        text = content.get("began") or content["uses"][0]["time"]
+        began = datetime.datetime.fromisoformat(text)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return None if began.tzinfo is None else began
 
 
 def read_config(path):

@@ -17,6 +17,7 @@ from mrcnn.config.choices import (
     RESNETS,
 )
 from mrcnn.config.class_weights import class_factors
+from mrcnn.config.run_name import name_problem
 from mrcnn.config.value_kinds import (
     function_or,
     is_count,
@@ -27,6 +28,15 @@ from mrcnn.config.value_kinds import (
 )
 
 STRIDES = [4, 8, 16, 32, 64]
+
+
+# === Experiment ===
+
+
+def _name(name):
+    problem = None if name is None else name_problem(name)
+    if problem:
+        yield problem
 
 
 # === Classes and losses ===
@@ -224,6 +234,7 @@ def _drop_epochs(epochs, schedule):
 
 # Names of the fields, with spaces between, and what finds the problems of their values.
 RULES_OF_SEVERAL = (
+    ("NAME", _name),
     ("CLASS_NAMES NUM_CLASSES", _class_names),
     ("CLASS_WEIGHTS CLASS_NAMES NUM_CLASSES", _class_weights),
     ("LOSS_WEIGHTS", _loss_weights),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -290,6 +290,21 @@ class TrainingBatches:
     def samples(self, index: int) -> list[Sample]:
         """The `Sample`s that batch `index` is stacked of, loaded anew."""
         return self._samples(index, {})[0]
+
+    def with_new_images(self, indices: Iterable[int]) -> Iterator[int]:
+        """Those of some batches that have an image which is in none before them; images without
+        objects count, those that replace them do not.
+        """
+        known: set[int] = set()
+        for index in indices:
+            first = index * self.batch_size
+            images = {
+                int(next(self.candidates(number))[0])
+                for number in range(first, first + self.batch_size)
+            }
+            if not images <= known:
+                yield index
+            known |= images
 
     def _samples(self, index, at_hand):
         """The samples of a batch, and the number of images replaced."""

@@ -53,8 +53,10 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
 
 
 class StopOnBadLoss(keras.callbacks.Callback):
-    """Raise at the first loss, of training or validation, that is NaN or infinite, before its
-    weights are saved.
+    """Raise at the first loss, of training or validation, that is NaN or infinite.
+
+    Weights that are not finite, or whose loss was not, are not saved. Those of an epoch are saved
+    before its validation, so there are weights, but no state file, where that one went wrong.
 
     Args:
         data: the `TrainingData` being trained on, to name the images and their boxes.
@@ -84,8 +86,22 @@ class StopOnBadLoss(keras.callbacks.Callback):
                     ]
                 )
             )
+        if batch + 1 == self.data.steps:
+            self._check_weights(self.data.epoch)
+
+    def on_test_begin(self, logs=None):
+        self._check_weights(self.data.epoch)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._check_weights(epoch)
+        bad = _not_finite(logs)
+        if bad:
+            raise FloatingPointError(
+                f"{bad} on the validation images after epoch {epoch + 1}. Lower LEARNING_RATE. "
+                f"{self._what_is_kept()}"
+            )
+
+    def _check_weights(self, epoch):
         # the last step's loss was finite, but what it made of the weights has been in no loss yet
         bad = [
             variable.path
@@ -97,12 +113,6 @@ class StopOnBadLoss(keras.callbacks.Callback):
             raise FloatingPointError(
                 f"The last step of epoch {epoch + 1}, on the images {images}, left NaN or infinite "
                 f"values in {bad[:5]}. Lower LEARNING_RATE. {self._what_is_kept()}"
-            )
-        bad = _not_finite(logs)
-        if bad:
-            raise FloatingPointError(
-                f"{bad} on the validation images after epoch {epoch + 1}. Lower LEARNING_RATE. "
-                f"{self._what_is_kept()}"
             )
 
     def _ids(self, step):

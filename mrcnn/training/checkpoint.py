@@ -23,6 +23,7 @@ from mrcnn.training.run_state import (
     save_state,
     state_path,
 )
+from mrcnn.training.weight_average import shown
 from mrcnn.weights.load import save_h5
 
 # Words in the names of metrics of which more is better; of a "loss" less is.
@@ -67,7 +68,7 @@ class Run:
         """Paths of the checkpoints of the epochs up to this one that are on the disk, oldest
         first.
         """
-        folder = os.path.dirname(self.pattern)
+        folder = os.path.dirname(self.path())
         known = set(map(self.path, range(1, self.epoch + 1)))
         return [
             path for path in (checkpoints(folder) if os.path.isdir(folder) else ()) if path in known
@@ -222,6 +223,7 @@ class WeightsCheckpoint(keras.callbacks.Callback):
     """Write the weights after every epoch, in the layout of the published files, and keep the best
     ones.
 
+    They are written when the last step is made, before the validation and all else that may fail.
     A file that cannot be written is told, and training goes on: the next epoch tries again.
 
     Args:
@@ -240,14 +242,25 @@ class WeightsCheckpoint(keras.callbacks.Callback):
         self.monitor = monitor
         self.sign = None if monitor is None else better_sign(monitor)
         self.logged = None  # names of the metrics, where the monitored one never was among them
+        self.epoch = 0  # in training, from 1
+        self.written = 0  # the newest that is
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Keras reads the first validation images before on_test_begin
+        if batch + 1 == self.params["steps"]:
+            with shown(self.model.average):
+                self._write()
+
+    def on_test_begin(self, logs=None):  # of an epoch that a callback cut short
+        self._write()
 
     def on_epoch_end(self, epoch, logs=None):
-        path = self.run.path(epoch + 1)
-        self.run.unsaved = epoch + 1
-        with _told(path):
-            save_h5(self.model, path)
-            self.run.saved = fingerprint(self.model.weights)
-            self.run.unsaved = None
+        self.epoch = epoch + 1
+        self._write()
+        path = self.run.path(self.epoch)
         value = (logs or {}).get(self.monitor)
         if self.monitor is not None and self.run.best.get(self.monitor) is None:
             self.logged = sorted(logs or {}) if value is None else None
@@ -256,6 +269,18 @@ class WeightsCheckpoint(keras.callbacks.Callback):
             with _told(best), whole_file(best) as temporary:
                 _link(path, temporary)
             self.run.best[self.monitor] = float(value)
+
+    def _write(self):
+        """Write the weights of this epoch, if they are not written yet."""
+        if self.written == self.epoch:
+            return
+        path = self.run.path(self.epoch)
+        self.run.unsaved = self.epoch
+        with _told(path):
+            save_h5(self.model, path)
+            self.run.saved = fingerprint(self.model.weights)
+            self.run.unsaved = None
+            self.written = self.epoch
 
     def on_train_end(self, logs=None):
         if self.logged is not None:

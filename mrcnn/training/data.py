@@ -1,12 +1,15 @@
 """The batches that Keras reads."""
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.keras_internals import own_rows
+from mrcnn.common.progress import track
+from mrcnn.common.threads import map_ahead
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.cache.read import record_pipeline
@@ -73,6 +76,24 @@ class TrainingData(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         return (self.inputs(self.numbers(step)[self.shard[0]]),)
+
+    def check(self, workers=1, progress=False):
+        """Load the images of an epoch once, each a single time, so that what is wrong with one is
+        known before it is needed.
+
+        Args:
+            workers: threads that load them.
+            progress: show a progress bar on stderr.
+
+        Raises:
+            ValueError: what `TrainingBatches.batch` raises.
+        """
+        numbers = [self.numbers(step)[self.shard[0]] for step in range(self.steps)]
+        numbers = list(self.batches.with_new_images(numbers))
+        with ThreadPoolExecutor(workers) as pool:
+            loaded = map_ahead(pool, self.batches.samples, numbers, workers)
+            for _ in track(loaded, "Checking the validation images", progress, len(numbers)):
+                pass
 
     def inputs(self, number, at_hand=None):
         """The model's inputs of a batch; arguments as of `TrainingBatches.batch`."""

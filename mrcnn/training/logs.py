@@ -13,6 +13,7 @@ import tensorflow as tf
 from mrcnn.common.files import whole_file
 from mrcnn.common.keras_internals import learning_rate
 from mrcnn.data.drawing import draw_instances, write_picture
+from mrcnn.data.load import describe_image
 from mrcnn.data.masks import extract_bboxes
 
 
@@ -123,7 +124,16 @@ class Pictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not self.is_due(epoch):
             return
-        pictures = [self._picture(image_id) for image_id in self.image_ids]
+        pictures = []
+        for image_id in self.image_ids:
+            try:
+                pictures.append(self._picture(image_id))
+            except (OSError, ValueError) as error:
+                warnings.warn(
+                    f"there is no picture of {describe_image(self.dataset, image_id)}; training "
+                    f"goes on: {error}",
+                    stacklevel=2,
+                )
         folder = os.path.join(self.log_dir, "pictures")
         try:
             os.makedirs(folder, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 
 from mrcnn.common.files import remove_temporary_files
 from mrcnn.config.file import save_config
+from mrcnn.config.python_values import python_value
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import check_same_classes
 from mrcnn.distributed.cluster import worker_count
@@ -26,7 +28,7 @@ from mrcnn.training.checkpoint import (
 )
 from mrcnn.training.data import CountEpochs, own_errors, training_data
 from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
-from mrcnn.training.run_folder import checkpoints
+from mrcnn.training.run_folder import RunFolder, check_name, checkpoints, claim, next_beginning
 from mrcnn.training.run_state import fingerprint
 from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
 from mrcnn.training.stages import STAGES, Stage, as_stages, set_losses, trainable_layers
@@ -47,6 +49,7 @@ class Trainable(Protocol):
     epoch: int
     log_dir: str
     checkpoint_path: str
+    folder: RunFolder
     run: Run | None
 
     def set_trainable(self, layer_regex: str, *, verbose: int = 1) -> None: ...
@@ -76,8 +79,8 @@ def train(
 
     Args:
         model: an object with the attributes keras_model, config, mode, epoch, log_dir,
-            checkpoint_path and run, and the methods set_trainable, compile and detector of
-            `MaskRCNN`. Its epoch and run are kept up.
+            checkpoint_path, folder and run, and the methods set_trainable, compile and detector of
+            `MaskRCNN`. Its epoch, run and places on disk are kept up.
 
     Returns:
         keras.callbacks.History of all stages.
@@ -85,15 +88,13 @@ def train(
     config = model.config
     if model.mode != "training":
         raise ValueError(f"the model was made in mode {model.mode!r}; train needs mode='training'")
-    if not config.NAME:
-        raise ValueError(
-            "NAME is None: give the config a NAME, after which the run's folder is called"
-        )
+    check_name(model.folder.model_dir, config.NAME)
     if evaluate_every and val_dataset is None:
         raise ValueError(
             f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on"
         )
-    stages = as_stages(layers, epochs, learning_rate)
+    config.settle()  # fields may have been set since the model was built
+    stages = as_stages(*map(python_value, (layers, epochs, learning_rate)))
     for stage in stages:  # a misspelt last stage should show now, not after two days
         if not any(
             train
@@ -136,8 +137,6 @@ def train(
             )
             continue
         model.run.over = []
-        if history is None and is_chief(strategy):
-            _prepare_folder(model.log_dir, model.run, config, train_dataset.class_names)
         found = _train_stage(
             model,
             stage,
@@ -149,6 +148,7 @@ def train(
             verbose,
             evaluate_every,
             monitor,
+            first=history is None,
             last=stage is stages[-1],
         )
         history = _joined(history, found)
@@ -177,6 +177,7 @@ def _train_stage(
     verbose,
     evaluate_every,
     monitor,
+    first,
     last,
 ):
     """One `Stage`; returns its History."""
@@ -211,6 +212,10 @@ def _train_stage(
             workers=workers,
             seed=data.batches.seed,
         )
+    if first:
+        _prepare_folder(model, train_dataset.class_names)
+        if validation is not None:
+            validation.check(workers, progress=chief and verbose != 0)
     run.begun = stage_begun(run, stage)
     rate = stage_rate(config, stage, run.begun)
     print(
@@ -286,23 +291,35 @@ def _facts(run, train_dataset, val_dataset, config, keras_model):
     }
 
 
-def _prepare_folder(log_dir, run, config, class_names):
+def _prepare_folder(model, class_names):
     """Make a run's folder with its config, and see now, not after the first epoch, whether it can
     be written to.
+
+    A new run gets a folder that no other run has. Of several machines the chief alone writes, and
+    the name of its folder holds on all.
 
     Raises:
         OSError: it cannot.
     """
-    try:
+    strategy, folder = model.keras_model.distribute_strategy, model.folder
+    # checkpoints that the user has sent elsewhere go there
+    is_new = folder.is_new and folder.checkpoint_path == model.checkpoint_path
+    began = None
+    if is_new and is_chief(strategy):
+        with _writing_to(folder.log_dir):
+            began = next_beginning(folder.model_dir, folder.key)
+            folder = claim(folder)
+    minute = f"{int(of_chief(strategy, [int(folder.time.replace('T', ''))])[0]):012}"
+    if is_new:
+        _move(model, folder._replace(time=f"{minute[:8]}T{minute[8:]}", is_new=False))
+    if not is_chief(strategy):
+        return
+    log_dir, run = model.log_dir, model.run
+    with _writing_to(log_dir):
         os.makedirs(log_dir, exist_ok=True)
         for name in remove_temporary_files(log_dir):
             print(f"Removed {name}, which a run that was killed left in {log_dir}")
-        save_config(log_dir, config, class_names)
-    except OSError as error:
-        raise OSError(
-            f"cannot write to {log_dir}, where the checkpoints go (is the disk full, the folder "
-            f"read-only?): {error}"
-        ) from error
+        save_config(log_dir, model.config, class_names, began)
     later = [
         os.path.basename(path) for path in checkpoints(log_dir) if path not in run.checkpoints()
     ]
@@ -312,6 +329,28 @@ def _prepare_folder(log_dir, run, config, class_names):
             "of the same name will be written over: "
             f"{', '.join(later[:5])}{' ...' if len(later) > 5 else ''}"
         )
+
+
+def _move(model, folder):
+    """Give a model's run a `RunFolder` that it has to itself."""
+    if folder.log_dir != model.folder.log_dir:
+        print(f"{model.folder.log_dir} is of another run: this one goes to {folder.log_dir}")
+    if model.log_dir == model.folder.log_dir:
+        model.log_dir = folder.log_dir
+    model.folder = folder
+    model.checkpoint_path = model.run.pattern = folder.checkpoint_path
+
+
+@contextlib.contextmanager
+def _writing_to(log_dir):
+    """Name a run's folder in an error of writing to it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {log_dir}, where the checkpoints go (is the disk full, the folder "
+            f"read-only?): {error}"
+        ) from error
 
 
 def _tell_of_data(state, data):

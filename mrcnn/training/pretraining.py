@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.progress import track
 from mrcnn.data.crops import ObjectCrops
 from mrcnn.data.dataset import check_same_classes
 from mrcnn.networks.backbones.build import backbone_graph
@@ -143,6 +144,10 @@ def pretrain_backbone(
             workers,
             True,
         )
+        for step in track(
+            range(config.VALIDATION_STEPS), "Checking the validation images", verbose != 0
+        ):
+            validation[step]  # what is wrong with one shows before the first step
     with own_errors(data, validation):
         history = model.fit(
             data,

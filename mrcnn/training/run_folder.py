@@ -9,7 +9,8 @@ import re
 import warnings
 from typing import NamedTuple
 
-from mrcnn.config.file import FILE_NAME
+from mrcnn.config.file import FILE_NAME, read_beginning
+from mrcnn.config.run_name import name_problem
 from mrcnn.training.run_state import file_facts, load_state, state_path
 from mrcnn.weights.h5_format import read_h5
 
@@ -18,14 +19,36 @@ _CHECKPOINT = re.compile(
 )
 
 BEST = "_best.h5"  # end of the name of a run's best weights, which are no checkpoint of an epoch
+_MINUTE = "%Y%m%dT%H%M"
 
 
 class RunFolder(NamedTuple):
     """A run's place on disk."""
 
-    log_dir: str  # folder of the run
-    checkpoint_path: str  # pattern with "{epoch:04d}" in place of the epoch
+    model_dir: str | os.PathLike  # parent of all runs
+    key: str  # ``Config.NAME`` in lower case
+    time: str  # in its name, to the minute
     epoch: int  # epochs already trained
+    is_new: bool  # whether the folder is still to be made, see `claim`
+
+    @property
+    def log_dir(self):
+        """The folder of the run."""
+        return os.path.join(self.model_dir, f"{self.key}{self.time}")
+
+    @property
+    def checkpoint_path(self):
+        """Pattern of the checkpoints' paths, with "{epoch:04d}" in place of the epoch."""
+        path = os.path.join(self.log_dir, f"mask_rcnn_{self.key}_")
+        return path.replace("{", "{{").replace("}", "}}") + "{epoch:04d}.h5"
+
+    def later(self):
+        """The same a minute later."""
+        try:
+            time = datetime.datetime.strptime(self.time, _MINUTE)
+        except ValueError:  # of a folder that somebody named
+            time = datetime.datetime.now()
+        return self._replace(time=(time + datetime.timedelta(minutes=1)).strftime(_MINUTE))
 
 
 def run_folder(model_dir, name, weights_path=None, now=None):
@@ -36,25 +59,152 @@ def run_folder(model_dir, name, weights_path=None, now=None):
         name: ``Config.NAME``.
         weights_path: a checkpoint; the time and epoch in its usual path are those of the run
             that goes on, any other path starts a new run.
-        now: datetime of a new run, in place of the clock.
+        now: datetime of a new run, instead of the clock's.
 
     Returns:
-        `RunFolder`. Nothing is created on disk.
+        `RunFolder`. Nothing is created on disk. A run goes on in the folder of its checkpoint; any
+        other one has the first free minute.
     """
     found = _CHECKPOINT.fullmatch(str(weights_path)) if weights_path else None
     if found:
         time, epoch = found["time"], int(found["epoch"])
     else:
-        time, epoch = (now or datetime.datetime.now()).strftime("%Y%m%dT%H%M"), 0
-    log_dir = os.path.join(model_dir, f"{name.lower()}{time}")
-    return RunFolder(
-        log_dir, os.path.join(log_dir, f"mask_rcnn_{name.lower()}_{{epoch:04d}}.h5"), epoch
+        time, epoch = (now or datetime.datetime.now()).strftime(_MINUTE), 0
+    folder = RunFolder(model_dir, name.lower(), time, epoch, is_new=True)
+    if found and _is_same(os.path.dirname(os.path.abspath(weights_path)), folder.log_dir):
+        return folder._replace(is_new=False)
+    while os.path.lexists(folder.log_dir):
+        folder = folder.later()
+    return folder
+
+
+def check_name(model_dir, name):
+    """Refuse a NAME that no run can have, before anything is made or loaded.
+
+    Args:
+        model_dir: parent of all runs; it need not exist.
+        name: ``Config.NAME``.
+
+    Raises:
+        ValueError: it is None, is no part of a file's name, or the file system refuses it.
+    """
+    if name is None:
+        raise ValueError(
+            "NAME is None: give the config a NAME, after which the run's folder is called"
+        )
+    problem = name_problem(name)
+    if problem:
+        raise ValueError(problem)
+    folder = RunFolder(model_dir, name.lower(), "00000000T0000", 0, is_new=True)
+    # the longest name of a file, see `common.files.whole_file`
+    file = f".{os.path.basename(state_path(folder.checkpoint_path))}.00000000.tmp"
+    place = os.path.abspath(model_dir)
+    whole = os.path.join(place, os.path.basename(folder.log_dir), file)
+    while not os.path.isdir(place) and os.path.dirname(place) != place:
+        place = os.path.dirname(place)
+    for path in (
+        os.path.join(place, os.path.basename(folder.log_dir)),
+        os.path.join(place, file),
+        whole,
+    ):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            pass  # another matter
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"NAME is {name!r}, which the file system of {place} refuses as a part of the "
+                f"file name {os.path.basename(path)!r} ({error}): take another one"
+            ) from error
+
+
+def claim(folder):
+    """Make the folder of a new run, which no other process, thread or model can then get.
+
+    Args:
+        folder: `RunFolder`.
+
+    Returns:
+        `RunFolder` of the folder that was made: a minute that another run has taken meanwhile
+        gives way to the next free one.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    os.makedirs(folder.model_dir, exist_ok=True)
+    while True:
+        try:
+            os.mkdir(folder.log_dir)
+        except FileExistsError:
+            folder = folder.later()
+        else:
+            return folder._replace(is_new=False)
+
+
+def _is_same(first, second):
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.abspath(first) == os.path.abspath(second)
+
+
+# === Which run is the last ===
+
+
+def next_beginning(model_dir, name):
+    """When a run begins that begins now: a datetime in UTC, after that of every other run of this
+    name, whatever the clock says.
+    """
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return max([now, *(began + _AFTER for began, _ in _runs(model_dir, name))])
+
+
+_AFTER = datetime.timedelta(microseconds=1)
+_NEVER = datetime.datetime.min.replace(tzinfo=datetime.timezone.utc)
+
+
+def _runs(model_dir, name):
+    """(datetime at which it began, folder's name) of each run of a name, in that order.
+
+    What a run has recorded in its file of settings counts. The others, such as those of the
+    original, are in the order of their names, as the original has them.
+    """
+    key = name.lower()
+    folders = sorted(
+        entry
+        for entry in (os.listdir(model_dir) if os.path.isdir(model_dir) else ())
+        if entry.startswith(key) and os.path.isdir(os.path.join(model_dir, entry))
     )
+    # a run of "coco" is not one of "coco_people", unless somebody renamed its folder
+    folders = [
+        folder
+        for folder in folders
+        if re.fullmatch(re.escape(key) + r"\d{8}T\d{4}", folder)
+        or not re.search(r"\d{8}T\d{4}$", folder)
+    ]
+    recorded, named, latest = [], [], _NEVER
+    for folder in folders:
+        began = read_beginning(os.path.join(model_dir, folder))
+        if began is not None:
+            recorded.append((began, folder))
+        else:
+            latest = max(latest, _time_in(folder))
+            named.append((latest, folder))
+    return sorted([*named, *recorded], key=lambda run: run[0])
+
+
+def _time_in(folder):
+    """The datetime in a folder's name, `_NEVER` where there is none."""
+    try:
+        return datetime.datetime.strptime(folder[-13:], _MINUTE).astimezone(datetime.timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return _NEVER
 
 
 def find_last_checkpoint(model_dir, name, with_state=False):
     """Path of the newest whole checkpoint of the newest run of this name that has one.
 
+    The newest run is the one that began last, see `next_beginning`: neither a clock that was set
+    back nor a copied or renamed folder changes that. The newest checkpoint has the most epochs.
     Runs without a checkpoint, such as one that died in its first epoch, are passed over, and so
     is, with a warning that says why, a checkpoint that is damaged or cut short.
 
@@ -68,20 +218,8 @@ def find_last_checkpoint(model_dir, name, with_state=False):
     Raises:
         FileNotFoundError: ``model_dir`` has no run of this name, or no run has a whole checkpoint.
     """
-    key = name.lower()
-    folders = sorted(
-        entry
-        for entry in (os.listdir(model_dir) if os.path.isdir(model_dir) else ())
-        if entry.startswith(key) and os.path.isdir(os.path.join(model_dir, entry))
-    )
-    # a run of "coco" is not one of "coco_people", unless somebody renamed its folder
-    runs = [
-        folder
-        for folder in folders
-        if re.fullmatch(re.escape(key) + r"\d{8}T\d{4}", folder)
-        or not re.search(r"\d{8}T\d{4}$", folder)
-    ]
-    for folder in reversed(runs):
+    runs = _runs(model_dir, name)
+    for _, folder in reversed(runs):
         path = _newest_whole(checkpoints(os.path.join(model_dir, folder)), with_state)
         if path:
             return path
@@ -91,7 +229,9 @@ def find_last_checkpoint(model_dir, name, with_state=False):
         else f"no run of {name!r} was found"
     )
     raise FileNotFoundError(
-        errno.ENOENT, f"{what}: expected {key}<date>T<time>/mask_rcnn_*.h5 in", str(model_dir)
+        errno.ENOENT,
+        f"{what}: expected {name.lower()}<date>T<time>/mask_rcnn_*.h5 in",
+        str(model_dir),
     )
 
 

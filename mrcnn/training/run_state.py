@@ -17,6 +17,7 @@ import zipfile
 import numpy as np
 
 from mrcnn.common.files import file_hash, whole_file
+from mrcnn.common.json_files import plain
 
 FORMAT = 2
 
@@ -75,7 +76,7 @@ def save_state(path, state):
         OSError: nothing is written then.
     """
     facts = dataclasses.asdict(dataclasses.replace(state, optimizer={}, random={}))
-    text = json.dumps({"format": FORMAT, **facts})
+    text = json.dumps({"format": FORMAT, **plain(facts)})
     arrays = {
         f"{group}/{name}": _storable(value)
         for group in _ARRAYS

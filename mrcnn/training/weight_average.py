@@ -5,6 +5,8 @@ callbacks at the end of an epoch see the average instead; the average's variable
 file, hold the weights meanwhile. A stage ends with the average as its weights.
 """
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -55,6 +57,18 @@ class WeightAverage:
 def _average_of(variable):
     name = f"{variable.path.replace('/', '_')}_average"
     return keras.Variable(variable.numpy(), dtype=variable.dtype, name=name, trainable=False)
+
+
+@contextlib.contextmanager
+def shown(average):
+    """Give the weights the values of their `WeightAverage` for a while; None changes nothing."""
+    if average is not None:
+        average.exchange()
+    try:
+        yield
+    finally:
+        if average is not None:
+            average.exchange()
 
 
 class ShowAverage(keras.callbacks.Callback):

@@ -281,6 +281,29 @@ def test_the_run_is_called_after_the_data(path, name):
     assert run_name(path) == name
 
 
+def test_the_name_of_a_long_folder_is_cut():
+    assert run_name("ä" * 120) == "ä" * 105
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--name", "a/b"],
+        ["--name", "../x"],
+        ["--name", ""],
+        ["--name", "a\nb"],
+        ["--name", "a" * 300],
+        ["--set", "NAME=a/b"],
+        ["--set", "NAME=none"],
+    ],
+    ids=ascii,
+)
+def test_a_name_is_refused_before_data_are_read(tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    code = code_of("train", "no data", "--weights", "none", *options)
+    assert code.startswith("error: NAME is ") and not list(tmp_path.iterdir())
+
+
 def test_the_run_is_called_after_the_folder_of_a_file(photos):
     assert run_name(photos / "train" / "via_region_data.json") == "train"
 

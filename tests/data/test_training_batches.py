@@ -26,6 +26,16 @@ def test_batches_cover_each_pass(batch_size):
     assert sum((batches.image_ids(i) for i in range(12 // batch_size)), []) == ids
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 9])
+def test_batches_with_new_images_have_every_image(batch_size):
+    """Those of the first pass, and the one that ends it."""
+    batches = TrainingBatches(Blocks([1] * 7), SmallConfig(), batch_size=batch_size, seed=4)
+    chosen = list(batches.with_new_images(range(30)))
+    assert chosen == list(range(-(-7 // batch_size)))
+    assert set(sum((images_of(batches.batch(i)) for i in chosen), [])) == set(range(7))
+    assert list(batches.with_new_images(range(2, 3))) == [2]
+
+
 def test_order_does_not_depend_on_the_batch_size():
     whole = images_of(TrainingBatches(Blocks([1] * 7), SmallConfig(), 14, seed=1).batch(0))
     single = TrainingBatches(Blocks([1] * 7), SmallConfig(), 1, seed=1)

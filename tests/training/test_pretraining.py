@@ -1,5 +1,6 @@
 """Pretraining of the backbone on crops of single objects."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -141,4 +142,25 @@ def test_what_cannot_be_pretrained(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         pretrain_backbone(
             tiny_config(**options), Rectangles(3), str(tmp_path / "a.h5"), 1, size=size
+        )
+
+
+def test_validation_data_are_checked_before_the_first_step(tmp_path, monkeypatch):
+    class Damaged(Rectangles):
+        def load_image(self, image_id):
+            if image_id == 5:
+                raise OSError("picture5 is cut short")
+            return super().load_image(image_id)
+
+    monkeypatch.setattr(keras.Model, "fit", None)
+    with pytest.raises(OSError, match="picture5 is cut short"):
+        pretrain_backbone(
+            tiny_config(VALIDATION_STEPS=3),
+            Rectangles(4),
+            tmp_path / "backbone.h5",
+            1,
+            val_dataset=Damaged(6),
+            size=32,
+            batch_size=2,
+            verbose=0,
         )

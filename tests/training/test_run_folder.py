@@ -2,12 +2,24 @@
 
 import datetime
 import errno
+import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from mrcnn.training.run_folder import checkpoints, find_last_checkpoint, run_folder, what_is_wrong
+from mrcnn.config import Config
+from mrcnn.config.file import save_config
+from mrcnn.training.run_folder import (
+    check_name,
+    checkpoints,
+    claim,
+    find_last_checkpoint,
+    next_beginning,
+    run_folder,
+    what_is_wrong,
+)
 from mrcnn.training.run_state import (
     RunState,
     file_facts,
@@ -84,6 +96,196 @@ def test_path_objects(tmp_path):
 def test_nothing_is_made_on_disk(tmp_path):
     run_folder(str(tmp_path / "logs"), "a")
     assert list(tmp_path.iterdir()) == []
+
+
+# === Names ===
+
+
+@pytest.mark.parametrize("name", ["a/b", "", None])
+def test_a_name_that_no_run_has(tmp_path, name):
+    with pytest.raises(ValueError, match="NAME is "):
+        check_name(tmp_path, name)
+
+
+@pytest.mark.parametrize("parent", ["", "logs", "logs/deep"])
+def test_a_name_that_the_file_system_refuses(tmp_path, monkeypatch, parent):
+    """As one of a disk that takes shorter names or no such letters."""
+
+    def lstat(path):
+        if "é" in os.path.basename(path):
+            raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ), path)
+        return stat(path)
+
+    stat = os.lstat
+    monkeypatch.setattr(os, "lstat", lstat)
+    check_name(tmp_path / parent, "e")
+    with pytest.raises(ValueError, match=f"NAME is 'É'.*{tmp_path} refuses .*éx?.*take another"):
+        check_name(tmp_path / parent, "É")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_is_too_long(tmp_path):
+    deep = os.path.join(tmp_path, *["d" * 200] * 19)
+    with pytest.raises(ValueError, match="NAME is 'aaa.*too long"):
+        check_name(deep, "a" * 200)
+
+
+@pytest.mark.parametrize("name", ["größe", "模型", "My cells {2}", "👩‍🔬"])
+def test_a_run_of_any_script(tmp_path, name):
+    check_name(tmp_path, name)
+    first = begin(tmp_path, name, NOW)
+    assert find_last_checkpoint(tmp_path, name) == first
+    folder = run_folder(tmp_path, name, first)
+    assert (folder.epoch, folder.is_new) == (1, False)
+    assert folder.checkpoint_path.format(epoch=1) == first
+
+
+# === A folder of its own ===
+
+
+def test_a_minute_that_is_taken_gives_way_to_the_next_free_one(tmp_path):
+    """Across midnight and the end of the year, and past a file of that name."""
+    last = datetime.datetime(2017, 12, 31, 23, 58)
+    times = [claim(run_folder(tmp_path, "A", now=last)).time for _ in range(2)]
+    (tmp_path / "a20180101T0000").write_text("")
+    times.append(claim(run_folder(tmp_path, "a", now=last)).time)
+    assert times == ["20171231T2358", "20171231T2359", "20180101T0001"]
+    assert claim(run_folder(tmp_path, "ab", now=last)).time == times[0]  # of another name
+
+
+def test_runs_that_chose_one_minute_get_a_folder_each(tmp_path):
+    """The minute was free when each of them looked."""
+    chosen = [run_folder(tmp_path / "logs", "a", now=NOW) for _ in range(40)]
+    assert len({folder.log_dir for folder in chosen}) == 1
+    with ThreadPoolExecutor(20) as pool:
+        claimed = list(pool.map(claim, chosen))
+    assert len({folder.log_dir for folder in claimed}) == 40
+    assert sorted(os.listdir(tmp_path / "logs")) == [
+        f"a20171029T07{5 + minute:02}" for minute in range(40)
+    ]
+    assert not any(folder.is_new for folder in claimed)
+
+
+def test_only_the_folder_of_the_checkpoint_itself_is_gone_on_in(tmp_path, monkeypatch):
+    """A checkpoint of another NAME or place is where a new run starts, and its minute may be taken
+    by a run that started from it before.
+    """
+    make(
+        tmp_path,
+        "logs/a20171029T0705/mask_rcnn_a_0003.h5",
+        "logs/b20171029T0705/mask_rcnn_b_0004.h5",
+        "else/a20171029T0705/mask_rcnn_a_0003.h5",
+    )
+    logs, path = tmp_path / "logs", "a20171029T0705/mask_rcnn_a_0003.h5"
+    assert not run_folder(logs, "a", logs / path).is_new
+    monkeypatch.chdir(logs)
+    assert not run_folder(logs, "a", path).is_new
+    os.symlink(logs, tmp_path / "link")
+    assert not run_folder(logs, "a", tmp_path / "link" / path).is_new
+    for name, start in (("b", logs / path), ("a", tmp_path / "else" / path)):
+        folder = run_folder(logs, name, start)
+        assert (folder.time, folder.epoch, folder.is_new) == ("20171029T0706", 3, True)
+
+
+def test_a_parent_that_is_a_file_is_an_error(tmp_path):
+    (tmp_path / "logs").write_text("")
+    with pytest.raises(OSError):
+        claim(run_folder(tmp_path / "logs", "a"))
+
+
+def test_braces_in_a_path_are_not_the_epochs(tmp_path):
+    folder = run_folder(tmp_path / "{x}", "a{b}", now=NOW)
+    assert folder.checkpoint_path.format(epoch=3) == str(
+        tmp_path / "{x}" / "a{b}20171029T0705" / "mask_rcnn_a{b}_0003.h5"
+    )
+
+
+# === The last run ===
+
+
+def begin(root, name, now):
+    """A run with a checkpoint, begun when the clock says ``now``; the path of the checkpoint."""
+    began = next_beginning(root, name)
+    folder = claim(run_folder(root, name, now=now))
+    config = type("RunConfig", (Config,), {"NAME": name})()
+    save_config(folder.log_dir, config, began=began)
+    path = folder.checkpoint_path.format(epoch=1)
+    make(root, os.path.relpath(path, root))
+    return path
+
+
+SUMMER, WINTER = datetime.datetime(2026, 10, 25, 2, 50), datetime.datetime(2026, 10, 25, 2, 10)
+
+
+def test_the_last_run_is_the_one_that_began_last_whatever_the_clock_says(tmp_path):
+    times = [SUMMER, WINTER, SUMMER, datetime.datetime(2001, 1, 1), WINTER]
+    for time in times:
+        path = begin(tmp_path, "a", time)
+        assert find_last_checkpoint(tmp_path, "a") == path
+
+
+def test_a_clock_that_is_set_back_under_the_record_too(tmp_path, monkeypatch):
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2001, 1, 1, 12, 0, 0, 5, tz)
+
+    first = begin(tmp_path, "a", SUMMER)
+    monkeypatch.setattr("mrcnn.training.run_folder.datetime.datetime", Clock)
+    ends = [begin(tmp_path, "a", None) for _ in range(3)]
+    assert [os.path.basename(os.path.dirname(end)) for end in ends] == [
+        "a20010101T1200",
+        "a20010101T1201",
+        "a20010101T1202",
+    ]
+    monkeypatch.undo()
+    assert find_last_checkpoint(tmp_path, "a") == ends[-1] != first
+
+
+def test_copies_and_new_names_of_folders_change_no_order(tmp_path):
+    import shutil
+
+    first, last = (os.path.dirname(begin(tmp_path / "logs", "a", now)) for now in (SUMMER, WINTER))
+    shutil.copytree(tmp_path / "logs", tmp_path / "copy", copy_function=shutil.copyfile)
+    os.utime(tmp_path / "copy" / os.path.basename(first))
+    assert os.path.basename(last) in find_last_checkpoint(tmp_path / "copy", "a")
+    os.rename(first, tmp_path / "logs" / "a_best")
+    assert os.path.basename(last) in find_last_checkpoint(tmp_path / "logs", "a")
+
+
+def test_runs_of_the_original_are_in_the_order_of_their_names(tmp_path):
+    """Beside recorded ones as well, whose place among them their beginning gives."""
+    for name in ("a20200102T0000", "a20200101T0000", "a_best"):
+        make(tmp_path, f"{name}/mask_rcnn_a_0001.h5")
+    assert "a_best" in find_last_checkpoint(tmp_path, "a")
+    path = begin(tmp_path, "a", datetime.datetime(2010, 1, 1))
+    assert find_last_checkpoint(tmp_path, "a") == path
+    os.rename(tmp_path / "a_best", tmp_path / "a29990101T0000")
+    assert "a2999" in find_last_checkpoint(tmp_path, "a")
+    path = begin(tmp_path, "a", SUMMER)
+    assert find_last_checkpoint(tmp_path, "a") == path
+
+
+def test_a_file_of_settings_without_the_record_tells_its_first_use(tmp_path):
+    paths = [begin(tmp_path, "a", now) for now in (SUMMER, WINTER)]
+    for path, time in zip(paths, ("02:50:00+02:00", "02:10:00+01:00")):
+        file = os.path.join(os.path.dirname(path), "config.json")
+        with open(file) as stream:
+            content = json.load(stream)
+        del content["began"]
+        content["uses"][0]["time"] = f"2026-10-25T{time}"
+        with open(file, "w") as stream:
+            json.dump(content, stream)
+    assert find_last_checkpoint(tmp_path, "a") == paths[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"config": {}, "uses": []}', '{"config": {}, "uses": [{"time": 3}]}']
+)
+def test_a_damaged_file_of_settings_leaves_the_name(tmp_path, text):
+    make(tmp_path, "a20200102T0000/mask_rcnn_a_0001.h5", "a20200101T0000/mask_rcnn_a_0001.h5")
+    (tmp_path / "a20200101T0000" / "config.json").write_text(text)
+    assert "a20200102T0000" in find_last_checkpoint(tmp_path, "a")
 
 
 def test_last_checkpoint_of_the_newest_run(tmp_path):

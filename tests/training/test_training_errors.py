@@ -1,5 +1,8 @@
 """What is wrong with a data set or a call of ``train``: one clear error each."""
 
+import os
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +11,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.load import SampleError
 from mrcnn.model import MaskRCNN
 from mrcnn.training.data import own_errors, training_data
-from tests.tiny import Rectangles, TinyConfig, tiny_config
+from tests.tiny import Rectangles, TinyConfig, tiny_config, values
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,10 @@ class Wrong(Rectangles):
             return picture
         if self.fault == "nan":
             return np.where(picture > 200, np.nan, picture)
+        if self.fault == "damaged":
+            raise OSError("the file is cut short")
+        if self.fault == "missing":
+            raise FileNotFoundError("gone.jpg")
         if self.fault == "channels":
             return np.concatenate([picture, picture], axis=2)
         return picture
@@ -77,6 +84,135 @@ def test_a_fault_in_a_later_batch_is_the_same_error(tmp_path, eagerly, position)
     sets[position] = Wrong("mask size", start=9, count=10)
     with pytest.raises(SampleError, match=r"^Cannot load .*picture9.*63 x 64 pixels.*64 x 64$"):
         model.train(*sets, 0.01, 1, "heads", verbose=0)
+
+
+class Steps(keras.callbacks.Callback):
+    """The number of training steps."""
+
+    count = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.count += 1
+
+
+@pytest.mark.parametrize(
+    "fault, start, message",
+    [
+        ("no objects", 0, "No image of Wrong has an object"),
+        ("crash", 9, r"Cannot load image 9 \(source 'rectangles', id 'picture9'.*polygon"),
+        ("damaged", 9, r"Cannot load .*picture9.*cut short"),
+        ("missing", 9, r"Cannot load .*picture9.*gone\.jpg"),
+        ("mask size", 9, r"Cannot load .*picture9.*63 x 64 pixels"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_validation_data_are_checked_before_the_first_step(
+    tmp_path, eagerly, fault, start, message, workers
+):
+    """Also an image that only a late batch has."""
+    config = tiny_config(IMAGES_PER_GPU=1, STEPS_PER_EPOCH=1, VALIDATION_STEPS=10)
+    model, steps = MaskRCNN("training", config, str(tmp_path)), Steps()
+    before = values(model.keras_model)
+    with pytest.raises(ValueError, match=message):
+        model.train(
+            Rectangles(4),
+            Wrong(fault, start, count=10),
+            0.01,
+            1,
+            "heads",
+            custom_callbacks=[steps],
+            workers=workers,
+            verbose=0,
+        )
+    assert steps.count == 0
+    for name, value in values(model.keras_model).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_validation_images_without_objects_are_replaced_and_counted(tmp_path, eagerly, capsys):
+    config = tiny_config(IMAGES_PER_GPU=1, STEPS_PER_EPOCH=1, VALIDATION_STEPS=4)
+    model = MaskRCNN("training", config, str(tmp_path))
+    history = model.train(
+        Rectangles(4), Wrong("no objects", 1), 0.01, 1, "heads", verbose=0
+    ).history
+    assert np.isfinite(history["val_loss"]).all()
+    said = capsys.readouterr().out
+    assert "Of the validation data: " in said and "had no object and was replaced" in said
+
+
+def test_validation_without_any_object_on_request(tmp_path, eagerly):
+    model = MaskRCNN("training", tiny_config(KEEP_EMPTY_IMAGES=True), str(tmp_path))
+    history = model.train(Rectangles(4), Wrong("no objects"), 0.01, 1, "heads", verbose=0).history
+    assert np.isfinite(history["val_loss"]).all()
+
+
+class Failing(keras.callbacks.Callback):
+    """One that fails at some point of the second epoch."""
+
+    def __init__(self, moment):
+        super().__init__()
+        self.epoch = 0
+        setattr(self, moment, self.fail)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch + 1
+
+    def fail(self, *args, logs=None):
+        if self.epoch == 2:
+            raise RuntimeError("no connection")
+
+
+@pytest.mark.parametrize(
+    "moment, validates",
+    [("on_test_begin", True), ("on_test_batch_end", True), ("on_test_end", True)]
+    + [("on_epoch_end", validates) for validates in (True, False)],
+)
+@pytest.mark.parametrize("average", [None, 0.5], ids=["plain", "EMA"])
+def test_weights_are_written_before_what_may_fail(tmp_path, eagerly, moment, validates, average):
+    model = MaskRCNN("training", tiny_config(EMA_MOMENTUM=average), str(tmp_path))
+    with pytest.raises(RuntimeError, match="no connection"):
+        model.train(
+            Rectangles(4),
+            Rectangles(2) if validates else None,
+            0.01,
+            3,
+            "all",
+            custom_callbacks=[Failing(moment)],
+            verbose=0,
+        )
+    assert model.epoch == 1  # the second has no state
+    other = MaskRCNN("training", tiny_config(SEED=5), str(tmp_path))
+    other.load_weights(model.checkpoint_path.format(epoch=2))
+    for name, value in values(model.keras_model).items():  # the average, where there is one
+        np.testing.assert_array_equal(value, values(other.keras_model)[name])
+
+
+@pytest.mark.parametrize("what", ["mrcnn.training.loop.EvaluateAP", "mrcnn.training.loop.Pictures"])
+def test_weights_are_written_before_they_are_measured(tmp_path, eagerly, monkeypatch, what):
+    def fail(*args):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(f"{what}.on_epoch_end", fail)
+    model = MaskRCNN("training", tiny_config(), str(tmp_path))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        model.train(Rectangles(4), Rectangles(2), 0.01, 1, "all", verbose=0, evaluate_every=1)
+    assert os.path.exists(model.checkpoint_path.format(epoch=1))
+
+
+def test_weights_are_written_before_an_image_that_went_missing(tmp_path, eagerly):
+    class Vanishing(Rectangles):
+        loaded = 0
+
+        def load_image(self, image_id):
+            self.loaded += 1
+            if self.loaded > len(self.image_ids):  # once it was checked
+                raise FileNotFoundError("it was there")
+            return super().load_image(image_id)
+
+    model = MaskRCNN("training", tiny_config(IMAGES_PER_GPU=1), str(tmp_path))
+    with pytest.raises(SampleError, match="it was there"):
+        model.train(Rectangles(4), Vanishing(1), 0.01, 1, "all", verbose=0)
+    assert os.path.exists(model.checkpoint_path.format(epoch=1))
 
 
 def test_tensorflows_own_errors_stay(untrained):
@@ -175,3 +311,19 @@ def test_a_name_is_needed(tmp_path):
         MaskRCNN("training", Nameless(), str(tmp_path)).train(
             Rectangles(4), None, 0.01, 1, "all", verbose=0
         )
+
+
+def test_a_name_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ValueError, match="NAME is 'exp/a'"):
+        tiny_config(NAME="exp/a")
+    config = tiny_config()
+    config.NAME = "../x"  # set later
+    with pytest.raises(ValueError, match=r"NAME is '\.\./x'"):
+        MaskRCNN("training", config, str(tmp_path / "logs"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_was_changed_once_the_model_is_there(untrained, monkeypatch):
+    monkeypatch.setattr(untrained.config, "NAME", "")
+    with pytest.raises(ValueError, match="NAME is ''"):
+        untrained.train(Rectangles(4), None, 0.01, 1, "all", verbose=0)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from mrcnn.evaluation import evaluate_detections
 from mrcnn.model import MaskRCNN
 from mrcnn.training.checkpoint import Run, WeightsCheckpoint
-from mrcnn.training.logs import ImagesPerSecond, LossTable
+from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures
 from mrcnn.training.validation_ap import EvaluateAP
 from mrcnn.weights import load_h5
 from tests.tiny import Rectangles, randomize, same, tiny_config, values
@@ -336,6 +336,19 @@ def test_pictures_of_predictions_beside_truth(run):
     changed = (truth != run.val.load_image(0)).any(axis=-1)
     mask = run.val.load_mask(0)[0].any(axis=-1)
     assert changed[mask].mean() > 0.9
+
+
+def test_no_picture_of_a_damaged_image_and_one_of_the_others(run, tmp_path):
+    class Damaged(Rectangles):
+        def load_image(self, image_id):
+            if image_id == 2:
+                raise OSError("the file is cut short")
+            return super().load_image(image_id)
+
+    pictures = Pictures(run.model.detector, Damaged(5), str(tmp_path), lambda epoch: True)
+    with pytest.warns(UserWarning, match="no picture of image 2 .*'picture2'.*cut short"):
+        pictures.on_epoch_end(0)
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
 
 
 def test_tensorboard(tmp_path, eagerly):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.config.file import read_config
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
 from mrcnn.training.checkpoint import StateCheckpoint, random_states
@@ -264,6 +265,113 @@ def test_weights_put_back_at_the_end_are_those_of_the_checkpoint(tmp_path, eager
     again = new(tmp_path)
     assert again.resume().endswith("0002.h5")
     assert same(values(model.keras_model), values(again.keras_model))
+
+
+# === Numbers of NumPy ===
+
+
+def as_numpy(value):
+    """The same with NumPy's numbers."""
+    if isinstance(value, (list, tuple)):
+        return np.array(value)
+    if isinstance(value, dict):
+        return {np.str_(key): as_numpy(item) for key, item in value.items()}
+    kinds = {bool: np.bool_, int: np.int64, float: np.float64, str: np.str_}
+    return kinds[type(value)](value) if type(value) in kinds else value
+
+
+def test_numbers_of_numpy_train_save_and_resume_as_pythons(never_stopped, tmp_path, eagerly):
+    """In every field, in the user's own ones, in a property, and in what `train` is given."""
+    fields = {
+        name: as_numpy(value)
+        for name, value in vars(never_stopped.config.__class__.__mro__[1]).items()
+        if name.isupper()
+    }
+    fields |= {"STEPS_PER_EPOCH": np.int64(2), "OWN": (np.float32(0.5), [np.int8(1)])}
+    fields["STATES_KEPT"] = property(lambda config: np.int64(2))
+    stages = [(np.str_("heads"), np.int64(2)), ("all", np.int64(4), np.float64(0.005))]
+    config = type("NumpyConfig", (never_stopped.config.__class__,), fields)()
+    config.VALIDATION_STEPS = np.int64(1)  # set on the instance
+    for until in (np.int64(2), None):
+        model = MaskRCNN("training", config, str(tmp_path / "numpy"))
+        model.config.GPU_COUNT = np.int64(1)  # and once the model is there
+        model.resume()
+        model.train(
+            Rectangles(5),
+            Rectangles(2, seed=1),
+            np.float64(0.01),
+            until,
+            stages,
+            workers=np.int64(1),
+            verbose=np.int64(0),
+            evaluate_every=np.int64(4),
+        )
+    assert same(values(never_stopped.keras_model), values(model.keras_model))
+    ours, theirs = (load_state(state_path(run.run.path())) for run in (model, never_stopped))
+    own = ours.config.pop("OWN")
+    assert own == [0.5, [1]]
+    assert ours.config == theirs.config and ours.stages == theirs.stages
+    assert ours.data == theirs.data and ours.batches == theirs.batches
+    saved, expected = (
+        read_config(Path(run.log_dir) / "config.json") for run in (model, never_stopped)
+    )
+    assert saved.pop("OWN") == own and saved == expected
+
+
+# === Runs of one name ===
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+
+
+def test_models_of_one_minute_have_a_folder_each(tmp_path, eagerly, capsys):
+    """As the folds of a cross-validation: two that were made before either trained, and a third."""
+    models = [new(tmp_path, SEED=seed) for seed in (1, 2)]
+    train(models[0], 1, "heads")
+    capsys.readouterr()
+    before = files(models[0].log_dir)
+    train(models[1], 1, "heads")
+    assert f"{models[0].log_dir} is of another run: this one goes to {models[1].log_dir}" in (
+        capsys.readouterr().out
+    )
+    models.append(new(tmp_path, SEED=3))
+    place = models[2].log_dir
+    train(models[2], 1, "heads")
+    assert models[2].log_dir == place and files(models[0].log_dir) == before
+    assert sorted(model.log_dir for model in models) == sorted(map(str, tmp_path.iterdir()))
+    for model in models:
+        assert model.run.path() == os.path.join(model.log_dir, "mask_rcnn_tiny_0001.h5")
+        again = new(tmp_path / "other")
+        again.load_weights(model.run.path())
+        assert same(values(model.keras_model), values(again.keras_model))
+        assert len(rows(model)) == 1
+    assert new(tmp_path).find_last() == models[2].run.path()
+
+    train(models[0], 2, "heads")  # goes on in its own
+    assert {"mask_rcnn_tiny_0001.h5", "mask_rcnn_tiny_0002.h5"} <= set(files(models[0].log_dir))
+    assert new(tmp_path).find_last() == models[2].run.path()
+    models[0].set_log_dir()
+    train(models[0], 1, "heads")  # a new run of the same model
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_run_that_failed_at_once_begins_again_in_its_folder(tmp_path, eagerly):
+    model = new(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, custom_callbacks=[Stop(0, 0)])
+    train(model, 1, "heads")
+    assert [Path(model.log_dir)] == list(tmp_path.iterdir())
+
+
+def test_a_folder_that_the_user_names_is_the_users(tmp_path, eagerly):
+    model = new(tmp_path)
+    model.log_dir = str(tmp_path / "mine")
+    model.checkpoint_path = str(tmp_path / "mine" / "fold3_{epoch:04d}.h5")
+    (tmp_path / "mine").mkdir()
+    train(model, 1, "heads")
+    assert {"fold3_0001.h5", "losses.csv"} <= set(files(tmp_path / "mine"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
 
 
 # === What is in the state ===

@@ -3,6 +3,7 @@
 import os
 
 import keras
+import numpy as np
 
 from mrcnn.common.files import whole_file, write_whole
 from mrcnn.common.keras_internals import weights_file
@@ -27,6 +28,7 @@ from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
 from mrcnn.networks.mask_rcnn.rpn import rpn_over_pyramid
 from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer
 from mrcnn.networks.rematerialization import Rematerialized
+from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.ops.image_meta import ACTIVE_CLASS_IDS
 from mrcnn.weights.load import load_h5, save_h5
 
@@ -129,6 +131,8 @@ def training_model(config, model_class=MaskRCNNModel):
     inputs = [image, meta, rpn_match, rpn_target, gt_class_ids, gt_boxes, gt_masks]
 
     pyramid, (rpn_logits, rpn_probs, rpn_bbox) = _first_stage(image, config)
+    if callable(config.BACKBONE):
+        check_backbone_shapes(image, pyramid, config)
     anchors = Anchors(config, name="anchors")([image, *pyramid])
     proposals = ProposalLayer(
         config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD, config, name="ROI"
@@ -228,6 +232,38 @@ def inference_model(config):
         [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
         name="mask_rcnn",
     )
+
+
+def check_backbone_shapes(image, pyramid, config):
+    """Refuse a COMPUTE_BACKBONE_SHAPE that does not fit the network: its anchors, which the
+    training data are made of, would be others than the network's.
+
+    Args:
+        image: KerasTensor [b, h, w, c], the network's input.
+        pyramid: [P2, P3, P4, P5, P6], KerasTensors.
+        config: a ``Config``; images have its IMAGE_SHAPE.
+
+    Raises:
+        ValueError: it names the levels that differ.
+    """
+    size = tuple(map(int, config.IMAGE_SHAPE))
+    found = keras.Model(image, pyramid).compute_output_shape((1, *size))
+    shapes = [tuple(shape[1:3]) for shape in found]
+    # of objects, so that rows of different lengths get the message below
+    given = np.asarray(compute_backbone_shapes(config, config.IMAGE_SHAPE), object)
+    what = f"COMPUTE_BACKBONE_SHAPE, for images of {size[0]} x {size[1]} px, gives"
+    if given.shape != (len(shapes), 2):
+        raise ValueError(
+            f"{what} {given.tolist()}; it must give [height, width] of each of the levels P2 to "
+            f"P6, which are {[list(shape) for shape in shapes]}"
+        )
+    wrong = [
+        f"{height} x {width} cells to P{level}, which has {shape[0]} x {shape[1]}"
+        for level, (height, width), shape in zip(range(2, 7), given.tolist(), shapes)
+        if shape != (height, width) and None not in shape  # a layer of the user's may not tell
+    ]
+    if wrong:
+        raise ValueError(f"{what} {'; '.join(wrong)} in the network of BACKBONE")
 
 
 def _image_inputs(config):

@@ -14,7 +14,7 @@ from mrcnn.training.stages import STAGES, set_trainable
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import layer_weights
 from tests.paths import PARITY
-from tests.tiny import randomize, tiny_config, values
+from tests.tiny import backbone, backbone_shapes, randomize, tiny_config, values
 
 INFERENCE_INPUTS = ["input_image", "input_image_meta", "input_anchors"]
 TRAINING_INPUTS = {
@@ -339,3 +339,52 @@ def test_weights_of_the_keras_model_are_written_in_the_originals_layout(tmp_path
         np.testing.assert_array_equal(ours, theirs)
     first.save_weights(str(tmp_path / "own.weights.h5"))  # Keras' own layout
     second.load_weights(str(tmp_path / "own.weights.h5"))
+
+
+# === Functions of one's own ===
+
+
+@pytest.mark.parametrize(
+    "shapes, message",
+    [
+        (
+            lambda image_shape: [[16, 16], [9, 8], [4, 4], [2, 2], [1, 2]],
+            r"for images of 64 x 64 px, gives 9 x 8 cells to P3, which has 8 x 8; "
+            r"1 x 2 cells to P6, which has 1 x 1",
+        ),
+        (
+            lambda image_shape: backbone_shapes(image_shape)[:4],
+            r"gives \[\[16, 16\].* of each of the levels P2 to P6, which are .*\[1, 1\]\]",
+        ),
+        (lambda image_shape: [[16], [8, 8]], r"gives \[\[16\], \[8, 8\]\]; it must"),
+        (lambda image_shape: None, "gives None; it must"),
+    ],
+)
+def test_shapes_that_do_not_fit_the_backbone(shapes, message):
+    """Otherwise the first step ends in indices that are out of range."""
+    with pytest.raises(ValueError, match=f"COMPUTE_BACKBONE_SHAPE, .*{message}"):
+        training_model(tiny_config(COMPUTE_BACKBONE_SHAPE=shapes))
+
+
+def test_shapes_are_of_the_images_that_are_trained_on():
+    seen = []
+
+    def shapes(image_shape):
+        seen.append(tuple(map(int, image_shape)))
+        return [tuple(row) for row in backbone_shapes(image_shape)]
+
+    training_model(
+        tiny_config(
+            COMPUTE_BACKBONE_SHAPE=shapes,
+            IMAGE_RESIZE_MODE="crop",
+            IMAGE_MIN_DIM=128,
+            IMAGE_MAX_DIM=192,
+        )
+    )
+    assert seen == [(128, 128, 3)]
+
+
+def test_a_backbone_without_staticmethod_gives_the_same_network():
+    plain = training_model(tiny_config(BACKBONE=backbone, COMPUTE_BACKBONE_SHAPE=backbone_shapes))
+    usual = training_model(tiny_config())
+    assert [(w.path, w.shape) for w in plain.weights] == [(w.path, w.shape) for w in usual.weights]
