@@ -39,7 +39,7 @@ from mrcnn.training.run_folder import find_last_checkpoint, run_folder
 from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
 from mrcnn.training.step import TrainingModel
-from mrcnn.weights.keras_file import check_keras_file
+from mrcnn.weights.keras_file import check_keras_file, require_usable
 from mrcnn.weights.load import LoadReport, load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
@@ -67,10 +67,13 @@ def load_model(path: str | os.PathLike, **options: Any) -> keras.Model:
         The `keras.Model`, with inputs and outputs as in `networks.mask_rcnn.build`.
 
     Raises:
-        FileNotFoundError, ValueError: see `weights.keras_file.check_keras_file`.
+        FileNotFoundError, ValueError: see `weights.keras_file.check_keras_file`; also a file with
+            NaN or infinite values.
     """
     check_keras_file(path)
-    return keras.models.load_model(path, **options)
+    model = keras.models.load_model(path, **options)
+    require_usable(model, path)
+    return model
 
 
 class MaskRCNN(methods.MatterportMethods):

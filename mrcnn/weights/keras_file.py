@@ -1,10 +1,18 @@
-"""Whole models in Keras' own ``.keras`` files: whether this version of the package can load one."""
+"""Keras' own files, ``.keras`` of whole models and ``.weights.h5``: whether they can be loaded, and
+whether what they hold can be computed with.
+"""
 
+import contextlib
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 
 import keras
+import numpy as np
+
+from mrcnn.common.files import AnyPath
+from mrcnn.weights.load import require_numbers
 
 PREFIX = "mrcnn>"  # of the names under which Keras registers the package's classes
 
@@ -39,6 +47,60 @@ def check_keras_file(path: str | os.PathLike) -> None:
                 "MaskRCNN.load_weights instead, or load this file with the version that wrote it "
                 'and save it there as .h5: model.save_weights("weights.h5")'
             )
+
+
+def require_usable(model: keras.Model, path: AnyPath) -> None:
+    """Refuse a model that was loaded from a file with NaN or infinite values.
+
+    Args:
+        model: with the values of the file, in its weights and its optimizer.
+        path: of the file, for the message.
+
+    Raises:
+        ValueError: see `weights.load.require_numbers`.
+    """
+    require_numbers(
+        path,
+        ((variable.path, np.asarray(variable)) for variable in _stored(model)),
+        half=model.compute_dtype == "float16",
+    )
+
+
+@contextlib.contextmanager
+def whole_or_not(model: keras.Model, path: AnyPath) -> Iterator[None]:
+    """Load a file by Keras, which assigns what fits until something does not: all or nothing of it.
+
+    Args:
+        model: that the body loads the file into.
+        path: of the file, for the message.
+
+    Raises:
+        ValueError: as `require_usable`; an error of the body's own is passed on. Either way the
+            model is as it was.
+    """
+    variables = _stored(model)
+    before = [np.array(variable) for variable in variables]
+    try:
+        yield
+        require_usable(model, path)
+    except BaseException:
+        for variable, value in zip(variables, before):
+            variable.assign(value)
+        raise
+
+
+def _stored(model):
+    """What Keras' files hold of a model: its weights, its optimizer, and what is kept beside it.
+
+    A sum of float16's gradients that are not finite yet is none of them: it is skipped.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    average = getattr(model, "average", None)
+    return [
+        *model.weights,
+        *(optimizer.variables if optimizer is not None and optimizer.built else ()),
+        *(average.variables if average is not None else ()),
+    ]
 
 
 def _classes(config):

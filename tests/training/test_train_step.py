@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mrcnn
 from mrcnn.common.keras_internals import added_losses
 from mrcnn.config.choices import LOSS_NAMES
 from mrcnn.model import MaskRCNN
@@ -192,6 +193,31 @@ def test_a_saved_model_trains_on(tmp_path):
         one.update(gradients(1))
     for value, other in zip(weights(model), weights(again), strict=True):
         np.testing.assert_allclose(value, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["model.keras", "model.weights.h5"])
+@pytest.mark.parametrize("part", ["weights", "optimizer", "average"])
+def test_a_file_with_nan_is_refused(tmp_path, layout, part):
+    def new():
+        return toy_trainer(tiny_config(EMA_MOMENTUM=0.5))
+
+    model, again = new(), new()
+    model.update(gradients(1))
+    again.update(gradients(2))
+    before = [variable.numpy() for variable in again.state_variables().values()]
+    variable = {
+        "weights": model.weights[0],
+        "optimizer": model.optimizer.variables[-1],
+        "average": model.average.variables[0],
+    }[part]
+    variable.assign(keras.ops.full_like(variable, np.nan))
+    path = tmp_path / layout
+    model.save(path) if layout == "model.keras" else model.save_weights(path)
+    load = mrcnn.load_model if layout == "model.keras" else again.load_weights
+    with pytest.raises(ValueError, match=rf"{layout} has values that are NaN .*{variable.name}"):
+        load(path)
+    for value, other in zip(before, again.state_variables().values(), strict=True):
+        np.testing.assert_array_equal(value, other)
 
 
 @pytest.mark.parametrize("layout", ["model.keras", "model.weights.h5"])

@@ -26,6 +26,7 @@ from mrcnn.networks.mask_rcnn.rpn import rpn_over_pyramid
 from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer
 from mrcnn.networks.rematerialization import Rematerialized
 from mrcnn.ops.image_meta import ACTIVE_CLASS_IDS
+from mrcnn.weights.keras_file import whole_or_not
 from mrcnn.weights.load import load_h5, save_h5
 
 
@@ -66,9 +67,12 @@ class MaskRCNNModel(keras.Model):
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`,
         whole or by_name.
+
+        An error, also of a file with NaN or infinite values, leaves the model as it was.
         """
         if skip_mismatch or not _is_original_file(filepath):
-            return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+            with whole_or_not(self, filepath):
+                return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         return load_h5(self, filepath, **{"by_name": False, **kwargs})
 
 
