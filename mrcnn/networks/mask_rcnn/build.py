@@ -158,6 +158,7 @@ def training_model(config, model_class=MaskRCNNModel):
             "mrcnn_class_loss",
             [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]],
             class_weights=class_weights(config),
+            first_image_rules=config.FIRST_IMAGE_RULES_CLASSES,
         ),
         loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
         loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, own_masks]),
