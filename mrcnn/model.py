@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.config import Config
+from mrcnn.config.file import other_settings
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
@@ -159,6 +161,9 @@ class MaskRCNN(methods.MatterportMethods):
     ) -> LoadReport:
         """Load a .h5 file in the original's layout.
 
+        In mode "inference" a warning names the fields of the config that say what the network's
+        outputs mean, such as the anchors, and are not those in the config.json beside the file.
+
         Args:
             filepath: of the training or the inference model, with ImageNet or COCO weights ...
             by_name: False asks that the file has every layer of the model.
@@ -174,6 +179,13 @@ class MaskRCNN(methods.MatterportMethods):
             self.keras_model, filepath, by_name=bool(by_name or exclude), exclude=exclude
         )
         print(report)
+        others = other_settings(self.config, filepath) if self.mode == "inference" else []
+        if others:
+            warnings.warn(
+                f"{filepath} was trained with other settings than the model's, so objects will be "
+                f"missed: {', '.join(others)}",
+                stacklevel=2,
+            )
         self.set_log_dir(filepath)
         self.run = self._optimizer = None  # what an earlier `train` left is not of these weights
         return report

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.config.file import save_config
 from mrcnn.model import MaskRCNN, log
 from tests.tiny import TinyConfig, image, randomize, same, tiny_config, values
 
@@ -318,6 +319,25 @@ def test_weights_round_trip_gives_identical_detections(detector, tmp_path):
     assert report.initial == [] and report.skipped_in_file == []
     assert same(other.detect(IMAGES), detector.detect(IMAGES))
     assert len(other.detect(IMAGES)[0]["rois"])
+
+
+def test_other_anchors_than_those_beside_the_weights_are_told(detector, tmp_path, recwarn):
+    path = str(tmp_path / "weights.h5")
+    detector.save_weights(path)
+    detector.load_weights(path)  # there is no config.json
+    config = tiny_config(RPN_ANCHOR_SCALES=(16, 32, 48, 64, 96), IMAGE_MAX_DIM=128)
+    save_config(tmp_path, config)
+    detector.load_weights(path)
+    messages = [str(each.message) for each in recwarn]
+    (message,) = [each for each in messages if "was trained with other settings" in each]
+    assert "RPN_ANCHOR_SCALES = [8, 16, 32, 48, 64] (there [16, 32, 48, 64, 96])" in message
+    assert "weights.h5" in message and "IMAGE_MAX_DIM" not in message  # any size may be chosen
+    recwarn.clear()
+    save_config(tmp_path, detector.config)
+    detector.load_weights(path)
+    (tmp_path / "weights.json").write_text("[]")  # annotations, say
+    detector.load_weights(path)
+    assert not recwarn.list
 
 
 def test_weights_of_other_classes(detector, tmp_path, capsys):
