@@ -250,7 +250,14 @@ def fields_of_weights(
                 _check_tensors(path, layers, given, to_train)
                 _warn_of_guesses(path, given)
             return _told(layers)
-    return {} if config_path is None else read_config(config_path)
+    if config_path is None:
+        return {}
+    fields = read_config(config_path)
+    try:
+        make_config(fields, given)
+    except ValueError as error:
+        raise ValueError(f"{config_path} with the settings of the command line: {error}") from None
+    return fields
 
 
 # Fields that detection depends on and the tensors of a file do not tell.

@@ -33,11 +33,16 @@ def check_keras_file(path: str | os.PathLike) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            damaged = archive.testzip()
+    except Exception as error:  # of which zipfile and zlib have a dozen kinds for damage
+        if isinstance(error, OSError) and error.filename:  # a file that is missing, or a folder
+            raise
         raise ValueError(
-            f"{path} is not a .keras file ({error}); weights in a .h5 file are loaded with "
-            "MaskRCNN.load_weights"
+            f"{path} is not a .keras file, or is damaged ({error}); weights in a .h5 file are "
+            "loaded with MaskRCNN.load_weights"
         ) from None
+    if damaged:
+        raise ValueError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
     for name, module in _classes(config):
         known = keras.saving.get_registered_object(name)
         if known is None or known.__module__ != module:
@@ -75,18 +80,20 @@ def whole_or_not(model: keras.Model, path: AnyPath) -> Iterator[None]:
         path: of the file, for the message.
 
     Raises:
-        ValueError: as `require_usable`; an error of the body's own is passed on. Either way the
-            model is as it was.
+        ValueError: as `require_usable`, or what the body could not read or fit. The model is as it
+            was then.
     """
     variables = _stored(model)
     before = [np.array(variable) for variable in variables]
     try:
         yield
         require_usable(model, path)
-    except BaseException:
+    except BaseException as error:
         for variable, value in zip(variables, before):
             variable.assign(value)
-        raise
+        if not isinstance(error, Exception) or str(path) in str(error):
+            raise
+        raise ValueError(f"{path} could not be loaded, so nothing of it was: {error}") from error
 
 
 def _stored(model):

@@ -682,6 +682,18 @@ def test_files_that_contradict_the_defaults(tmp_path, options, given, words):
         assert word in str(error.value)
 
 
+def test_settings_of_a_file_that_are_wrong_name_it(tmp_path):
+    path = save_config(tmp_path, Config())
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["config"]["IMAGE_MAX_DIM"] = 1000
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"(?s)config\.json with .*: Config has .*IMAGE_MAX_DIM is"
+    ):
+        chosen_fields(str(tmp_path / "some.h5"), config=path)
+    chosen_fields(str(tmp_path / "some.h5"), {"IMAGE_MAX_DIM": 1024}, config=path)
+
+
 @pytest.mark.filterwarnings("ignore:.*are guesses")
 def test_files_that_do_not_contradict_what_is_given(tmp_path):
     five = weights_file(tmp_path / "five.h5", anchors=5, backbone=False)

@@ -363,6 +363,25 @@ def refused(path, *words, kind=ValueError):
         assert word in str(error.value)
 
 
+def test_a_shape_without_its_values_takes_no_memory(tmp_path):
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv1"]
+        group = file.create_group("conv1")
+        group.attrs["weight_names"] = [b"conv1/kernel:0"]
+        group.create_dataset("conv1/kernel:0", (10**6, 10**6), "float32", chunks=(8, 8))
+    refused(
+        tmp_path / "huge.h5", "4,000,000,000,000 bytes by its shape, but only 0 are in the file"
+    )
+    # what is compressed may be larger than the file
+    with h5py.File(tmp_path / "small.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv1"]
+        group = file.create_group("conv1")
+        group.attrs["weight_names"] = [b"conv1/kernel:0"]
+        group.create_dataset("conv1/kernel:0", data=np.zeros((2000, 2000)), compression="gzip")
+    ((_, value),) = h5_format.read_h5(tmp_path / "small.h5")["conv1"]
+    assert value.shape == (2000, 2000)
+
+
 def test_missing_empty_foreign_and_folder(tmp_path):
     refused(tmp_path / "nowhere.h5", kind=FileNotFoundError)
     refused(tmp_path, "is a folder")
