@@ -258,7 +258,9 @@ class MaskRCNN(methods.MatterportMethods):
         epochs: int | None,
         layers: str | Iterable[Stage | tuple],
         augmentation: Augmentation | None = None,
-        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback]
+        | keras.callbacks.Callback
+        | None = None,
         no_augmentation_sources: Collection[str] | None = None,
         *,
         workers: int = 1,
@@ -284,7 +286,7 @@ class MaskRCNN(methods.MatterportMethods):
                 of `training.Stage` or (layers, epochs, learning rate), such as [("heads", 20),
                 ("all", 40, 1e-4)].
             augmentation: imgaug augmenter or a callable (image, masks) -> (image, masks).
-            custom_callbacks: Keras callbacks.
+            custom_callbacks: Keras callbacks, or a single one.
             no_augmentation_sources: sources of images to leave as they are.
             workers: threads that prepare batches.
             verbose: of ``fit``.
@@ -330,12 +332,16 @@ class MaskRCNN(methods.MatterportMethods):
         `run_graph`, needs a `MaskRCNN` of that mode.
         """
         if self._detector is None or self._detector.keras_model is not self.keras_model:
-            self._detector = twin = copy.copy(self)
-            twin.mode, twin.config, twin._anchor_cache = "inference", copy.copy(self.config), {}
-            if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
-                twin.config.IMAGE_RESIZE_MODE = "pad64"
+            self._detector = copy.copy(self)
+            self._detector.mode, self._detector._anchor_cache = "inference", {}
+            self._detector._graph = None
+        twin = self._detector
+        twin.config = copy.copy(self.config)  # whose fields may have been changed since
+        if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
+            twin.config.IMAGE_RESIZE_MODE = "pad64"
+        if twin._graph is None:
             twin._make_graph()
-        return self._detector
+        return twin
 
     # === Detection ===
 
@@ -383,17 +389,23 @@ class MaskRCNN(methods.MatterportMethods):
         Args:
             molded_images: float32 [b, h, w, c].
             image_metas: [b, 12 + classes].
-            min_confidence: least score, used instead of the DETECTION_MIN_CONFIDENCE that the model
-                was built with.
+            min_confidence: least score, used instead of DETECTION_MIN_CONFIDENCE.
 
         Returns:
             detections float32 [b, n, 6] normalised, and each one's mask of its own class, float32
             [b, n, mask h, mask w]. The masks of all classes are an output of ``keras_model``.
+
+        Raises:
+            ValueError: a field of the config was changed that the network was built with, see
+                `inference.graph.Detector.check_settings`.
         """
         self._needs_inference_mode("predict")
         graph = self._graph
         if graph is None or graph.keras_model is not self.keras_model:
             graph = self._make_graph()  # of a network that the user has put in place of the first
+        graph.check_settings(self.config)
+        if min_confidence is None:
+            min_confidence = self.config.DETECTION_MIN_CONFIDENCE or 0.0
         molded_images, windows = np.asarray(molded_images), np.asarray(image_metas)[:, WINDOW]
         self._anchor_shape = molded_images.shape[1:]
         return graph.predict(molded_images, windows, min_confidence)

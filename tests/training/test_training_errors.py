@@ -1,5 +1,6 @@
 """What is wrong with a data set or a call of ``train``: one clear error each."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -175,3 +176,23 @@ def test_a_name_is_needed(tmp_path):
         MaskRCNN("training", Nameless(), str(tmp_path)).train(
             Rectangles(4), None, 0.01, 1, "all", verbose=0
         )
+
+
+@pytest.mark.parametrize(
+    "callbacks, message",
+    [
+        ([keras.callbacks.EarlyStopping], "make an object of the class"),
+        ([print], "print.*is no keras.callbacks.Callback"),
+    ],
+)
+def test_what_is_no_callback(tmp_path, callbacks, message):
+    model = MaskRCNN("training", tiny_config(), str(tmp_path))
+    with pytest.raises(TypeError, match=f"custom_callbacks has .*{message}"):
+        model.train(Rectangles(2), None, 0.01, 1, "heads", custom_callbacks=callbacks)
+
+
+def test_a_single_callback_needs_no_list(tmp_path, eagerly):
+    model, epochs = MaskRCNN("training", tiny_config(), str(tmp_path)), []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    model.train(Rectangles(2), None, 0.01, 2, "heads", custom_callbacks=callback, verbose=0)
+    assert epochs == [0, 1]
