@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
-from mrcnn.common import quiet
+from mrcnn.common import keras_backend, quiet
 
 if TYPE_CHECKING:
     from mrcnn.model import load_model as load_model
@@ -17,4 +17,5 @@ __version__ = "1.0.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"model": ["load_model"]})
 
+keras_backend.warn_of_other_backend()
 quiet.at_import_of_tensorflow()

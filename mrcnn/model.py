@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.config import Config
+from mrcnn.config.file import other_settings
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
@@ -39,7 +41,7 @@ from mrcnn.training.run_folder import check_name, find_last_checkpoint, run_fold
 from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
 from mrcnn.training.step import TrainingModel
-from mrcnn.weights.keras_file import check_keras_file
+from mrcnn.weights.keras_file import check_keras_file, require_usable
 from mrcnn.weights.load import LoadReport, load_h5, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
@@ -67,10 +69,13 @@ def load_model(path: str | os.PathLike, **options: Any) -> keras.Model:
         The `keras.Model`, with inputs and outputs as in `networks.mask_rcnn.build`.
 
     Raises:
-        FileNotFoundError, ValueError: see `weights.keras_file.check_keras_file`.
+        FileNotFoundError, ValueError: see `weights.keras_file.check_keras_file`; also a file with
+            NaN or infinite values.
     """
     check_keras_file(path)
-    return keras.models.load_model(path, **options)
+    model = keras.models.load_model(path, **options)
+    require_usable(model, path)
+    return model
 
 
 class MaskRCNN(methods.MatterportMethods):
@@ -161,6 +166,9 @@ class MaskRCNN(methods.MatterportMethods):
     ) -> LoadReport:
         """Load a .h5 file in the original's layout.
 
+        In mode "inference" a warning names the fields of the config that say what the network's
+        outputs mean, such as the anchors, and are not those in the config.json beside the file.
+
         Args:
             filepath: of the training or the inference model, with ImageNet or COCO weights ...
             by_name: False asks that the file has every layer of the model.
@@ -176,6 +184,13 @@ class MaskRCNN(methods.MatterportMethods):
             self.keras_model, filepath, by_name=bool(by_name or exclude), exclude=exclude
         )
         print(report)
+        others = other_settings(self.config, filepath) if self.mode == "inference" else []
+        if others:
+            warnings.warn(
+                f"{filepath} was trained with other settings than the model's, so objects will be "
+                f"missed: {', '.join(others)}",
+                stacklevel=2,
+            )
         self.set_log_dir(filepath)
         self.run = self._optimizer = None  # what an earlier `train` left is not of these weights
         return report
@@ -248,7 +263,9 @@ class MaskRCNN(methods.MatterportMethods):
         epochs: int | None,
         layers: str | Iterable[Stage | tuple],
         augmentation: Augmentation | None = None,
-        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback]
+        | keras.callbacks.Callback
+        | None = None,
         no_augmentation_sources: Collection[str] | None = None,
         *,
         workers: int = 1,
@@ -274,7 +291,7 @@ class MaskRCNN(methods.MatterportMethods):
                 of `training.Stage` or (layers, epochs, learning rate), such as [("heads", 20),
                 ("all", 40, 1e-4)].
             augmentation: imgaug augmenter or a callable (image, masks) -> (image, masks).
-            custom_callbacks: Keras callbacks.
+            custom_callbacks: Keras callbacks, or a single one.
             no_augmentation_sources: sources of images to leave as they are.
             workers: threads that prepare batches.
             verbose: of ``fit``.
@@ -320,12 +337,16 @@ class MaskRCNN(methods.MatterportMethods):
         `run_graph`, needs a `MaskRCNN` of that mode.
         """
         if self._detector is None or self._detector.keras_model is not self.keras_model:
-            self._detector = twin = copy.copy(self)
-            twin.mode, twin.config, twin._anchor_cache = "inference", copy.copy(self.config), {}
-            if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
-                twin.config.IMAGE_RESIZE_MODE = "pad64"
+            self._detector = copy.copy(self)
+            self._detector.mode, self._detector._anchor_cache = "inference", {}
+            self._detector._graph = None
+        twin = self._detector
+        twin.config = copy.copy(self.config)  # whose fields may have been changed since
+        if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
+            twin.config.IMAGE_RESIZE_MODE = "pad64"
+        if twin._graph is None:
             twin._make_graph()
-        return self._detector
+        return twin
 
     # === Detection ===
 
@@ -373,17 +394,23 @@ class MaskRCNN(methods.MatterportMethods):
         Args:
             molded_images: float32 [b, h, w, c].
             image_metas: [b, 12 + classes].
-            min_confidence: least score, used instead of the DETECTION_MIN_CONFIDENCE that the model
-                was built with.
+            min_confidence: least score, used instead of DETECTION_MIN_CONFIDENCE.
 
         Returns:
             detections float32 [b, n, 6] normalised, and each one's mask of its own class, float32
             [b, n, mask h, mask w]. The masks of all classes are an output of ``keras_model``.
+
+        Raises:
+            ValueError: a field of the config was changed that the network was built with, see
+                `inference.graph.Detector.check_settings`.
         """
         self._needs_inference_mode("predict")
         graph = self._graph
         if graph is None or graph.keras_model is not self.keras_model:
             graph = self._make_graph()  # of a network that the user has put in place of the first
+        graph.check_settings(self.config)
+        if min_confidence is None:
+            min_confidence = self.config.DETECTION_MIN_CONFIDENCE or 0.0
         molded_images, windows = np.asarray(molded_images), np.asarray(image_metas)[:, WINDOW]
         self._anchor_shape = molded_images.shape[1:]
         return graph.predict(molded_images, windows, min_confidence)

@@ -1,11 +1,14 @@
 """MaskRCNN: built, asked to detect in every way, saved and loaded."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
 
+from mrcnn.config.file import save_config
 from mrcnn.model import MaskRCNN, log
-from tests.tiny import TinyConfig, image, randomize, same, tiny_config, values
+from tests.tiny import Rectangles, TinyConfig, image, randomize, same, tiny_config, values
 
 SIZES = [(50, 61), (64, 64), (100, 37), (33, 90), (7, 5)]
 IMAGES = [image(height, width, seed) for seed, (height, width) in enumerate(SIZES)]
@@ -306,6 +309,64 @@ def test_compiled_without_xla(tmp_path, monkeypatch):
     assert optimizer.global_clipnorm == 3.0 and optimizer.clipnorm is None
 
 
+# === Fields that are changed after the model was made ===
+
+
+@pytest.fixture
+def changeable(detector, monkeypatch):
+    """The detector with a config of its own."""
+    monkeypatch.setattr(detector, "config", copy.copy(detector.config))
+    return detector
+
+
+def test_the_least_confidence_may_change(changeable):
+    everything = changeable.detect(IMAGES)[0]
+    bound = float(np.sort(everything["scores"])[len(everything["scores"]) // 2])
+    changeable.config.DETECTION_MIN_CONFIDENCE = bound
+    expected = everything.filter(min_confidence=bound)
+    assert 0 < len(expected["scores"]) < len(everything["scores"])
+    np.testing.assert_array_equal(changeable.detect(IMAGES)[0]["scores"], expected["scores"])
+    changeable.config.DETECTION_MIN_CONFIDENCE = None  # the meaning of 0
+    assert same(changeable.detect(IMAGES[:1]), [everything])
+
+
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("DETECTION_MAX_INSTANCES", 20, "is 20, but the model was made with 10"),
+        ("DETECTION_NMS_THRESHOLD", 0.5, "is 0.5, but the model was made with 0.3"),
+        ("POST_NMS_ROIS_INFERENCE", 60, "is 60, but the model was made with 30"),
+        ("RPN_NMS_THRESHOLD", 0.9, "is 0.9"),
+        ("PRE_NMS_LIMIT", 10, "is 10"),
+        ("RPN_ANCHOR_SCALES", [8, 16, 32, 64, 128], r"is \[8, 16, 32, 64, 128\]"),
+        ("BBOX_STD_DEV", np.ones(4), "is"),
+    ],
+)
+def test_what_the_network_was_built_with_may_not_change(changeable, field, value, words):
+    setattr(changeable.config, field, value)
+    for run in (
+        lambda: changeable.detect(IMAGES),
+        lambda: changeable.evaluate(Rectangles(1), verbose=0),
+    ):
+        with pytest.raises(ValueError, match=f"{field} {words}.*make it again"):
+            run()
+
+
+def test_fields_that_prepare_images_may_change(changeable):
+    changeable.config.RPN_ANCHOR_SCALES = list(changeable.config.RPN_ANCHOR_SCALES)  # no change
+    changeable.config.IMAGE_MAX_DIM = changeable.config.IMAGE_MIN_DIM = 128
+    changeable.config.TRAIN_ROIS_PER_IMAGE = 7  # of training
+    changeable.detect(IMAGES[:1])
+
+
+def test_a_training_models_detector_follows_its_config(tmp_path):
+    model = MaskRCNN("training", tiny_config(), str(tmp_path))
+    randomize(model.keras_model)
+    assert len(model.detector().detect(IMAGES)[0]["scores"])
+    model.config.DETECTION_MIN_CONFIDENCE = 1.0
+    assert not len(model.detector().detect(IMAGES)[0]["scores"])
+
+
 # === Files ===
 
 
@@ -318,6 +379,25 @@ def test_weights_round_trip_gives_identical_detections(detector, tmp_path):
     assert report.initial == [] and report.skipped_in_file == []
     assert same(other.detect(IMAGES), detector.detect(IMAGES))
     assert len(other.detect(IMAGES)[0]["rois"])
+
+
+def test_other_anchors_than_those_beside_the_weights_are_told(detector, tmp_path, recwarn):
+    path = str(tmp_path / "weights.h5")
+    detector.save_weights(path)
+    detector.load_weights(path)  # there is no config.json
+    config = tiny_config(RPN_ANCHOR_SCALES=(16, 32, 48, 64, 96), IMAGE_MAX_DIM=128)
+    save_config(tmp_path, config)
+    detector.load_weights(path)
+    messages = [str(each.message) for each in recwarn]
+    (message,) = [each for each in messages if "was trained with other settings" in each]
+    assert "RPN_ANCHOR_SCALES = [8, 16, 32, 48, 64] (there [16, 32, 48, 64, 96])" in message
+    assert "weights.h5" in message and "IMAGE_MAX_DIM" not in message  # any size may be chosen
+    recwarn.clear()
+    save_config(tmp_path, detector.config)
+    detector.load_weights(path)
+    (tmp_path / "weights.json").write_text("[]")  # annotations, say
+    detector.load_weights(path)
+    assert not recwarn.list
 
 
 def test_weights_of_other_classes(detector, tmp_path, capsys):

@@ -226,13 +226,13 @@ def rpn_bbox_loss(target, match, predicted):
     return _average(terms)
 
 
-def class_loss(class_ids, logits, active, weights=None):
+def class_loss(class_ids, logits, active, weights=None, first_image_rules=False):
     weights = np.ones(logits.shape[-1]) if weights is None else weights
     return _average(
         [
             weights[class_ids[index]] * cross_entropy(logits[index], class_ids[index])
             for index in np.ndindex(class_ids.shape)
-            if active[0][np.argmax(logits[index])]
+            if active[0 if first_image_rules else index[0]][np.argmax(logits[index])]
         ]
     )
 

@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
     given.setdefault("NAME", run_name(args.dataset))
     check_name(args.logs, given["NAME"])
     path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
-    fields = fields_of_weights(path, args.config)
+    fields = fields_of_weights(args, path, given, to_train=True)
     # of a run that goes on, its own seed: the same images must be set aside
     train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")))
     config = training_config(fields, given, train_set, val_set)

@@ -192,6 +192,10 @@ class Config:
     # IoU with an object from which on a region of interest is positive in the heads' training; of
     # the others the negatives are drawn (Fast R-CNN, section 2.3, Mask R-CNN, section 3).
     ROI_POSITIVE_IOU = 0.5
+    # True counts a region in the heads' class loss by the classes that the data set of the batch's
+    # first image labels, as the original does. False takes those of each image's own data set;
+    # the two differ only where a batch mixes images of several sources.
+    FIRST_IMAGE_RULES_CLASSES = False
     # Seed of weights, shuffling, augmentation and sampling; None draws a new seed each time.
     SEED: int | None = None
     # A class of keras.optimizers such as "AdamW", or a callable(learning_rate) that makes an

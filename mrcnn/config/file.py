@@ -15,11 +15,23 @@ import sys
 import numpy as np
 
 from mrcnn import __version__
-from mrcnn.common.json_files import read_json, write_json
+from mrcnn.common.json_files import plain, read_json, write_json
 from mrcnn.common.words import closest
 from mrcnn.config import DERIVED_FIELDS, Config
 
 FILE_NAME = "config.json"
+# Fields that say what the outputs of a trained network mean, and its input. With others than those
+# it was trained with it finds little or nothing.
+OUTPUT_FIELDS = (
+    "MEAN_PIXEL",
+    "BACKBONE_STRIDES",
+    "RPN_ANCHOR_SCALES",
+    "RPN_ANCHOR_RATIOS",
+    "RPN_ANCHOR_STRIDE",
+    "RPN_BBOX_STD_DEV",
+    "BBOX_STD_DEV",
+    "MASK_POOL_SIZE",
+)
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
@@ -88,14 +100,33 @@ def config_beside(weights):
     """Path of the settings of a weights file: ``<its name>.json`` or ``config.json`` in its folder,
     or None if neither exists.
     """
-    weights = os.fspath(weights)
-    for path in (
-        os.path.splitext(weights)[0] + ".json",
-        os.path.join(os.path.dirname(weights), FILE_NAME),
-    ):
-        if os.path.isfile(path):
-            return path
-    return None
+    paths = (os.path.join(os.path.dirname(weights), name) for name in settings_names(weights))
+    return next(filter(os.path.isfile, paths), None)
+
+
+def other_settings(config, weights):
+    """The `OUTPUT_FIELDS` in which a config differs from the settings beside a weights file, in
+    words; an empty list where they agree, or where there is no file of settings.
+
+    Args:
+        config: a ``Config``.
+        weights: path of a weights file.
+    """
+    path = config_beside(weights)
+    try:
+        fields = {} if path is None else read_config(path)
+    except ValueError:  # of something else
+        return []
+    return [
+        f"{name} = {plain(getattr(config, name))} (there {fields[name]})"
+        for name in OUTPUT_FIELDS
+        if name in fields and plain(getattr(config, name)) != fields[name]
+    ]
+
+
+def settings_names(weights):
+    """Names of the files that may hold the settings of a weights file, in its folder."""
+    return os.path.splitext(os.path.basename(weights))[0] + ".json", FILE_NAME
 
 
 def _read(path):

@@ -88,7 +88,11 @@ TABLE = (
         "None (train), False (freeze the statistics) or True (always the batch's statistics)",
     ),
     Rule("DTYPE_POLICY", one_of(DTYPE_POLICIES), f"one of {', '.join(DTYPE_POLICIES)}"),
-    Rule("REMATERIALIZE USE_RPN_ROIS STOP_PROPOSAL_GRADIENT", is_switch, "True or False"),
+    Rule(
+        "REMATERIALIZE USE_RPN_ROIS STOP_PROPOSAL_GRADIENT FIRST_IMAGE_RULES_CLASSES",
+        is_switch,
+        "True or False",
+    ),
     # Anchors, proposals, matching
     Rule(
         "RPN_ANCHOR_SCALES",

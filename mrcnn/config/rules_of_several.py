@@ -171,7 +171,7 @@ def _mean_pixel(mean, channels):
     items = numbers_in(mean)
     if is_number(mean) or (items is not None and len(items) == channels):
         return
-    example = ", ".join(["123.7"] if channels == 1 else ["..."] * channels)
+    example = ", ".join(["123.7"] if channels == 1 else ["..."] * min(channels, 8))
     yield (
         f"MEAN_PIXEL is {mean!r} but IMAGE_CHANNEL_COUNT is {channels}; it must be a number or "
         f"{channels} finite number{'s' if channels > 1 else ''}, one mean per channel. "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrcnn.data.augment.user import Augmentation
+from mrcnn.data.augment.user import Augmentation, check_augmentation
 from mrcnn.data.dataset import check_classes
 from mrcnn.data.order import Passes, image_weights, random_state, weighted_pass
 from mrcnn.data.sample import make_sample, stack_samples
@@ -35,8 +35,9 @@ RANDOM_TRIES = 50
 REMEMBERED_BATCHES = 256
 
 
-def _check(dataset, config, batch_size):
+def _check(dataset, config, batch_size, augmentation):
     """Refuse what no batch can be made of."""
+    check_augmentation(augmentation)
     if not len(dataset.image_ids):
         raise ValueError(
             f"{type(dataset).__name__} has no images: add_image is needed for each, then prepare()"
@@ -121,10 +122,11 @@ def data_generator(
         each pass.
 
     Raises:
-        ValueError: a dataset without images or objects, NUM_CLASSES that differ;
+        ValueError: a dataset without images or objects, NUM_CLASSES that differ, an augmentation
+            that masks cannot follow;
             SampleError, a ValueError, names an image that cannot be used.
     """
-    _check(dataset, config, batch_size)
+    _check(dataset, config, batch_size, augmentation)
     if detection_targets and not random_rois:
         raise ValueError(
             "detection_targets=True needs random_rois > 0: the targets are those "
@@ -218,7 +220,8 @@ class TrainingBatches:
         dropped: number of objects left out beyond MAX_GT_INSTANCES per image.
 
     Raises:
-        ValueError: a dataset without images, or whose classes are not the config's.
+        ValueError: a dataset without images, or whose classes are not the config's, or an
+            augmentation that masks cannot follow.
     """
 
     def __init__(
@@ -234,7 +237,7 @@ class TrainingBatches:
         training: bool = True,
     ) -> None:
         self.batch_size = config.BATCH_SIZE if batch_size is None else batch_size
-        _check(dataset, config, self.batch_size)
+        _check(dataset, config, self.batch_size, augmentation)
         self.dataset, self.config, self.shuffle = dataset, config, shuffle
         seed = config.SEED if seed is None else seed
         self.seed = int(np.random.randint(2**31 - 1) if seed is None else seed)

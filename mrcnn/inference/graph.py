@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mrcnn.common.json_files import plain
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.inputs import Anchors
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
@@ -57,6 +58,13 @@ class Detector:
         self.mask_prediction = layer("mrcnn_mask")
         # by the batch's statistics a mask would depend on how many objects there are
         self.all_masks = bool(config.TRAIN_BN)
+        layers = (self.anchors, self.proposals, self.detections)
+        fields = {field for part in layers for field in part.CONFIG_FIELDS}
+        fields |= {"POST_NMS_ROIS_INFERENCE", "RPN_NMS_THRESHOLD"}
+        self.built_with = {
+            field: plain(getattr(config, field))
+            for field in sorted(fields - {"DETECTION_MIN_CONFIDENCE"})
+        }
         self.min_confidence = config.DETECTION_MIN_CONFIDENCE or 0.0
         self.strategy = strategy
         channels, length = keras_model.inputs[0].shape[-1], keras_model.inputs[1].shape[-1]
@@ -121,6 +129,24 @@ class Detector:
             ),
         )
         return detections.numpy(), masks.numpy()
+
+    def check_settings(self, config):
+        """Refuse a ``Config`` of which a field was changed that the detection was built with.
+
+        DETECTION_MIN_CONFIDENCE may change, and what prepares the images.
+
+        Raises:
+            ValueError: naming the fields, their old and their new values.
+        """
+        changed = [
+            f"{field} is {now}, but the model was made with {before}"
+            for field, before in self.built_with.items()
+            if (now := plain(getattr(config, field))) != before
+        ]
+        if changed:
+            raise ValueError(
+                f"{'; '.join(changed)}: set such fields before the model is made, and make it again"
+            )
 
     def _meta(self, molded, windows):
         """Image metas [b, m] of which only the shape and the window are set."""

@@ -142,8 +142,12 @@ def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
 
 
 def mrcnn_class_loss_graph(target_class_ids, pred_class_logits, active_class_ids):
-    """See `networks.mask_rcnn.losses.mrcnn_class_loss`."""
-    return losses.mrcnn_class_loss(target_class_ids, pred_class_logits, active_class_ids)
+    """See `networks.mask_rcnn.losses.mrcnn_class_loss`; by the original's rule, which takes the
+    first image's active classes for the whole batch.
+    """
+    return losses.mrcnn_class_loss(
+        target_class_ids, pred_class_logits, active_class_ids, first_image_rules=True
+    )
 
 
 def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from mrcnn.training.run_state import SUM
+
 
 class GradientSum:
     """Gradients of the batches since the last update, added up. On one device only.
@@ -29,7 +31,7 @@ class GradientSum:
         self.sums = [
             keras.Variable(
                 keras.ops.zeros(variable.shape, variable.dtype),
-                name=f"{variable.path.replace('/', '_')}_gradient_sum",
+                name=variable.path.replace("/", "_") + SUM,
                 trainable=False,
             )
             for variable in variables

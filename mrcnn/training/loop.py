@@ -68,7 +68,7 @@ def train(
     layers: str | Iterable[Stage | tuple],
     *,
     augmentation: Augmentation | None = None,
-    custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    custom_callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
     no_augmentation_sources: Collection[str] | None = None,
     workers: int = 1,
     verbose: int | str = "auto",
@@ -95,6 +95,7 @@ def train(
         )
     config.settle()  # fields may have been set since the model was built
     stages = as_stages(*map(python_value, (layers, epochs, learning_rate)))
+    custom = _as_callbacks(custom_callbacks)
     for stage in stages:  # a misspelt last stage should show now, not after two days
         if not any(
             train
@@ -120,7 +121,7 @@ def train(
     for stage in stages:  # what its learning rate cannot do should show now, too
         if model.run.epoch < stage.epochs:
             begun = stage_begun(model.run, stage) if begun is None else begun
-            check_callbacks(stage_rate(config, stage, begun), custom_callbacks or ())
+            check_callbacks(stage_rate(config, stage, begun), custom)
             begun = stage.epochs
     monitor = monitor or ("val_segm_AP" if evaluate_every else None)
     history = None
@@ -143,7 +144,7 @@ def train(
             train_dataset,
             val_dataset,
             dict(augmentation=augmentation, no_augmentation_sources=no_augmentation_sources),
-            list(custom_callbacks or ()),
+            custom,
             workers,
             verbose,
             evaluate_every,
@@ -164,6 +165,19 @@ def train(
         history = keras.callbacks.History()
         history.on_train_begin()
     return history
+
+
+def _as_callbacks(callbacks):
+    """A list of Keras callbacks, of such a list, of a single one, or of None."""
+    callback = keras.callbacks.Callback
+    callbacks = [callbacks] if isinstance(callbacks, callback) else list(callbacks or ())
+    wrong = [each for each in callbacks if not isinstance(each, callback)]
+    if wrong:
+        raise TypeError(
+            f"custom_callbacks has {wrong[0]!r}, which is no keras.callbacks.Callback"
+            + (": make an object of the class" if isinstance(wrong[0], type) else "")
+        )
+    return callbacks
 
 
 def _train_stage(

@@ -13,6 +13,7 @@ from mrcnn.config.file import FILE_NAME, read_beginning
 from mrcnn.config.run_name import name_problem
 from mrcnn.training.run_state import file_facts, load_state, state_path
 from mrcnn.weights.h5_format import read_h5
+from mrcnn.weights.load import require_numbers
 
 _CHECKPOINT = re.compile(
     r"(?:.*[/\\])?[^/\\]+?(?P<time>\d{8}T\d{4})[/\\]mask_rcnn_[^/\\]*?(?P<epoch>(?<!\d)\d{4,})\.h5"
@@ -256,7 +257,8 @@ def what_is_wrong(checkpoint):
     """Words for what keeps a checkpoint from being read, or None where it is whole.
 
     A file whose state file is there is compared with the size and hash that this one recorded;
-    of another one all tensors are read, which finds a file that is cut short and most damage.
+    of another one all tensors are read, which finds a file that is cut short, most damage, and
+    values that are NaN or infinite.
     """
     try:
         expected = load_state(state_path(checkpoint)).checkpoint
@@ -264,10 +266,11 @@ def what_is_wrong(checkpoint):
         expected = None
     try:
         if expected is None:
-            read_h5(checkpoint)
-        elif os.path.getsize(checkpoint) != expected["size"]:
+            layers = read_h5(checkpoint)
+            require_numbers(checkpoint, (pair for pairs in layers.values() for pair in pairs))
+        elif os.path.getsize(checkpoint) != expected.get("size"):
             return (
-                f"it has {os.path.getsize(checkpoint):,} bytes, but {expected['size']:,} were "
+                f"it has {os.path.getsize(checkpoint):,} bytes, but {expected.get('size')} were "
                 "written"
             )
         elif file_facts(checkpoint) != expected:

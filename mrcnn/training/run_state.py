@@ -12,14 +12,16 @@ import dataclasses
 import hashlib
 import json
 import os
-import zipfile
 
 import numpy as np
 
 from mrcnn.common.files import file_hash, whole_file
 from mrcnn.common.json_files import plain
+from mrcnn.weights.load import require_numbers
 
 FORMAT = 2
+
+SUM = "_gradient_sum"  # end of the name of a sum of gradients, see `training.gradient_sum`
 
 
 @dataclasses.dataclass
@@ -91,7 +93,8 @@ def load_state(path):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, cut short, or of another version of this package.
+        ValueError: it is damaged, cut short, or of another version of this package, or has NaN or
+            infinite values.
     """
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -104,16 +107,33 @@ def load_state(path):
                 }
                 for group in _ARRAYS
             }
+        known = facts.pop("format", None) == FORMAT
+        state = RunState(**{**facts, **groups}) if known else None
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no state file {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of which zipfile, zlib, NumPy and JSON have a dozen kinds
         raise ValueError(f"the state file {path} is damaged or cut short ({error})") from error
-    if facts.pop("format", None) != FORMAT:
+    if state is None:
         raise ValueError(
             f"the state file {path} was written by another version of this package: load the .h5 "
             "file beside it by its path, and its weights go on with a new optimizer"
         )
-    return RunState(**{**facts, **groups})
+    for field in dataclasses.fields(RunState):
+        if not isinstance(getattr(state, field.name), field.type):
+            raise ValueError(
+                f"the state file {path} is damaged: {field.name} is "
+                f"{getattr(state, field.name)!r}, not of the type {field.type.__name__}"
+            )
+    require_numbers(
+        f"the state file {path}",
+        (
+            (name, value)
+            for name, value in state.optimizer.items()
+            # of float16 an unfinished sum may be infinite: its update is then skipped
+            if not name.endswith(SUM)
+        ),
+    )
+    return state
 
 
 def _storable(value):

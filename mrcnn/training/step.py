@@ -1,6 +1,9 @@
 """One training step: from a batch to new weights and the line that is logged."""
 
+import types
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.keras_internals import BuiltModel, added_losses, apply_reduced
@@ -88,6 +91,42 @@ class TrainingModel(BuiltModel, MaskRCNNModel):
         for name, value in {"loss": total, **losses}.items():
             trackers[name].update_state(value)
         return for_keras(self.distribute_strategy, self.get_metrics_result())
+
+    # === Keras' loops over batches ===
+
+    def fit(self, x=None, *args, validation_data=None, **options):
+        """Keras' ``fit``, which also takes the generator of `data.batches.data_generator`."""
+        return super().fit(
+            self.as_tuples(x), *args, validation_data=self.as_tuples(validation_data), **options
+        )
+
+    def evaluate(self, x=None, *args, **options):
+        """Keras' ``evaluate``, which also takes that generator."""
+        return super().evaluate(self.as_tuples(x), *args, **options)
+
+    def as_tuples(self, batches):
+        """Batches as Keras 3 wants them, where they are a generator of (inputs, outputs) in lists,
+        as in the original; whatever else is given comes back as it is.
+
+        Outputs, which are targets of the generator's own regions, enter no loss here.
+        """
+        if not isinstance(batches, types.GeneratorType):
+            return batches
+
+        def as_tuple(batch):
+            inputs, *_ = batch
+            if not isinstance(inputs, list):
+                return batch
+            if len(inputs) != len(self.inputs):
+                raise ValueError(
+                    f"the generator gives {len(inputs)} inputs and the network has "
+                    f"{len(self.inputs)}: random_rois is for USE_RPN_ROIS = False, and "
+                    "detection_targets for no network"
+                )
+            pairs = zip(inputs, self.inputs)
+            return (tuple(np.asarray(array, tensor.dtype) for array, tensor in pairs),)
+
+        return (as_tuple(batch) for batch in batches)
 
     # === Setting it up ===
 

@@ -46,7 +46,9 @@ def read_h5(path: AnyPath) -> Layers:
     try:
         with h5py.File(path, "r") as file:
             return _read_layers(file, path)
-    except (OSError, KeyError, RuntimeError) as error:
+    except _Refused:
+        raise
+    except Exception as error:  # of which h5py has a dozen kinds for damage
         if "truncated file" in str(error):
             raise ValueError(
                 f"{path} is cut short ({os.path.getsize(path):,} bytes): copy or "
@@ -131,6 +133,10 @@ def describe_h5(path: AnyPath) -> str:
 # === Reading ===
 
 
+class _Refused(ValueError):
+    """What is wrong with a file, in a message that names it."""
+
+
 def _require_hdf5(path):
     """Raise for what is no HDF5 file at all, with a look at its first bytes."""
     if os.path.isdir(path):
@@ -157,11 +163,11 @@ def _read_layers(file, path):
     layer_names = _read_names(root, "layer_names")
     if layer_names is None:
         if "layers" in file or "_layer_checkpoint_dependencies" in file:
-            raise ValueError(
+            raise _Refused(
                 f"{path} is a Keras 3 .weights.h5 file, which stores no layer names as Keras 2 "
                 "did; load it with keras_model.load_weights(path) into the model that wrote it"
             )
-        raise ValueError(
+        raise _Refused(
             f"{path} is an HDF5 file without the attribute layer_names, so it holds "
             f"no Keras weights; it has {sorted(file)[:5]}"
         )
@@ -170,7 +176,7 @@ def _read_layers(file, path):
         group = _child(root, layer, path)
         names = _read_names(group, "weight_names")
         if names is None:
-            raise ValueError(f"{path}: layer {layer} has no attribute weight_names")
+            raise _Refused(f"{path}: layer {layer} has no attribute weight_names")
         layers[layer] = [(name, _read_tensor(group, layer, name, path)) for name in names]
     return layers
 
@@ -198,9 +204,9 @@ def _child(group, name, path):
     for step in filter(None, name.split("/")):
         link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
-            raise ValueError(f"{path} names {name} but does not contain it; it is damaged")
+            raise _Refused(f"{path} names {name} but does not contain it; it is damaged")
         if not isinstance(link, h5py.HardLink):
-            raise ValueError(
+            raise _Refused(
                 f"{path}: {name} is a link to another place, which is not followed; "
                 "a weights file holds its tensors itself"
             )
@@ -211,10 +217,17 @@ def _child(group, name, path):
 def _read_tensor(group, layer, name, path):
     data = _child(group, name, path)
     if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu" or data.shape is None:
-        raise ValueError(f"{path}: {name} of layer {layer} is not an array of numbers")
+        raise _Refused(f"{path}: {name} of layer {layer} is not an array of numbers")
     if data.external or data.is_virtual:
-        raise ValueError(
+        raise _Refused(
             f"{path}: {name} of layer {layer} keeps its values in another file, which is not read"
+        )
+    # a shape that was damaged may ask for any amount of memory; deflate's best is a thousandth
+    stored = data.id.get_storage_size()
+    if data.nbytes > (stored if data.chunks is None else stored * 1100):
+        raise _Refused(
+            f"{path}: {name} of layer {layer} has {data.nbytes:,} bytes by its shape, but only "
+            f"{stored:,} are in the file; it is damaged"
         )
     return np.asarray(data[()])
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The layers whose shape depends on the number of classes, and what matterport's users exclude.
 CLASS_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask")
 
+# Weights, by the ends of their names, that a model of "mixed_float16" casts to float16.
+_HALF_PRECISION = ("kernel", "bias")
+
 # Order of the RPN's convolutions in the original's files, whatever the graph's order is.
 _RPN_ORDER = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
 
@@ -98,7 +101,7 @@ def load_h5(
 ) -> LoadReport:
     """Load a weights file into a model, by layer name and then by position.
 
-    All shapes are checked before the first value is assigned, so an error
+    All shapes and values are checked before the first one is assigned, so an error
     leaves the model as it was. Layers that keras.applications' ResNets have
     under other names are renamed (`rename_keras_resnet`). A nested model that
     the file stores layer by layer is loaded that way. The first convolution of
@@ -117,7 +120,8 @@ def load_h5(
 
     Raises:
         FileNotFoundError, ValueError: as `read_h5`; also where shapes differ,
-            where nothing fits, or where by_name=False and layers are missing.
+            where nothing fits, where by_name=False and layers are missing, or where a value
+            that would be loaded is NaN, infinite or too large for the model's precision.
         TypeError: `exclude` is a str.
     """
     if isinstance(exclude, str):
@@ -142,7 +146,7 @@ def load_h5(
     targets = _targets(model, layers)
     report = LoadReport(str(path), [], 0, [], [], [])
     report.skipped_in_file = [name for name in layers if name not in targets]
-    assignments: list[tuple[keras.Variable, np.ndarray, str]] = []
+    assignments: list[tuple[keras.Variable, str, np.ndarray]] = []
     mismatches = {}
     for name, layer in targets.items():
         if name in excluded:
@@ -161,7 +165,11 @@ def load_h5(
         elif pairs:
             report.loaded.append(name)
             report.tensors += len(pairs)
-            assignments.extend((variable, value, name) for (_, variable), (_, value) in pairs)
+            assignments.extend(
+                (variable, f"{name}: {stored}", value)
+                for (_, variable), (stored, value) in pairs
+                if variable is not None and stored is not None
+            )
 
     if mismatches:
         raise ValueError(_mismatch_message(path, mismatches, targets, layers))
@@ -176,12 +184,52 @@ def load_h5(
             f"{_counted(list(layers))}, the model has {_counted(list(targets))}"
             + (f", excluded were {_counted(sorted(excluded))}" if excluded else "")
         )
-    bad = {name: None for _, value, name in assignments if not np.isfinite(value).all()}
-    if bad:
-        warnings.warn(f"{path} has NaN or infinite values in {_counted(list(bad))}", stacklevel=2)
-    for variable, value, _ in assignments:
+    require_numbers(
+        path,
+        ((name, value) for _, name, value in assignments),
+        half=getattr(model, "compute_dtype", None) == "float16",
+    )
+    for variable, _, value in assignments:
         variable.assign(value)
     return report
+
+
+def require_numbers(
+    path: AnyPath, values: Iterable[tuple[str, np.ndarray]], half: bool = False
+) -> None:
+    """Refuse a file with values that a model cannot compute with.
+
+    Args:
+        path: of the file, for the message.
+        values: (name, array) of all that would be loaded.
+        half: whether the model computes in float16. Its weights are float32 all the same, and so
+            are the computations of batch norm.
+
+    Raises:
+        ValueError: a value is NaN or infinite, or too large for the precision.
+    """
+    bad, large = [], []
+    for name, value in values:
+        if value.dtype.kind not in "fV" or not value.size:  # bfloat16 is of the kind V
+            continue
+        # with NaN among the values the largest is NaN
+        size = float(np.abs(value.astype(np.float64)).max())
+        if not size <= np.finfo(np.float32).max:
+            bad.append(name)
+        elif half and size > np.finfo(np.float16).max:
+            if name.removesuffix(":0").endswith(_HALF_PRECISION):
+                large.append(name)
+    if bad:
+        raise ValueError(
+            f"{path} has values that are NaN or infinite (as float32) in {_counted(bad)}: it is "
+            "damaged, or of a training that failed, so nothing of it was loaded; take another file"
+        )
+    if large:
+        raise ValueError(
+            f"{path} has values above {np.finfo(np.float16).max:g}, the largest of float16, in "
+            f"{_counted(large)}, so nothing of it was loaded: set DTYPE_POLICY to "
+            '"mixed_bfloat16" or "float32"'
+        )
 
 
 def save_h5(model: keras.Model, path: AnyPath) -> None:

@@ -13,12 +13,14 @@ import pytest
 from PIL import Image
 
 from mrcnn.cli import main, options, train
-from mrcnn.cli.options import told_by_weights
+from mrcnn.cli.options import GUESSED, fields_of_weights, told_by_weights
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
 from mrcnn.common.download import DownloadError
-from mrcnn.config.file import read_config
+from mrcnn.config import Config
+from mrcnn.config.file import read_config, save_config
 from mrcnn.data.formats import open_dataset
+from mrcnn.weights.h5_format import write_h5
 from tests.tiny import Rectangles
 
 SMALL = [
@@ -599,6 +601,7 @@ def test_what_weights_without_settings_tell(trained, tmp_path):
         "MASK_HEAD_CHANNELS": 8,
         "FPN_CLASSIF_FC_LAYERS_SIZE": 16,
         "NUM_CLASSES": 3,
+        "POOL_SIZE": 7,
         "BACKBONE": "resnet50",
     }
 
@@ -608,24 +611,119 @@ def test_predict_with_weights_alone(photos, trained, tmp_path):
     alone = tmp_path / "alone.h5"
     alone.write_bytes(checkpoint(trained).read_bytes())
     output = tmp_path / "found"
-    assert (
-        code_of(
-            "predict",
-            photos / "val",
-            "--weights",
-            alone,
-            "--output",
-            output,
-            "--size",
-            64,
-            "--set",
-            "RPN_ANCHOR_SCALES=8,16,32,48,64",
-            "DETECTION_MIN_CONFIDENCE=0",
+    with pytest.warns(UserWarning, match="are guesses") as told:
+        assert (
+            code_of(
+                "predict",
+                photos / "val",
+                "--weights",
+                alone,
+                "--output",
+                output,
+                "--size",
+                64,
+                "--set",
+                "RPN_ANCHOR_SCALES=8,16,32,48,64",
+                "DETECTION_MIN_CONFIDENCE=0",
+            )
+            == 0
         )
-        == 0
+    (message,) = [str(each.message) for each in told if "guesses" in str(each.message)]
+    assert f"{alone} has no settings beside it (alone.json and config.json are missing)" in message
+    assert (
+        "IMAGE_RESIZE_MODE = square, MEAN_PIXEL = [123.7 116.8 103.9], RPN_ANCHOR_RATI" in message
     )
+    assert "_DIM" not in message and "SCALES" not in message  # they are given
     content = json.loads((output / "predictions.json").read_text())
     assert [each["name"] for each in content["categories"]] == ["class 1", "class 2"]
+
+
+def weights_file(path, anchors=3, channels=3, backbone=True):
+    """The layers of a detector that tell something, without its values."""
+    shapes = {
+        "conv1": (7, 7, channels, 4),
+        **({"res4f_branch2a": (1, 1, 4, 4)} if backbone else {}),
+        "fpn_c5p5": (1, 1, 4, 8),
+        "mrcnn_class_conv1": (5, 5, 8, 16),
+        "mrcnn_class_logits": (16, 3),
+    }
+    layers = [(name, [(f"{name}/kernel:0", np.zeros(shape))]) for name, shape in shapes.items()]
+    rpn = [
+        ("rpn_conv_shared/kernel:0", np.zeros((3, 3, 8, 8))),
+        ("rpn_class_raw/kernel:0", np.zeros((1, 1, 8, 2 * anchors))),
+    ]
+    write_h5(path, [*layers, ("rpn_model", rpn)])
+    return str(path)
+
+
+def chosen_fields(path, given=None, to_train=False, config=None, weights=None):
+    args = argparse.Namespace(config=config, weights=weights or path)
+    return fields_of_weights(args, path, given or {}, to_train)
+
+
+@pytest.mark.parametrize("to_train", [False, True])
+def test_fields_that_a_file_does_not_tell_are_guesses(tmp_path, to_train, recwarn):
+    path = weights_file(tmp_path / "some.h5")
+    fields = chosen_fields(path, to_train=to_train)
+    assert (fields["BACKBONE"], fields["POOL_SIZE"], fields["NUM_CLASSES"]) == ("resnet50", 5, 3)
+    (told,) = [str(each.message) for each in recwarn]
+    for word in (
+        "some.h5 has no settings beside it (some.json and config.json are missing)",
+        "IMAGE_RESIZE_MODE = square, IMAGE_MIN_DIM = 800, IMAGE_MAX_DIM = 1024, MEAN_PIXEL",
+        "RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512), RPN_ANCHOR_RATIOS = [0.5, 1, 2]",
+    ):
+        assert word in told
+    recwarn.clear()
+    # nothing is guessed
+    chosen_fields(path, dict.fromkeys(GUESSED, 1) | {"RPN_ANCHOR_RATIOS": [1, 2, 3]})
+    chosen_fields(path, weights="coco")
+    save_config(tmp_path, Config())
+    assert chosen_fields(path)["IMAGE_MIN_DIM"] == 800
+    chosen_fields(path, config=str(tmp_path / "config.json"))
+    # nor of a backbone alone, whose images and anchors are the training's own
+    (tmp_path / "alone").mkdir()
+    write_h5(tmp_path / "alone" / "b.h5", [("conv1", [("kernel:0", np.zeros((7, 7, 3, 4)))])])
+    assert chosen_fields(str(tmp_path / "alone" / "b.h5")) == {}
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "options, given, words",
+    [
+        ({"anchors": 5}, {}, ["5 anchors a cell", "RPN_ANCHOR_RATIOS has 3", "--config"]),
+        ({"anchors": 3}, {"RPN_ANCHOR_RATIOS": 1}, ["3 anchors a cell", "RATIOS has 1"]),
+        ({"backbone": False}, {}, ["neither resnet50's nor resnet101's", "--backbone"]),
+        ({"channels": 4}, {}, ["images of 4 channels", "MEAN_PIXEL"]),
+        ({"channels": 1}, {}, ["images of 1 channels"]),
+    ],
+)
+def test_files_that_contradict_the_defaults(tmp_path, options, given, words):
+    path = weights_file(tmp_path / "some.h5", **options)
+    with pytest.raises(ValueError) as error:
+        chosen_fields(path, given)
+    for word in ["some.h5 has no settings beside it", *words]:
+        assert word in str(error.value)
+
+
+def test_settings_of_a_file_that_are_wrong_name_it(tmp_path):
+    path = save_config(tmp_path, Config())
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["config"]["IMAGE_MAX_DIM"] = 1000
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"(?s)config\.json with .*: Config has .*IMAGE_MAX_DIM is"
+    ):
+        chosen_fields(str(tmp_path / "some.h5"), config=path)
+    chosen_fields(str(tmp_path / "some.h5"), {"IMAGE_MAX_DIM": 1024}, config=path)
+
+
+@pytest.mark.filterwarnings("ignore:.*are guesses")
+def test_files_that_do_not_contradict_what_is_given(tmp_path):
+    five = weights_file(tmp_path / "five.h5", anchors=5, backbone=False)
+    chosen_fields(five, {"RPN_ANCHOR_RATIOS": [1, 2, 3, 4, 5], "BACKBONE": "MobileNet"})
+    grey = weights_file(tmp_path / "grey.h5", channels=1)
+    chosen_fields(grey, {"IMAGE_CHANNEL_COUNT": 1, "MEAN_PIXEL": 127})
+    chosen_fields(grey, to_train=True)  # the first convolution is adapted
 
 
 @pytest.mark.parametrize(

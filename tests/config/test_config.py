@@ -121,6 +121,7 @@ ADDED = {
     "RPN_CONV_CHANNELS": 512,
     "MASK_HEAD_CHANNELS": 256,
     "STOP_PROPOSAL_GRADIENT": False,
+    "FIRST_IMAGE_RULES_CLASSES": False,
     "RPN_POSITIVE_IOU": 0.7,
     "RPN_NEGATIVE_IOU": 0.3,
     "ROI_POSITIVE_IOU": 0.5,
@@ -173,6 +174,8 @@ def test_fractional_steps_round_up_as_they_ran_in_the_original():
 WRONG = [
     # fields, words of the message
     ({"SCALE_JITTER": 2.0}, ["SCALE_JITTER is 2.0", "(0.8, 1.25)"]),
+    ({"LEARNING_RATE": 10**400}, ["LEARNING_RATE is 1000", "a finite number"]),
+    ({"IMAGE_CHANNEL_COUNT": 10**30}, ["MEAN_PIXEL is", "one mean per channel"]),
     ({"SCALE_JITTER": (2, 1)}, ["SCALE_JITTER is (2, 1)"]),
     ({"SCALE_JITTER": (0, 1)}, ["SCALE_JITTER is (0, 1)"]),
     ({"SCALE_JITTER": (0.1, 1, 2)}, ["SCALE_JITTER is"]),

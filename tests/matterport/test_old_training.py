@@ -133,20 +133,27 @@ def test_detection_targets_are_those_of_the_graph(model, eagerly):
 
 
 def class_loss(found, active):
-    """Cross-entropy of the proposals that are predicted to be of an active class."""
+    """Cross-entropy of the proposals that are predicted to be of a class that is active for their
+    image.
+    """
     logits = found["mrcnn_class_logits"].astype(np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     entropy = -np.take_along_axis(
         log_probs, found["class_ids"][..., np.newaxis].astype(int), axis=-1
     )[..., 0]
-    counts = np.asarray(active)[logits.argmax(axis=-1)]
+    counts = np.take_along_axis(np.asarray(active), logits.argmax(axis=-1), axis=1)
     return (entropy * counts).sum() / counts.sum()
 
 
 @pytest.mark.parametrize("first, active", [(0, [1, 1, 0]), (2, [1, 0, 1])])
-def test_classes_of_other_sources_are_not_trained(model, eagerly, first, active):
-    """Of a batch, the first image's source decides which classes count, as in the original."""
-    trained = model(USE_RPN_ROIS=False, POST_NMS_ROIS_TRAINING=PROPOSALS)
+@pytest.mark.parametrize("as_the_original", [False, True])
+def test_classes_of_other_sources_are_not_trained(model, eagerly, first, active, as_the_original):
+    """An image's source decides which classes count; in the original that of the batch's first."""
+    trained = model(
+        USE_RPN_ROIS=False,
+        POST_NMS_ROIS_TRAINING=PROPOSALS,
+        FIRST_IMAGE_RULES_CLASSES=as_the_original,
+    )
     data = TwoSources()
     samples = [
         modellib.load_image_gt(data, trained.config, image_id) for image_id in (first, 2 - first)
@@ -168,8 +175,12 @@ def test_classes_of_other_sources_are_not_trained(model, eagerly, first, active)
     trained.keras_model.get_layer("mrcnn_class_logits").bias.assign_sub(logits.mean(axis=0))
     found = run(trained, inputs)
     assert set(found["mrcnn_class_logits"].argmax(axis=-1).ravel()) >= {1, 2}  # some of each
-    assert found["mrcnn_class_loss"] == pytest.approx(class_loss(found, active), rel=1e-5)
-    assert found["mrcnn_class_loss"] != pytest.approx(class_loss(found, [1, 1, 1]), rel=1e-3)
+    counting = [flags[0]] * 2 if as_the_original else flags
+    loss = found["mrcnn_class_loss"]
+    assert loss == pytest.approx(class_loss(found, counting), rel=1e-5)
+    for other in ([[1, 1, 1]] * 2, [flags[0]] * 2, flags):
+        if other != counting:
+            assert loss != pytest.approx(class_loss(found, other), rel=1e-3)
 
 
 def test_some_sources_are_not_augmented(tmp_path, eagerly):

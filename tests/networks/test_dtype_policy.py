@@ -2,6 +2,10 @@
 float32.
 """
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from mrcnn.networks.mask_rcnn.build import inference_model, training_model
 from mrcnn.training.data import training_data
 from mrcnn.training.pretraining import classifier
 from mrcnn.weights.h5_format import read_h5
+from tests.paths import ROOT
 from tests.tiny import Rectangles, image, randomize, tiny_config, values
 
 LOSSES = [
@@ -63,6 +68,56 @@ def test_the_default_leaves_the_users_policy():
         == "float16"
     )
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize("policy", ["float64", "float16", "bfloat16"])
+def test_a_policy_whose_weights_are_not_float32_is_refused(policy):
+    keras.config.set_dtype_policy(policy)
+    for build in (training_model, inference_model, lambda config: classifier(config, 2)):
+        with pytest.raises(ValueError, match=f"dtype policy is '{policy}' .*set_dtype_policy"):
+            build(tiny_config())
+    inference_model(tiny_config(DTYPE_POLICY="mixed_bfloat16"))  # which it does not matter for
+
+
+def test_floatx_is_refused_where_it_makes_the_policy():
+    code = (
+        "import keras; keras.config.set_floatx('float64')\n"
+        "from mrcnn.networks.mask_rcnn.build import inference_model\n"
+        "from tests.tiny import tiny_config\n"
+        "try: inference_model(tiny_config())\nexcept ValueError as error: print(error)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout
+    assert "dtype policy is 'float64' (floatx is 'float64')" in shown
+
+
+def test_channels_first_is_refused():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match=r"'channels_first'.*set_image_data_format"):
+            inference_model(tiny_config())
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="Keras runs on jax.*KERAS_BACKEND to tensorflow"):
+        training_model(tiny_config())
+
+
+def test_another_backend_is_told_as_mrcnn_is_imported():
+    """Before Keras ends in an error of its own, such as that there is no jax."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import mrcnn.config"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert "KERAS_BACKEND is 'jax', and the networks of mrcnn run on TensorFlow" in done.stderr
 
 
 def test_a_build_that_fails_leaves_the_policy():

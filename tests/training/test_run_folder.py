@@ -440,6 +440,30 @@ def test_a_damaged_state_is_an_error(tmp_path, damage):
         load_state(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_state_of_values_that_are_no_numbers_is_an_error(tmp_path, value):
+    path = str(tmp_path / "a.state.npz")
+    slots = {"conv1_kernel_momentum": np.array([0, 1, value], np.float32)}
+    save_state(path, run_state(optimizer=slots))
+    with pytest.raises(ValueError, match=r"a\.state\.npz has .* NaN .*1 \(conv1_kernel_momentum\)"):
+        load_state(path)
+    # of float16, whose update will be skipped
+    save_state(path, run_state(optimizer={"conv1_kernel_gradient_sum": np.array([value])}))
+    load_state(path)
+
+
+def test_checkpoints_with_nan_are_passed_over(tmp_path, three):
+    layers = [("conv1", [("conv1/kernel:0", np.array([np.nan], np.float32))])]
+    write_h5(three[2], layers)
+    os.remove(state_path(three[2]))
+    save_state(state_path(three[1]), run_state(three[1], optimizer={"a": np.array([np.inf])}))
+    with pytest.warns(UserWarning) as told:
+        assert find_last_checkpoint(tmp_path, "coco", with_state=True) == three[0]
+    told = " ".join(str(warning.message) for warning in told)
+    assert "values that are NaN or infinite (as float32) in 1 (conv1/kernel:0)" in told
+    assert "in 1 (a)" in told
+
+
 def test_no_state_and_a_later_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="no state file"):
         load_state(str(tmp_path / "a.state.npz"))

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mrcnn
 from mrcnn.common.keras_internals import added_losses
 from mrcnn.config.choices import LOSS_NAMES
+from mrcnn.data.batches import data_generator
 from mrcnn.model import MaskRCNN
 from mrcnn.training.data import training_data
 from mrcnn.training.step import TrainingModel
@@ -195,6 +197,31 @@ def test_a_saved_model_trains_on(tmp_path):
 
 
 @pytest.mark.parametrize("layout", ["model.keras", "model.weights.h5"])
+@pytest.mark.parametrize("part", ["weights", "optimizer", "average"])
+def test_a_file_with_nan_is_refused(tmp_path, layout, part):
+    def new():
+        return toy_trainer(tiny_config(EMA_MOMENTUM=0.5))
+
+    model, again = new(), new()
+    model.update(gradients(1))
+    again.update(gradients(2))
+    before = [variable.numpy() for variable in again.state_variables().values()]
+    variable = {
+        "weights": model.weights[0],
+        "optimizer": model.optimizer.variables[-1],
+        "average": model.average.variables[0],
+    }[part]
+    variable.assign(keras.ops.full_like(variable, np.nan))
+    path = tmp_path / layout
+    model.save(path) if layout == "model.keras" else model.save_weights(path)
+    load = mrcnn.load_model if layout == "model.keras" else again.load_weights
+    with pytest.raises(ValueError, match=rf"{layout} has values that are NaN .*{variable.name}"):
+        load(path)
+    for value, other in zip(before, again.state_variables().values(), strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+@pytest.mark.parametrize("layout", ["model.keras", "model.weights.h5"])
 def test_a_saved_model_goes_on_amid_a_sum_and_with_its_average(tmp_path, layout):
     fields = {"GRADIENT_ACCUMULATION_STEPS": 3, "EMA_MOMENTUM": 0.5}
     model = toy_trainer(tiny_config(**fields))
@@ -253,3 +280,36 @@ def test_a_loss_of_the_users_is_refused():
     with pytest.raises(ValueError, match="loss='mse', but the network computes its losses itself"):
         model.compile("sgd", "mse")
     model.compile("sgd", [None] * 3)  # as the original's code has it
+
+
+def test_keras_fit_and_evaluate_take_the_originals_generator(tmp_path, eagerly):
+    """Whose batches are lists, which Keras 3 refuses."""
+    model, _ = trainer(tmp_path)
+    model.compile(0.01, 0.9)
+    network, config = model.keras_model, model.config
+
+    def batches(**options):
+        np.random.seed(3)  # of which anchors the RPN learns from
+        return data_generator(Rectangles(4), config, shuffle=False, batch_size=2, **options)
+
+    inputs, _ = next(batches())
+    arrays = tuple(np.asarray(a, t.dtype) for a, t in zip(inputs, network.inputs, strict=True))
+    expected = network.test_on_batch((arrays,), return_dict=True)
+    network.reset_metrics()
+    found = network.evaluate(batches(), steps=1, verbose=0, return_dict=True)
+    assert found == pytest.approx(expected, rel=1e-6)
+    before = values(network)
+    history = network.fit(
+        batches(), steps_per_epoch=2, verbose=0, validation_data=batches(), validation_steps=1
+    ).history
+    assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
+    assert any((before[name] != value).any() for name, value in values(network).items())
+    with pytest.raises(ValueError, match="gives 8 inputs and the network has 7"):
+        network.fit(batches(random_rois=4), steps_per_epoch=1, verbose=0)
+
+
+def test_xla_is_not_used_where_it_is_asked_for(tmp_path):
+    model, _ = trainer(tmp_path)
+    with pytest.warns(UserWarning, match="Proceeding with `jit_compile=False`"):
+        model.keras_model.compile("sgd", jit_compile=True)
+    assert model.keras_model.jit_compile is False

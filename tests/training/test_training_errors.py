@@ -327,3 +327,23 @@ def test_a_name_that_was_changed_once_the_model_is_there(untrained, monkeypatch)
     monkeypatch.setattr(untrained.config, "NAME", "")
     with pytest.raises(ValueError, match="NAME is ''"):
         untrained.train(Rectangles(4), None, 0.01, 1, "all", verbose=0)
+
+
+@pytest.mark.parametrize(
+    "callbacks, message",
+    [
+        ([keras.callbacks.EarlyStopping], "make an object of the class"),
+        ([print], "print.*is no keras.callbacks.Callback"),
+    ],
+)
+def test_what_is_no_callback(tmp_path, callbacks, message):
+    model = MaskRCNN("training", tiny_config(), str(tmp_path))
+    with pytest.raises(TypeError, match=f"custom_callbacks has .*{message}"):
+        model.train(Rectangles(2), None, 0.01, 1, "heads", custom_callbacks=callbacks)
+
+
+def test_a_single_callback_needs_no_list(tmp_path, eagerly):
+    model, epochs = MaskRCNN("training", tiny_config(), str(tmp_path)), []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    model.train(Rectangles(2), None, 0.01, 2, "heads", custom_callbacks=callback, verbose=0)
+    assert epochs == [0, 1]

@@ -617,7 +617,7 @@ def test_bfloat16_slots_are_stored(tmp_path):
     from mrcnn.training.run_state import RunState
 
     slot = np.arange(5).astype(ml_dtypes.bfloat16)
-    empty = {field: None for field in RunState.__dataclass_fields__}
+    empty = {name: field.type() for name, field in RunState.__dataclass_fields__.items()}
     save_state(
         tmp_path / "a.state.npz",
         RunState(**{**empty, "optimizer": {"momentum": slot}, "random": {}}),

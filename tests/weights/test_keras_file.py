@@ -70,5 +70,5 @@ def test_what_is_no_keras_file(tmp_path):
         mrcnn.load_model(tmp_path / "none.keras")
     path = tmp_path / "weights.h5"
     path.write_bytes(b"no zip archive")
-    with pytest.raises(ValueError, match=r"weights\.h5 is not a \.keras file .*load_weights"):
+    with pytest.raises(ValueError, match=r"weights\.h5 is not a \.keras file, .*load_weights"):
         mrcnn.load_model(path)

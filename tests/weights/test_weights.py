@@ -304,12 +304,53 @@ def test_not_by_name_wants_every_layer(toy, tmp_path):
         weights.load_h5(toy_model(), path, by_name=False)
 
 
-def test_not_finite_values_warn_with_the_layer(toy, tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize(
+    "layer, index, name",
+    [
+        ("conv1", 0, "conv1: conv1/kernel:0"),
+        ("bn_conv1", 3, "bn_conv1: bn_conv1/moving_variance:0"),
+        ("rpn_model", 5, "rpn_model: rpn_bbox_pred/bias:0"),
+    ],
+)
+def test_values_that_are_no_numbers_are_refused_and_nothing_is_loaded(
+    toy, tmp_path, layer, index, name, value
+):
     layers = _layers_of(toy)
-    layers["conv1"][1][1][0] = np.nan
-    h5_format.write_h5(tmp_path / "nan.h5", list(layers.items()))
-    with pytest.warns(UserWarning, match=r"NaN or infinite values in 1 \(conv1\)"):
-        weights.load_h5(toy_model(), tmp_path / "nan.h5")
+    stored, array = layers[layer][index]
+    array = array.astype(np.float64)
+    array.flat[-1] = value
+    layers[layer][index] = (stored, array)
+    path = write_raw(
+        tmp_path / "nan.h5", {key: [(n, n, v) for n, v in rows] for key, rows in layers.items()}
+    )
+    model = toy_model(seed=2)
+    before = values(model)
+    with pytest.raises(ValueError, match=rf"nan\.h5 has values that are NaN .* in 1 \({name}\)"):
+        weights.load_h5(model, path)
+    assert_equal_values(values(model), before)
+    # what is not asked for may be anything
+    assert layer in weights.load_h5(model, path, exclude=[layer]).excluded
+
+
+def test_values_beyond_float16_are_refused_where_it_is_computed_in(toy, tmp_path):
+    layers = _layers_of(toy)
+    layers["bn_conv1"][3][1][:] = 1e5  # batch norm computes in float32
+    layers["conv1"][0][1].flat[0] = -65504
+    h5_format.write_h5(tmp_path / "large.h5", list(layers.items()))
+    keras.config.set_dtype_policy("mixed_float16")
+    half = toy_model(seed=2)
+    weights.load_h5(half, tmp_path / "large.h5")
+    before = values(half)
+    layers["conv1"][0][1].flat[0] = -65600
+    h5_format.write_h5(tmp_path / "large.h5", list(layers.items()))
+    with pytest.raises(
+        ValueError, match=r"above 65504.* 1 \(conv1: conv1/kernel:0\).*DTYPE_POLICY"
+    ):
+        weights.load_h5(half, tmp_path / "large.h5")
+    assert_equal_values(values(half), before)
+    keras.config.set_dtype_policy("float32")
+    weights.load_h5(toy_model(), tmp_path / "large.h5")
 
 
 # === Files that are refused ===
@@ -320,6 +361,25 @@ def refused(path, *words, kind=ValueError):
         h5_format.read_h5(path)
     for word in (str(path), *words):
         assert word in str(error.value)
+
+
+def test_a_shape_without_its_values_takes_no_memory(tmp_path):
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv1"]
+        group = file.create_group("conv1")
+        group.attrs["weight_names"] = [b"conv1/kernel:0"]
+        group.create_dataset("conv1/kernel:0", (10**6, 10**6), "float32", chunks=(8, 8))
+    refused(
+        tmp_path / "huge.h5", "4,000,000,000,000 bytes by its shape, but only 0 are in the file"
+    )
+    # what is compressed may be larger than the file
+    with h5py.File(tmp_path / "small.h5", "w") as file:
+        file.attrs["layer_names"] = [b"conv1"]
+        group = file.create_group("conv1")
+        group.attrs["weight_names"] = [b"conv1/kernel:0"]
+        group.create_dataset("conv1/kernel:0", data=np.zeros((2000, 2000)), compression="gzip")
+    ((_, value),) = h5_format.read_h5(tmp_path / "small.h5")["conv1"]
+    assert value.shape == (2000, 2000)
 
 
 def test_missing_empty_foreign_and_folder(tmp_path):

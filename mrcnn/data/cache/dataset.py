@@ -9,7 +9,13 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.data.cache.example import decode
-from mrcnn.data.cache.layout import FIELDS, read_about, read_part, settings_of
+from mrcnn.data.cache.layout import (
+    FIELDS,
+    check_fingerprint,
+    read_about,
+    read_part,
+    settings_of,
+)
 from mrcnn.data.cache.read import read_record
 from mrcnn.data.dataset import Dataset
 
@@ -43,12 +49,15 @@ class RecordDataset(Dataset):
         super().__init__()
         self.folder = os.fspath(folder)
         about = read_about(self.folder)
+        parts = {
+            name: read_part(self.folder, name, about["fingerprint"]) for name in about["parts"]
+        }
+        check_fingerprint(self.folder, about, parts.values())
         self.settings = about["settings"]
         self.bad_images = []
         for info in about["classes"][1:]:  # the first is the background
             self.add_class(info["source"], info["id"], info["name"])
-        for name in about["parts"]:
-            part = read_part(self.folder, name, about["fingerprint"])
+        for name, part in parts.items():
             self.bad_images += part["left_out"]
             for info in part["images"]:
                 self.add_image(
@@ -96,11 +105,19 @@ class RecordDataset(Dataset):
         y1, x1, y2, x2 = prepared.window
         return prepared.mask[y1:y2, x1:x2], np.array(prepared.class_ids)
 
+    def decoded(self, image_id: int, record: bytes) -> Prepared | None:
+        """The `data.load.Prepared` of an image's record; None of one that is damaged, or that is
+        another image's.
+        """
+        info = self._info(image_id)
+        return decode(record, info["source"], info["id"]) if record else None
+
     def _decoded(self, image_id):
         path, offset = self._info(image_id)["record"]
-        record = read_record(path, offset).numpy()
-        if not record:
+        prepared = self.decoded(image_id, read_record(path, offset).numpy())
+        if prepared is None:
             raise ValueError(
-                f"{path} is damaged at byte {offset}: delete it, and write the cache again"
+                f"{path} is damaged at byte {offset}, or the json beside it is: delete them, and "
+                "write the cache again"
             )
-        return decode(record)
+        return prepared

@@ -63,9 +63,11 @@ def encode(prepared, source, image_id, encoding="raw"):
     ).SerializeToString()
 
 
-def decode(record):
-    """The `Prepared` of what `encode` returned."""
+def decode(record, source, image_id):
+    """The `Prepared` of what `encode` returned; None of a record of another image."""
     feature = tf.train.Example.FromString(record).features.feature
+    if (_read_text(feature["source"]), _read_text(feature["id"])) != (str(source), str(image_id)):
+        return None
     window = tuple(feature["image/window"].int64_list.value)
     shape, padded = (
         feature["image/shape"].int64_list.value,

@@ -56,10 +56,36 @@ def describe(dataset, config, encoding, parts, skip_bad):
     images = [
         [info["source"], plain_id(info["id"]), path_text(info)] for info in dataset.image_info
     ]
-    return {
-        **about,
-        "fingerprint": hashlib.sha256(json.dumps([about, images]).encode()).hexdigest(),
-    }
+    return {**about, "fingerprint": _hash(about, images)}
+
+
+def _hash(about, images):
+    return hashlib.sha256(json.dumps([about, images]).encode()).hexdigest()
+
+
+def check_fingerprint(folder, about, parts):
+    """Refuse a cache of which records.json, or the images of a part, are not what was written.
+
+    Args:
+        about: of `read_about`.
+        parts: list of all that `read_part` gives. Where images were left out, the hash is of more
+            images than they tell, and nothing can be checked.
+
+    Raises:
+        ValueError: naming the folder.
+    """
+    if any(part["left_out"] for part in parts):
+        return
+    about = dict(about)
+    fingerprint = about.pop("fingerprint")
+    images = [
+        [info["source"], info["id"], info["path"]] for part in parts for info in part["images"]
+    ]
+    if _hash(about, images) != fingerprint:
+        raise ValueError(
+            f"{folder} is not what was written, {FILE_NAME} or the json of a part was changed: "
+            "write the cache again"
+        )
 
 
 def plain_id(value):
@@ -92,7 +118,22 @@ def read_about(folder):
             f"delete {folder} and write the cache again, with the command "
             f"`mrcnn cache DATASET --output {folder}`"
         )
+    names = about["parts"]
+    if not (
+        isinstance(about["settings"], dict)
+        and _are_records(about["classes"], ("source", "id", "name"))
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError(f"{path} is not {_EXPECTED}")
     return about
+
+
+def _are_records(value, keys):
+    """Whether JSON is a list of objects with these keys."""
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and set(keys) <= set(item) for item in value
+    )
 
 
 def read_part(folder, name, fingerprint):
@@ -114,4 +155,13 @@ def read_part(folder, name, fingerprint):
         raise ValueError(
             f"{path}.tfrecord has {size} bytes instead of {part['bytes']}: write the cache again"
         )
+    if not (
+        _are_records(part["images"], ("source", "id", "path", "offset", "objects"))
+        and all(
+            isinstance(info["offset"], int) and 0 <= info["offset"] < size
+            for info in part["images"]
+        )
+        and isinstance(part["left_out"], list)
+    ):
+        raise ValueError(f"{path}.json is not {_EXPECTED}")
     return part

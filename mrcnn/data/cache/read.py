@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.data.cache.example import decode
-
 if TYPE_CHECKING:
     from mrcnn.data.batches import TrainingBatches
 
@@ -105,11 +103,12 @@ def record_pipeline(
         return number, images, found
 
     def made(number, images, found):
+        at_hand = {
+            int(image): records.decoded(int(image), record) for image, record in zip(images, found)
+        }
+        # an image without its record is loaded again, which says what is wrong
         return list(
-            make(
-                int(number),
-                {int(image): decode(record) for image, record in zip(images, found) if record},
-            )
+            make(int(number), {image: part for image, part in at_hand.items() if part is not None})
         )
 
     def arrays(*found):

@@ -30,6 +30,7 @@ from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer
 from mrcnn.networks.rematerialization import Rematerialized
 from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.ops.image_meta import ACTIVE_CLASS_IDS
+from mrcnn.weights.keras_file import whole_or_not
 from mrcnn.weights.load import load_h5, save_h5
 
 
@@ -80,9 +81,12 @@ class MaskRCNNModel(keras.Model):
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`,
         whole or by_name.
+
+        An error, also of a file with NaN or infinite values, leaves the model as it was.
         """
         if skip_mismatch or not _is_original_file(filepath):
-            return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+            with whole_or_not(self, filepath):
+                return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         return load_h5(self, filepath, **{"by_name": False, **kwargs})
 
 
@@ -177,6 +181,7 @@ def training_model(config, model_class=MaskRCNNModel):
             "mrcnn_class_loss",
             [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]],
             class_weights=class_weights(config),
+            first_image_rules=config.FIRST_IMAGE_RULES_CLASSES,
         ),
         loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
         loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, own_masks]),

@@ -89,11 +89,12 @@ class RPNBoxLoss(LossLayer):
 # === Heads ===
 
 
-def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_weights=None):
+def mrcnn_class_loss(
+    target_class_ids, class_logits, active_class_ids, class_weights=None, first_image_rules=False
+):
     """Cross-entropy of the RoIs' classes.
 
-    An RoI counts only where its predicted class is one that the image's data set
-    labels. As in the original the first image's data set speaks for the batch.
+    An RoI counts only where its predicted class is one that its image's data set labels.
 
     Args:
         target_class_ids: int [b, rois], 0 for background and padding.
@@ -103,6 +104,8 @@ def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_wei
             The mean is still taken over the number of RoIs, as with Keras' class_weight: so a
             factor means the same whatever else is in the batch. Divided by the sum of the factors
             it would cancel out in a batch of one class.
+        first_image_rules: True takes the first image's classes for the whole batch, as the original
+            does.
     """
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.cast(target_class_ids, tf.int32), logits=class_logits
@@ -110,7 +113,10 @@ def mrcnn_class_loss(target_class_ids, class_logits, active_class_ids, class_wei
     if class_weights is not None:
         entropy *= tf.gather(tf.constant(class_weights, tf.float32), target_class_ids)
     predicted = tf.argmax(class_logits, axis=-1)
-    return _mean(entropy, tf.gather(tf.cast(active_class_ids[0], tf.float32), predicted))
+    active = tf.cast(active_class_ids, tf.float32)
+    if first_image_rules:
+        return _mean(entropy, tf.gather(active[0], predicted))
+    return _mean(entropy, tf.gather(active, predicted, batch_dims=1))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -119,17 +125,18 @@ class ClassLoss(LossLayer):
 
     Args:
         class_weights: list of a factor for each class; None: all 1.
+        first_image_rules: ``Config.FIRST_IMAGE_RULES_CLASSES``.
     """
 
-    def __init__(self, weight=1.0, class_weights=None, **kwargs):
+    def __init__(self, weight=1.0, class_weights=None, first_image_rules=False, **kwargs):
         super().__init__(weight, **kwargs)
-        self.class_weights = class_weights
+        self.options = {"class_weights": class_weights, "first_image_rules": first_image_rules}
 
     def function(self, *inputs):
-        return mrcnn_class_loss(*inputs, class_weights=self.class_weights)
+        return mrcnn_class_loss(*inputs, **self.options)
 
     def get_config(self):
-        return {**super().get_config(), "class_weights": self.class_weights}
+        return {**super().get_config(), **self.options}
 
 
 def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox):

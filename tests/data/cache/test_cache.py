@@ -81,7 +81,7 @@ def test_record_keeps_every_bit(encoding, mode, fields):
     config = tiny_config(IMAGE_RESIZE_MODE=mode, **fields)
     for image_id in range(4):
         prepared = prepare(Pictures(), config, image_id)
-        found = decode(encode(prepared, "made up", image_id, encoding))
+        found = decode(encode(prepared, "made up", image_id, encoding), "made up", image_id)
         assert_same(found[:3], prepared[:3])
         assert found[3:] == prepared[3:]
 
@@ -96,12 +96,12 @@ def test_other_pixels(channels, dtype):
 
     config = tiny_config(IMAGE_CHANNEL_COUNT=channels, MEAN_PIXEL=np.full(channels, 100.0))
     prepared = prepare(Odd(), config, 0)
-    assert_same(decode(encode(prepared, "s", 0))[:2], prepared[:2])
+    assert_same(decode(encode(prepared, "s", 0), "s", 0)[:2], prepared[:2])
     if channels == 2 or dtype != np.uint8:
         with pytest.raises(ValueError, match="take encoding='raw'"):
             encode(prepared, "s", 0, "png")
     else:
-        assert_same(decode(encode(prepared, "s", 0, "png"))[:2], prepared[:2])
+        assert_same(decode(encode(prepared, "s", 0, "png"), "s", 0)[:2], prepared[:2])
 
 
 def test_records_are_what_any_reader_of_tfrecord_reads(records):
@@ -350,6 +350,29 @@ def test_wrong_arguments(options, message, tmp_path):
         cached(tmp_path, **options)
 
 
+def change(path, **content):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **content}))
+
+
+def change_image(folder, **facts):
+    """Other facts of the first image."""
+    path = folder / "part-00000-of-00001.json"
+    first, *others = json.loads(path.read_text())["images"]
+    change(path, images=[{**first, **facts}, *others])
+
+
+def test_a_record_of_another_image_is_no_record(tmp_path):
+    dataset = cached(tmp_path)
+    change_image(tmp_path, offset=dataset.image_info[2]["record"][1])
+    moved = RecordDataset(tmp_path)
+    with pytest.raises(ValueError, match=r"tfrecord is damaged at byte \d+, or the json beside it"):
+        moved.load_image(0)
+    assert_same(moved.load_image(2), dataset.load_image(2))
+    batches = TrainingBatches(moved, tiny_config(IMAGES_PER_GPU=7), shuffle=False)
+    with pytest.raises(ValueError, match="tfrecord is damaged"):
+        list(record_pipeline(batches, 1))
+
+
 @pytest.mark.parametrize(
     "spoil, message",
     [
@@ -377,6 +400,15 @@ def test_wrong_arguments(options, message, tmp_path):
             ),
             "belongs to another cache",
         ),
+        (lambda folder: change(folder / "records.json", parts=7), "is not a file of a cache"),
+        (
+            lambda folder: change(folder / "records.json", classes=["BG"]),
+            "is not a file of a cache",
+        ),
+        (lambda folder: change(folder / "records.json", encoding="png"), "is not what was written"),
+        (lambda folder: change_image(folder, id="picture9"), "is not what was written"),
+        (lambda folder: change_image(folder, offset=10**12), "is not a file of a cache"),
+        (lambda folder: change_image(folder, offset="0"), "is not a file of a cache"),
     ],
 )
 def test_damaged_caches_are_refused(spoil, message, tmp_path):

@@ -337,8 +337,19 @@ def test_weights_of_the_keras_model_are_written_in_the_originals_layout(tmp_path
         second.load_weights(path)
     for ours, theirs in zip(first.get_weights(), second.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
-    first.save_weights(str(tmp_path / "own.weights.h5"))  # Keras' own layout
-    second.load_weights(str(tmp_path / "own.weights.h5"))
+    own = str(tmp_path / "own.weights.h5")  # Keras' own layout
+    first.save_weights(own)
+    second.load_weights(own)
+    before = second.get_weights()
+    for variable in first.weights:  # the last of which is not finite
+        variable.assign(keras.ops.ones_like(variable))
+    first.weights[-1].assign(keras.ops.full_like(first.weights[-1], np.inf))
+    first.save_weights(own)
+    name = first.weights[-1].path
+    with pytest.raises(ValueError, match=rf"own\.weights\.h5 has values that are NaN .*{name}"):
+        second.load_weights(own)
+    for ours, theirs in zip(before, second.get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 # === Functions of one's own ===

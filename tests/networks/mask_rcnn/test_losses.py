@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.matterport.graph_functions import mrcnn_class_loss_graph
 from mrcnn.networks.mask_rcnn import losses
 from mrcnn.networks.mask_rcnn.losses import BoxLoss, ClassLoss, MaskLoss, RPNBoxLoss, RPNClassLoss
 from tests import twins
@@ -110,20 +111,45 @@ def test_rpn_targets_are_matched_by_rank_within_their_image():
 
 @BATCHES
 @pytest.mark.parametrize("active", [(1, 1, 1, 1), (1, 1, 0, 1), (1, 0, 0, 0)])
-def test_class_loss(batch, active):
+@pytest.mark.parametrize("first_image_rules", [False, True])
+def test_class_loss(batch, active, first_image_rules):
     data = head_material(batch, batch)
     flags = np.ones((batch, 4), np.float32)
-    flags[0] = active  # the first image's data set speaks for the batch
+    flags[0] = active
     _value, gradient = check(
-        losses.mrcnn_class_loss,
-        twins.class_loss,
+        lambda *inputs: losses.mrcnn_class_loss(*inputs, first_image_rules=first_image_rules),
+        lambda *inputs: twins.class_loss(*inputs, first_image_rules=first_image_rules),
         data["class_ids"],
         data["logits"],
         flags,
         differentiate=1,
     )
-    ignored = ~np.array(active, bool)[data["logits"].argmax(axis=-1)]
-    assert not gradient[ignored].any()
+    deciding = flags[:1].repeat(batch, axis=0) if first_image_rules else flags
+    predicted = data["logits"].argmax(axis=-1)
+    ignored = np.take_along_axis(deciding, predicted, axis=1) == 0
+    assert not gradient[ignored].any() and gradient[~ignored].any()
+
+
+def test_class_loss_does_not_depend_on_the_order_of_two_sources():
+    """By hand: of four RoIs the third is predicted to be what its image's data set does not label,
+    and does not count. By the first image's data set alone, three RoIs would count, or two.
+    """
+    logits = np.log([[[0.5, 0.25, 0.25], [0.2, 0.7, 0.1]], [[0.2, 0.7, 0.1], [0.1, 0.1, 0.8]]])
+    class_ids = np.array([[0, 1], [2, 2]])
+    active = np.array([[1, 1, 0], [1, 0, 1]])
+    expected = -(np.log(0.5) + np.log(0.7) + np.log(0.8)) / 3
+
+    def loss(order, **options):
+        tensors = (tf.constant(part[order]) for part in (class_ids, np.float32(logits), active))
+        return float(losses.mrcnn_class_loss(*tensors, **options))
+
+    for order in ([0, 1], [1, 0]):
+        assert loss(order) == pytest.approx(expected, rel=1e-6)
+    original = [loss(order, first_image_rules=True) for order in ([0, 1], [1, 0])]
+    assert original == [
+        pytest.approx(-(np.log(0.5) + np.log(0.7) + np.log(0.1)) / 3, rel=1e-6),
+        pytest.approx(-(np.log(0.5) + np.log(0.8)) / 2, rel=1e-6),
+    ]
 
 
 @BATCHES
@@ -319,18 +345,28 @@ def parity_masks():
 
 
 @pytest.mark.parametrize(
-    "layer_class, inputs, name",
+    "layer, inputs, name",
     [
-        (RPNClassLoss, parity("rpn_match", "rpn_logits"), "loss_rpn_class"),
-        (RPNBoxLoss, parity("rpn_target", "rpn_match", "rpn_bbox"), "loss_rpn_bbox"),
-        (ClassLoss, parity("class_ids", "class_logits", "active"), "loss_mrcnn_class"),
-        (BoxLoss, parity("target_bbox", "class_ids", "pred_bbox"), "loss_mrcnn_bbox"),
-        (MaskLoss, parity_masks(), "loss_mrcnn_mask"),
+        (RPNClassLoss(), parity("rpn_match", "rpn_logits"), "loss_rpn_class"),
+        (RPNBoxLoss(), parity("rpn_target", "rpn_match", "rpn_bbox"), "loss_rpn_bbox"),
+        # whose two images have different active classes
+        (
+            ClassLoss(first_image_rules=True),
+            parity("class_ids", "class_logits", "active"),
+            "loss_mrcnn_class",
+        ),
+        (BoxLoss(), parity("target_bbox", "class_ids", "pred_bbox"), "loss_mrcnn_bbox"),
+        (MaskLoss(), parity_masks(), "loss_mrcnn_mask"),
     ],
     ids=LAYERS,
 )
-def test_losses_are_the_originals(layer_class, inputs, name):
-    np.testing.assert_allclose(layer_class()(inputs), PARITY[name], rtol=2e-6)
+def test_losses_are_the_originals(layer, inputs, name):
+    np.testing.assert_allclose(layer(inputs), PARITY[name], rtol=2e-6)
+
+
+def test_the_originals_function_keeps_its_rule():
+    found = mrcnn_class_loss_graph(*parity("class_ids", "class_logits", "active"))
+    np.testing.assert_allclose(found, PARITY["loss_mrcnn_class"], rtol=2e-6)
 
 
 TWINS = {
@@ -358,6 +394,18 @@ def test_class_weights():
     np.testing.assert_allclose(layer(inputs), twins.class_loss(*inputs, weights), rtol=3e-6)
     again = ClassLoss.from_config(layer.get_config())
     assert again(inputs) == layer(inputs) != ClassLoss(0.5)(inputs)
+
+
+def test_the_first_image_rules_where_it_is_asked_for():
+    ids, logits, active = (np.array(part) for part in cases.GRAPH_LAYERS["ClassLoss"].inputs(2))
+    active[0] = [1, 0, 1, 0]
+    layer = ClassLoss(first_image_rules=True)
+    for made in (layer, ClassLoss.from_config(layer.get_config())):
+        np.testing.assert_allclose(
+            made([ids, logits, active]),
+            twins.class_loss(ids, logits, active, first_image_rules=True),
+            rtol=3e-6,
+        )
 
 
 @EVERY_LAYER
