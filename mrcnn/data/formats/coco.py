@@ -10,7 +10,7 @@ from mrcnn.common.json_files import read_json
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.formats.shapes import coordinates
 from mrcnn.data.images import image_size
-from mrcnn.data.rle import merge_rles, run_lengths
+from mrcnn.data.rle import mask_areas, merge_rles, run_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -186,8 +186,6 @@ class CocoJson(RegionDataset):
 
     def _instances(self, records, height, width, where):
         """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""
-        from pycocotools import mask as coco_mask
-
         drawn = []
         for record, class_id in records:
             place = f"annotation {record['id']}"
@@ -204,7 +202,7 @@ class CocoJson(RegionDataset):
                 self.left_out.add(f"annotations {reason}", f"{where}, {place}")
             else:
                 drawn.append(Instance(class_id, rle, place, bool(crowd)))
-        areas = coco_mask.area([instance.rle for instance in drawn])
+        areas = mask_areas([instance.rle for instance in drawn])
         for instance, area in zip(drawn, areas):
             if not area:
                 self.left_out.add(f"annotations {NO_PIXEL}", f"{where}, {instance.place}")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image
-from mrcnn.data.rle import Rle, decode_masks
+from mrcnn.data.rle import Rle, decode_masks, mask_areas
 
 logger = logging.getLogger(__name__)
 
@@ -146,10 +146,8 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return super().measure_objects(image_id)
-        from pycocotools import mask as coco_mask
-
-        areas = coco_mask.area([instance.rle for instance in info["instances"]])
-        return (info["height"], info["width"]), self._class_ids(info), np.asarray(areas, np.int64)
+        areas = mask_areas([instance.rle for instance in info["instances"]])
+        return (info["height"], info["width"]), self._class_ids(info), areas
 
     def image_reference(self, image_id: int) -> str:
         """The path of the image."""
