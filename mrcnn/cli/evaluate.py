@@ -7,6 +7,7 @@ an HTML page with curves, confusions and the worst images.
 import argparse
 
 from mrcnn.cli.options import add_dataset, add_model, inference_model, open_data, positive
+from mrcnn.data.survey.objects import require_objects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +48,11 @@ def run(args: argparse.Namespace) -> None:
     names = model.config.CLASS_NAMES
     # the classes of the model, so that both number them alike
     dataset = open_data(args, classes=None if names is None else list(names[1:]))
+    image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
+    require_objects(dataset, image_ids, "find")
     model.evaluate(
         dataset,
-        None if args.limit is None else dataset.image_ids[: args.limit],
+        image_ids,
         report=args.report,
         min_score=args.min_score,
         workers=args.workers,

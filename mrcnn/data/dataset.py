@@ -222,6 +222,12 @@ class Dataset:
 
     # === Looking it over ===
 
+    def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
+        """The class ids of an image's objects, negative for a crowd, as `load_mask` returns them;
+        None where they are known only once the masks are loaded.
+        """
+        return None
+
     def measure_objects(
         self, image_id: int
     ) -> tuple[tuple[int, int], np.ndarray, NDArray[np.int64]]:

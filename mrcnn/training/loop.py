@@ -13,6 +13,7 @@ from mrcnn.common.files import remove_temporary_files
 from mrcnn.config.file import save_config
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import check_same_classes
+from mrcnn.data.survey.objects import not_learned, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
 from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
@@ -104,6 +105,7 @@ def train(
             )
         ):
             model.set_trainable(stage.layers, verbose=0)  # which raises, and says what there is
+    require_objects(train_dataset)
 
     if model.run is None or (model.run.pattern, model.run.epoch) != (
         model.checkpoint_path,
@@ -138,6 +140,8 @@ def train(
         model.run.over = []
         if history is None and is_chief(strategy):
             _prepare_folder(model.log_dir, model.run, config, train_dataset.class_names)
+            for sentence in not_learned(train_dataset, config):
+                print(f"Of the training data, {sentence}")
         found = _train_stage(
             model,
             stage,

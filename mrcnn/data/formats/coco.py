@@ -14,6 +14,10 @@ from mrcnn.data.rle import mask_areas, merge_rles, run_lengths
 
 logger = logging.getLogger(__name__)
 
+# What ``crowds`` may be.
+CROWDS = ("ignored", "objects")
+NO_MASK = "without a segmentation (a box is no mask; --boxes-as-masks takes it for one)"
+
 
 class CocoJson(RegionDataset):
     """Images annotated in COCO json, as COCO itself, CVAT, Label Studio, Roboflow and others write
@@ -38,10 +42,10 @@ class CocoJson(RegionDataset):
         keep_empty: bool | None = None,
         skip_missing: bool = False,
         allow_absent: bool = False,
+        crowds: str = "ignored",
+        boxes_as_masks: bool = False,
     ) -> None:
         """Add the images and classes of one annotation file.
-
-        The class id of a crowd is negative, as in the original's sample.
 
         Args:
             annotations: path of the json file, or its contents as a dict.
@@ -58,11 +62,19 @@ class CocoJson(RegionDataset):
             allow_absent: names in class_ids that are no category become classes without objects, so
                 that data of which a part has no object of a class are numbered alike; else they are
                 an error, as they are where none of the names is a category.
+            crowds: what annotations with iscrowd 1 are: "ignored", regions of many objects that are
+                neither learned nor missed, with a negative class id, as in COCO and in the
+                original's sample; or "objects" like all others, for tools such as CVAT, which write
+                iscrowd 1 for every brush mask.
+            boxes_as_masks: take the bbox of an annotation without a segmentation as its mask; else
+                such annotations are left out.
 
         Raises:
             FileNotFoundError: the file or an image is missing.
             ValueError: not COCO json, an unknown class, or an annotation that makes no sense.
         """
+        if crowds not in CROWDS:
+            raise ValueError(f"crowds is {crowds!r}; use one of {', '.join(CROWDS)}")
         # an empty list means all classes, as in the original
         class_ids = None if class_ids is None or not len(class_ids) else class_ids
         where = "the COCO annotations" if isinstance(annotations, dict) else annotations
@@ -91,7 +103,14 @@ class CocoJson(RegionDataset):
             if path is None:
                 continue
             height, width = _size(image, path, where)
-            instances = self._instances(chosen, height, width, f"{where}: {image['file_name']}")
+            instances = self._instances(
+                chosen,
+                height,
+                width,
+                f"{where}: {image['file_name']}",
+                crowds == "objects",
+                boxes_as_masks,
+            )
             self.add_image(source, image_id, path, height=height, width=width, instances=instances)
         self._tell(where, first)
 
@@ -184,7 +203,7 @@ class CocoJson(RegionDataset):
                 )
         return by_image
 
-    def _instances(self, records, height, width, where):
+    def _instances(self, records, height, width, where, crowds_too, boxes_too):
         """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""
         drawn = []
         for record, class_id in records:
@@ -192,16 +211,20 @@ class CocoJson(RegionDataset):
             crowd = record.get("iscrowd")
             if crowd not in (0, 1, None):
                 raise ValueError(f"{where}, {place}: iscrowd is {crowd!r}; it must be 0 or 1")
+            crowd = bool(crowd) and not crowds_too
             try:
-                rle, reason = _rle(
-                    record.get("segmentation"), height, width, crowd, f"{where}, {place}"
-                )
+                segmentation = record.get("segmentation")
+                if boxes_too and _is_empty(segmentation):
+                    segmentation = _box_outline(record.get("bbox"))
+                rle, reason = _rle(segmentation, height, width, crowd, f"{where}, {place}")
             except ValueError as error:
                 raise ValueError(f"{where}, {place}: {error}") from error
             if rle is None:
-                self.left_out.add(f"annotations {reason}", f"{where}, {place}")
+                self.left_out.add(
+                    f"annotations {reason}", f"{where}, {place}", spoils=reason == NO_MASK
+                )
             else:
-                drawn.append(Instance(class_id, rle, place, bool(crowd)))
+                drawn.append(Instance(class_id, rle, place, crowd))
         areas = mask_areas([instance.rle for instance in drawn])
         for instance, area in zip(drawn, areas):
             if not area:
@@ -310,12 +333,28 @@ def _size(image, path, where):
     return int(sides[0]), int(sides[1])
 
 
+def _is_empty(segmentation):
+    """Whether an annotation has no segmentation; tools write none, [] or [[]] for a box."""
+    return not segmentation or segmentation == [[]]
+
+
+def _box_outline(box):
+    """The polygon around a bbox [x, y, width, height], or None where there is none."""
+    if box is None:
+        return None
+    sides = coordinates(box, "its bbox")
+    if len(sides) != 4:
+        raise ValueError(f"its bbox must be [x, y, width, height], got {str(box)[:60]}")
+    x, y, width, height = sides.tolist()
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
 def _rle(segmentation, height, width, crowd, place):
     """The run lengths of a segmentation, or None and why it has none."""
     from pycocotools import mask as coco_mask
 
-    if not segmentation:
-        return None, "without a segmentation (a box is no mask)"
+    if _is_empty(segmentation):
+        return None, NO_MASK
     if isinstance(segmentation, dict):
         rle = _checked_rle(segmentation, height, width, crowd, place)
     elif isinstance(segmentation, list):

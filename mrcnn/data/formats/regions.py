@@ -70,14 +70,18 @@ class LeftOut:
 
     Attributes:
         places: {reason: {where: None, ...}}, both in the order in which they were met.
+        spoiling: set of those reasons that leave objects in the images for background.
     """
 
     def __init__(self) -> None:
         self.places: dict[str, dict[str, None]] = {}
+        self.spoiling: set[str] = set()
 
-    def add(self, reason: str, place: str) -> None:
+    def add(self, reason: str, place: str, spoils: bool = False) -> None:
         """Count one thing at ``place`` (file, image, region), once however often it is met."""
         self.places.setdefault(reason, {})[place] = None
+        if spoils:
+            self.spoiling.add(reason)
 
     def __len__(self) -> int:
         return sum(map(len, self.places.values()))
@@ -138,6 +142,11 @@ class RegionDataset(Dataset):
             [instance.rle for instance in info["instances"]], (info["height"], info["width"])
         )
         return masks, self._class_ids(info)
+
+    def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
+        """As `Dataset.known_class_ids`: an annotation file has them."""
+        info = self._info(image_id)
+        return self._class_ids(info) if "instances" in info else None
 
     def measure_objects(
         self, image_id: int

@@ -312,6 +312,53 @@ def test_crowd_of_another_size_is_everywhere(tmp_path, data, caplog):
     )
 
 
+def test_crowds_as_objects(tmp_path, data):
+    """As CVAT writes brush masks: run lengths with iscrowd 1."""
+    for record in data["annotations"]:
+        record["iscrowd"] = 1
+    ignored, objects = (load(tmp_path, data, crowds=word) for word in ("ignored", "objects"))
+    for image_id, expected in ((0, [2, 1]), (1, [3, 1, 2])):
+        masks, class_ids = ignored.load_mask(image_id)
+        assert class_ids.tolist() == [-class_id for class_id in expected]
+        np.testing.assert_array_equal(objects.load_mask(image_id)[0], masks)
+        assert objects.load_mask(image_id)[1].tolist() == expected
+        assert objects.known_class_ids(image_id).tolist() == expected
+    with pytest.raises(ValueError, match="crowds is 'both'; use one of ignored, objects"):
+        load(tmp_path, data, crowds="both")
+
+
+def test_an_object_of_another_size_is_an_error_also_where_it_was_a_crowd(tmp_path, data):
+    data["annotations"] = [annotation(1, 9, 1, rle_of(BLOB[:20]), iscrowd=1)]
+    with pytest.raises(ValueError, match=r"annotation 1: its RLE has the size \[20, 60\]"):
+        load(tmp_path, data, crowds="objects")
+
+
+@pytest.mark.parametrize("segmentation", [[], None, [[]], {}])
+def test_boxes_as_masks(tmp_path, data, segmentation):
+    data["annotations"][0].update(segmentation=segmentation, bbox=[20, 20, 20, 15])
+    left_out = load(tmp_path, data).left_out
+    assert left_out.spoiling == set(left_out.places)
+    assert "--boxes-as-masks" in str(left_out) and len(left_out) == 1
+    dataset = load(tmp_path, data, boxes_as_masks=True)
+    assert not len(dataset.left_out) and dataset.load_mask(0)[1].tolist() == [2, 1]
+    np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], drawn([SQUARE]))
+    # a segmentation stays what it is
+    np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 1], drawn([BEYOND]))
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], "1 2 3 4", [1, 2, float("nan"), 4], [[1, 2, 3, 4]]])
+def test_wrong_boxes(tmp_path, data, box):
+    data["annotations"][0].update(segmentation=[], bbox=box)
+    with pytest.raises(ValueError, match="a.jpg, annotation 7: its bbox must be"):
+        load(tmp_path, data, boxes_as_masks=True)
+
+
+def test_neither_box_nor_mask(tmp_path, data):
+    data["annotations"][0]["segmentation"] = []
+    del data["annotations"][0]["bbox"]
+    assert len(load(tmp_path, data, boxes_as_masks=True).left_out) == 1
+
+
 # === What is left out ===
 
 
@@ -322,7 +369,7 @@ def test_crowd_of_another_size_is_everywhere(tmp_path, data, caplog):
         (None, "without a segmentation"),
         ([[20, 20, 40, 30]], "fewer than three points"),  # a box for a polygon: tensorpack#1041
         ([[1, 1], [2, 2]], "fewer than three points"),
-        ([[]], "fewer than three points"),
+        ([[]], "without a segmentation"),
         ([[-9, -9, -2, -9, -2, -3]], "no pixel"),
         ([[70, 5, 90, 5, 90, 20]], "no pixel"),
         ([[5, 5, 5, 5, 5, 5]], "no pixel"),
