@@ -54,6 +54,7 @@ class Collected:
         unreadable: list of dicts of the images that are left out: image_id, name, why.
         empty: number of objects left out for an empty mask.
         has_masks: whether every result had masks.
+        at_limit: number of results that say, as `inference.Result` does, that more may be cut off.
         timings: list of (images, seconds inside ``detect``) of each call.
     """
 
@@ -63,6 +64,7 @@ class Collected:
     empty: int
     has_masks: bool
     timings: list[tuple[int, float]]
+    at_limit: int = 0
 
     @property
     def detections(self) -> list[dict[str, Any]]:
@@ -193,6 +195,7 @@ def _keep(results, scenes, found):
             )
         scene.detections = coco_detections(scene.image["id"], result)
         found.has_masks &= result.get("masks") is not None
+        found.at_limit += getattr(result, "at_limit", False)
 
 
 def warn_of_left_out(found: Collected) -> None:

@@ -69,6 +69,10 @@ def evaluate_network(
         image_ids,
         batch_size=config.BATCH_SIZE,
         min_score=min_score,
-        settings={"network": config.NAME, "min_confidence": min_confidence},
+        settings={
+            "network": config.NAME,
+            "min_confidence": min_confidence,
+            "most_detections": config.DETECTION_MAX_INSTANCES,
+        },
         **options,
     )

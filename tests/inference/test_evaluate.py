@@ -133,3 +133,25 @@ def test_a_training_model_is_refused(tmp_path, rectangles):
     model = MaskRCNN("training", tiny_config(), str(tmp_path))
     with pytest.raises(ValueError, match="evaluate needs mode='inference'"):
         model.evaluate(rectangles)
+
+
+def test_limits_that_are_reached(models, rectangles, tmp_path):
+    """Random weights fill all rows, and images 2 and 5 have two objects."""
+    low, _ = models
+    evaluation = low.evaluate(rectangles, verbose=0)
+    assert evaluation.left_out["images_at_limit"] == sum(
+        len(one["scores"]) == 10 for one in low.detect([rectangles.load_image(i) for i in range(6)])
+    )
+    assert evaluation.left_out["images_beyond_limit"] == []
+    model = MaskRCNN("inference", tiny_config(DETECTION_MAX_INSTANCES=1), str(tmp_path))
+    model.keras_model.set_weights(low.keras_model.get_weights())
+    evaluation = model.evaluate(rectangles, verbose=0)
+    assert [
+        (one["image_id"], one["objects"]) for one in evaluation.left_out["images_beyond_limit"]
+    ] == [(2, 2), (5, 2)]
+    assert (
+        "2 images have more objects than DETECTION_MAX_INSTANCES = 1, up to 2: the others are "
+        "missed. DETECTION_MAX_INSTANCES=2 leaves room for all." in str(evaluation)
+    )
+    assert evaluation.left_out["images_at_limit"] == 6
+    assert "On 6 images there are as many detections as DETECTION_MAX" in str(evaluation)
