@@ -8,7 +8,8 @@ and call `prepare()` before use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class Dataset:
 
     Attributes:
         image_info: list of dicts with id, source, path and what `add_image` was given.
-        class_info: list of dicts with source, id, name.
+        class_info: list of dicts with source, id, name and, where it must not be cut, whole_name.
         source_class_ids: {source: [class ids, 0 included]}, after `prepare`.
 
     After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
@@ -69,13 +70,17 @@ class Dataset:
 
     # === Filling ===
 
-    def add_class(self, source: str, class_id: int | str, class_name: str) -> None:
+    def add_class(
+        self, source: str, class_id: int | str, class_name: str, whole_name: bool = False
+    ) -> None:
         """Add a class; one that this source already has is left as it is.
 
         Args:
             source: name without a dot.
             class_id: the id the class has in its source.
-            class_name: cut at the first comma by `prepare`.
+            class_name: cut at the first comma by `prepare`, unless that would make it the name of
+                another class of the source.
+            whole_name: never cut it.
 
         Raises:
             ValueError: a dot in `source`, which separates source and id in "source.id".
@@ -96,7 +101,9 @@ class Dataset:
                         class_name,
                     )
                 return
-        self.class_info.append({"source": source, "id": class_id, "name": class_name})
+        info = {"source": source, "id": class_id, "name": class_name}
+        cuttable = "," in class_name
+        self.class_info.append({**info, "whole_name": True} if whole_name and cuttable else info)
 
     def add_image(
         self, source: str, image_id: int | str, path: AnyPath | None, **kwargs: Any
@@ -109,7 +116,7 @@ class Dataset:
         _refuse_class_map(class_map)
         self.num_classes = len(self.class_info)
         self.class_ids = np.arange(self.num_classes)
-        self.class_names = [info["name"].split(",")[0] for info in self.class_info]
+        self.class_names = class_labels(self.class_info)
         self.num_images = len(self.image_info)
         self._image_ids = np.arange(self.num_images)
         self.class_from_source_map = _source_map(self.class_info)
@@ -286,6 +293,35 @@ class Dataset:
         return getattr(self, name)
 
 
+def class_labels(infos: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A name for each class, another for each of one source.
+
+    It is what stands before the first comma, as in the original; where that is the name of several
+    classes of a source, the whole name, and where that is too, the whole name and the id:
+    "Bottle, glass" and "Bottle, plastic", "fish (0)" and "fish (1)". A class has the same name in
+    every data set that has the same others. Equal names in several sources stay, as in the
+    original.
+
+    Args:
+        infos: of `Dataset.class_info`.
+    """
+    infos = list(infos)
+    spellings = (
+        lambda info, label: info["name"],
+        *[lambda info, label: f"{label} ({info['id']})"] * 3,  # "fish (1)" may be a name of its own
+    )
+    labels = [
+        info["name"] if info.get("whole_name") else info["name"].split(",")[0] for info in infos
+    ]
+    for spell in spellings:
+        count = Counter((info["source"], label) for info, label in zip(infos, labels))
+        labels = [
+            spell(info, label) if count[info["source"], label] > 1 else label
+            for info, label in zip(infos, labels)
+        ]
+    return labels
+
+
 def check_classes(dataset: Dataset, config: Config) -> None:
     """Refuse a dataset whose class ids do not mean what they mean to the network.
 
@@ -305,10 +341,18 @@ def check_classes(dataset: Dataset, config: Config) -> None:
             "shows"
         )
     known = list(config.CLASS_NAMES or names)
+
+    def is_called(number, name):
+        """Whether that is its name or was, before equal names were told apart."""
+        whole = dataset.class_info[number]["name"]
+        return name == names[number] or (
+            known.count(name) > 1 and name in (whole, whole.split(",")[0])
+        )
+
     different = [
-        f"{number} is {theirs!r} in the dataset and {ours!r} in CLASS_NAMES"
-        for number, (theirs, ours) in enumerate(zip(names, known))
-        if number and theirs != ours
+        f"{number} is {names[number]!r} in the dataset and {ours!r} in CLASS_NAMES"
+        for number, ours in enumerate(known)
+        if number and not is_called(number, ours)
     ]
     if different:
         raise ValueError(

@@ -46,7 +46,7 @@ class RecordDataset(Dataset):
         self.settings = about["settings"]
         self.bad_images = []
         for info in about["classes"][1:]:  # the first is the background
-            self.add_class(info["source"], info["id"], info["name"])
+            self.add_class(info["source"], info["id"], info["name"], info.get("whole_name", False))
         for name in about["parts"]:
             part = read_part(self.folder, name, about["fingerprint"])
             self.bad_images += part["left_out"]

@@ -34,7 +34,9 @@ NO_PIXEL = "covering no pixel of the image"
 FEW_POINTS = "with fewer than three points"
 
 
-def class_numbers(dataset: Dataset, source: str, names: Iterable[str]) -> dict[str, int]:
+def class_numbers(
+    dataset: Dataset, source: str, names: Iterable[str], whole_names: bool = False
+) -> dict[str, int]:
     """Add classes that have names only, numbered on from those that the source has.
 
     A name that the source has keeps its number, so that several files can be loaded into one
@@ -44,6 +46,7 @@ def class_numbers(dataset: Dataset, source: str, names: Iterable[str]) -> dict[s
         dataset: `Dataset`.
         source: of the classes.
         names: str, in the order to number them in, the first of a new source from 1.
+        whole_names: of `Dataset.add_class`.
 
     Returns:
         {name: class id in the source}.
@@ -52,7 +55,7 @@ def class_numbers(dataset: Dataset, source: str, names: Iterable[str]) -> dict[s
     for name in names:
         if name not in numbers:
             numbers[name] = max(numbers.values(), default=0) + 1
-            dataset.add_class(source, numbers[name], name)
+            dataset.add_class(source, numbers[name], name, whole_names)
     return {name: numbers[name] for name in names}
 
 
@@ -190,7 +193,11 @@ class RegionDataset(Dataset):
             or not all(isinstance(name, str) for name in classes)
         ):
             raise ValueError(f"classes must be a list of different names, got {classes!r}")
-        numbers = class_numbers(self, source, sorted(found) if classes is None else classes)
+        numbers = (
+            class_numbers(self, source, sorted(found))
+            if classes is None
+            else class_numbers(self, source, classes, whole_names=True)
+        )
         listed = {name: name if name in numbers else name.split(",")[0] for name in found}
         return {name: numbers[asked] for name, asked in listed.items() if asked in numbers}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
+from mrcnn.common.words import some
 from mrcnn.config import Config
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import (
@@ -171,6 +172,14 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
             findings.append(
                 Finding(WARNING, "class without objects", f"class {class_id} ({name!r})", "")
             )
+    alike: dict[str, dict[str, None]] = {}
+    for name in dataset.class_names[1:]:
+        alike.setdefault(" ".join(name.split()).casefold(), {})[name] = None
+    findings += [
+        Finding(WARNING, "class names differ in case or spaces only", some(map(repr, names)), "")
+        for names in alike.values()
+        if len(names) > 1
+    ]
     left_out = getattr(dataset, "left_out", None)
     spoiling = getattr(left_out, "spoiling", ())
     for reason, places in getattr(left_out, "places", {}).items():

@@ -100,7 +100,7 @@ def test_names_met_twice():
     summary = Given((image(100, 120), masks(10, 20), [1, 2]), classes=("cat", "cat")).summary(
         progress=False
     )
-    assert list(summary.classes()) == ["cat", "cat (2)"]
+    assert list(summary.classes()) == ["cat (1)", "cat (2)"]
 
 
 # === Check ===
@@ -240,6 +240,14 @@ def test_classes_without_objects():
     report = Given((image(100, 120), masks(10), [1])).check(progress=False)
     assert report.ok and report.findings == [
         ("warning", "class without objects", "class 2 ('dog')", "")
+    ]
+
+
+def test_class_names_that_look_alike():
+    sample = image(100, 120), masks(10, 20, 30, 40), [1, 2, 3, 4]
+    report = Given(sample, classes=("cat", "dog", "Cat", "cat ")).check(progress=False)
+    assert report.ok and report.findings == [
+        ("warning", "class names differ in case or spaces only", "'cat', 'Cat', 'cat '", "")
     ]
 
 
