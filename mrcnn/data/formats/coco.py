@@ -8,6 +8,7 @@ from typing import Any
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.dataset import class_labels
+from mrcnn.data.formats.coco_categories import categories_asked, not_among
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.formats.shapes import coordinates
 from mrcnn.data.images import image_size
@@ -119,44 +120,22 @@ class CocoJson(RegionDataset):
         """Add the classes; returns {category id: id of its class in the source}."""
         for unknown in class_map or ():
             if unknown not in categories and unknown not in categories.values():
-                raise ValueError(f"class_map has {unknown!r}, {_not_among(categories, where)}")
-        mapped = {
+                raise ValueError(f"class_map has {unknown!r}, {not_among(categories, where)}")
+        mapped: dict[int | str, Any] = {
             category_id: (class_map or {}).get(category_id, (class_map or {}).get(name))
             for category_id, name in categories.items()
         }
-        labels = dict(
-            zip(
-                categories,
-                class_labels(
-                    {"source": source, "id": category_id, "name": name}
-                    for category_id, name in categories.items()
-                ),
-            )
-        )
-        called: dict[int | str, str] = {}
+        infos = [{"source": source, "id": one, "name": name} for one, name in categories.items()]
+        labels = dict(zip(categories, class_labels(infos)))
         if class_ids is None:
-            order = sorted(
+            order: list[Any] = sorted(
                 categories, key=lambda category_id: (isinstance(category_id, str), category_id)
             )
+            called: dict[int | str, str] = {}
         else:
-            order = []
-            for asked in class_ids:
-                found, is_name = _categories_called(asked, categories, labels, mapped)
-                if not found:
-                    if not (allow_absent and isinstance(asked, str)):
-                        raise ValueError(
-                            f"class_ids has {asked!r}, {_not_among(categories, where)}"
-                        )
-                    found = [asked]
-                elif list(class_ids).count(asked) > 1:  # each stands for another one of this name
-                    found = [one for one in found if one not in order][:1]
-                elif is_name and len(found) == 1:
-                    called[found[0]] = asked
-                order += found
-            if not set(order) & set(categories):
-                raise ValueError(
-                    f"class_ids is {list(class_ids)[:100]}, {_not_among(categories, where)}"
-                )
+            order, called = categories_asked(
+                list(class_ids), categories, labels, mapped, allow_absent, where
+            )
         chosen: dict[int | str, int | str] = {}
         firsts: dict[str, int | str] = {}
         before = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
@@ -164,16 +143,15 @@ class CocoJson(RegionDataset):
             if category_id not in categories:
                 self.add_class(source, category_id, category_id, whole_name=True)
                 continue
-            name = mapped[category_id]
+            given = mapped[category_id]
             chosen[category_id] = (
-                category_id if name is None else firsts.setdefault(name, category_id)
+                category_id if given is None else firsts.setdefault(given, category_id)
             )
             if chosen[category_id] != category_id:
                 continue
             whole, label = categories[category_id], labels[category_id]
-            told_apart = name is None and label != whole.split(",")[0]
-            if name is None:
-                name = called.get(category_id, label if told_apart else whole)
+            told_apart = given is None and label != whole.split(",")[0]
+            name = str(given or called.get(category_id, label if told_apart else whole))
             if category_id not in before:
                 self.add_class(source, category_id, name, told_apart or category_id in called)
             elif before[category_id] not in (name, whole, f"{whole} ({category_id})"):
@@ -248,30 +226,6 @@ class CocoJson(RegionDataset):
             if not area:
                 self.left_out.add(f"annotations {NO_PIXEL}", f"{where}, {instance.place}")
         return [instance for instance, area in zip(drawn, areas) if area]
-
-
-def _categories_called(asked, categories, labels, mapped):
-    """The ids of the categories that an id or a name stands for, and whether it is a name that
-    a class can keep.
-
-    A class of another dataset is called by its label (`class_labels`), which may have an id that
-    this file does not need, or be cut at the comma.
-    """
-    spellings = {
-        "label": lambda one: asked in (labels[one], one, mapped[one]),
-        "name": lambda one: asked == categories[one],
-        "name and id": lambda one: asked == f"{categories[one]} ({one})",
-        "cut name": lambda one: asked == categories[one].split(",")[0],
-    }
-    for kind, is_called in spellings.items():
-        found = [one for one in categories if is_called(one)]
-        if found:
-            return found, isinstance(asked, str) and asked not in found and kind != "cut name"
-    return [], False
-
-
-def _not_among(categories, where):
-    return f"which {where} does not: its categories are {dict(list(categories.items())[:100])}"
 
 
 def _image_dirs(path):
