@@ -406,7 +406,8 @@ class MaskRCNN(methods.MatterportMethods):
         `evaluation.evaluate`.
 
         Args:
-            dataset: a prepared `Dataset` of the network's classes.
+            dataset: a prepared `Dataset` of the network's classes. Where CLASS_NAMES are known it
+                may have others after them, whose objects are missed.
             image_ids: list of ids; None: all.
             report: folder for a report: an HTML page, pictures and json.
             min_confidence: least score of the detections that AP counts. DETECTION_MIN_CONFIDENCE

@@ -83,6 +83,7 @@ def open_data(
     classes: Sequence[str] | None = None,
     path: str | None = None,
     subset: str | None = None,
+    other_classes: bool = False,
 ) -> Dataset:
     """The prepared Dataset of `add_dataset`'s arguments.
 
@@ -91,6 +92,7 @@ def open_data(
         classes: names, or None for all.
         path: other data, of which ``subset`` is a part; --subset says nothing of them.
         subset: of the arguments' own data, in place of --subset.
+        other_classes: whether classes that ``classes`` lacks follow them; else they are left out.
     """
     if path is None:
         path, subset = args.dataset, subset or args.subset
@@ -103,7 +105,13 @@ def open_data(
     if options:
         _check_options(options, *find_format(path, args.format, subset))
     return open_dataset(
-        path, format=args.format, subset=subset, image_dir=args.images, classes=classes, **options
+        path,
+        format=args.format,
+        subset=subset,
+        image_dir=args.images,
+        classes=classes,
+        other_classes=other_classes,
+        **options,
     )
 
 

@@ -229,6 +229,12 @@ class Dataset:
 
     # === Looking it over ===
 
+    def is_labelled(self, class_id: int) -> bool:
+        """Whether the objects of a class are marked in the images. False where it is known that
+        nobody looked for them: then an object that is found is neither right nor wrong.
+        """
+        return True
+
     def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
         """The class ids of an image's objects, negative for a crowd, as `load_mask` returns them;
         None where they are known only once the masks are loaded.
@@ -322,8 +328,13 @@ def class_labels(infos: Iterable[Mapping[str, Any]]) -> list[str]:
     return labels
 
 
-def check_classes(dataset: Dataset, config: Config) -> None:
+def check_classes(dataset: Dataset, config: Config, more: bool = False) -> None:
     """Refuse a dataset whose class ids do not mean what they mean to the network.
+
+    Args:
+        dataset: a prepared Dataset.
+        config: NUM_CLASSES and CLASS_NAMES are read.
+        more: allow further classes of the dataset after those of CLASS_NAMES.
 
     Raises:
         ValueError: another number of classes than NUM_CLASSES, or other names than CLASS_NAMES,
@@ -332,6 +343,8 @@ def check_classes(dataset: Dataset, config: Config) -> None:
     names = list(getattr(dataset, "class_names", ()))
     if not names:
         raise ValueError(f"{type(dataset).__name__} has no class_names: call its prepare() first")
+    if more and config.CLASS_NAMES:
+        names = names[: config.NUM_CLASSES]
     if len(names) != config.NUM_CLASSES:
         raise ValueError(
             f"{type(dataset).__name__} has {len(names)} classes with the background "

@@ -133,6 +133,9 @@ def evaluate(
             "unreadable_images": found.unreadable,
             "empty_objects": found.empty,
             "surplus_detections": tally.surplus,
+            "unlabelled_detections": {
+                dataset.class_names[class_id]: count for class_id, count in found.unlabelled.items()
+            },
             "images_at_limit": found.at_limit,
             "images_beyond_limit": _beyond(found, (settings or {}).get("most_detections")),
             "when_loaded": _left_out_by_reader(dataset),

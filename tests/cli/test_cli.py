@@ -544,6 +544,28 @@ def test_evaluate_where_nothing_is_to_be_found(trained, tmp_path):
     assert code_of(*common, "--crowds", "objects") == 0
 
 
+def test_evaluate_where_the_model_and_the_data_lack_a_class(trained, tmp_path, capsys):
+    """The model knows red and blue, the data red and green."""
+    green = {"segmentation": [[45, 45, 60, 45, 60, 60, 45, 60]], "category_id": 2}
+    write_coco(tmp_path / "data", [SQUARE, green, green], ("red", "green"))
+    common = ["evaluate", tmp_path / "data", "--weights", checkpoint(trained), "--min-score", 0]
+
+    def measured(*options):
+        assert code_of(*common, "--report", tmp_path / "report", *options) == 0
+        found = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+        return capsys.readouterr().out, found
+
+    out, found = measured()
+    assert "whose objects count as missed: green (2 objects)" in out
+    assert found["metrics"]["objects"] == 3 and found["per_class"]["green"]["segm_AP"] == 0
+    blue = found["left_out"]["unlabelled_detections"].get("blue", 0)
+    assert blue + found["metrics"]["detections"] == 5  # the rows that there are
+    assert found["per_class"]["blue"]["detections"] == 0
+    out, found = measured("--own-classes")
+    assert found["metrics"]["objects"] == 1 and "green" not in found["per_class"]
+    assert "1 categories that the classes do not list" in out
+
+
 # === predict ===
 
 

@@ -129,6 +129,22 @@ def test_the_classes_must_be_the_networks(models, rectangles):
         low.evaluate(unprepared, verbose=0)
 
 
+def test_further_classes_of_the_data_are_missed(models, tmp_path):
+    low, _ = models
+    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "red", "blue"]), str(tmp_path))
+    model.keras_model.set_weights(low.keras_model.get_weights())
+    data = Rectangles(2)
+    expected = numbers(model.evaluate(data, verbose=0))
+    data.add_class("rectangles", 3, "green")
+    data.prepare()
+    data.image_info[0]["objects"].append((3, 0, 0, 9, 9))
+    evaluation = model.evaluate(data, verbose=0)
+    assert evaluation["objects"] == expected["objects"] + 1 == 3
+    assert evaluation["hits"] == expected["hits"]
+    assert evaluation["segm_AP50"] == pytest.approx(expected["segm_AP50"] * 2 / 3)
+    assert "lacks 1 classes of the data, whose objects count as missed: green (1" in str(evaluation)
+
+
 def test_a_training_model_is_refused(tmp_path, rectangles):
     model = MaskRCNN("training", tiny_config(), str(tmp_path))
     with pytest.raises(ValueError, match="evaluate needs mode='inference'"):

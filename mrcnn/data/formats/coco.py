@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,15 @@ class CocoJson(RegionDataset):
         >>> dataset.prepare()
     """
 
+    def __init__(self, class_map: None = None) -> None:
+        super().__init__(class_map)
+        self._absent: set[tuple[str, int | str]] = set()  # (source, id) of `allow_absent`
+
+    def is_labelled(self, class_id: int) -> bool:
+        """As `Dataset.is_labelled`: the categories of a file say what its objects may be."""
+        info = self.class_info[class_id]
+        return (info["source"], info["id"]) not in self._absent
+
     def load_coco_json(
         self,
         annotations: AnyPath | dict[str, Any],
@@ -46,6 +56,7 @@ class CocoJson(RegionDataset):
         allow_absent: bool = False,
         crowds: str = "ignored",
         boxes_as_masks: bool = False,
+        other_classes: bool = False,
     ) -> None:
         """Add the images and classes of one annotation file.
 
@@ -70,6 +81,8 @@ class CocoJson(RegionDataset):
                 iscrowd 1 for every brush mask.
             boxes_as_masks: take the bbox of an annotation without a segmentation as its mask; else
                 such annotations are left out.
+            other_classes: add the classes that the list lacks after those that it has, for data to
+                measure a model on that does not know them; else their annotations are left out.
 
         Raises:
             FileNotFoundError: the file or an image is missing.
@@ -87,10 +100,12 @@ class CocoJson(RegionDataset):
         )
         images, records, categories = _sections(data, where)
         category_class = self._add_categories(
-            categories, class_ids, class_map, source, where, allow_absent
+            categories, class_ids, class_map, source, where, allow_absent, other_classes
         )
         by_image = self._by_image(images, records, categories, where)
         folders = _image_dirs(annotations) if image_dir is None else [image_dir]
+        if allow_absent:  # else the caller chose among this file's own categories
+            self._count_others(categories, category_class, by_image, where)
         keep_empty = class_ids is None if keep_empty is None else keep_empty
         first = len(self.image_info)
         for image_id, image in images.items():
@@ -116,7 +131,9 @@ class CocoJson(RegionDataset):
             self.add_image(source, image_id, path, height=height, width=width, instances=instances)
         self._tell(where, first)
 
-    def _add_categories(self, categories, class_ids, class_map, source, where, allow_absent):
+    def _add_categories(
+        self, categories, class_ids, class_map, source, where, allow_absent, other_classes
+    ):
         """Add the classes; returns {category id: id of its class in the source}."""
         for unknown in class_map or ():
             if unknown not in categories and unknown not in categories.values():
@@ -127,21 +144,24 @@ class CocoJson(RegionDataset):
         }
         infos = [{"source": source, "id": one, "name": name} for one, name in categories.items()]
         labels = dict(zip(categories, class_labels(infos)))
+        in_order = sorted(
+            categories, key=lambda category_id: (isinstance(category_id, str), category_id)
+        )
         if class_ids is None:
-            order: list[Any] = sorted(
-                categories, key=lambda category_id: (isinstance(category_id, str), category_id)
-            )
+            order: list[Any] = in_order
             called: dict[int | str, str] = {}
         else:
             order, called = categories_asked(
                 list(class_ids), categories, labels, mapped, allow_absent, where
             )
+            order += in_order if other_classes else []
         chosen: dict[int | str, int | str] = {}
         firsts: dict[str, int | str] = {}
         before = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
         for category_id in dict.fromkeys(order):
             if category_id not in categories:
                 self.add_class(source, category_id, category_id, whole_name=True)
+                self._absent.add((source, category_id))
                 continue
             given = mapped[category_id]
             chosen[category_id] = (
@@ -198,6 +218,16 @@ class CocoJson(RegionDataset):
                     f"{where}: annotation {record['id']}",
                 )
         return by_image
+
+    def _count_others(self, categories, category_class, by_image, where):
+        """Count the categories that no class is made of, with their annotations."""
+        count = Counter(category_id for records in by_image.values() for _, category_id in records)
+        for category_id, name in categories.items():
+            if count[category_id] and category_id not in category_class:
+                self.left_out.add(
+                    "categories that the classes do not list",
+                    f"{where}: {name!r}, {count[category_id]} annotations",
+                )
 
     def _instances(self, records, height, width, where, crowds_too, boxes_too):
         """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""

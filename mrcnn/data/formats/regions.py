@@ -175,7 +175,7 @@ class RegionDataset(Dataset):
 
     # === For the readers ===
 
-    def _add_named_classes(self, source, found, classes):
+    def _add_named_classes(self, source, found, classes, other_classes):
         """Add classes that have names only, see `class_numbers`.
 
         Args:
@@ -183,6 +183,7 @@ class RegionDataset(Dataset):
             found: names in the annotations.
             classes: names in the order to number them in, also as `prepare` cuts them, before the
                 first comma; None: those found, sorted.
+            other_classes: add those found that are not listed after them, sorted.
 
         Returns:
             {name: class id in the source}, of the names found that are among the classes.
@@ -199,6 +200,10 @@ class RegionDataset(Dataset):
             else class_numbers(self, source, classes, whole_names=True)
         )
         listed = {name: name if name in numbers else name.split(",")[0] for name in found}
+        if other_classes:
+            others = sorted(name for name, asked in listed.items() if asked not in numbers)
+            numbers = {**numbers, **class_numbers(self, source, others, whole_names=True)}
+            listed.update(zip(others, others))
         return {name: numbers[asked] for name, asked in listed.items() if asked in numbers}
 
     def _find_image(self, folders, name, annotations):

@@ -386,6 +386,24 @@ def test_two_files_of_one_source_with_equal_names(tmp_path, data):
     assert dataset.load_mask(4)[1].tolist() == [3]
 
 
+def test_classes_that_a_model_lacks(tmp_path, data):
+    """They follow its own, and those of its own that the file does not list have no objects."""
+    options = {"allow_absent": True, "keep_empty": True}
+    dataset = load(tmp_path, data, class_ids=["bird", "dog"], other_classes=True, **options)
+    assert dataset.class_names == ["BG", "bird", "dog", "person", "toothbrush"]
+    assert [dataset.is_labelled(number) for number in range(5)] == [True, False, True, True, True]
+    assert dataset.load_mask(0)[1].tolist() == [2, 3]
+    assert dataset.load_mask(1)[1].tolist() == [4, -3, 2] and not len(dataset.left_out)
+
+    dataset = load(tmp_path / "own", data, class_ids=["bird", "dog"], **options)
+    assert dataset.class_names == ["BG", "bird", "dog"]
+    assert dataset.load_mask(1)[1].tolist() == [2]
+    assert "categories that the classes do not list: 2 (first: " in str(dataset.left_out)
+    assert "'toothbrush', 1 annotations" in str(dataset.left_out)
+    # nobody is told of categories that were not wanted
+    assert not len(load(tmp_path / "chosen", data, class_ids=["dog"]).left_out)
+
+
 def test_size_from_the_image_where_the_file_has_none(tmp_path, data):
     del data["images"][0]["height"], data["images"][1]["width"]
     assert [(info["height"], info["width"]) for info in load(tmp_path, data).image_info] == [
