@@ -8,8 +8,7 @@ and call `prepare()` before use.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
+from mrcnn.data.class_labels import class_labels
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
@@ -297,35 +297,6 @@ class Dataset:
         if not hasattr(self, name):
             raise ValueError(f"Call prepare() on the {type(self).__name__} first")
         return getattr(self, name)
-
-
-def class_labels(infos: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A name for each class, another for each of one source.
-
-    It is what stands before the first comma, as in the original; where that is the name of several
-    classes of a source, the whole name, and where that is too, the whole name and the id:
-    "Bottle, glass" and "Bottle, plastic", "fish (0)" and "fish (1)". A class has the same name in
-    every data set that has the same others. Equal names in several sources stay, as in the
-    original.
-
-    Args:
-        infos: of `Dataset.class_info`.
-    """
-    infos = list(infos)
-    spellings = (
-        lambda info, label: info["name"],
-        *[lambda info, label: f"{label} ({info['id']})"] * 3,  # "fish (1)" may be a name of its own
-    )
-    labels = [
-        info["name"] if info.get("whole_name") else info["name"].split(",")[0] for info in infos
-    ]
-    for spell in spellings:
-        count = Counter((info["source"], label) for info, label in zip(infos, labels))
-        labels = [
-            spell(info, label) if count[info["source"], label] > 1 else label
-            for info, label in zip(infos, labels)
-        ]
-    return labels
 
 
 def check_classes(dataset: Dataset, config: Config, more: bool = False) -> None:

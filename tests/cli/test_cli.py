@@ -201,7 +201,8 @@ def test_nothing_to_learn(tmp_path, capsys, annotations, option, message):
     assert "fit for training" not in out.replace("not fit for training", "")
     said = code_of("train", tmp_path / "data", "--weights", "none", "--logs", tmp_path / "logs")
     assert said.startswith("error: there is nothing to learn: ") and message in said
-    assert not (tmp_path / "logs").exists()
+    assert said == code_of("cache", tmp_path / "data", "--output", tmp_path / "cache")
+    assert not (tmp_path / "logs").exists() and not (tmp_path / "cache").exists()
     if option:
         assert code_of("check", tmp_path / "data", *option) == 0
         assert " 1 objects: fit for training" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from typing import Any
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
-from mrcnn.data.dataset import class_labels
+from mrcnn.data.class_labels import class_labels
 from mrcnn.data.formats.coco_categories import categories_asked, not_among
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.formats.shapes import coordinates

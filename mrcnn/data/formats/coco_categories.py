@@ -18,7 +18,7 @@ def categories_asked(
     Args:
         class_ids: the list.
         categories: {id: name} of a file.
-        labels: {id: its `data.dataset.class_labels`}.
+        labels: {id: its `data.class_labels.class_labels`}.
         mapped: {id: the class that a ``class_map`` makes it a part of, or None}.
         allow_absent: whether a name may be that of no category.
         where: the file, for messages.

@@ -33,6 +33,8 @@ ERROR, WARNING = "error", "warning"
 NEARLY_BLACK = 16
 # Objects of an image that every setting's default takes.
 MOST = min(Config.MAX_GT_INSTANCES, Config.DETECTION_MAX_INSTANCES)
+# So many masks and more, all of them rectangles, are likely boxes.
+LIKELY_BOXES = 10
 # Kinds of findings that leave open what objects an image has.
 _UNKNOWN = "masks cannot be drawn", "masks or class ids wrong"
 
@@ -95,16 +97,16 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     be drawn, are NaN or of another size than the image; class ids that are not the dataset's; an
     image id that a source has twice; no object to learn; boxes without a mask, which a reader left
     out. Warnings: images nearly black, images without objects, objects without a pixel, objects and
-    images that are there twice, crowds, more objects on an image than training takes by default,
-    classes without objects, class names that differ in case or spaces only, and what else a reader
-    left out.
+    images that are there twice, crowds, masks that are all rectangles, more objects on an image
+    than training takes by default, classes without objects, class names that differ in case or
+    spaces only, and what else a reader left out.
 
     Args and more as `Dataset.check`.
     """
     findings = _repeated_ids(dataset, image_ids)
     pixels: dict[tuple[bytes, tuple[int, ...]], str] = {}
     met: set[int] = set()
-    objects = learnable = crowds = 0
+    objects = learnable = crowds = rectangles = 0
     many: list[tuple[int, str]] = []  # (objects, place) of images with more than MOST
     for image_id in track(image_ids, "Checking", progress):
         place = describe_image(dataset, image_id)
@@ -146,16 +148,27 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
                 findings,
             )
             if checked is not None:
-                class_ids, areas = checked
-                met.update(np.abs(class_ids).tolist())
+                class_ids, areas, box_areas = checked
+                own = class_ids > 0
+                met.update(class_ids[own].tolist())
                 objects += len(class_ids)
-                crowds += int((class_ids < 0).sum())
-                learnable += int(((class_ids > 0) & (areas > 0)).sum())
+                crowds += int((~own).sum())
+                learnable += int((own & (areas > 0)).sum())
+                rectangles += int((own & (areas > 0) & (areas == box_areas)).sum())
                 if len(class_ids) > MOST:
                     many.append((len(class_ids), place))
     if not (learnable or any(finding.kind in _UNKNOWN for finding in findings)):
         why = why_no_object(dataset, len(image_ids), crowds)
         findings.append(Finding(ERROR, "nothing to learn", "", why))
+    if rectangles == learnable >= LIKELY_BOXES:
+        findings.append(
+            Finding(
+                WARNING,
+                "all masks are rectangles",
+                "",
+                f"{learnable} of them: a network learns boxes from boxes, not outlines",
+            )
+        )
     findings += [
         Finding(
             WARNING,
@@ -198,8 +211,8 @@ def _attempt(findings, kind, place, function, *args):
 
 
 def _checked(dataset, loaded, image, place, findings):
-    """The class ids of one image and the pixels of each object, once its masks have been looked
-    at.
+    """The class ids of one image, the pixels of each object and of its box, once its masks have
+    been looked at.
     """
     masks, class_ids = (np.asarray(array) for array in loaded)
     size = masks.shape[:2] if image is None or image.ndim < 2 else image.shape[:2]
@@ -207,7 +220,7 @@ def _checked(dataset, loaded, image, place, findings):
     class_ids = checked_class_ids(class_ids, len(dataset.class_info))
     if not len(class_ids):
         findings.append(Finding(WARNING, "image without objects", place, ""))
-        return class_ids, np.zeros(0, int)
+        return class_ids, np.zeros(0, int), np.zeros(0, int)
     boxes, areas = extract_bboxes(masks), np.count_nonzero(masks, axis=(0, 1))
     alike: dict[tuple[int, ...], list[int]] = {}
     for index, (box, area, class_id) in enumerate(
@@ -236,7 +249,7 @@ def _checked(dataset, loaded, image, place, findings):
                 )
             )
         others.append(index)
-    return class_ids, areas
+    return class_ids, areas, (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
 def _repeated_ids(dataset, image_ids):

@@ -423,3 +423,26 @@ def test_more_objects_than_training_takes(tmp_path):
     assert not_learned(dataset, tiny_config(MAX_GT_INSTANCES=7)) == []
     (said,) = not_learned(dataset, tiny_config(MAX_GT_INSTANCES=5))
     assert said.startswith("1 images have more than MAX_GT_INSTANCES = 5 objects, up to 7: ")
+
+
+@pytest.mark.parametrize(
+    "kind, expected", [("rectangles", True), ("one is none", False), ("few", False)]
+)
+def test_boxes_drawn_as_masks(tmp_path, kind, expected):
+    annotations = [
+        {"segmentation": [[x, y, x + 3, y, x + 3, y + 9, x, y + 9]]}
+        for x in range(1, 50, 5)
+        for y in (2, 20)
+    ]
+    if kind == "one is none":
+        annotations[3] = {"segmentation": [[40, 30, 55, 30, 50, 39]]}
+    dataset = of_coco(tmp_path, annotations[:9] if kind == "few" else annotations)
+    report = dataset.check(progress=False)
+    assert report.ok
+    assert (("warning", "all masks are rectangles") in found(report)) == expected
+
+
+def test_a_class_of_crowds_alone_has_no_objects(tmp_path):
+    annotations = [SQUARE, {**OTHER, "category_id": 2, "iscrowd": 1}]
+    report = of_coco(tmp_path, annotations).check(progress=False)
+    assert ("warning", "class without objects", "class 2 ('dog')", "") in report.findings
