@@ -11,6 +11,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats import open_dataset
 from mrcnn.data.rle import encode_masks, mask_areas, merge_rles
 from mrcnn.evaluation import evaluate
+from mrcnn.inference import Result
 from tests.tiny import image
 
 COUNTS = (255, 256, 300, 1000)
@@ -145,6 +146,15 @@ def test_areas_of_run_lengths(count):
     assert areas.dtype == np.int64 and areas.tolist() == areas_of(count)
     if count:
         assert mask_areas([merge_rles(rles)]).tolist() == [sum(areas_of(count))]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_detections_as_coco_json(count):
+    found = Result(**found_again(OnesOwn(boxes_of(count)))([None])[0])
+    entries = found.to_coco(1)
+    assert [entry["area"] for entry in entries] == areas_of(count)
+    assert mask_areas([one["segmentation"] for one in entries]).tolist() == areas_of(count)
+    assert [entry["bbox"] for entry in entries] == [[x, y, w, h] for y, x, h, w in boxes_of(count)]
 
 
 def test_areas_of_large_masks_do_not_overflow():
