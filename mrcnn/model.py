@@ -25,7 +25,7 @@ from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
 from mrcnn.evaluation import Evaluation
-from mrcnn.inference.detect import detect
+from mrcnn.inference.detect import detect, warn_of_limit
 from mrcnn.inference.evaluate import evaluate_network
 from mrcnn.inference.graph import Detector
 from mrcnn.inference.result import Classes, Result
@@ -371,13 +371,14 @@ class MaskRCNN(methods.MatterportMethods):
         Returns:
             An `inference.result.Result` per image, in order, which is a dict: rois int32 [n, 4]
             (y1, x1, y2, x2) px, class_ids int32 [n], scores float32 [n], masks bool [h, w, n]
-            (float64 where n is 0, as in the original).
+            (float64 where n is 0, as in the original). Its ``at_limit`` says whether
+            DETECTION_MAX_INSTANCES was reached, of which there is also a warning.
 
         Raises:
             ValueError: an unknown class, or what is no image, by its place in the list.
         """
         self._needs_inference_mode("detect")
-        return detect(
+        results = detect(
             self.predict,
             images,
             self.config,
@@ -385,6 +386,8 @@ class MaskRCNN(methods.MatterportMethods):
             min_confidence,
             methods.log if verbose else None,
         )
+        warn_of_limit(results, self.config)
+        return results
 
     def predict(
         self, molded_images: np.ndarray, image_metas: ArrayLike, min_confidence: float | None = None
@@ -435,7 +438,8 @@ class MaskRCNN(methods.MatterportMethods):
         `evaluation.evaluate`.
 
         Args:
-            dataset: a prepared `Dataset` of the network's classes.
+            dataset: a prepared `Dataset` of the network's classes. Where CLASS_NAMES are known it
+                may have others after them, whose objects are missed.
             image_ids: list of ids; None: all.
             report: folder for a report: an HTML page, pictures and json.
             min_confidence: least score of the detections that AP counts. DETECTION_MIN_CONFIDENCE

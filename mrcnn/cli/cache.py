@@ -9,6 +9,7 @@ import argparse
 
 from mrcnn.cli.options import add_dataset, make_config, open_data, positive
 from mrcnn.config.file import parse_settings
+from mrcnn.data.survey.objects import require_objects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the cache; prints what it holds."""
     dataset = open_data(args, args.classes)
+    require_objects(dataset)
     size = {} if args.size is None else {"IMAGE_MAX_DIM": args.size}
     config = make_config({"NUM_CLASSES": dataset.num_classes}, {**size, **parse_settings(args.set)})
     from mrcnn.data.cache.write import write_records

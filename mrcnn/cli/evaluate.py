@@ -7,6 +7,7 @@ an HTML page with curves, confusions and the worst images.
 import argparse
 
 from mrcnn.cli.options import add_dataset, add_model, inference_model, open_data, positive
+from mrcnn.data.survey.objects import require_objects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="measure on the first N images only"
+    )
+    parser.add_argument(
+        "--own-classes",
+        action="store_true",
+        help="leave out the objects of classes that the model lacks (default: they are missed)",
     )
     parser.add_argument(
         "--report", metavar="FOLDER", help="write a report: report.html, pictures and json"
@@ -45,11 +51,17 @@ def run(args: argparse.Namespace) -> None:
     """Print the measures."""
     model = inference_model(args)
     names = model.config.CLASS_NAMES
-    # the classes of the model, so that both number them alike
-    dataset = open_data(args, classes=None if names is None else list(names[1:]))
+    # the classes of the model, so that both number them alike, then those that it lacks
+    dataset = open_data(
+        args,
+        classes=None if names is None else list(names[1:]),
+        other_classes=not args.own_classes,
+    )
+    image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
+    require_objects(dataset, image_ids, "find")
     model.evaluate(
         dataset,
-        None if args.limit is None else dataset.image_ids[: args.limit],
+        image_ids,
         report=args.report,
         min_score=args.min_score,
         workers=args.workers,

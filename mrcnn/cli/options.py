@@ -15,6 +15,7 @@ from mrcnn.config.file import config_beside, parse_settings, read_config, settin
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.coco_classes import COCO_CLASSES
 from mrcnn.data.formats import FORMATS, find_format, open_dataset
+from mrcnn.data.formats.coco import CROWDS
 from mrcnn.training.run_folder import find_last_checkpoint
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import rename_keras_resnet
@@ -61,6 +62,20 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         help="region attribute of VIA json that holds the class, where there are several",
     )
     parser.add_argument(
+        "--crowds",
+        choices=CROWDS,
+        help="what the annotations of COCO json with iscrowd 1 are: ignored, neither learned nor "
+        "missed, or objects like all others; CVAT writes iscrowd 1 for every brush mask "
+        "(default: ignored)",
+    )
+    parser.add_argument(
+        "--boxes-as-masks",
+        action="store_true",
+        default=None,
+        help="take the box of an annotation of COCO json that has no segmentation as its mask "
+        "(default: such annotations are left out)",
+    )
+    parser.add_argument(
         "--images",
         metavar="FOLDER",
         help="folder of the images, where COCO or VIA json does not lie beside them",
@@ -72,6 +87,7 @@ def open_data(
     classes: Sequence[str] | None = None,
     path: str | None = None,
     subset: str | None = None,
+    other_classes: bool = False,
 ) -> Dataset:
     """The prepared Dataset of `add_dataset`'s arguments.
 
@@ -80,22 +96,46 @@ def open_data(
         classes: names, or None for all.
         path: other data, of which ``subset`` is a part; --subset says nothing of them.
         subset: of the arguments' own data, in place of --subset.
+        other_classes: whether classes that ``classes`` lacks follow them; else they are left out.
     """
     if path is None:
         path, subset = args.dataset, subset or args.subset
+    options = {
+        name: value for name in _FORMAT_OF if (value := getattr(args, name, None)) is not None
+    }
     if is_cache(os.path.join(path, subset or "")):
+        _check_options(options, "cache", os.path.join(path, subset or ""))
         return _open_cache(os.path.join(path, subset or ""), classes)
-    options = {}
-    if args.class_attribute is not None:
-        found, place = find_format(path, args.format, subset)
-        if found != "via":
-            raise ValueError(
-                f"--class-attribute is of VIA json, and {place} is of the format {found}"
-            )
-        options["class_attribute"] = args.class_attribute
+    if options:
+        _check_options(options, *find_format(path, args.format, subset))
     return open_dataset(
-        path, format=args.format, subset=subset, image_dir=args.images, classes=classes, **options
+        path,
+        format=args.format,
+        subset=subset,
+        image_dir=args.images,
+        classes=classes,
+        other_classes=other_classes,
+        **options,
     )
+
+
+# The arguments that one format has alone.
+_FORMAT_OF = {"class_attribute": "via", "crowds": "coco", "boxes_as_masks": "coco"}
+
+
+def _check_options(options, found, place):
+    """Refuse arguments of another format than the data have."""
+    for name in options:
+        if found != _FORMAT_OF[name]:
+            kind = {"via": "VIA", "coco": "COCO"}[_FORMAT_OF[name]]
+            raise ValueError(
+                f"--{name.replace('_', '-')} is of {kind} json, and {place} is "
+                + (
+                    "a cache: give it to the command that writes the cache"
+                    if found == "cache"
+                    else f"of the format {found}"
+                )
+            )
 
 
 def _open_cache(folder, classes):

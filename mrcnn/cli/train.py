@@ -33,6 +33,7 @@ from mrcnn.config.run_name import LONGEST
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.registry import find_format
+from mrcnn.data.survey.objects import require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
 from mrcnn.weights import CLASS_LAYERS
@@ -224,6 +225,7 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
             # a misspelt one would be a class without objects
             class_ids(args.classes, train_set.class_names)
         train_set = open_data(args, args.classes, subset=subset)
+    require_objects(train_set)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
         train_set, val_set = split(train_set, args.val_share, seed)

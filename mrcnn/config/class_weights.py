@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mrcnn.config.classes import class_id
+from mrcnn.config.classes import class_ids
 from mrcnn.config.value_kinds import is_not_negative
 
 
@@ -44,14 +44,15 @@ def class_factors(
         if isinstance(key, str) and key.isdecimal() and key not in (names or ()):
             choice = int(key)
         try:
-            found = class_id(choice, names, count, first=0)
+            chosen = class_ids([choice], names, count, first=0)
         except ValueError as error:
             raise ValueError(f"CLASS_WEIGHTS has the key {key!r}: {error}") from None
-        if found in factors:
-            raise ValueError(f"CLASS_WEIGHTS has class {found} twice, once as {key!r}")
         if not is_not_negative(factor):
             raise ValueError(
                 f"CLASS_WEIGHTS[{key!r}] is {factor!r}; it must be a finite number of at least 0"
             )
-        factors[found] = float(factor)
+        for found in chosen:
+            if found in factors:
+                raise ValueError(f"CLASS_WEIGHTS has class {found} twice, once as {key!r}")
+            factors[found] = float(factor)
     return [factors.get(found, 1.0) for found in range(count)]

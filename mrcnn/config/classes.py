@@ -14,58 +14,67 @@ def numbered_names(count: int) -> list[str]:
     return ["BG", *(f"class {number}" for number in range(1, count))]
 
 
-def class_id(
-    choice: int | str,
+def class_ids(
+    classes: int | str | Iterable[int | str],
     names: Sequence[str] | None = None,
     count: int | None = None,
     first: int = 1,
-) -> int:
-    """The id of a class given by id or by name.
+) -> list[int]:
+    """The ids of a class or of several, given by id or by name.
 
     Args:
-        choice: id or name.
+        classes: id or name, or several of them; a name stands for all classes that have it.
         names: of the classes by id, background first; None: only ids are known.
         count: number of classes with the background, where ``names`` is None; None: unknown.
         first: least id that may be given; 0 allows the background.
+
+    Returns:
+        list of ids, in the order given.
 
     Raises:
         ValueError: an unknown class, with the names that come near it, or a name where none are
             known.
     """
-    if isinstance(choice, str):
-        if names is None:
-            raise ValueError(
-                f"class {choice!r}: the names of the classes are not known; give class ids, or set "
-                "CLASS_NAMES in the config"
-            )
-        known = list(names[first:])
-        if choice in known:
-            return known.index(choice) + first
-        near = closest(choice, known)
-        raise ValueError(
-            f"there is no class {choice!r}; "
-            + (
-                f"did you mean {' or '.join(map(repr, near))}?"
-                if near
-                else f"the classes are {', '.join(known)}"
-            )
+    several = [classes] if isinstance(classes, (str, int, numbers.Integral)) else classes
+    return [
+        found
+        for choice in several
+        for found in (
+            _called(choice, names, first)
+            if isinstance(choice, str)
+            else [_checked(choice, count if names is None else len(names), first)]
         )
-    if not is_int(choice):
-        raise ValueError(f"a class is an id or a name, got {choice!r}")
-    count = count if names is None else len(names)
-    if choice < first or (count is not None and choice >= count):
+    ]
+
+
+def _called(name, names, first):
+    """The ids of the classes of a name."""
+    if names is None:
+        raise ValueError(
+            f"class {name!r}: the names of the classes are not known; give class ids, or set "
+            "CLASS_NAMES in the config"
+        )
+    known = list(names[first:])
+    if name in known:
+        return [number for number, other in enumerate(known, first) if other == name]
+    near = closest(name, known)
+    raise ValueError(
+        f"there is no class {name!r}; "
+        + (
+            f"did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else f"the classes are {', '.join(known)}"
+        )
+    )
+
+
+def _checked(number, count, first):
+    """A class id that exists."""
+    if not is_int(number):
+        raise ValueError(f"a class is an id or a name, got {number!r}")
+    if number < first or (count is not None and number >= count):
         last = "" if count is None else f" to {count - 1}"
         raise ValueError(
-            f"there is no class {choice}: class ids go from {first}{last}, 0 is the background"
+            f"there is no class {number}: class ids go from {first}{last}, 0 is the background"
         )
-    return int(choice)
-
-
-def class_ids(
-    classes: int | str | Iterable[int | str],
-    names: Sequence[str] | None = None,
-    count: int | None = None,
-) -> list[int]:
-    """The ids of a class or of several, given by id or by name; see `class_id`."""
-    several = [classes] if isinstance(classes, (str, int, numbers.Integral)) else classes
-    return [class_id(choice, names, count) for choice in several]
+    return int(number)

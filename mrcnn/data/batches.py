@@ -218,6 +218,7 @@ class TrainingBatches:
         seed: the int in use.
         skipped: how often an image was replaced because it has no object.
         dropped: number of objects left out beyond MAX_GT_INSTANCES per image.
+        crowded: {image id: its objects} of the images with more than MAX_GT_INSTANCES.
 
     Raises:
         ValueError: a dataset without images, or whose classes are not the config's, or an
@@ -241,7 +242,7 @@ class TrainingBatches:
         self.dataset, self.config, self.shuffle = dataset, config, shuffle
         seed = config.SEED if seed is None else seed
         self.seed = int(np.random.randint(2**31 - 1) if seed is None else seed)
-        self.skipped = self.dropped = 0
+        self.start_counting()
         self._options = {
             "anchors": _anchors(config),
             "augment": augment,
@@ -256,6 +257,11 @@ class TrainingBatches:
         self._tries = _tries(self._passes.length, config, augmentation, training)
         self._recent: OrderedDict[int, list[int]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def start_counting(self) -> None:
+        """Set skipped, dropped and crowded to nothing."""
+        self.skipped, self.dropped = 0, 0
+        self.crowded: dict[int, int] = {}
 
     def batch(self, index: int, at_hand: Mapping[int, Prepared] | None = None) -> list[np.ndarray]:
         """The input arrays of batch `index` (0, 1, ...), as in `data_generator`.
@@ -274,6 +280,10 @@ class TrainingBatches:
         with self._lock:
             self.skipped += skipped
             self.dropped += sum(sample.dropped for sample in samples)
+            for sample in samples:
+                if sample.dropped:
+                    count = self.config.MAX_GT_INSTANCES + sample.dropped
+                    self.crowded[sample.image_id] = max(count, self.crowded.get(sample.image_id, 0))
             self._recent[index] = [sample.image_id for sample in samples]
             if len(self._recent) > REMEMBERED_BATCHES:
                 self._recent.popitem(last=False)

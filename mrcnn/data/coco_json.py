@@ -13,7 +13,7 @@ import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.data.masks import extract_bboxes
-from mrcnn.data.rle import encode_masks
+from mrcnn.data.rle import encode_masks, mask_areas
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
@@ -140,7 +140,9 @@ def image_objects(
         for class_id, box, rle in zip(class_ids, boxes, encode_masks(masks, boxes))
         if box.any()
     ]
-    _set_areas(annotations)
+    areas = mask_areas([annotation["segmentation"] for annotation in annotations])
+    for annotation, area in zip(annotations, areas.tolist()):
+        annotation["area"] = float(area)
     image = {
         "id": int(image_id),
         "height": height,
@@ -148,18 +150,6 @@ def image_objects(
         "file_name": image_name(dataset, image_id),
     }
     return image, annotations, len(boxes) - len(annotations)
-
-
-def _set_areas(annotations):
-    from pycocotools import mask as coco_mask
-
-    areas = (
-        coco_mask.area([annotation["segmentation"] for annotation in annotations])
-        if annotations
-        else ()
-    )
-    for annotation, area in zip(annotations, areas):
-        annotation["area"] = float(area)
 
 
 def number_annotations(annotations: Iterable[dict[str, Any]]) -> None:

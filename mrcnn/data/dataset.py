@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
+from mrcnn.data.class_labels import class_labels
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
@@ -39,7 +40,7 @@ class Dataset:
 
     Attributes:
         image_info: list of dicts with id, source, path and what `add_image` was given.
-        class_info: list of dicts with source, id, name.
+        class_info: list of dicts with source, id, name and, where it must not be cut, whole_name.
         source_class_ids: {source: [class ids, 0 included]}, after `prepare`.
 
     After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
@@ -69,13 +70,17 @@ class Dataset:
 
     # === Filling ===
 
-    def add_class(self, source: str, class_id: int | str, class_name: str) -> None:
+    def add_class(
+        self, source: str, class_id: int | str, class_name: str, whole_name: bool = False
+    ) -> None:
         """Add a class; one that this source already has is left as it is.
 
         Args:
             source: name without a dot.
             class_id: the id the class has in its source.
-            class_name: cut at the first comma by `prepare`.
+            class_name: cut at the first comma by `prepare`, unless that would make it the name of
+                another class of the source.
+            whole_name: never cut it.
 
         Raises:
             ValueError: a dot in `source`, which separates source and id in "source.id".
@@ -96,7 +101,9 @@ class Dataset:
                         class_name,
                     )
                 return
-        self.class_info.append({"source": source, "id": class_id, "name": class_name})
+        info = {"source": source, "id": class_id, "name": class_name}
+        cuttable = "," in class_name
+        self.class_info.append({**info, "whole_name": True} if whole_name and cuttable else info)
 
     def add_image(
         self, source: str, image_id: int | str, path: AnyPath | None, **kwargs: Any
@@ -109,7 +116,7 @@ class Dataset:
         _refuse_class_map(class_map)
         self.num_classes = len(self.class_info)
         self.class_ids = np.arange(self.num_classes)
-        self.class_names = [info["name"].split(",")[0] for info in self.class_info]
+        self.class_names = class_labels(self.class_info)
         self.num_images = len(self.image_info)
         self._image_ids = np.arange(self.num_images)
         self.class_from_source_map = _source_map(self.class_info)
@@ -222,6 +229,18 @@ class Dataset:
 
     # === Looking it over ===
 
+    def is_labelled(self, class_id: int) -> bool:
+        """Whether the objects of a class are marked in the images. False where it is known that
+        nobody looked for them: then an object that is found is neither right nor wrong.
+        """
+        return True
+
+    def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
+        """The class ids of an image's objects, negative for a crowd, as `load_mask` returns them;
+        None where they are known only once the masks are loaded.
+        """
+        return None
+
     def measure_objects(
         self, image_id: int
     ) -> tuple[tuple[int, int], np.ndarray, NDArray[np.int64]]:
@@ -280,8 +299,13 @@ class Dataset:
         return getattr(self, name)
 
 
-def check_classes(dataset: Dataset, config: Config) -> None:
+def check_classes(dataset: Dataset, config: Config, more: bool = False) -> None:
     """Refuse a dataset whose class ids do not mean what they mean to the network.
+
+    Args:
+        dataset: a prepared Dataset.
+        config: NUM_CLASSES and CLASS_NAMES are read.
+        more: allow further classes of the dataset after those of CLASS_NAMES.
 
     Raises:
         ValueError: another number of classes than NUM_CLASSES, or other names than CLASS_NAMES,
@@ -290,6 +314,8 @@ def check_classes(dataset: Dataset, config: Config) -> None:
     names = list(getattr(dataset, "class_names", ()))
     if not names:
         raise ValueError(f"{type(dataset).__name__} has no class_names: call its prepare() first")
+    if more and config.CLASS_NAMES:
+        names = names[: config.NUM_CLASSES]
     if len(names) != config.NUM_CLASSES:
         raise ValueError(
             f"{type(dataset).__name__} has {len(names)} classes with the background "
@@ -299,10 +325,18 @@ def check_classes(dataset: Dataset, config: Config) -> None:
             "shows"
         )
     known = list(config.CLASS_NAMES or names)
+
+    def is_called(number, name):
+        """Whether that is its name or was, before equal names were told apart."""
+        whole = dataset.class_info[number]["name"]
+        return name == names[number] or (
+            known.count(name) > 1 and name in (whole, whole.split(",")[0])
+        )
+
     different = [
-        f"{number} is {theirs!r} in the dataset and {ours!r} in CLASS_NAMES"
-        for number, (theirs, ours) in enumerate(zip(names, known))
-        if number and theirs != ours
+        f"{number} is {names[number]!r} in the dataset and {ours!r} in CLASS_NAMES"
+        for number, ours in enumerate(known)
+        if number and not is_called(number, ours)
     ]
     if different:
         raise ValueError(

@@ -191,6 +191,18 @@ def _draw_runs(mask, runs):
     mask[y1:y2, x1:x2] = part[:, y1:y2].T
 
 
+def mask_areas(rles: Sequence[Rle]) -> NDArray[np.int64]:
+    """The pixels of each of a list of packed RLEs, int64 [N].
+
+    With NumPy 2, pycocotools' own ``area`` raises an OverflowError for more than 255 of them, so it
+    gets no more at a time.
+    """
+    from pycocotools import mask as coco_mask
+
+    parts = [coco_mask.area(list(rles[first : first + 255])) for first in range(0, len(rles), 255)]
+    return np.concatenate([np.zeros(0, np.int64), *parts]).astype(np.int64)
+
+
 def merge_rles(rles: Sequence[Rle]) -> Rle:
     """The RLE of all pixels of one or more RLEs of the same size."""
     from pycocotools import mask as coco_mask

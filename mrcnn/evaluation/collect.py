@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -54,6 +55,9 @@ class Collected:
         unreadable: list of dicts of the images that are left out: image_id, name, why.
         empty: number of objects left out for an empty mask.
         has_masks: whether every result had masks.
+        unlabelled: {class id: number of detections} of classes whose objects are not marked in the
+            dataset, which are left out.
+        at_limit: number of results that say, as `inference.Result` does, that more may be cut off.
         timings: list of (images, seconds inside ``detect``) of each call.
     """
 
@@ -63,6 +67,8 @@ class Collected:
     empty: int
     has_masks: bool
     timings: list[tuple[int, float]]
+    unlabelled: Counter[int] = dataclasses.field(default_factory=Counter)
+    at_limit: int = 0
 
     @property
     def detections(self) -> list[dict[str, Any]]:
@@ -144,7 +150,8 @@ def collect(
                 if kept is not None:
                     # of the batch before: the masks of two batches are the most there are
                     kept.result()
-                kept = pool.submit(_keep, results, [scene for _, scene in batch], found)
+                scenes = [scene for _, scene in batch]
+                kept = pool.submit(_keep, results, scenes, found, dataset)
                 batch = []
         if kept is not None:
             kept.result()
@@ -181,7 +188,7 @@ def _detect(detect, batch, found):
     return results
 
 
-def _keep(results, scenes, found):
+def _keep(results, scenes, found, dataset):
     """Put results into their scenes as COCO dicts."""
     known = {category["id"] for category in found.categories}
     for scene, result in zip(scenes, results):
@@ -191,8 +198,13 @@ def _keep(results, scenes, found):
                 f"detect returned the class ids {sorted(foreign)[:5]} in "
                 f"{scene.image['file_name']}; the dataset has the ids 1 to {max(known, default=0)}"
             )
-        scene.detections = coco_detections(scene.image["id"], result)
+        for detection in coco_detections(scene.image["id"], result):
+            if dataset.is_labelled(detection["category_id"]):
+                scene.detections.append(detection)
+            else:
+                found.unlabelled[detection["category_id"]] += 1
         found.has_masks &= result.get("masks") is not None
+        found.at_limit += getattr(result, "at_limit", False)
 
 
 def warn_of_left_out(found: Collected) -> None:

@@ -133,6 +133,11 @@ def evaluate(
             "unreadable_images": found.unreadable,
             "empty_objects": found.empty,
             "surplus_detections": tally.surplus,
+            "unlabelled_detections": {
+                dataset.class_names[class_id]: count for class_id, count in found.unlabelled.items()
+            },
+            "images_at_limit": found.at_limit,
+            "images_beyond_limit": _beyond(found, (settings or {}).get("most_detections")),
             "when_loaded": _left_out_by_reader(dataset),
         },
         {
@@ -290,6 +295,21 @@ def _speed(found):
         "images_per_second": images / seconds if seconds else float("inf"),
         "detect_seconds": found.seconds,
     }
+
+
+def _beyond(found, most):
+    """[{image_id, name, objects}] of the images with more objects than detections at most, or than
+    None.
+    """
+    rows = [
+        {
+            "image_id": scene.image["id"],
+            "name": scene.image["file_name"],
+            "objects": sum(not one["iscrowd"] for one in scene.annotations),
+        }
+        for scene in found.scenes
+    ]
+    return [row for row in rows if most is not None and row["objects"] > most]
 
 
 def _left_out_by_reader(dataset):

@@ -46,8 +46,11 @@ class Evaluation(Mapping):
             false_alarms, confused.
         left_out: dict: unreadable_images (list of dicts: image_id, name, why), empty_objects
             (objects without a pixel), surplus_detections (of a class in an image after the
-            hundredth, which AP does not look at), when_loaded {why: number}, what a reader of
-            `data.formats` left out.
+            hundredth, which AP does not look at), unlabelled_detections {class name: number} (of
+            classes that the annotations do not list), images_at_limit (how many images have as many
+            detections as DETECTION_MAX_INSTANCES allows), images_beyond_limit (list of dicts of the
+            images with more objects than that: image_id, name, objects), when_loaded {why: number},
+            what a reader of `data.formats` left out.
         settings: dict: dataset, iou_type, iou, min_score and what the caller added.
     """
 
@@ -153,6 +156,47 @@ class Evaluation(Mapping):
         ]
         if left_out["empty_objects"]:
             said.append(f"Left out: {left_out['empty_objects']} objects without a pixel.")
+        known = settings.get("network_classes", len(self.class_names))
+        lacking = [
+            f"{name} ({row['objects']} objects)"
+            for name, row in self.per_class.items()
+            if row["class_id"] >= known and row["objects"]
+        ]
+        if lacking:
+            said.append(
+                f"The network lacks {len(lacking)} classes of the data, whose objects count as "
+                f"missed: {some(lacking)}. --own-classes leaves them out."
+            )
+        unlabelled = [f"{name} ({n})" for name, n in left_out["unlabelled_detections"].items()]
+        if unlabelled:
+            said.append(
+                "Left out: detections of classes that the annotations do not list: "
+                f"{some(unlabelled)}."
+            )
+        without = [
+            f"{name} ({row['detections']})"
+            for name, row in self.per_class.items()
+            if row["detections"] and not row["objects"]
+        ]
+        if without:
+            said.append(
+                "Detections of classes without an object in these images count as false: "
+                f"{some(without)}."
+            )
+        beyond = [image["objects"] for image in left_out["images_beyond_limit"]]
+        if beyond:
+            said.append(
+                f"{len(beyond)} images have more objects than DETECTION_MAX_INSTANCES = "
+                f"{settings['most_detections']}, up to {max(beyond)}: the others are missed. "
+                f"DETECTION_MAX_INSTANCES={max(beyond)} leaves room for all."
+            )
+        if left_out["images_at_limit"]:
+            said.append(
+                f"On {left_out['images_at_limit']} images there are as many detections as "
+                "DETECTION_MAX_INSTANCES allows: more may be cut off."
+            )
+        if not self["objects"]:
+            said.append("There is no object to find: AP and recall cannot be measured.")
         if left_out["surplus_detections"]:
             said.append(
                 f"AP leaves out {left_out['surplus_detections']} detections: COCO looks at the "

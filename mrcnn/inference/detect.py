@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +20,11 @@ from mrcnn.ops.image_meta import compose_image_meta
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
+
+
+class LimitReached(UserWarning):
+    """There are as many detections on an image as DETECTION_MAX_INSTANCES allows."""
+
 
 # The detections of one image: boxes [n, 4] px, class ids, scores, and masks [h, w, n].
 Unmolded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]
@@ -240,7 +246,29 @@ def detect(
             ):
                 result.image = group[index]
                 found[start + index] = result
+            for index, each in zip(indices, detections):
+                found[start + index].at_limit = _is_full(each, min_confidence)
     return [found[index] for index in range(len(images))]
+
+
+def _is_full(detections, min_confidence):
+    """Whether detections [n, 6] leave no row free, so that others of a score as high as theirs, and
+    of at least ``min_confidence``, may have been cut off.
+    """
+    return bool((detections[:, 4] != 0).all() and (detections[:, 5] >= (min_confidence or 0)).all())
+
+
+def warn_of_limit(results: Sequence[Result], config: Config) -> None:
+    """Say on how many images DETECTION_MAX_INSTANCES was reached, if on any."""
+    count = sum(result.at_limit for result in results)
+    if count:
+        warnings.warn(
+            f"on {count} of {len(results)} images there are as many detections as "
+            f"DETECTION_MAX_INSTANCES = {config.DETECTION_MAX_INSTANCES} allows: more may be cut "
+            "off; raise it to get them",
+            LimitReached,
+            stacklevel=3,
+        )
 
 
 def _mold_each(images, config, start, count):

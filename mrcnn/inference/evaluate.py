@@ -52,7 +52,7 @@ def evaluate_network(
         ValueError: the classes of dataset and network differ, a min_confidence outside 0..1, or
             what `evaluate` refuses.
     """
-    check_classes(dataset, config)
+    check_classes(dataset, config, more=True)
     built_with = config.DETECTION_MIN_CONFIDENCE or 0
     if min_confidence is None:
         min_confidence = min(MIN_CONFIDENCE, built_with)
@@ -69,6 +69,11 @@ def evaluate_network(
         image_ids,
         batch_size=config.BATCH_SIZE,
         min_score=min_score,
-        settings={"network": config.NAME, "min_confidence": min_confidence},
+        settings={
+            "network": config.NAME,
+            "min_confidence": min_confidence,
+            "network_classes": config.NUM_CLASSES,
+            "most_detections": config.DETECTION_MAX_INSTANCES,
+        },
         **options,
     )

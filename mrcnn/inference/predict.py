@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -18,6 +19,7 @@ from mrcnn.common.progress import track
 from mrcnn.common.words import on_one_line, some
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.drawing import COLOR_BY
+from mrcnn.inference.detect import LimitReached
 from mrcnn.inference.result import Classes, Result
 from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
 from mrcnn.inference.writers import (
@@ -80,6 +82,8 @@ class Summary:
         counts: {class name: objects found}.
         unreadable: list of (name, what is wrong).
         others: files of folders that are neither images nor videos.
+        at_limit: images with as many detections as ``most`` allows, so that more may be cut off.
+        most: DETECTION_MAX_INSTANCES.
         seconds: of the whole work, reading and writing included.
         interrupted: whether it was cut off by Ctrl-C; what was done till then is written.
     """
@@ -89,6 +93,8 @@ class Summary:
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     others: int = 0
+    at_limit: int = 0
+    most: int = 0
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -104,6 +110,12 @@ class Summary:
         ]
         if self.interrupted:
             lines.append("interrupted: what was done till then is written")
+        if self.at_limit:
+            lines.append(
+                f"on {self.at_limit} images there are as many detections as "
+                f"DETECTION_MAX_INSTANCES = {self.most} allows: more may be cut off; "
+                f"--set DETECTION_MAX_INSTANCES={2 * self.most} gives twice as many"
+            )
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} could not be read, or not to the end:")
             lines += [on_one_line(f"  {name}: {wrong}") for name, wrong in self.unreadable]
@@ -133,12 +145,13 @@ def predictions(
     """
     frames = iter(frames)
     while batch := list(itertools.islice(frames, model.config.BATCH_SIZE)):
-        yield from zip(
-            batch,
-            model.detect(
+        with warnings.catch_warnings():
+            # one for each batch; the `Summary` counts them
+            warnings.simplefilter("ignore", LimitReached)
+            results = model.detect(
                 [frame.image for frame in batch], classes=classes, min_confidence=min_confidence
-            ),
-        )
+            )
+        yield from zip(batch, results)
 
 
 def predict(
@@ -214,7 +227,7 @@ def predict(
     identities = (file_identity(str(source.path)) for source in sources if source.kind != "camera")
     kept = frozenset(identity for identity in identities if identity is not None)
     _check_outputs(sources, kept, output, save, video_type)
-    summary = Summary(str(output), others=others)
+    summary = Summary(str(output), others=others, most=model.config.DETECTION_MAX_INSTANCES)
     frames = read_frames(sources, model.config.IMAGE_CHANNEL_COUNT, every, summary.unreadable)
     total = count_frames(sources, every) if progress else None
     if limit is not None:
@@ -240,6 +253,7 @@ def predict(
             for frame, result in track(found, "Detecting", progress, total):
                 summary.images += 1
                 summary.counts.update(result.names)
+                summary.at_limit += result.at_limit
                 if any([writer.write(frame, result) for writer in writers]):
                     break
             complete = True

@@ -44,6 +44,8 @@ class Result(dict):
     Attributes:
         image: the image given to `detect`, [h, w] or [h, w, c], or None.
         class_names: list of names by class id, the first of them for the background, or None.
+        at_limit: whether there were as many detections as DETECTION_MAX_INSTANCES allows, so that
+            more may be cut off.
 
     The methods that draw take ``image`` in place of an image that the result has not got. To keep
     many results and not their images, set ``result.image = None``.
@@ -55,6 +57,7 @@ class Result(dict):
 
     image: np.ndarray | None = None
     class_names: Sequence[str] | None = None
+    at_limit: bool = False
 
     def __init__(
         self,
@@ -64,13 +67,16 @@ class Result(dict):
         masks: np.ndarray,
         image: np.ndarray | None = None,
         class_names: Sequence[str] | None = None,
+        at_limit: bool = False,
     ) -> None:
         super().__init__(rois=rois, class_ids=class_ids, scores=scores, masks=masks)
-        self.image, self.class_names = image, class_names
+        self.image, self.class_names, self.at_limit = image, class_names, at_limit
 
     def copy(self) -> Result:
         """A `Result` of the same arrays."""
-        return type(self)(**self, image=self.image, class_names=self.class_names)
+        return type(self)(
+            **self, image=self.image, class_names=self.class_names, at_limit=self.at_limit
+        )
 
     # === What was found ===
 
@@ -121,6 +127,7 @@ class Result(dict):
             masks,
             self.image,
             self.class_names,
+            self.at_limit,
         )
 
     def filter(self, classes: Classes | None = None, min_confidence: float | None = None) -> Result:

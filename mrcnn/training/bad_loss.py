@@ -21,11 +21,11 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
     # Keras looks at a few batches before it begins
 
     def on_train_begin(self, logs=None):
-        self.training.skipped = self.training.dropped = 0
+        self.training.start_counting()
 
     def on_test_begin(self, logs=None):
         if self.validation is not None and not self.has_validated:
-            self.validation.skipped = self.validation.dropped = 0
+            self.validation.start_counting()
         self.has_validated = self.validation is not None
 
     def on_train_end(self, logs=None):
@@ -42,8 +42,9 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
                 )
             if batches.dropped:
                 print(
-                    f"{whose}{batches.dropped} objects were left out of images with more than "
-                    f"MAX_GT_INSTANCES = {batches.config.MAX_GT_INSTANCES}"
+                    f"{whose}{batches.dropped} objects were left out of {len(batches.crowded)} "
+                    f"images with more than MAX_GT_INSTANCES = {batches.config.MAX_GT_INSTANCES}, "
+                    f"up to {max(batches.crowded.values())}"
                 )
             if len(getattr(batches.dataset, "left_out", ())):
                 print(

@@ -15,6 +15,7 @@ from mrcnn.config.file import save_config
 from mrcnn.config.python_values import python_value
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import check_same_classes
+from mrcnn.data.survey.objects import not_learned, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
 from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
@@ -106,6 +107,7 @@ def train(
             )
         ):
             model.set_trainable(stage.layers, verbose=0)  # which raises, and says what there is
+    require_objects(train_dataset)
 
     if model.run is None or (model.run.pattern, model.run.epoch) != (
         model.checkpoint_path,
@@ -138,6 +140,9 @@ def train(
             )
             continue
         model.run.over = []
+        if history is None and is_chief(strategy):
+            for sentence in not_learned(train_dataset, config):
+                print(f"Of the training data, {sentence}")
         found = _train_stage(
             model,
             stage,

@@ -21,7 +21,7 @@ from mrcnn.config import Config
 from mrcnn.config.file import read_config, save_config
 from mrcnn.data.formats import open_dataset
 from mrcnn.weights.h5_format import write_h5
-from tests.tiny import Rectangles
+from tests.tiny import Rectangles, image
 
 SMALL = [
     "--size",
@@ -162,6 +162,58 @@ def test_class_attribute(photos, tmp_path, capsys):
     assert "is of the format id_masks" in code_of(
         "check", tmp_path / "of_masks", "--class-attribute", "color"
     )
+
+
+def write_coco(folder, annotations, categories=("cat", "dog"), count=1):
+    """``count`` images of 64 px, of which the first has the annotations; see `SQUARE`."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.fromarray(image(64, 64, number)).save(folder / f"{number}.png")
+    contents = {
+        "images": [
+            {"id": number, "file_name": f"{number}.png", "height": 64, "width": 64}
+            for number in range(count)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(categories, 1)],
+        "annotations": [
+            {"id": number, "image_id": 0, "category_id": 1, **record}
+            for number, record in enumerate(annotations, 1)
+        ],
+    }
+    (folder / "c.json").write_text(json.dumps(contents))
+
+
+SQUARE = {"segmentation": [[5, 5, 40, 5, 40, 30, 5, 30]], "bbox": [5, 5, 35, 25]}
+
+
+@pytest.mark.parametrize(
+    "annotations, option, message",
+    [
+        ([], None, "none of the 1 images of CocoJson has an object"),
+        ([{**SQUARE, "segmentation": []}], ["--boxes-as-masks"], "a box is no mask"),
+        ([{**SQUARE, "iscrowd": 1}], ["--crowds", "objects"], "all 1 objects are crowds"),
+    ],
+    ids=["nothing", "boxes", "crowds"],
+)
+def test_nothing_to_learn(tmp_path, capsys, annotations, option, message):
+    write_coco(tmp_path / "data", annotations)
+    assert code_of("check", tmp_path / "data") == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "not fit for training" in out and message in out
+    assert "fit for training" not in out.replace("not fit for training", "")
+    said = code_of("train", tmp_path / "data", "--weights", "none", "--logs", tmp_path / "logs")
+    assert said.startswith("error: there is nothing to learn: ") and message in said
+    assert said == code_of("cache", tmp_path / "data", "--output", tmp_path / "cache")
+    assert not (tmp_path / "logs").exists() and not (tmp_path / "cache").exists()
+    if option:
+        assert code_of("check", tmp_path / "data", *option) == 0
+        assert " 1 objects: fit for training" in capsys.readouterr().out
+
+
+def test_options_of_coco_json_are_refused_with_other_data(photos):
+    for option in (["--crowds", "objects"], ["--boxes-as-masks"]):
+        said = code_of("check", photos / "train", *option)
+        assert f"{option[0]} is of COCO json, and " in said and "of the format via" in said
 
 
 # === train ===
@@ -508,6 +560,36 @@ def test_evaluate_some(photos, trained, capsys):
         == 0
     )
     assert "1 image" in capsys.readouterr().out
+
+
+def test_evaluate_where_nothing_is_to_be_found(trained, tmp_path):
+    write_coco(tmp_path / "data", [{**SQUARE, "iscrowd": 1}], ("red", "blue"))
+    common = ["evaluate", tmp_path / "data", "--weights", checkpoint(trained)]
+    said = code_of(*common)
+    assert said.startswith("error: there is nothing to find: all 1 objects are crowds")
+    assert code_of(*common, "--crowds", "objects") == 0
+
+
+def test_evaluate_where_the_model_and_the_data_lack_a_class(trained, tmp_path, capsys):
+    """The model knows red and blue, the data red and green."""
+    green = {"segmentation": [[45, 45, 60, 45, 60, 60, 45, 60]], "category_id": 2}
+    write_coco(tmp_path / "data", [SQUARE, green, green], ("red", "green"))
+    common = ["evaluate", tmp_path / "data", "--weights", checkpoint(trained), "--min-score", 0]
+
+    def measured(*options):
+        assert code_of(*common, "--report", tmp_path / "report", *options) == 0
+        found = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+        return capsys.readouterr().out, found
+
+    out, found = measured()
+    assert "whose objects count as missed: green (2 objects)" in out
+    assert found["metrics"]["objects"] == 3 and found["per_class"]["green"]["segm_AP"] == 0
+    blue = found["left_out"]["unlabelled_detections"].get("blue", 0)
+    assert blue + found["metrics"]["detections"] == 5  # the rows that there are
+    assert found["per_class"]["blue"]["detections"] == 0
+    out, found = measured("--own-classes")
+    assert found["metrics"]["objects"] == 1 and "green" not in found["per_class"]
+    assert "1 categories that the classes do not list" in out
 
 
 # === predict ===

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mrcnn.config import Config
-from mrcnn.config.class_weights import class_weights
+from mrcnn.config.class_weights import class_factors, class_weights
 
 NAMES = ["BG", "cat", "7", "dog"]
 
@@ -65,3 +65,10 @@ def test_they_survive_json():
 def test_wrong_ones_are_refused_with_the_config(weights, names, words):
     with pytest.raises(ValueError, match=words):
         config(weights, CLASS_NAMES=names)
+
+
+def test_classes_of_one_name_have_one_factor():
+    """Of two sources, whose classes may have one name."""
+    assert class_factors({"cat": 2}, ["BG", "cat", "dog", "cat"], 4) == [1, 2, 1, 2]
+    with pytest.raises(ValueError, match="CLASS_WEIGHTS has class 3 twice"):
+        class_factors({"cat": 2, 3: 1}, ["BG", "cat", "dog", "cat"], 4)

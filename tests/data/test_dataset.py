@@ -146,3 +146,49 @@ def test_unreadable_images_are_named(dataset, tmp_path):
     dataset.add_image("coco", "nan", tmp_path / "nan.tif")
     with pytest.raises(ValueError, match="nan.tif: .*not be NaN"):
         dataset.load_image(5)
+
+
+# === Names of classes ===
+
+
+def names_of(*classes):
+    """The class_names of a Dataset with classes (source, id, name)."""
+    dataset = Dataset()
+    for source, class_id, name in classes:
+        dataset.add_class(source, class_id, name)
+    dataset.prepare()
+    assert dataset.class_names[0] == "BG"
+    return dataset.class_names[1:]
+
+
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        (["cup, mug", "plate"], ["cup", "plate"]),  # as in the original
+        (["Bottle, glass", "Can", "Bottle, plastic"], ["Bottle, glass", "Can", "Bottle, plastic"]),
+        (["Bottle", "Bottle, glass"], ["Bottle", "Bottle, glass"]),
+        (["fish", "crab", "fish"], ["fish (1)", "crab", "fish (3)"]),
+        (["a, b", "a, b", "a, c"], ["a, b (1)", "a, b (2)", "a, c"]),
+        (["fish", "fish", "fish (1)"], ["fish (1) (1)", "fish (2)", "fish (1) (3)"]),
+        (["cat", "Cat", "cat ", " cat"], ["cat", "Cat", "cat ", " cat"]),
+    ],
+)
+def test_names_tell_the_classes_of_a_source_apart(names, expected):
+    classes = [("toy", number, name) for number, name in enumerate(names, 1)]
+    assert names_of(*classes) == expected
+    # under their new names, or in another order, they are the same
+    assert names_of(*[("toy", one, label) for (_, one, _), label in zip(classes, expected)])
+    assert names_of(*classes[::-1]) == expected[::-1]
+
+
+def test_classes_of_several_sources_may_have_one_name():
+    assert names_of(("a", 1, "person"), ("b", 1, "person")) == ["person", "person"]
+
+
+def test_a_name_that_is_kept_whole():
+    dataset = Dataset()
+    dataset.add_class("toy", 1, "Bottle, glass", whole_name=True)
+    dataset.add_class("toy", 2, "cup", whole_name=True)
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "Bottle, glass", "cup"]
+    assert dataset.class_info[2] == {"source": "toy", "id": 2, "name": "cup"}

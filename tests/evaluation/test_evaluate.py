@@ -455,3 +455,68 @@ def test_masks_of_another_size_than_the_image():
         match=r"load_mask\(0\) returned masks of 60 x 80 px, but the image 0 has 80 x 60",
     ):
         quiet(Turned(OBJECTS), recorded(FOUND))
+
+
+# === Classes that one of the two lacks ===
+
+
+class OfCategories(Rectangles):
+    """Rectangles of an annotation file that lists some classes only."""
+
+    def __init__(self, images, names, unlabelled):
+        super().__init__(images, names)
+        self.unlabelled = unlabelled
+
+    def is_labelled(self, class_id):
+        return class_id not in self.unlabelled
+
+
+def with_cars(images):
+    """What `perfect` finds, and on each image a car and two buses where nothing is."""
+    found = []
+    for image in images:
+        objects = [*IMAGES[image[0, 0, 0]], (3, (50, 60, 58, 70)), *[(4, (0, 0, 9, 9))] * 2]
+        found.append(
+            result([box for _, box in objects], [one for one, _ in objects], [0.9] * len(objects))
+        )
+    return found
+
+
+def test_detections_of_classes_that_are_not_labelled_are_left_out():
+    names = ("cat", "dog", "car", "bus")
+    evaluation = evaluate(OfCategories(IMAGES, names, {3, 4}), with_cars, verbose=0)
+    assert evaluation["precision"] == evaluation["F1"] == evaluation["segm_AP"] == 1
+    assert evaluation["detections"] == 3 and evaluation.confusion[0].sum() == 0
+    assert evaluation.left_out["unlabelled_detections"] == {"car": 3, "bus": 6}
+    assert (
+        "Left out: detections of classes that the annotations do not list: car (3), bus (6)."
+        in str(evaluation)
+    )
+    assert "count as false" not in str(evaluation)
+
+
+def test_detections_of_classes_without_an_object_are_named():
+    names = ("cat", "dog", "car", "bus")
+    evaluation = evaluate(OfCategories(IMAGES, names, {4}), with_cars, verbose=0)
+    assert evaluation["precision"] == pytest.approx(3 / 6)
+    assert (
+        "Detections of classes without an object in these images count as false: car (3)."
+        in str(evaluation)
+    )
+
+
+def test_objects_of_classes_that_the_network_lacks_are_missed():
+    """As pycocotools does it: their AP is 0, and so is their part of the mean."""
+    images = [[*IMAGES[0], (3, (50, 60, 58, 70)), (-3, (20, 20, 25, 25))], *IMAGES[1:]]
+    dataset = Rectangles(images, ("cat", "dog", "sign", "lamp"))
+    evaluation = evaluate(dataset, perfect, verbose=0, settings={"network_classes": 3})
+    assert evaluation["objects"] == 4 and evaluation["recall"] == 3 / 4
+    assert evaluation["segm_AP"] == pytest.approx(2 / 3)
+    assert evaluation.per_class["sign"]["segm_AP"] == 0
+    assert (
+        "The network lacks 1 classes of the data, whose objects count as missed: sign (1 objects)."
+        in str(evaluation)
+    )
+    known = Rectangles(IMAGES, ("cat", "dog"))
+    evaluation = evaluate(known, perfect, verbose=0, settings={"network_classes": 3})
+    assert "The network lacks" not in str(evaluation)

@@ -5,12 +5,15 @@ import pytest
 
 from mrcnn.data.resize import resize
 from mrcnn.inference.detect import (
+    LimitReached,
     batches_of_one_shape,
+    detect,
     mold,
     mold_inputs,
     results,
     unmold_detections,
     unmold_own_masks,
+    warn_of_limit,
 )
 from mrcnn.ops.boxes_np import norm_boxes
 from tests.tiny import image, tiny_config
@@ -261,3 +264,44 @@ def test_batches_of_one_shape():
     images = [np.zeros(shape) for shape in shapes]
     assert list(batches_of_one_shape(images, 2)) == [[0, 2], [3], [1, 4], [5]]
     assert list(batches_of_one_shape([], 2)) == []
+
+
+# === The limit ===
+
+
+def predict_rows(scores):
+    """A network of 4 rows that finds objects of these scores, class 1 and 2 in turn."""
+
+    def predict(batch, metas, min_confidence=None):
+        found = np.zeros((len(batch), 4, 6), np.float32)
+        for row, score in enumerate(scores):
+            found[:, row] = (0.1, 0.1 + 0.2 * row, 0.9, 0.2 + 0.2 * row, 1 + row % 2, score)
+        return found, np.ones((len(batch), 4, 28, 28), np.float32)
+
+    return predict
+
+
+@pytest.mark.parametrize(
+    "scores, options, at_limit",
+    [
+        ([0.9, 0.8, 0.7], {}, False),
+        ([0.9, 0.8, 0.7, 0.6], {}, True),
+        ([0.9, 0.8, 0.7, 0.6], {"min_confidence": 0.6}, True),
+        # those cut off have lower scores still
+        ([0.9, 0.8, 0.7, 0.6], {"min_confidence": 0.65}, False),
+        # of the class there may be more
+        ([0.9, 0.8, 0.7, 0.6], {"classes": 1}, True),
+    ],
+)
+def test_whether_more_may_be_cut_off(scores, options, at_limit):
+    config = tiny_config(DETECTION_MAX_INSTANCES=4, DETECTION_MIN_CONFIDENCE=0.5)
+    found = detect(predict_rows(np.float32(scores)), [image(64, 64)] * 3, config, **options)
+    assert [one.at_limit for one in found] == [at_limit] * 3
+    assert [one.copy().at_limit for one in found] == [at_limit] * 3
+    assert [one.filter(min_confidence=0.85).at_limit for one in found] == [at_limit] * 3
+    if at_limit:
+        found[0].at_limit = False
+        with pytest.warns(LimitReached, match="on 2 of 3 images .*DETECTION_MAX_INSTANCES = 4"):
+            warn_of_limit(found, config)
+    else:
+        warn_of_limit(found, config)  # which says nothing

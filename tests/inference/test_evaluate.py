@@ -129,7 +129,45 @@ def test_the_classes_must_be_the_networks(models, rectangles):
         low.evaluate(unprepared, verbose=0)
 
 
+def test_further_classes_of_the_data_are_missed(models, tmp_path):
+    low, _ = models
+    model = MaskRCNN("inference", tiny_config(CLASS_NAMES=["BG", "red", "blue"]), str(tmp_path))
+    model.keras_model.set_weights(low.keras_model.get_weights())
+    data = Rectangles(2)
+    expected = numbers(model.evaluate(data, verbose=0))
+    data.add_class("rectangles", 3, "green")
+    data.prepare()
+    data.image_info[0]["objects"].append((3, 0, 0, 9, 9))
+    evaluation = model.evaluate(data, verbose=0)
+    assert evaluation["objects"] == expected["objects"] + 1 == 3
+    assert evaluation["hits"] == expected["hits"]
+    assert evaluation["segm_AP50"] == pytest.approx(expected["segm_AP50"] * 2 / 3)
+    assert "lacks 1 classes of the data, whose objects count as missed: green (1" in str(evaluation)
+
+
 def test_a_training_model_is_refused(tmp_path, rectangles):
     model = MaskRCNN("training", tiny_config(), str(tmp_path))
     with pytest.raises(ValueError, match="evaluate needs mode='inference'"):
         model.evaluate(rectangles)
+
+
+def test_limits_that_are_reached(models, rectangles, tmp_path):
+    """Random weights fill all rows, and images 2 and 5 have two objects."""
+    low, _ = models
+    evaluation = low.evaluate(rectangles, verbose=0)
+    assert evaluation.left_out["images_at_limit"] == sum(
+        len(one["scores"]) == 10 for one in low.detect([rectangles.load_image(i) for i in range(6)])
+    )
+    assert evaluation.left_out["images_beyond_limit"] == []
+    model = MaskRCNN("inference", tiny_config(DETECTION_MAX_INSTANCES=1), str(tmp_path))
+    model.keras_model.set_weights(low.keras_model.get_weights())
+    evaluation = model.evaluate(rectangles, verbose=0)
+    assert [
+        (one["image_id"], one["objects"]) for one in evaluation.left_out["images_beyond_limit"]
+    ] == [(2, 2), (5, 2)]
+    assert (
+        "2 images have more objects than DETECTION_MAX_INSTANCES = 1, up to 2: the others are "
+        "missed. DETECTION_MAX_INSTANCES=2 leaves room for all." in str(evaluation)
+    )
+    assert evaluation.left_out["images_at_limit"] == 6
+    assert "On 6 images there are as many detections as DETECTION_MAX" in str(evaluation)

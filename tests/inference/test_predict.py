@@ -502,3 +502,33 @@ def test_colours_by_object_and_no_labels(model, photos, tmp_path):
     with pytest.raises(ValueError, match="color_by is 'size'; it must be one of class, object"):
         predict(model, photos, tmp_path / "none", color_by="size")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_limit_that_is_reached_is_said_once(photos, tmp_path):
+    """Two of three images have as many detections as there are rows."""
+    from mrcnn.inference.detect import detect, warn_of_limit
+
+    config = tiny_config(
+        CLASS_NAMES=["BG", "red", "blue"], DETECTION_MAX_INSTANCES=3, IMAGES_PER_GPU=1
+    )
+    rows = iter([3, 2, 3])
+
+    def network(batch, metas, min_confidence=None):
+        found = np.zeros((1, 3, 6), np.float32)
+        found[0, : next(rows)] = (0.4, 0.4, 0.6, 0.6, 1, 0.8)
+        return found, np.ones((1, 3, 28, 28), np.float32)
+
+    def detected(images, **options):
+        found = detect(network, images, config, **options)
+        warn_of_limit(found, config)
+        return found
+
+    model = types.SimpleNamespace(config=config, detect=detected)
+    summary = predict(model, photos, tmp_path / "found", recursive=True, progress=False)
+    assert summary.at_limit == 2 and summary.images == 3
+    assert str(summary).count("DETECTION_MAX_INSTANCES = 3") == 1
+    assert "on 2 images there are as many detections" in str(summary)
+    rows = iter([2, 2, 2])
+    summary = predict(model, photos, tmp_path / "found", recursive=True, progress=False)
+    assert "DETECTION_MAX_INSTANCES" not in str(summary)

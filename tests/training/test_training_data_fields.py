@@ -116,6 +116,16 @@ def test_training_and_validation(fields, tmp_path, eagerly, capsys):
         assert history["val_mrcnn_mask_loss"] == [0] and history["val_rpn_class_loss"][0] > 0
 
 
+def test_objects_beyond_the_limit_are_counted(tmp_path, eagerly, capsys):
+    """Every third of the images has two objects."""
+    config = tiny_config(STEPS_PER_EPOCH=3, MAX_GT_INSTANCES=1)
+    model = MaskRCNN("training", config, str(tmp_path))
+    model.train(Rectangles(6), Rectangles(3), 0.01, 1, "heads", verbose=0)
+    out = capsys.readouterr().out
+    said = "objects were left out of 2 images with more than MAX_GT_INSTANCES = 1, up to 2"
+    assert f"\n2 {said}\n" in out and "Of the validation data: " in out
+
+
 def test_validation_is_not_varied():
     """Jitter, pasting and sampling are for training: other batches are those of a config
     without.

@@ -52,6 +52,8 @@ class Wrong(Rectangles):
             class_ids = np.append(class_ids, 1)
         elif self.fault == "no objects":
             masks, class_ids = masks[..., :0], class_ids[:0]
+        elif self.fault == "crowds":
+            class_ids = -class_ids
         elif self.fault == "crash":
             raise KeyError("polygon")
         return masks, class_ids
@@ -223,15 +225,23 @@ def test_tensorflows_own_errors_stay(untrained):
 
 
 def test_dataset_without_objects(untrained):
-    with pytest.raises(ValueError, match="No image of Wrong has an object"):
+    with pytest.raises(
+        ValueError,
+        match="nothing to learn: none of the 4 images of Wrong has an object of red, blue",
+    ):
         untrained.train(Wrong("no objects"), None, 0.01, 1, "all", verbose=0)
+
+
+def test_dataset_of_crowds(untrained):
+    with pytest.raises(ValueError, match="nothing to learn: all 5 objects are crowds"):
+        untrained.train(Wrong("crowds"), None, 0.01, 1, "all", verbose=0)
 
 
 @pytest.mark.parametrize("position", [0, 1], ids=["training", "validation"])
 def test_dataset_without_images(untrained, position):
     sets = [Rectangles(4), Rectangles(4)]
     sets[position] = Rectangles(0)
-    with pytest.raises(ValueError, match="Rectangles has no images: add_image.*prepare"):
+    with pytest.raises(ValueError, match="Rectangles has no images"):
         untrained.train(*sets, 0.01, 1, "all", verbose=0)
 
 

@@ -56,7 +56,7 @@ class RecordDataset(Dataset):
         self.settings = about["settings"]
         self.bad_images = []
         for info in about["classes"][1:]:  # the first is the background
-            self.add_class(info["source"], info["id"], info["name"])
+            self.add_class(info["source"], info["id"], info["name"], info.get("whole_name", False))
         for name, part in parts.items():
             self.bad_images += part["left_out"]
             for info in part["images"]:

@@ -2,17 +2,24 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
+from mrcnn.data.class_labels import class_labels
+from mrcnn.data.formats.coco_categories import categories_asked, not_among
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.formats.shapes import coordinates
 from mrcnn.data.images import image_size
-from mrcnn.data.rle import merge_rles, run_lengths
+from mrcnn.data.rle import mask_areas, merge_rles, run_lengths
 
 logger = logging.getLogger(__name__)
+
+# What ``crowds`` may be.
+CROWDS = ("ignored", "objects")
+NO_MASK = "without a segmentation (a box is no mask; --boxes-as-masks takes it for one)"
 
 
 class CocoJson(RegionDataset):
@@ -28,6 +35,15 @@ class CocoJson(RegionDataset):
         >>> dataset.prepare()
     """
 
+    def __init__(self, class_map: None = None) -> None:
+        super().__init__(class_map)
+        self._absent: set[tuple[str, int | str]] = set()  # (source, id) of `allow_absent`
+
+    def is_labelled(self, class_id: int) -> bool:
+        """As `Dataset.is_labelled`: the categories of a file say what its objects may be."""
+        info = self.class_info[class_id]
+        return (info["source"], info["id"]) not in self._absent
+
     def load_coco_json(
         self,
         annotations: AnyPath | dict[str, Any],
@@ -38,10 +54,11 @@ class CocoJson(RegionDataset):
         keep_empty: bool | None = None,
         skip_missing: bool = False,
         allow_absent: bool = False,
+        crowds: str = "ignored",
+        boxes_as_masks: bool = False,
+        other_classes: bool = False,
     ) -> None:
         """Add the images and classes of one annotation file.
-
-        The class id of a crowd is negative, as in the original's sample.
 
         Args:
             annotations: path of the json file, or its contents as a dict.
@@ -58,11 +75,21 @@ class CocoJson(RegionDataset):
             allow_absent: names in class_ids that are no category become classes without objects, so
                 that data of which a part has no object of a class are numbered alike; else they are
                 an error, as they are where none of the names is a category.
+            crowds: what annotations with iscrowd 1 are: "ignored", regions of many objects that are
+                neither learned nor missed, with a negative class id, as in COCO and in the
+                original's sample; or "objects" like all others, for tools such as CVAT, which write
+                iscrowd 1 for every brush mask.
+            boxes_as_masks: take the bbox of an annotation without a segmentation as its mask; else
+                such annotations are left out.
+            other_classes: add the classes that the list lacks after those that it has, for data to
+                measure a model on that does not know them; else their annotations are left out.
 
         Raises:
             FileNotFoundError: the file or an image is missing.
             ValueError: not COCO json, an unknown class, or an annotation that makes no sense.
         """
+        if crowds not in CROWDS:
+            raise ValueError(f"crowds is {crowds!r}; use one of {', '.join(CROWDS)}")
         # an empty list means all classes, as in the original
         class_ids = None if class_ids is None or not len(class_ids) else class_ids
         where = "the COCO annotations" if isinstance(annotations, dict) else annotations
@@ -73,10 +100,12 @@ class CocoJson(RegionDataset):
         )
         images, records, categories = _sections(data, where)
         category_class = self._add_categories(
-            categories, class_ids, class_map, source, where, allow_absent
+            categories, class_ids, class_map, source, where, allow_absent, other_classes
         )
         by_image = self._by_image(images, records, categories, where)
         folders = _image_dirs(annotations) if image_dir is None else [image_dir]
+        if allow_absent:  # else the caller chose among this file's own categories
+            self._count_others(categories, category_class, by_image, where)
         keep_empty = class_ids is None if keep_empty is None else keep_empty
         first = len(self.image_info)
         for image_id, image in images.items():
@@ -91,59 +120,65 @@ class CocoJson(RegionDataset):
             if path is None:
                 continue
             height, width = _size(image, path, where)
-            instances = self._instances(chosen, height, width, f"{where}: {image['file_name']}")
+            instances = self._instances(
+                chosen,
+                height,
+                width,
+                f"{where}: {image['file_name']}",
+                crowds == "objects",
+                boxes_as_masks,
+            )
             self.add_image(source, image_id, path, height=height, width=width, instances=instances)
         self._tell(where, first)
 
-    def _add_categories(self, categories, class_ids, class_map, source, where, allow_absent):
+    def _add_categories(
+        self, categories, class_ids, class_map, source, where, allow_absent, other_classes
+    ):
         """Add the classes; returns {category id: id of its class in the source}."""
         for unknown in class_map or ():
             if unknown not in categories and unknown not in categories.values():
-                raise ValueError(f"class_map has {unknown!r}, {_not_among(categories, where)}")
-        mapped = {
+                raise ValueError(f"class_map has {unknown!r}, {not_among(categories, where)}")
+        mapped: dict[int | str, Any] = {
             category_id: (class_map or {}).get(category_id, (class_map or {}).get(name))
             for category_id, name in categories.items()
         }
+        infos = [{"source": source, "id": one, "name": name} for one, name in categories.items()]
+        labels = dict(zip(categories, class_labels(infos)))
+        in_order = sorted(
+            categories, key=lambda category_id: (isinstance(category_id, str), category_id)
+        )
         if class_ids is None:
-            order = sorted(
-                categories, key=lambda category_id: (isinstance(category_id, str), category_id)
-            )
+            order: list[Any] = in_order
+            called: dict[int | str, str] = {}
         else:
-            order = []
-            for asked in class_ids:
-                found = [
-                    one for one, name in categories.items() if asked in (one, name, mapped[one])
-                ]
-                # class_names of another dataset, which `prepare` cuts there
-                found = found or [
-                    one for one, name in categories.items() if asked == name.split(",")[0]
-                ]
-                if not found and not (allow_absent and isinstance(asked, str)):
-                    raise ValueError(f"class_ids has {asked!r}, {_not_among(categories, where)}")
-                order += found or [asked]
-            if not set(order) & set(categories):
-                raise ValueError(
-                    f"class_ids is {list(class_ids)[:100]}, {_not_among(categories, where)}"
-                )
+            order, called = categories_asked(
+                list(class_ids), categories, labels, mapped, allow_absent, where
+            )
+            order += in_order if other_classes else []
         chosen: dict[int | str, int | str] = {}
         firsts: dict[str, int | str] = {}
         before = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
         for category_id in dict.fromkeys(order):
             if category_id not in categories:
-                self.add_class(source, category_id, category_id)
+                self.add_class(source, category_id, category_id, whole_name=True)
+                self._absent.add((source, category_id))
                 continue
-            name = mapped[category_id]
+            given = mapped[category_id]
             chosen[category_id] = (
-                category_id if name is None else firsts.setdefault(name, category_id)
+                category_id if given is None else firsts.setdefault(given, category_id)
             )
-            if chosen[category_id] == category_id:
-                name = categories[category_id] if name is None else name
-                if before.get(category_id, name) != name:
-                    raise ValueError(
-                        f"{where}: category {category_id} is {name!r}, but {before[category_id]!r} "
-                        f"in what was loaded before as {source!r}: load it with another source"
-                    )
-                self.add_class(source, category_id, name)
+            if chosen[category_id] != category_id:
+                continue
+            whole, label = categories[category_id], labels[category_id]
+            told_apart = given is None and label != whole.split(",")[0]
+            name = str(given or called.get(category_id, label if told_apart else whole))
+            if category_id not in before:
+                self.add_class(source, category_id, name, told_apart or category_id in called)
+            elif before[category_id] not in (name, whole, f"{whole} ({category_id})"):
+                raise ValueError(
+                    f"{where}: category {category_id} is {name!r}, but {before[category_id]!r} "
+                    f"in what was loaded before as {source!r}: load it with another source"
+                )
         return chosen
 
     def _by_image(self, images, records, categories, where):
@@ -184,35 +219,43 @@ class CocoJson(RegionDataset):
                 )
         return by_image
 
-    def _instances(self, records, height, width, where):
-        """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""
-        from pycocotools import mask as coco_mask
+    def _count_others(self, categories, category_class, by_image, where):
+        """Count the categories that no class is made of, with their annotations."""
+        count = Counter(category_id for records in by_image.values() for _, category_id in records)
+        for category_id, name in categories.items():
+            if count[category_id] and category_id not in category_class:
+                self.left_out.add(
+                    "categories that the classes do not list",
+                    f"{where}: {name!r}, {count[category_id]} annotations",
+                )
 
+    def _instances(self, records, height, width, where, crowds_too, boxes_too):
+        """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""
         drawn = []
         for record, class_id in records:
             place = f"annotation {record['id']}"
             crowd = record.get("iscrowd")
             if crowd not in (0, 1, None):
                 raise ValueError(f"{where}, {place}: iscrowd is {crowd!r}; it must be 0 or 1")
+            crowd = bool(crowd) and not crowds_too
             try:
-                rle, reason = _rle(
-                    record.get("segmentation"), height, width, crowd, f"{where}, {place}"
-                )
+                segmentation = record.get("segmentation")
+                if boxes_too and _is_empty(segmentation):
+                    segmentation = _box_outline(record.get("bbox"))
+                rle, reason = _rle(segmentation, height, width, crowd, f"{where}, {place}")
             except ValueError as error:
                 raise ValueError(f"{where}, {place}: {error}") from error
             if rle is None:
-                self.left_out.add(f"annotations {reason}", f"{where}, {place}")
+                self.left_out.add(
+                    f"annotations {reason}", f"{where}, {place}", spoils=reason == NO_MASK
+                )
             else:
-                drawn.append(Instance(class_id, rle, place, bool(crowd)))
-        areas = coco_mask.area([instance.rle for instance in drawn])
+                drawn.append(Instance(class_id, rle, place, crowd))
+        areas = mask_areas([instance.rle for instance in drawn])
         for instance, area in zip(drawn, areas):
             if not area:
                 self.left_out.add(f"annotations {NO_PIXEL}", f"{where}, {instance.place}")
         return [instance for instance, area in zip(drawn, areas) if area]
-
-
-def _not_among(categories, where):
-    return f"which {where} does not: its categories are {dict(list(categories.items())[:100])}"
 
 
 def _image_dirs(path):
@@ -312,12 +355,28 @@ def _size(image, path, where):
     return int(sides[0]), int(sides[1])
 
 
+def _is_empty(segmentation):
+    """Whether an annotation has no segmentation; tools write none, [] or [[]] for a box."""
+    return not segmentation or segmentation == [[]]
+
+
+def _box_outline(box):
+    """The polygon around a bbox [x, y, width, height], or None where there is none."""
+    if box is None:
+        return None
+    sides = coordinates(box, "its bbox")
+    if len(sides) != 4:
+        raise ValueError(f"its bbox must be [x, y, width, height], got {str(box)[:60]}")
+    x, y, width, height = sides.tolist()
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
 def _rle(segmentation, height, width, crowd, place):
     """The run lengths of a segmentation, or None and why it has none."""
     from pycocotools import mask as coco_mask
 
-    if not segmentation:
-        return None, "without a segmentation (a box is no mask)"
+    if _is_empty(segmentation):
+        return None, NO_MASK
     if isinstance(segmentation, dict):
         rle = _checked_rle(segmentation, height, width, crowd, place)
     elif isinstance(segmentation, list):

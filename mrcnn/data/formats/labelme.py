@@ -41,6 +41,7 @@ class Labelme(RegionDataset):
         source: str = "labelme",
         keep_empty: bool = False,
         skip_missing: bool = False,
+        other_classes: bool = False,
     ) -> None:
         """Add the images and classes of a folder of json files.
 
@@ -54,6 +55,8 @@ class Labelme(RegionDataset):
             source: name for ``add_class`` and ``add_image``.
             keep_empty: also add images without a shape.
             skip_missing: leave images out that are not there; else they are an error.
+            other_classes: add the classes that the list lacks after those that it has, for data to
+                measure a model on that does not know them; else their shapes are left out.
 
         Raises:
             FileNotFoundError: no folder, no json files in it, or a missing image.
@@ -66,7 +69,7 @@ class Labelme(RegionDataset):
             for shape in data["shapes"]
             if shape["label"] and _shape_type(shape) in WITH_AREA
         }
-        numbers = self._add_named_classes(source, labels, classes)
+        numbers = self._add_named_classes(source, labels, classes, other_classes)
         first = len(self.image_info)
         file_of: dict[str, str] = {}
         for path, data in files.items():

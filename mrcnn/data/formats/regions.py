@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image
-from mrcnn.data.rle import Rle, decode_masks
+from mrcnn.data.rle import Rle, decode_masks, mask_areas
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ NO_PIXEL = "covering no pixel of the image"
 FEW_POINTS = "with fewer than three points"
 
 
-def class_numbers(dataset: Dataset, source: str, names: Iterable[str]) -> dict[str, int]:
+def class_numbers(
+    dataset: Dataset, source: str, names: Iterable[str], whole_names: bool = False
+) -> dict[str, int]:
     """Add classes that have names only, numbered on from those that the source has.
 
     A name that the source has keeps its number, so that several files can be loaded into one
@@ -44,6 +46,7 @@ def class_numbers(dataset: Dataset, source: str, names: Iterable[str]) -> dict[s
         dataset: `Dataset`.
         source: of the classes.
         names: str, in the order to number them in, the first of a new source from 1.
+        whole_names: of `Dataset.add_class`.
 
     Returns:
         {name: class id in the source}.
@@ -52,7 +55,7 @@ def class_numbers(dataset: Dataset, source: str, names: Iterable[str]) -> dict[s
     for name in names:
         if name not in numbers:
             numbers[name] = max(numbers.values(), default=0) + 1
-            dataset.add_class(source, numbers[name], name)
+            dataset.add_class(source, numbers[name], name, whole_names)
     return {name: numbers[name] for name in names}
 
 
@@ -70,14 +73,18 @@ class LeftOut:
 
     Attributes:
         places: {reason: {where: None, ...}}, both in the order in which they were met.
+        spoiling: set of those reasons that leave objects in the images for background.
     """
 
     def __init__(self) -> None:
         self.places: dict[str, dict[str, None]] = {}
+        self.spoiling: set[str] = set()
 
-    def add(self, reason: str, place: str) -> None:
+    def add(self, reason: str, place: str, spoils: bool = False) -> None:
         """Count one thing at ``place`` (file, image, region), once however often it is met."""
         self.places.setdefault(reason, {})[place] = None
+        if spoils:
+            self.spoiling.add(reason)
 
     def __len__(self) -> int:
         return sum(map(len, self.places.values()))
@@ -139,6 +146,11 @@ class RegionDataset(Dataset):
         )
         return masks, self._class_ids(info)
 
+    def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
+        """As `Dataset.known_class_ids`: an annotation file has them."""
+        info = self._info(image_id)
+        return self._class_ids(info) if "instances" in info else None
+
     def measure_objects(
         self, image_id: int
     ) -> tuple[tuple[int, int], np.ndarray, NDArray[np.int64]]:
@@ -146,10 +158,8 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return super().measure_objects(image_id)
-        from pycocotools import mask as coco_mask
-
-        areas = coco_mask.area([instance.rle for instance in info["instances"]])
-        return (info["height"], info["width"]), self._class_ids(info), np.asarray(areas, np.int64)
+        areas = mask_areas([instance.rle for instance in info["instances"]])
+        return (info["height"], info["width"]), self._class_ids(info), areas
 
     def image_reference(self, image_id: int) -> str:
         """The path of the image."""
@@ -165,7 +175,7 @@ class RegionDataset(Dataset):
 
     # === For the readers ===
 
-    def _add_named_classes(self, source, found, classes):
+    def _add_named_classes(self, source, found, classes, other_classes):
         """Add classes that have names only, see `class_numbers`.
 
         Args:
@@ -173,6 +183,7 @@ class RegionDataset(Dataset):
             found: names in the annotations.
             classes: names in the order to number them in, also as `prepare` cuts them, before the
                 first comma; None: those found, sorted.
+            other_classes: add those found that are not listed after them, sorted.
 
         Returns:
             {name: class id in the source}, of the names found that are among the classes.
@@ -183,8 +194,16 @@ class RegionDataset(Dataset):
             or not all(isinstance(name, str) for name in classes)
         ):
             raise ValueError(f"classes must be a list of different names, got {classes!r}")
-        numbers = class_numbers(self, source, sorted(found) if classes is None else classes)
+        numbers = (
+            class_numbers(self, source, sorted(found))
+            if classes is None
+            else class_numbers(self, source, classes, whole_names=True)
+        )
         listed = {name: name if name in numbers else name.split(",")[0] for name in found}
+        if other_classes:
+            others = sorted(name for name, asked in listed.items() if asked not in numbers)
+            numbers = {**numbers, **class_numbers(self, source, others, whole_names=True)}
+            listed.update(zip(others, others))
         return {name: numbers[asked] for name, asked in listed.items() if asked in numbers}
 
     def _find_image(self, folders, name, annotations):

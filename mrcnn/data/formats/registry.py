@@ -56,7 +56,7 @@ def _open_id_masks(folder, image_dir, classes, options):
         os.path.join(folder, images),
         os.path.join(folder, masks),
         _only(classes),
-        **{"ignore": ignore, **options},
+        **{"ignore": ignore, **_without_others(options)},
     )
     return dataset
 
@@ -64,7 +64,7 @@ def _open_id_masks(folder, image_dir, classes, options):
 def _open_object_masks(folder, image_dir, classes, options):
     _refuse_image_dir(image_dir, "object_masks")
     dataset = MaskPng()
-    dataset.load_object_masks(folder, _only(classes), **options)
+    dataset.load_object_masks(folder, _only(classes), **_without_others(options))
     return dataset
 
 
@@ -83,6 +83,11 @@ def _only(classes):
             f"masks have no classes, so all objects are of one: classes is {classes!r}"
         )
     return CLASS_OF_ALL if classes is None else classes[0]
+
+
+def _without_others(options):
+    """The options without other_classes: masks are of one class."""
+    return {name: value for name, value in options.items() if name != "other_classes"}
 
 
 def _refuse_image_dir(image_dir, name):

@@ -35,6 +35,7 @@ class Via(RegionDataset):
         source: str = "via",
         keep_empty: bool = False,
         skip_missing: bool = False,
+        other_classes: bool = False,
     ) -> None:
         """Add the images and classes of one annotation file.
 
@@ -52,6 +53,8 @@ class Via(RegionDataset):
             source: name for ``add_class`` and ``add_image``.
             keep_empty: also add images without a region; the original's sample leaves them out.
             skip_missing: leave images out that are not there; else they are an error.
+            other_classes: add the classes that the list lacks after those that it has, for data to
+                measure a model on that does not know them; else their regions are left out.
 
         Raises:
             FileNotFoundError: the file or an image is missing.
@@ -63,7 +66,7 @@ class Via(RegionDataset):
         class_attribute = _class_attribute(entries, class_attribute, annotations)
         names = self._region_names(entries, class_attribute, classes)
         numbers = self._add_named_classes(
-            source, {name for name in names.values() if name}, classes
+            source, {name for name in names.values() if name}, classes, other_classes
         )
         first = len(self.image_info)
         for filename, regions in entries.items():

@@ -10,6 +10,8 @@ import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
+from mrcnn.common.words import some
+from mrcnn.config import Config
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import (
     call_load_mask,
@@ -19,6 +21,7 @@ from mrcnn.data.load import (
     describe_image,
 )
 from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.survey.objects import CROWDS_AS_OBJECTS, why_no_object
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
@@ -28,12 +31,20 @@ ERROR, WARNING = "error", "warning"
 # A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were
 # saved as 16-bit.
 NEARLY_BLACK = 16
+# Objects of an image that every setting's default takes.
+MOST = min(Config.MAX_GT_INSTANCES, Config.DETECTION_MAX_INSTANCES)
+# So many masks and more, all of them rectangles, are likely boxes.
+LIKELY_BOXES = 10
+# Kinds of findings that leave open what objects an image has.
+_UNKNOWN = "masks cannot be drawn", "masks or class ids wrong"
 
 
 class Finding(NamedTuple):
     """One thing that is wrong."""
 
-    severity: str  # "error": training would stop or skip the image; "warning": it would go on
+    # "error": training would stop, skip the image or learn something wrong; "warning": it would go
+    # on
+    severity: str
     kind: str
     place: str  # which image, class or file
     message: str  # what exactly, "" where the kind says it
@@ -48,12 +59,12 @@ class CheckReport(NamedTuple):
 
     @property
     def errors(self) -> list[Finding]:
-        """The findings that training would stop at."""
+        """The findings to mend before training."""
         return [finding for finding in self.findings if finding.severity == ERROR]
 
     @property
     def ok(self) -> bool:
-        """True where nothing is wrong that training would stop at; there may be warnings."""
+        """True where nothing is to be mended before training; there may be warnings."""
         return not self.errors
 
     @property
@@ -63,7 +74,8 @@ class CheckReport(NamedTuple):
 
     def __str__(self) -> str:
         count = len(self.errors)
-        verdict = "fit for training" if self.ok else f"{count} error{'s' if count > 1 else ''}"
+        errors = f"{count} error{'s' if count > 1 else ''}"
+        verdict = "fit for training" if self.ok else f"not fit for training, {errors}"
         total = f"Checked {self.images} images with {self.objects} objects: {verdict}"
         if not self.findings:
             return f"{total}, nothing found"
@@ -83,16 +95,19 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
 
     Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
     be drawn, are NaN or of another size than the image; class ids that are not the dataset's; an
-    image id that a source has twice. Warnings: images nearly black, images without objects, objects
-    without a pixel, objects and images that are there twice, classes without objects, and what a
-    reader left out.
+    image id that a source has twice; no object to learn; boxes without a mask, which a reader left
+    out. Warnings: images nearly black, images without objects, objects without a pixel, objects and
+    images that are there twice, crowds, masks that are all rectangles, more objects on an image
+    than training takes by default, classes without objects, class names that differ in case or
+    spaces only, and what else a reader left out.
 
     Args and more as `Dataset.check`.
     """
     findings = _repeated_ids(dataset, image_ids)
     pixels: dict[tuple[bytes, tuple[int, ...]], str] = {}
     met: set[int] = set()
-    objects = 0
+    objects = learnable = crowds = rectangles = 0
+    many: list[tuple[int, str]] = []  # (objects, place) of images with more than MOST
     for image_id in track(image_ids, "Checking", progress):
         place = describe_image(dataset, image_id)
         image = _attempt(findings, "image cannot be read", place, dataset.load_image, image_id)
@@ -121,7 +136,7 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
                 )
             pixels.setdefault(digest, place)
         if masks is not None:
-            class_ids = _attempt(
+            checked = _attempt(
                 findings,
                 "masks or class ids wrong",
                 place,
@@ -132,17 +147,57 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
                 place,
                 findings,
             )
-            if class_ids is not None:
-                met.update(np.abs(class_ids).tolist())
+            if checked is not None:
+                class_ids, areas, box_areas = checked
+                own = class_ids > 0
+                met.update(class_ids[own].tolist())
                 objects += len(class_ids)
+                crowds += int((~own).sum())
+                learnable += int((own & (areas > 0)).sum())
+                rectangles += int((own & (areas > 0) & (areas == box_areas)).sum())
+                if len(class_ids) > MOST:
+                    many.append((len(class_ids), place))
+    if not (learnable or any(finding.kind in _UNKNOWN for finding in findings)):
+        why = why_no_object(dataset, len(image_ids), crowds)
+        findings.append(Finding(ERROR, "nothing to learn", "", why))
+    if rectangles == learnable >= LIKELY_BOXES:
+        findings.append(
+            Finding(
+                WARNING,
+                "all masks are rectangles",
+                "",
+                f"{learnable} of them: a network learns boxes from boxes, not outlines",
+            )
+        )
+    findings += [
+        Finding(
+            WARNING,
+            f"more than {MOST} objects",
+            place,
+            f"{count} objects, of which training takes a random {Config.MAX_GT_INSTANCES} and "
+            f"detection finds {Config.DETECTION_MAX_INSTANCES} at most, unless MAX_GT_INSTANCES "
+            "and DETECTION_MAX_INSTANCES are raised",
+        )
+        for count, place in sorted(many, reverse=True)  # the first is shown
+    ]
     for class_id, name in enumerate(dataset.class_names):
         if class_id and class_id not in met:
             findings.append(
                 Finding(WARNING, "class without objects", f"class {class_id} ({name!r})", "")
             )
+    alike: dict[str, dict[str, None]] = {}
+    for name in dataset.class_names[1:]:
+        alike.setdefault(" ".join(name.split()).casefold(), {})[name] = None
+    findings += [
+        Finding(WARNING, "class names differ in case or spaces only", some(map(repr, names)), "")
+        for names in alike.values()
+        if len(names) > 1
+    ]
     left_out = getattr(dataset, "left_out", None)
-    for reason, places in (left_out.places if left_out is not None else {}).items():
-        findings += [Finding(WARNING, f"left out: {reason}", place, "") for place in places]
+    spoiling = getattr(left_out, "spoiling", ())
+    for reason, places in getattr(left_out, "places", {}).items():
+        severity = ERROR if reason in spoiling else WARNING
+        findings += [Finding(severity, f"left out: {reason}", place, "") for place in places]
     return CheckReport(len(image_ids), objects, findings)
 
 
@@ -156,14 +211,16 @@ def _attempt(findings, kind, place, function, *args):
 
 
 def _checked(dataset, loaded, image, place, findings):
-    """The class ids of one image, once its masks have been looked at."""
+    """The class ids of one image, the pixels of each object and of its box, once its masks have
+    been looked at.
+    """
     masks, class_ids = (np.asarray(array) for array in loaded)
     size = masks.shape[:2] if image is None or image.ndim < 2 else image.shape[:2]
     masks = checked_mask(masks, class_ids, size)
     class_ids = checked_class_ids(class_ids, len(dataset.class_info))
     if not len(class_ids):
         findings.append(Finding(WARNING, "image without objects", place, ""))
-        return class_ids
+        return class_ids, np.zeros(0, int), np.zeros(0, int)
     boxes, areas = extract_bboxes(masks), np.count_nonzero(masks, axis=(0, 1))
     alike: dict[tuple[int, ...], list[int]] = {}
     for index, (box, area, class_id) in enumerate(
@@ -172,6 +229,15 @@ def _checked(dataset, loaded, image, place, findings):
         if not area:
             findings.append(Finding(WARNING, "object without a pixel", place, f"object {index}"))
             continue
+        if class_id < 0:
+            findings.append(
+                Finding(
+                    WARNING,
+                    "crowd, which is not learned",
+                    place,
+                    f"object {index}; {CROWDS_AS_OBJECTS}",
+                )
+            )
         y1, x1, y2, x2 = box
         part = masks[y1:y2, x1:x2, index]
         others = alike.setdefault((*box, area, class_id), [])
@@ -183,7 +249,7 @@ def _checked(dataset, loaded, image, place, findings):
                 )
             )
         others.append(index)
-    return class_ids
+    return class_ids, areas, (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
 def _repeated_ids(dataset, image_ids):

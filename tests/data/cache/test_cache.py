@@ -448,3 +448,14 @@ def test_command_writes_a_cache_that_train_opens(tmp_path, capsys):
     assert isinstance(open_data(args), RecordDataset)
     with pytest.raises(ValueError, match="is of the classes object, not of cat"):
         open_data(args, ["cat"])
+
+
+def test_names_of_classes_are_those_of_the_data(tmp_path):
+    dataset = Rectangles(2)
+    dataset.class_info[1]["name"] = dataset.class_info[2]["name"] = "fish"
+    dataset.add_class("rectangles", 3, "Bottle, glass", whole_name=True)
+    dataset.add_class("rectangles", 4, "cup, mug")
+    dataset.prepare()
+    expected = ["BG", "fish (1)", "fish (2)", "Bottle, glass", "cup"]
+    assert dataset.class_names == cached(tmp_path, dataset, tiny_config(NUM_CLASSES=5)).class_names
+    assert dataset.class_names == expected

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mrcnn.data.dataset import check_classes
 from mrcnn.data.formats.coco import CocoJson
-from tests.tiny import image
+from tests.tiny import image, tiny_config
 
 TRIANGLE = [5.5, 4.0, 30.2, 6.1, 12.0, 25.7]
 SQUARE = [20, 20, 40, 20, 40, 35, 20, 35]
@@ -295,6 +296,114 @@ def test_class_names_of_another_dataset_are_cut_at_the_comma(tmp_path, data):
     ].tolist() == [2, 3]
 
 
+def named(data, *names):
+    """The data with categories of these names in the place of its own."""
+    for category, name in zip(data["categories"], names, strict=True):
+        category["name"] = name  # of the ids 90, 1 and 18
+    return data
+
+
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        (("fish", "fish", "crab"), ["fish (1)", "crab", "fish (90)"]),  # Roboflow's project
+        (("Bottle, glass", "Can", "Bottle, plastic"), ["Can", "Bottle, plastic", "Bottle, glass"]),
+        (("fish", "fish", "fish"), ["fish (1)", "fish (18)", "fish (90)"]),
+        (("fish (1)", "fish", "fish"), ["fish (1) (1)", "fish (18)", "fish (1) (90)"]),
+        (("cat ", "cat", "Cat"), ["cat", "Cat", "cat "]),
+    ],
+)
+def test_equal_names_are_told_apart(tmp_path, data, names, expected):
+    dataset = load(tmp_path, named(data, *names))
+    assert dataset.class_names == ["BG", *expected]
+    for number, asked in enumerate((expected, expected[::-1], expected[1:] + expected[:1])):
+        again = load(tmp_path / str(number), data, class_ids=asked, keep_empty=True)
+        assert again.class_names == ["BG", *asked]
+        for image_id in dataset.image_ids:
+            (masks, ids), (wanted, wanted_ids) = (
+                again.load_mask(image_id),
+                dataset.load_mask(image_id),
+            )
+            np.testing.assert_array_equal(masks, wanted)
+            assert [again.class_names[abs(one)] for one in ids] == [
+                dataset.class_names[abs(one)] for one in wanted_ids
+            ]
+    # one alone keeps its name
+    for number, name in enumerate(expected):
+        alone = load(tmp_path / f"alone {number}", data, class_ids=[name], keep_empty=True)
+        assert alone.class_names == ["BG", name]
+        assert [len(alone.load_mask(image_id)[1]) for image_id in range(3)] == [
+            int((np.abs(dataset.load_mask(image_id)[1]) == number + 1).sum())
+            for image_id in range(3)
+        ]
+
+
+@pytest.mark.parametrize(
+    "names, left",
+    [(("fish", "fish", "crab"), [1]), (("Bottle, glass", "Can", "Bottle, plastic"), [90])],
+)
+def test_a_file_with_fewer_of_the_equal_names(tmp_path, data, names, left):
+    """As a part of the data whose tool drops unused categories."""
+    train = load(tmp_path, named(data, *names))
+    part = copy.deepcopy(data)
+    part["categories"] = [one for one in data["categories"] if one["id"] in left]
+    part["annotations"] = [one for one in data["annotations"] if one["category_id"] in left]
+    val = load(
+        tmp_path / "val", part, class_ids=train.class_names[1:], allow_absent=True, keep_empty=True
+    )
+    assert val.class_names == train.class_names
+    for image_id in range(3):
+        wanted = [
+            one
+            for one in train.load_mask(image_id)[1].tolist()
+            if train.class_info[abs(one)]["id"] in left
+        ]
+        assert val.load_mask(image_id)[1].tolist() == wanted
+
+
+def test_equal_names_of_an_older_config(tmp_path, data):
+    """Before they were told apart, the settings of a model had them as they are in the file."""
+    named(data, "Bottle, glass", "Can", "Bottle, plastic")
+    data["categories"][1]["id"], data["annotations"][1]["category_id"] = 20, 20
+    data["annotations"][3]["category_id"] = 20
+    dataset = load(tmp_path, data, class_ids=["Bottle", "Can", "Bottle"])
+    assert [info["id"] for info in dataset.class_info[1:]] == [90, 20, 18]
+    config = tiny_config(NUM_CLASSES=4, CLASS_NAMES=["BG", "Bottle", "Can", "Bottle"])
+    check_classes(dataset, config)
+    config.CLASS_NAMES = ["BG", "Bottle", "Bottle", "Can"]
+    with pytest.raises(ValueError, match="2 is 'Can' in the dataset and 'Bottle' in CLASS_NAMES"):
+        check_classes(dataset, config)
+
+
+def test_two_files_of_one_source_with_equal_names(tmp_path, data):
+    dataset = load(tmp_path, named(data, "fish", "fish", "crab"))
+    part = copy.deepcopy(data)
+    part["categories"] = part["categories"][:1]
+    part["annotations"] = part["annotations"][2:3]
+    dataset.load_coco_json(*save(tmp_path / "more", part))
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "fish (1)", "crab", "fish (90)"]
+    assert dataset.load_mask(4)[1].tolist() == [3]
+
+
+def test_classes_that_a_model_lacks(tmp_path, data):
+    """They follow its own, and those of its own that the file does not list have no objects."""
+    options = {"allow_absent": True, "keep_empty": True}
+    dataset = load(tmp_path, data, class_ids=["bird", "dog"], other_classes=True, **options)
+    assert dataset.class_names == ["BG", "bird", "dog", "person", "toothbrush"]
+    assert [dataset.is_labelled(number) for number in range(5)] == [True, False, True, True, True]
+    assert dataset.load_mask(0)[1].tolist() == [2, 3]
+    assert dataset.load_mask(1)[1].tolist() == [4, -3, 2] and not len(dataset.left_out)
+
+    dataset = load(tmp_path / "own", data, class_ids=["bird", "dog"], **options)
+    assert dataset.class_names == ["BG", "bird", "dog"]
+    assert dataset.load_mask(1)[1].tolist() == [2]
+    assert "categories that the classes do not list: 2 (first: " in str(dataset.left_out)
+    assert "'toothbrush', 1 annotations" in str(dataset.left_out)
+    # nobody is told of categories that were not wanted
+    assert not len(load(tmp_path / "chosen", data, class_ids=["dog"]).left_out)
+
+
 def test_size_from_the_image_where_the_file_has_none(tmp_path, data):
     del data["images"][0]["height"], data["images"][1]["width"]
     assert [(info["height"], info["width"]) for info in load(tmp_path, data).image_info] == [
@@ -312,6 +421,53 @@ def test_crowd_of_another_size_is_everywhere(tmp_path, data, caplog):
     )
 
 
+def test_crowds_as_objects(tmp_path, data):
+    """As CVAT writes brush masks: run lengths with iscrowd 1."""
+    for record in data["annotations"]:
+        record["iscrowd"] = 1
+    ignored, objects = (load(tmp_path, data, crowds=word) for word in ("ignored", "objects"))
+    for image_id, expected in ((0, [2, 1]), (1, [3, 1, 2])):
+        masks, class_ids = ignored.load_mask(image_id)
+        assert class_ids.tolist() == [-class_id for class_id in expected]
+        np.testing.assert_array_equal(objects.load_mask(image_id)[0], masks)
+        assert objects.load_mask(image_id)[1].tolist() == expected
+        assert objects.known_class_ids(image_id).tolist() == expected
+    with pytest.raises(ValueError, match="crowds is 'both'; use one of ignored, objects"):
+        load(tmp_path, data, crowds="both")
+
+
+def test_an_object_of_another_size_is_an_error_also_where_it_was_a_crowd(tmp_path, data):
+    data["annotations"] = [annotation(1, 9, 1, rle_of(BLOB[:20]), iscrowd=1)]
+    with pytest.raises(ValueError, match=r"annotation 1: its RLE has the size \[20, 60\]"):
+        load(tmp_path, data, crowds="objects")
+
+
+@pytest.mark.parametrize("segmentation", [[], None, [[]], {}])
+def test_boxes_as_masks(tmp_path, data, segmentation):
+    data["annotations"][0].update(segmentation=segmentation, bbox=[20, 20, 20, 15])
+    left_out = load(tmp_path, data).left_out
+    assert left_out.spoiling == set(left_out.places)
+    assert "--boxes-as-masks" in str(left_out) and len(left_out) == 1
+    dataset = load(tmp_path, data, boxes_as_masks=True)
+    assert not len(dataset.left_out) and dataset.load_mask(0)[1].tolist() == [2, 1]
+    np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], drawn([SQUARE]))
+    # a segmentation stays what it is
+    np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 1], drawn([BEYOND]))
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], "1 2 3 4", [1, 2, float("nan"), 4], [[1, 2, 3, 4]]])
+def test_wrong_boxes(tmp_path, data, box):
+    data["annotations"][0].update(segmentation=[], bbox=box)
+    with pytest.raises(ValueError, match="a.jpg, annotation 7: its bbox must be"):
+        load(tmp_path, data, boxes_as_masks=True)
+
+
+def test_neither_box_nor_mask(tmp_path, data):
+    data["annotations"][0]["segmentation"] = []
+    del data["annotations"][0]["bbox"]
+    assert len(load(tmp_path, data, boxes_as_masks=True).left_out) == 1
+
+
 # === What is left out ===
 
 
@@ -322,7 +478,7 @@ def test_crowd_of_another_size_is_everywhere(tmp_path, data, caplog):
         (None, "without a segmentation"),
         ([[20, 20, 40, 30]], "fewer than three points"),  # a box for a polygon: tensorpack#1041
         ([[1, 1], [2, 2]], "fewer than three points"),
-        ([[]], "fewer than three points"),
+        ([[]], "without a segmentation"),
         ([[-9, -9, -2, -9, -2, -3]], "no pixel"),
         ([[70, 5, 90, 5, 90, 20]], "no pixel"),
         ([[5, 5, 5, 5, 5, 5]], "no pixel"),

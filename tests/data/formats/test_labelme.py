@@ -98,6 +98,25 @@ def test_folder_of_files(tmp_path):
     assert load(tmp_path, files, classes=["dog", "bird", "cat"]).load_mask(0)[1].tolist() == [1, 3]
 
 
+def test_labels_that_differ_after_a_comma(tmp_path):
+    files = {
+        "a.json": labelme([shape("Bottle, plastic", SQUARE), shape("Bottle, glass", SQUARE)]),
+        "b.json": labelme([shape("Bottle, plastic", SQUARE)], "b.png"),
+    }
+    dataset = load(tmp_path, files)
+    names = ["Bottle, glass", "Bottle, plastic"]
+    assert dataset.class_names == ["BG", *names] and dataset.load_mask(0)[1].tolist() == [2, 1]
+    again = load(tmp_path, files, classes=names[::-1])
+    assert again.class_names == ["BG", *names[::-1]] and again.load_mask(0)[1].tolist() == [1, 2]
+    # a part of the data without the one, and a model without the other
+    del files["a.json"]
+    part = load(tmp_path / "part", files, classes=names)
+    assert part.class_names == ["BG", *names] and part.load_mask(0)[1].tolist() == [2]
+    for name in names:
+        part = load(tmp_path / "part", files, classes=[name])
+        assert part.class_names == ["BG", name]
+
+
 @pytest.mark.parametrize(
     "points",
     [

@@ -210,6 +210,21 @@ def test_classes_are_numbered_alike(tmp_path):
         open_dataset(tmp_path / "ids", classes=["person", "dog"])
 
 
+@pytest.mark.parametrize("make", [via, labelme, id_masks, object_masks])
+def test_classes_that_a_model_lacks(tmp_path, make):
+    make(tmp_path)
+    if make in (id_masks, object_masks):  # of the one class that it is given
+        dataset = open_dataset(tmp_path, classes=["cat"], other_classes=True)
+        assert dataset.class_names == ["BG", "cat"]
+        return
+    dataset = open_dataset(tmp_path, classes=["cat"], other_classes=True)
+    assert dataset.class_names == ["BG", "cat", "dog"] and not len(dataset.left_out)
+    assert dataset.load_mask(0)[1].tolist() == [2]
+    assert open_dataset(tmp_path, classes=["cat"]).load_mask(0)[1].tolist() == []
+    # no list of categories says that nobody looked for cats
+    assert dataset.is_labelled(1)
+
+
 def test_files_of_the_current_folder(tmp_path, monkeypatch):
     for make, name in ((labelme, "a.json"), (via, "via.json"), (coco, "c.json")):
         make(tmp_path / name, *{labelme: (), via: (name,), coco: (name, "a.jpg")}[make])

@@ -8,7 +8,8 @@ from PIL import Image
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.coco import CocoJson
-from tests.tiny import Rectangles, image
+from mrcnn.data.survey.objects import not_learned, require_objects
+from tests.tiny import Rectangles, image, tiny_config
 
 
 class Given(Dataset):
@@ -99,7 +100,7 @@ def test_names_met_twice():
     summary = Given((image(100, 120), masks(10, 20), [1, 2]), classes=("cat", "cat")).summary(
         progress=False
     )
-    assert list(summary.classes()) == ["cat", "cat (2)"]
+    assert list(summary.classes()) == ["cat (1)", "cat (2)"]
 
 
 # === Check ===
@@ -184,7 +185,8 @@ def test_errors(sample, kind, message):
     assert finding.place.startswith("image 1 (source 'given', id 1")
     assert re.search(message, finding.message)
     assert (
-        str(report).splitlines()[-1] == f"Checked 2 images with {report.objects} objects: 1 error"
+        str(report).splitlines()[-1]
+        == f"Checked 2 images with {report.objects} objects: not fit for training, 1 error"
     )
 
 
@@ -241,6 +243,14 @@ def test_classes_without_objects():
     ]
 
 
+def test_class_names_that_look_alike():
+    sample = image(100, 120), masks(10, 20, 30, 40), [1, 2, 3, 4]
+    report = Given(sample, classes=("cat", "dog", "Cat", "cat ")).check(progress=False)
+    assert report.ok and report.findings == [
+        ("warning", "class names differ in case or spaces only", "'cat', 'Cat', 'cat '", "")
+    ]
+
+
 def test_ids_there_twice():
     dataset = Given(fine(), fine(1))
     dataset.image_info[1]["id"] = 0
@@ -259,7 +269,7 @@ def test_many_findings_are_counted():
         lines[1].split()[:7] == ["error", "image", "cannot", "be", "read", "5", "image"]
         and "number 0" in lines[1]
     )
-    assert lines[-1] == "Checked 6 images with 12 objects: 5 errors"
+    assert lines[-1] == "Checked 6 images with 12 objects: not fit for training, 5 errors"
 
 
 def test_faults_of_files_are_found(tmp_path):
@@ -300,3 +310,139 @@ def test_faults_of_files_are_found(tmp_path):
     ]
     assert "b.png is 60 x 40 px" in report.errors[0].message and "c.png" in report.errors[1].message
     assert "Left out while loading: annotations with fewer" in str(dataset.summary(progress=False))
+
+
+# === Nothing to learn, crowds, and more than the limit ===
+
+
+def of_coco(folder, annotations, **options):
+    """A prepared CocoJson of one image of 40 x 60 px."""
+    Image.fromarray(image(40, 60)).save(folder / "a.png")
+    dataset = CocoJson()
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 40, "width": 60}],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": 1, **record}
+            for number, record in enumerate(annotations)
+        ],
+    }
+    dataset.load_coco_json(data, str(folder), **options)
+    dataset.prepare()
+    return dataset
+
+
+SQUARE = {"segmentation": [[5, 5, 20, 5, 20, 20, 5, 20]]}
+OTHER = {"segmentation": [[25, 5, 40, 5, 40, 20, 25, 20]]}
+BOX = {"segmentation": [], "bbox": [25, 5, 15, 15]}
+
+
+@pytest.mark.parametrize(
+    "annotations, options, message",
+    [
+        ([], {}, "none of the 1 images of CocoJson has an object of cat, dog"),
+        ([BOX, BOX], {}, "a box is no mask; --boxes-as-masks takes it for one"),
+        ([{**SQUARE, "iscrowd": 1}] * 2, {}, "all 2 objects are crowds .* --crowds objects takes"),
+        ([SQUARE], {"class_ids": ["dog"], "keep_empty": True}, "has an object of dog"),
+        ([SQUARE], {"class_ids": ["dog"]}, "CocoJson has no images"),
+    ],
+    ids=["no annotations", "boxes", "crowds", "other classes", "no images"],
+)
+def test_nothing_to_learn(tmp_path, annotations, options, message):
+    dataset = of_coco(tmp_path, annotations, **options)
+    report = dataset.check(progress=False)
+    (finding,) = [one for one in report.findings if one.kind == "nothing to learn"]
+    assert report.exit_code == 1 and finding.severity == "error"
+    assert re.search(message, finding.message) and "not fit for training" in str(report)
+    with pytest.raises(ValueError, match=f"there is nothing to learn: .*{message}"):
+        require_objects(dataset)
+    with pytest.raises(ValueError, match="there is nothing to find: "):
+        require_objects(dataset, dataset.image_ids, "find")
+
+
+def test_nothing_but_objects_without_a_pixel():
+    dataset = Given((image(100, 120), masks(0), [1]), (image(100, 120, 1), masks(40), [-1]))
+    assert ("error", "nothing to learn") in found(dataset.check(progress=False))
+    with pytest.raises(ValueError, match="there is nothing to learn"):
+        require_objects(dataset)
+
+
+def test_something_to_learn(tmp_path):
+    require_objects(of_coco(tmp_path, [BOX, {**SQUARE, "iscrowd": 1}, OTHER]))
+    require_objects(of_coco(tmp_path, [BOX], boxes_as_masks=True))
+    require_objects(of_coco(tmp_path, [{**SQUARE, "iscrowd": 1}], crowds="objects"))
+    require_objects(Given((image(100, 120), masks(5), [-1]), fine()))
+
+
+def test_images_that_cannot_be_read_are_no_images_without_objects():
+    dataset = Given((image(100, 120), OSError("torn"), [1]))
+    assert found(dataset.check(progress=False))[0] == ("error", "masks cannot be drawn")
+    assert ("error", "nothing to learn") not in found(dataset.check(progress=False))
+    require_objects(dataset)  # training says what is wrong with it
+
+
+def test_boxes_among_masks_are_an_error(tmp_path):
+    """They would be learned as background."""
+    report = of_coco(tmp_path, [SQUARE, BOX]).check(progress=False)
+    assert [finding.kind for finding in report.errors] == [
+        "left out: annotations without a segmentation (a box is no mask; --boxes-as-masks takes it "
+        "for one)"
+    ]
+    report = of_coco(tmp_path, [SQUARE, BOX], boxes_as_masks=True).check(progress=False)
+    assert report.ok and report.objects == 2
+
+
+def test_crowds_are_named(tmp_path):
+    annotations = [{**SQUARE, "iscrowd": 1}, OTHER, {**BOX, **SQUARE, "iscrowd": 1}]
+    dataset = of_coco(tmp_path, annotations)
+    report = dataset.check(progress=False)
+    crowds = [finding for finding in report.findings if finding.kind.startswith("crowd")]
+    assert report.ok and len(crowds) == 2 and "--crowds objects" in crowds[0].message
+    (said,) = not_learned(dataset, tiny_config())
+    assert said.startswith("2 crowds (iscrowd 1) on 1 images are neither objects nor background")
+    dataset = of_coco(tmp_path, annotations, crowds="objects")
+    assert not_learned(dataset, tiny_config()) == []
+    assert not any("crowd" in finding.kind for finding in dataset.check(progress=False).findings)
+
+
+def test_more_objects_than_training_takes(tmp_path):
+    dataset = Given(
+        (image(100, 120), masks(*range(1, 101)), [1] * 100),
+        (image(100, 120, 1), masks(*range(1, 102)), [2] * 101),
+        (image(100, 120, 2), masks(*range(1, 138)), [1] * 136 + [-2]),
+    )
+    report = dataset.check(progress=False)
+    many = [finding for finding in report.findings if finding.kind == "more than 100 objects"]
+    assert report.ok and len(many) == 2
+    assert many[0].place.startswith("image 2 ") and many[0].message.startswith("137 objects, ")
+    assert "MAX_GT_INSTANCES and DETECTION_MAX_INSTANCES are raised" in str(report)
+    assert not_learned(dataset, tiny_config()) == []  # known only once masks are loaded
+
+    annotations = [{"segmentation": [[x, 2, x + 1, 2, x + 1, 9, x, 9]]} for x in range(7)]
+    dataset = of_coco(tmp_path, annotations)
+    assert not_learned(dataset, tiny_config(MAX_GT_INSTANCES=7)) == []
+    (said,) = not_learned(dataset, tiny_config(MAX_GT_INSTANCES=5))
+    assert said.startswith("1 images have more than MAX_GT_INSTANCES = 5 objects, up to 7: ")
+
+
+@pytest.mark.parametrize(
+    "kind, expected", [("rectangles", True), ("one is none", False), ("few", False)]
+)
+def test_boxes_drawn_as_masks(tmp_path, kind, expected):
+    annotations = [
+        {"segmentation": [[x, y, x + 3, y, x + 3, y + 9, x, y + 9]]}
+        for x in range(1, 50, 5)
+        for y in (2, 20)
+    ]
+    if kind == "one is none":
+        annotations[3] = {"segmentation": [[40, 30, 55, 30, 50, 39]]}
+    dataset = of_coco(tmp_path, annotations[:9] if kind == "few" else annotations)
+    report = dataset.check(progress=False)
+    assert report.ok
+    assert (("warning", "all masks are rectangles") in found(report)) == expected
+
+
+def test_a_class_of_crowds_alone_has_no_objects(tmp_path):
+    annotations = [SQUARE, {**OTHER, "category_id": 2, "iscrowd": 1}]
+    report = of_coco(tmp_path, annotations).check(progress=False)
+    assert ("warning", "class without objects", "class 2 ('dog')", "") in report.findings

@@ -1,0 +1,69 @@
+"""Which categories of a COCO json a list of ids and names stands for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def categories_asked(
+    class_ids: list[int | str],
+    categories: Mapping[int | str, str],
+    labels: Mapping[int | str, str],
+    mapped: Mapping[int | str, str | None],
+    allow_absent: bool,
+    where: object,
+) -> tuple[list[Any], dict[int | str, str]]:
+    """The ids of the categories of a list of ids and names, and {id: the name that it is asked for
+    by}. Names that are no category are among the ids, where they are allowed.
+
+    Args:
+        class_ids: the list.
+        categories: {id: name} of a file.
+        labels: {id: its `data.class_labels.class_labels`}.
+        mapped: {id: the class that a ``class_map`` makes it a part of, or None}.
+        allow_absent: whether a name may be that of no category.
+        where: the file, for messages.
+
+    Raises:
+        ValueError: an id or a name that the file does not have, or a list of nothing but such.
+    """
+    order: list[Any] = []
+    called: dict[int | str, str] = {}
+    for asked in class_ids:
+        found, is_name = _categories_called(asked, categories, labels, mapped)
+        if not found:
+            if not (allow_absent and isinstance(asked, str)):
+                raise ValueError(f"class_ids has {asked!r}, {not_among(categories, where)}")
+            found = [asked]
+        elif class_ids.count(asked) > 1:  # each stands for another category of this name
+            found = [one for one in found if one not in order][:1]
+        elif is_name and len(found) == 1:
+            called[found[0]] = str(asked)
+        order += found
+    if not set(order) & set(categories):
+        raise ValueError(f"class_ids is {class_ids[:100]}, {not_among(categories, where)}")
+    return order, called
+
+
+def _categories_called(asked, categories, labels, mapped):
+    """The ids of the categories that an id or a name stands for, and whether it is a name that
+    a class can keep.
+
+    A class of another dataset is called by its label (`class_labels`), which may have an id that
+    this file does not need, or be cut at the comma.
+    """
+    spellings = {
+        "label": lambda one: asked in (labels[one], one, mapped[one]),
+        "name": lambda one: asked == categories[one],
+        "name and id": lambda one: asked == f"{categories[one]} ({one})",
+        "cut name": lambda one: asked == categories[one].split(",")[0],
+    }
+    for kind, is_called in spellings.items():
+        found = [one for one in categories if is_called(one)]
+        if found:
+            return found, isinstance(asked, str) and asked not in found and kind != "cut name"
+    return [], False
+
+
+def not_among(categories: Mapping[int | str, str], where: object) -> str:
+    """Words for a message on a category that a file does not have."""
+    return f"which {where} does not: its categories are {dict(list(categories.items())[:100])}"

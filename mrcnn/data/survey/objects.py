@@ -1,0 +1,109 @@
+"""Which objects of a data set are not learned: crowds, and those beyond a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrcnn.common.words import some
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+    from mrcnn.data.dataset import Dataset
+
+
+CROWDS_AS_OBJECTS = "--crowds objects takes those of COCO json for objects"
+
+
+def why_no_object(dataset: Dataset, images: int, crowds: int) -> str:
+    """Why images without an object other than crowds have none, as a part of a sentence.
+
+    Args:
+        dataset: a prepared Dataset.
+        images: number of its images that were looked at.
+        crowds: number of the crowds on them.
+    """
+    if not images:
+        why = f"{type(dataset).__name__} has no images"
+    elif crowds:
+        why = (
+            f"all {crowds} objects are crowds (iscrowd 1), which are neither learned nor searched "
+            f"for; {CROWDS_AS_OBJECTS}"
+        )
+    else:
+        classes = some(dataset.class_names[1:]) or "any class"
+        why = f"none of the {images} images of {type(dataset).__name__} has an object of {classes}"
+    left_out = str(getattr(dataset, "left_out", ""))
+    return f"{why}. Left out when they were loaded: {left_out}" if left_out else why
+
+
+def require_objects(
+    dataset: Dataset, image_ids: Iterable[int] | None = None, purpose: str = "learn"
+) -> None:
+    """Refuse a data set without an object, before time is spent on it.
+
+    Images are measured up to the first that has one. Where one of them cannot be read nothing is
+    refused: whoever loads it says what is wrong.
+
+    Args:
+        dataset: a prepared Dataset.
+        image_ids: list of ids; None: all.
+        purpose: what the objects are for, a verb for the message.
+
+    Raises:
+        ValueError: none of the images has an object of a pixel or more; crowds are none.
+    """
+    image_ids = list(dataset.image_ids if image_ids is None else image_ids)
+    crowds = 0
+    for image_id in image_ids:
+        try:
+            _, class_ids, areas = dataset.measure_objects(image_id)
+            found = ((class_ids > 0) & (areas > 0)).any()
+        except Exception:  # a user's load_mask can raise any
+            return
+        if found:
+            return
+        crowds += int((class_ids < 0).sum())
+    raise ValueError(
+        f"there is nothing to {purpose}: {why_no_object(dataset, len(image_ids), crowds)}"
+    )
+
+
+def not_learned(dataset: Dataset, config: Config) -> list[str]:
+    """Sentences on the objects that training passes over, of images whose objects are known without
+    loading their masks.
+
+    Args:
+        dataset: a prepared Dataset.
+        config: MAX_GT_INSTANCES is read.
+    """
+    known = [dataset.known_class_ids(image_id) for image_id in dataset.image_ids]
+    class_ids = [ids for ids in known if ids is not None]
+    crowds = np.array([int((ids < 0).sum()) for ids in class_ids], int)
+    said = []
+    if crowds.any():
+        said.append(
+            f"{crowds.sum()} crowds (iscrowd 1) on {np.count_nonzero(crowds)} images are neither "
+            f"objects nor background; {CROWDS_AS_OBJECTS}"
+        )
+    said += beyond_limit([len(ids) for ids in class_ids], config.MAX_GT_INSTANCES)
+    return said
+
+
+def beyond_limit(counts: Iterable[int], limit: int) -> list[str]:
+    """A sentence on the images with more objects than training takes of one, where there are some.
+
+    Args:
+        counts: objects of each image.
+        limit: MAX_GT_INSTANCES.
+    """
+    beyond = [count for count in counts if count > limit]
+    if not beyond:
+        return []
+    return [
+        f"{len(beyond)} images have more than MAX_GT_INSTANCES = {limit} objects, up to "
+        f"{max(beyond)}: training takes {limit} of them at random each time; "
+        f"MAX_GT_INSTANCES={max(beyond)} takes all, with more memory"
+    ]
