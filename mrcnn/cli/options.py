@@ -61,6 +61,12 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder of the images, where COCO or VIA json does not lie beside them",
     )
+    parser.add_argument(
+        "--split-pieces",
+        action="store_true",
+        help="of mask files: make an object of each connected piece, where all objects of a mask "
+        "have one value",
+    )
 
 
 def open_data(
@@ -81,17 +87,23 @@ def open_data(
         path, subset = args.dataset, subset or args.subset
     if is_cache(os.path.join(path, subset or "")):
         return _open_cache(os.path.join(path, subset or ""), classes)
-    options = {}
+    options: dict[str, Any] = {}
     if args.class_attribute is not None:
-        found, place = find_format(path, args.format, subset)
-        if found != "via":
-            raise ValueError(
-                f"--class-attribute is of VIA json, and {place} is of the format {found}"
-            )
+        _refuse_other_format(args, path, subset, "--class-attribute", "VIA json", ("via",))
         options["class_attribute"] = args.class_attribute
+    if args.split_pieces:
+        formats = ("id_masks", "object_masks")
+        _refuse_other_format(args, path, subset, "--split-pieces", "mask files", formats)
+        options["split_pieces"] = True
     return open_dataset(
         path, format=args.format, subset=subset, image_dir=args.images, classes=classes, **options
     )
+
+
+def _refuse_other_format(args, path, subset, option, what, formats):
+    found, place = find_format(path, args.format, subset)
+    if found not in formats:
+        raise ValueError(f"{option} is of {what}, and {place} is of the format {found}")
 
 
 def _open_cache(folder, classes):

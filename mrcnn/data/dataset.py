@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+from mrcnn.data.masks import binary_masks
 from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
 
@@ -210,7 +211,8 @@ class Dataset:
             image_id: 0 to num_images - 1.
 
         Returns:
-            masks: bool [height, width, instances].
+            masks: bool [height, width, instances], or numbers, of which `masks.foreground` says
+                where the object is.
             class_ids: int32 [instances], negative for a crowd.
         """
         logger.warning(
@@ -234,8 +236,18 @@ class Dataset:
             areas: int64 [instances] px.
         """
         masks, class_ids = self.load_mask(image_id)
-        areas = [np.count_nonzero(masks[..., index]) for index in range(masks.shape[-1])]
+        on = binary_masks(np.asarray(masks))
+        areas = [np.count_nonzero(on[..., index]) for index in range(on.shape[-1])]
         return masks.shape[:2], np.asarray(class_ids), np.array(areas, np.int64)
+
+    def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
+        """What looks wrong with the masks of an image though they can be drawn; for `check`.
+
+        Returns:
+            list of (kind, what exactly); a Dataset that does not know how its masks came to be has
+            none.
+        """
+        return []
 
     def summary(self, image_ids: Iterable[int] | None = None, progress: bool = True) -> Summary:
         """Images, objects, classes, sizes and areas: a `data.survey.summary.Summary`; print it.

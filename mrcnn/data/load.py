@@ -15,7 +15,13 @@ from mrcnn.data.augment.jitter import jitter
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.augment.user import augment as apply_augmentation
 from mrcnn.data.images import as_uint8_range, fit_channels
-from mrcnn.data.masks import each_in_one_piece, extract_bboxes, minimize_mask, resize_mask
+from mrcnn.data.masks import (
+    binary_masks,
+    each_in_one_piece,
+    extract_bboxes,
+    minimize_mask,
+    resize_mask,
+)
 from mrcnn.data.resize import resize_image
 from mrcnn.ops.image_meta import compose_image_meta
 
@@ -288,7 +294,7 @@ def checked_mask(
         raise ValueError(f"masks must be bool or numbers, got dtype {mask.dtype}")
     if mask.dtype.kind == "f" and not np.isfinite(mask).all():
         raise ValueError("the masks have values that are not finite")
-    return each_in_one_piece(mask.astype(bool, copy=False))
+    return each_in_one_piece(binary_masks(mask))
 
 
 def checked_class_ids(class_ids: np.ndarray, limit: int) -> NDArray[np.int32]:

@@ -162,6 +162,27 @@ def test_class_attribute(photos, tmp_path, capsys):
     )
 
 
+def test_split_pieces(tmp_path, capsys):
+    for name in ("images", "masks"):
+        (tmp_path / "of_masks" / name).mkdir(parents=True)
+    Image.new("RGB", (20, 10), (90, 9, 50)).save(tmp_path / "of_masks" / "images" / "a.png")
+    mask = Image.new("L", (20, 10))
+    mask.paste(255, (2, 2, 6, 6))
+    mask.paste(255, (10, 2, 16, 8))
+    mask.save(tmp_path / "of_masks" / "masks" / "a.png")
+    assert code_of("check", tmp_path / "of_masks") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "with 1 objects" in out and "object in separate pieces" in out
+    assert "--split-pieces" in out
+    assert code_of("check", tmp_path / "of_masks", "--split-pieces") == 0
+    out = capsys.readouterr().out
+    assert "with 2 objects" in out and "pieces" not in out
+    write_via(tmp_path / "photos", 3, 0)
+    assert "--split-pieces is of mask files, and " in code_of(
+        "check", tmp_path / "photos", "--split-pieces"
+    )
+
+
 # === train ===
 
 

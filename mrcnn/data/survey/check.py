@@ -84,8 +84,8 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
     be drawn, are NaN or of another size than the image; class ids that are not the dataset's; an
     image id that a source has twice. Warnings: images nearly black, images without objects, objects
-    without a pixel, objects and images that are there twice, classes without objects, and what a
-    reader left out.
+    without a pixel, objects and images that are there twice, classes without objects, masks that
+    the reader doubts, and what it left out.
 
     Args and more as `Dataset.check`.
     """
@@ -135,6 +135,10 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
             if class_ids is not None:
                 met.update(np.abs(class_ids).tolist())
                 objects += len(class_ids)
+                findings += [
+                    Finding(WARNING, kind, place, what)
+                    for kind, what in dataset.mask_doubts(image_id)
+                ]
     for class_id, name in enumerate(dataset.class_names):
         if class_id and class_id not in met:
             findings.append(
