@@ -197,9 +197,12 @@ class Dataset:
                 f"Image {image_id} ({info['source']}.{info['id']}) was added without a path: "
                 f"override load_image in {type(self).__name__}"
             )
-        image = read_image(path)
+        return self._as_rgb(read_image(path), path)
+
+    def _as_rgb(self, pixels, path):
+        """What `load_image` returns of the pixels of a file."""
         try:
-            image = as_uint8_range(image)
+            image = as_uint8_range(pixels)
         except ValueError as err:
             raise ValueError(f"{path}: {err}") from err
         return image if image.ndim == 3 and image.shape[2] > 4 else fit_channels(image, 3)

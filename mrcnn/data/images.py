@@ -5,15 +5,17 @@ An image is [height, width, channels], RGB order, values 0..255.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.common.files import AnyPath
+from mrcnn.data.tiff import UnknownTiffError, as_stored, layout, loses_in_pillow, read_tiff
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -51,9 +53,10 @@ def read_image(path: AnyPath) -> np.ndarray:
 
     The EXIF orientation is applied, so that the pixels lie as people see and
     annotate them. Palettes become RGB or RGBA, CMYK and other colour spaces
-    become RGB. The bit depth stays as stored where Pillow can keep it (it
-    gives 16-bit RGB as 8-bit RGB): see `as_uint8_range`. Of a file with
-    several frames or pages the first is read, with a warning.
+    become RGB, and black is 0. The bit depth stays as stored where it can be
+    kept (Pillow gives 16-bit RGB other than TIFF as 8-bit RGB): see
+    `as_uint8_range`. Of a file with several frames or pages the first is read,
+    with a warning.
 
     Args:
         path: str or path-like.
@@ -67,8 +70,6 @@ def read_image(path: AnyPath) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file is empty, damaged, cut short or no image.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"An image path must be a string or a path, got {path!r}")
     if not os.path.exists(path):
@@ -77,16 +78,37 @@ def read_image(path: AnyPath) -> np.ndarray:
         raise ValueError(f"Expected an image file, this is a folder: {path}")
     if os.path.getsize(path) == 0:
         raise ValueError(f"Image file is empty (0 bytes): {path}")
+    return _decode(path, path)
+
+
+def decode_image(content: bytes, what: str) -> np.ndarray:
+    """As `read_image`, of a file's bytes; ``what`` names them in errors, a ValueError each."""
+    return _decode(io.BytesIO(content), what)
+
+
+def _decode(file: AnyPath | IO[bytes], what: AnyPath) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with Image.open(path) as file:
-            frames = getattr(file, "n_frames", 1)
-            array = _pixels(ImageOps.exif_transpose(file), file.format)
+        with Image.open(file) as image:
+            array, frames = _tiff(image) if image.format == "TIFF" else (None, 1)
+            if array is None:
+                frames = getattr(image, "n_frames", 1)
+                array = _pixels(image)
     except UnidentifiedImageError as err:
-        array, frames = _read_tiff(path, err), 1
+        # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
+        try:
+            array, frames = read_tiff(file)
+        except UnknownTiffError as tiff_error:
+            raise ValueError(f"Image file cannot be read: {what} ({tiff_error})") from err
+        except ValueError:
+            raise ValueError(
+                f"Image file cannot be read, it is damaged or no image: {what}"
+            ) from err
     except (*UNREADABLE, Image.DecompressionBombError) as err:
-        raise ValueError(f"Image file cannot be read: {path} ({err})") from err
+        raise ValueError(f"Image file cannot be read: {what} ({err})") from err
     if frames > 1:
-        logger.warning("%s holds %d frames: only the first is read", path, frames)
+        logger.warning("%s holds %d frames: only the first is read", what, frames)
     return array
 
 
@@ -126,29 +148,39 @@ def _may_have_exif(path, file_format):
     return any(name in content for name in (b"eXIf", b"exif", b"adobe.xmp"))
 
 
-def _read_tiff(path, pillow_error):
-    """The TIFFs that Pillow does not know: many channels, float RGB, float64."""
-    import tifffile  # comes with scikit-image
-
+def _tiff(image):
+    """(pixels, number of pages) of a TIFF of which Pillow would lose something; else (None, 1)."""
+    if not loses_in_pillow(image):
+        return None, 1
     try:
-        return tifffile.imread(path, key=0)
-    except Exception as err:  # a damaged tag can end in any exception
-        cause = pillow_error if isinstance(err, tifffile.TiffFileError) else err
-        raise ValueError(f"Image file cannot be read, it is damaged or no image: {path}") from cause
+        return read_tiff(image.fp)
+    except UnknownTiffError:
+        of_file = layout(image)
+        # of 16 bits the upper 8 are better than none
+        if image.mode in ("RGB", "RGBA") and of_file.samples == len(image.getbands()):
+            return None, 1
+        raise
 
 
-def _pixels(image, file_format):
-    """A Pillow image as an array: grey, grey + alpha, RGB or RGB + alpha."""
+def _pixels(image):
+    """A Pillow image as an upright array: grey, grey + alpha, RGB or RGB + alpha."""
+    from PIL import ImageOps
+
+    of_tiff = layout(image) if image.format == "TIFF" else None
+    whole_numbers = image.format in ("PNG", "PPM") and image.mode == "I"
+    image = ImageOps.exif_transpose(image)
     if image.mode in ("P", "PA"):
         transparent = image.mode == "PA" or "transparency" in image.info
         image = image.convert("RGBA" if transparent else "RGB")
-    elif image.mode.startswith("I;16"):
-        return np.array(image).astype(np.uint16)
-    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I", "F"):
+    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA", "RGBX", "I", "F") and not (
+        image.mode.startswith("I;16")
+    ):
         image = image.convert("RGB")
     array = np.array(image)
-    # Pillow before 11 gives a 16-bit grey PNG as int32.
-    return array.astype(np.uint16) if file_format == "PNG" and image.mode == "I" else array
+    # Pillow gives a 16-bit PGM as int32, and so did it PNG before 11
+    if whole_numbers or image.mode.startswith("I;16"):
+        array = array.astype(np.uint16)
+    return array if of_tiff is None else as_stored(array, of_tiff)
 
 
 # === Values and channels ===

@@ -68,6 +68,34 @@ def binary_masks(masks: np.ndarray) -> NDArray[np.bool_]:
     return np.moveaxis(np.stack([foreground(layer) for layer in layers]), 0, -1)
 
 
+def mask_of_picture(pixels: np.ndarray) -> NDArray[np.bool_]:
+    """The mask that an image file of one object shows: `foreground` of how white it is.
+
+    What is transparent is black. Where the colours alone show nothing, as in a cut-out of one
+    colour, the object is what is opaque.
+
+    Args:
+        pixels: [height, width] or [height, width, channels], as `images.read_image` gives them.
+
+    Returns:
+        bool [height, width].
+    """
+    return foreground(_whiteness(pixels))
+
+
+def _whiteness(pixels):
+    if pixels.ndim == 2:
+        return pixels
+    white = pixels[..., : 1 if pixels.shape[2] < 3 else 3].max(axis=-1)
+    alpha = pixels[..., -1]
+    if pixels.shape[2] not in (2, 4) or (alpha == alpha[:1, :1]).all():
+        return white
+    seen = white * (alpha / np.iinfo(alpha.dtype).max)
+    if (white == white[:1, :1]).all() or not seen.any():
+        return alpha
+    return np.rint(seen).astype(white.dtype)
+
+
 def number_pieces(mask: np.ndarray) -> tuple[NDArray[np.integer], int]:
     """Number the parts of a mask that do not touch, not even by a corner.
 

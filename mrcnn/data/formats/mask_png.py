@@ -11,7 +11,7 @@ from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
 from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
-from mrcnn.data.masks import foreground, number_pieces
+from mrcnn.data.masks import foreground, mask_of_picture, number_pieces
 
 MASK_SUFFIXES = ("", "_mask", "_masks")
 LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
@@ -400,25 +400,10 @@ def _pieces(mask):
 
 def _read_object(path):
     """The mask of a file of one object, bool [height, width]."""
-    values = _whiteness(read_image(path))
-    if path.lower().endswith(LOSSY) and values.max(initial=0) < 128:
+    pixels = read_image(path)
+    if path.lower().endswith(LOSSY) and pixels.max(initial=0) < 128:
         _refuse_lossy(path)  # too dark to be told from what JPEG adds
-    return foreground(values)
-
-
-def _whiteness(pixels):
-    """How far a mask's pixels are from black, [height, width]; what is transparent is black."""
-    if pixels.ndim == 2:
-        return pixels
-    white = pixels[..., : 1 if pixels.shape[2] < 3 else 3].max(axis=-1)
-    alpha = pixels[..., -1]
-    if pixels.shape[2] not in (2, 4) or (alpha == alpha[:1, :1]).all():
-        return white
-    seen = white * (alpha / np.iinfo(alpha.dtype).max)
-    # of one colour, or black on nothing: a cut-out
-    if (white == white[:1, :1]).all() or not seen.any():
-        return alpha
-    return np.rint(seen).astype(white.dtype)
+    return mask_of_picture(pixels)
 
 
 def _values(ids):
