@@ -157,6 +157,7 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         help="resnet50, resnet101 or a class of keras.applications "
         "(default: that of the settings or the weights, else resnet101)",
     )
+    add_image_range(parser)
     parser.add_argument(
         "--set",
         action="extend",
@@ -165,6 +166,19 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         metavar="FIELD=VALUE",
         help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
         "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each",
+    )
+
+
+def add_image_range(parser: argparse.ArgumentParser) -> None:
+    """What is black and white in images of more than 8 bits."""
+    parser.add_argument(
+        "--image-range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help="values of black and white in images of more than 8 bits, such as 0 4095 for 12 bits "
+        "in 16: IMAGE_RANGE (default: of the settings, else what the file says or the whole 16 "
+        "bits)",
     )
 
 
@@ -178,6 +192,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         ("IMAGE_MAX_DIM", args.size),
         ("IMAGES_PER_GPU", args.batch),
         ("BACKBONE", args.backbone),
+        ("IMAGE_RANGE", args.image_range),
     ):
         if value is not None:
             settings[field] = value

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.data.batches import TrainingBatches
-from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
+from mrcnn.data.images import fit_channels, mold_image
+from mrcnn.data.load import load_pixels
 from mrcnn.data.masks import binary_masks, extract_bboxes
 from mrcnn.data.resize import resize
 
@@ -79,7 +80,7 @@ class ObjectCrops:
             if len(objects):
                 chosen = objects[rng.randint(len(objects))]
                 image = fit_channels(
-                    as_uint8_range(np.asarray(self.dataset.load_image(image_id))),
+                    load_pixels(self.dataset, self.config, image_id),
                     self.config.IMAGE_CHANNEL_COUNT,
                 )
                 # class 0 is the background, which no crop shows

@@ -8,7 +8,7 @@ and call `prepare()` before use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
+from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.masks import binary_masks
 from mrcnn.data.survey.check import check_dataset
@@ -42,6 +43,8 @@ class Dataset:
         image_info: list of dicts with id, source, path and what `add_image` was given.
         class_info: list of dicts with source, id, name.
         source_class_ids: {source: [class ids, 0 included]}, after `prepare`.
+        image_range: (black, white) of the images, as `Config.IMAGE_RANGE`, which sets it; None.
+        few_bits: `FewBits`, the images met that may hold fewer bits than they are taken for.
 
     After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
     class_from_source_map {"source.id": class id}, image_from_source_map, sources.
@@ -67,6 +70,8 @@ class Dataset:
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
         self.source_class_ids: dict[str, list[int]] = {}
+        self.image_range: Sequence[float] | None = None
+        self.few_bits = FewBits()
 
     # === Filling ===
 
@@ -197,12 +202,14 @@ class Dataset:
                 f"Image {image_id} ({info['source']}.{info['id']}) was added without a path: "
                 f"override load_image in {type(self).__name__}"
             )
-        return self._as_rgb(read_image(path), path)
+        return self._as_rgb(read_image(path, as_stored=self.image_range is not None), path)
 
     def _as_rgb(self, pixels, path):
         """What `load_image` returns of the pixels of a file."""
+        if self.image_range is None:
+            self.few_bits.look_at(pixels, str(path))
         try:
-            image = as_uint8_range(pixels)
+            image = as_uint8_range(pixels, self.image_range)
         except ValueError as err:
             raise ValueError(f"{path}: {err}") from err
         return image if image.ndim == 3 and image.shape[2] > 4 else fit_channels(image, 3)

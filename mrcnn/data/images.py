@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import struct
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -48,18 +49,21 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.erro
 # === Files ===
 
 
-def read_image(path: AnyPath) -> np.ndarray:
+def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
     """Read an image file: any format that Pillow reads, and every TIFF.
 
     The EXIF orientation is applied, so that the pixels lie as people see and
     annotate them. Palettes become RGB or RGBA, CMYK and other colour spaces
     become RGB, and black is 0. The bit depth stays as stored where it can be
     kept (Pillow gives 16-bit RGB other than TIFF as 8-bit RGB): see
-    `as_uint8_range`. Of a file with several frames or pages the first is read,
+    `as_uint8_range`. Values of 9 to 15 bits, where the file says that it has
+    such (BitsPerSample or MaxSampleValue of a TIFF, sBIT of a PNG), are
+    widened to 16. Of a file with several frames or pages the first is read,
     with a warning.
 
     Args:
         path: str or path-like.
+        as_stored: leave the values of 9 to 15 bits as they are.
 
     Returns:
         [height, width] for grey (bool for 1-bit images), else [height, width,
@@ -78,23 +82,28 @@ def read_image(path: AnyPath) -> np.ndarray:
         raise ValueError(f"Expected an image file, this is a folder: {path}")
     if os.path.getsize(path) == 0:
         raise ValueError(f"Image file is empty (0 bytes): {path}")
-    return _decode(path, path)
+    return _decode(path, path, as_stored)
 
 
-def decode_image(content: bytes, what: str) -> np.ndarray:
+def decode_image(content: bytes, what: str, as_stored: bool = False) -> np.ndarray:
     """As `read_image`, of a file's bytes; ``what`` names them in errors, a ValueError each."""
-    return _decode(io.BytesIO(content), what)
+    return _decode(io.BytesIO(content), what, as_stored)
 
 
-def _decode(file: AnyPath | IO[bytes], what: AnyPath) -> np.ndarray:
+def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
+    white = None  # the largest value that the file says it can have
     try:
         with Image.open(file) as image:
             array, frames = _tiff(image) if image.format == "TIFF" else (None, 1)
             if array is None:
                 frames = getattr(image, "n_frames", 1)
                 array = _pixels(image)
+            if image.format == "TIFF":
+                white = layout(image).white
+            elif image.format == "PNG" and array.dtype == np.uint16:
+                white = _white_of_png(file, array)
     except UnidentifiedImageError as err:
         # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
         try:
@@ -109,7 +118,9 @@ def _decode(file: AnyPath | IO[bytes], what: AnyPath) -> np.ndarray:
         raise ValueError(f"Image file cannot be read: {what} ({err})") from err
     if frames > 1:
         logger.warning("%s holds %d frames: only the first is read", what, frames)
-    return array
+    if white is None or as_stored or array.max(initial=0) > white:
+        return array
+    return np.rint(array * (65535 / white)).astype(np.uint16)
 
 
 def image_size(path: AnyPath) -> tuple[int, int]:
@@ -162,6 +173,23 @@ def _tiff(image):
         raise
 
 
+def _white_of_png(file, array):
+    """The largest value that the bits of a 16-bit PNG can have that its sBIT block calls
+    significant; None where it says nothing, or where they are the upper ones, as they should be.
+    """
+    if isinstance(file, io.BytesIO):
+        content = file.getvalue()
+    else:
+        with open(file, "rb") as stream:
+            content = stream.read(2**16)
+    head = content.partition(b"IDAT")[0]
+    at = head.find(b"sBIT")
+    bits = max(head[at + 4 : at + 4 + int.from_bytes(head[at - 4 : at], "big")], default=16)
+    if at < 0 or not 8 <= bits < 16 or not (array & (2 ** (16 - bits) - 1)).any():
+        return None
+    return 2**bits - 1
+
+
 def _pixels(image):
     """A Pillow image as an upright array: grey, grey + alpha, RGB or RGB + alpha."""
     from PIL import ImageOps
@@ -186,8 +214,11 @@ def _pixels(image):
 # === Values and channels ===
 
 
-def as_uint8_range(image: ArrayLike) -> np.ndarray:
+def as_uint8_range(image: ArrayLike, image_range: Sequence[float] | None = None) -> np.ndarray:
     """Bring pixel values of any type to the range 0..255.
+
+    With an ``image_range`` of (black, white), its ends become 0 and 255, and
+    what lies beyond is cut off. Without it:
 
     =====================  ==================================================
     uint8                  unchanged
@@ -201,9 +232,11 @@ def as_uint8_range(image: ArrayLike) -> np.ndarray:
 
     Args:
         image: array of any shape with at least one pixel.
+        image_range: `Config.IMAGE_RANGE`; uint8 and bool do not follow it.
 
     Returns:
-        array of the same shape, uint8 or the float type given.
+        array of the same shape, uint8 or, without an ``image_range``, the float
+        type given.
 
     Raises:
         ValueError: no pixels, NaN, infinite or out of range values, or a type
@@ -219,18 +252,30 @@ def as_uint8_range(image: ArrayLike) -> np.ndarray:
         return image.astype(np.uint8) * np.uint8(255)
     if kind not in "iuf":
         raise ValueError(f"Image values must be numbers or bool, got dtype {image.dtype}")
+    if image_range is not None:
+        return _from_range(image, image_range)
     low, high = image.min(), image.max()
     limit = 255 if kind == "f" else 65535
     if not (low >= 0 and high <= limit):  # written so that NaN fails too
         raise ValueError(
             f"Image values of dtype {image.dtype} must lie in 0..{limit} and not be NaN, "
-            f"got {low}..{high}"
+            f"got {low}..{high}; IMAGE_RANGE (--image-range) gives another range"
         )
     if kind == "f":
         return image * image.dtype.type(255) if high <= 1 else image
     if image.dtype != np.uint16 and high <= 255:
         return image.astype(np.uint8)
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _from_range(image, image_range):
+    """uint8: 0 for the first of two values, 255 for the second, rounded and cut off."""
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError("Image values must not be NaN or infinite")
+    black, white = image_range
+    # float64 holds the integers of 32 bits
+    scaled = (image.astype(np.float64) - black) * 255 / (white - black)
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def fit_channels(image: ArrayLike, count: int) -> np.ndarray:

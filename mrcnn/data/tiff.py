@@ -44,6 +44,7 @@ class Layout(NamedTuple):
     format: int  # of a sample
     samples: int  # of a pixel
     planar: int
+    largest: int  # MaxSampleValue
 
     @property
     def dtype(self) -> np.dtype | None:
@@ -51,18 +52,26 @@ class Layout(NamedTuple):
         kind = {SIGNED: "i", FLOAT: "f"}.get(self.format, "u")
         return np.dtype(f"{kind}{self.bits // 8}") if self.bits in (8, 16, 32, 64) else None
 
+    @property
+    def white(self) -> int | None:
+        """The largest value of samples of 9 to 15 bits, by themselves or in 16; else None.
+
+        MaxSampleValue is taken for a depth where it is the end of one: some programs write the
+        largest value of the image there, which says nothing of white.
+        """
+        if self.format != UNSIGNED:
+            return None
+        depths = range(8, 16) if self.bits == 16 else ()
+        stated = self.largest if self.largest in [2**bits - 1 for bits in depths] else None
+        return 2**self.bits - 1 if 8 < self.bits < 16 else stated
+
 
 def layout(image: Image.Image) -> Layout:
     """The `Layout` of a TIFF that Pillow has opened."""
     tags = image.tag_v2  # type: ignore[attr-defined]
-    bits, sample_format = (np.max(tags.get(tag, 1)) for tag in (258, 339))
-    return Layout(
-        int(tags.get(262, 1)),
-        int(bits),
-        int(sample_format),
-        int(tags.get(277, 1)),
-        int(tags.get(284, 1)),
-    )
+    numbers = {258: 1, 262: 1, 277: 1, 281: 0, 284: 1, 339: 1}
+    found = {tag: int(np.max(tags.get(tag, default))) for tag, default in numbers.items()}
+    return Layout(found[262], found[258], found[339], found[277], found[284], found[281])
 
 
 def loses_in_pillow(image: Image.Image) -> bool:

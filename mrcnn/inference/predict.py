@@ -16,6 +16,7 @@ import numpy as np
 from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
 from mrcnn.config.classes import class_ids, numbered_names
+from mrcnn.data.image_range import FewBits
 from mrcnn.inference.result import Classes, Result
 from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
 from mrcnn.inference.writers import (
@@ -77,6 +78,7 @@ class Summary:
         counts: {class name: objects found}.
         unreadable: list of (name, what is wrong).
         others: files of folders that are neither images nor videos.
+        few_bits: images that may hold fewer bits than they are taken for.
         seconds: of the whole work, reading and writing included.
         interrupted: whether it was cut off by Ctrl-C; what was done till then is written.
     """
@@ -86,6 +88,7 @@ class Summary:
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     others: int = 0
+    few_bits: FewBits = dataclasses.field(default_factory=FewBits)
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -107,6 +110,8 @@ class Summary:
             lines.append(
                 f"{self.others} files that are no images or videos by their names were passed over"
             )
+        if len(self.few_bits):
+            lines.append(str(self.few_bits))
         lines.append(f"written to {self.output}")
         return "\n".join(lines)
 
@@ -204,7 +209,14 @@ def predict(
         )
     _check_outputs(sources, output, save, video_type)
     summary = Summary(str(output), others=others)
-    frames = read_frames(sources, model.config.IMAGE_CHANNEL_COUNT, every, summary.unreadable)
+    frames = read_frames(
+        sources,
+        model.config.IMAGE_CHANNEL_COUNT,
+        every,
+        summary.unreadable,
+        model.config.IMAGE_RANGE,
+        summary.few_bits,
+    )
     total = count_frames(sources, every) if progress else None
     if limit is not None:
         frames, total = itertools.islice(frames, limit), min(limit, total or limit)

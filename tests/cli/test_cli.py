@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main, options, train
+from mrcnn.cli import main, make_parser, options, train
 from mrcnn.cli.options import told_by_weights
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
 from mrcnn.common.download import DownloadError
 from mrcnn.config.file import read_config
+from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.formats import open_dataset
 from tests.tiny import Rectangles
 
@@ -160,6 +161,31 @@ def test_class_attribute(photos, tmp_path, capsys):
     assert "is of the format id_masks" in code_of(
         "check", tmp_path / "of_masks", "--class-attribute", "color"
     )
+
+
+def test_image_range(tmp_path, capsys):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    pixels = (np.arange(200).reshape(10, 20) * 20).astype(np.uint16)  # up to 3980
+    Image.fromarray(pixels).save(tmp_path / "images" / "a.png")
+    Image.new("L", (20, 10), 1).save(tmp_path / "masks" / "a.png")
+    assert code_of("check", tmp_path) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "image nearly black" in out and "--image-range 0 4095" in out
+    assert code_of("check", tmp_path, "--image-range", 0, 4095) == 0
+    assert "nearly black" not in capsys.readouterr().out
+    assert "IMAGE_RANGE is [9.0, 9.0]; it must be" in code_of(
+        "check", tmp_path, "--image-range", 9, 9
+    )
+    output = tmp_path / "cache"
+    code = code_of("cache", tmp_path, "--output", output, "--size", 64, "--image-range", 0, 4095)
+    assert code in (0, None)
+    assert RecordDataset(output).settings["IMAGE_RANGE"] == [0, 4095]
+    assert RecordDataset(output).load_image(0).max() >= 240
+    for command in ("train", "evaluate", "predict"):
+        line = [command, "x", "--weights", "none", "--image-range", "0", "4095"]
+        args = make_parser().parse_args(line + (["--output", "y"] if command == "predict" else []))
+        assert options.settings_of(args)["IMAGE_RANGE"] == [0, 4095]
 
 
 def test_split_pieces(tmp_path, capsys):

@@ -103,7 +103,8 @@ class Labelme(RegionDataset):
         """As `RegionDataset.load_image`; reads the image in a json file where there is no other."""
         info = self._info(image_id)
         if info["path"] is not None and info["path"] == info.get("annotations"):
-            return self._as_rgb(_embedded_image(info["path"]), info["path"])
+            stored = _embedded_image(info["path"], as_stored=self.image_range is not None)
+            return self._as_rgb(stored, info["path"])
         return super().load_image(image_id)
 
     def _instances(self, file_shapes, numbers, size, path):
@@ -185,15 +186,16 @@ def _size(data, image_path, path):
     return size
 
 
-def _embedded_image(path):
+def _embedded_image(path, as_stored=False):
     """The image that a json file holds, as `read_image` gives that of a file."""
-    return _picture(read_json(path, "a labelme file")["imageData"], f"{path}: imageData")
+    text = read_json(path, "a labelme file")["imageData"]
+    return _picture(text, f"{path}: imageData", as_stored)
 
 
-def _picture(text, what):
+def _picture(text, what, as_stored=False):
     """The pixels, as `read_image` gives them, of the base64 text of an image file."""
     try:
-        return decode_image(base64.b64decode(text, validate=True), what)
+        return decode_image(base64.b64decode(text, validate=True), what, as_stored)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} must be an image file as base64 text: {error}") from error
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
+from mrcnn.data.image_range import used_bits
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import (
     call_load_mask,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 ERROR, WARNING = "error", "warning"
 # A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were
-# saved as 16-bit.
+# saved as 16-bit, and then as 8-bit. Of 16-bit images `used_bits` tells more.
 NEARLY_BLACK = 16
 
 
@@ -101,17 +102,11 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
         )
         if image is not None:
             image = np.asarray(image)
-            values = _attempt(findings, "pixels out of range", place, as_uint8_range, image)
-            if values is not None and values.size and values.max() <= NEARLY_BLACK:
-                findings.append(
-                    Finding(
-                        WARNING,
-                        "image nearly black",
-                        place,
-                        f"its largest value is {values.max():g} "
-                        "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit",
-                    )
-                )
+            values = _attempt(
+                findings, "pixels out of range", place, as_uint8_range, image, dataset.image_range
+            )
+            if values is not None:
+                findings += _dark(dataset, image_id, image, values, place)
             digest = hashlib.blake2b(np.ascontiguousarray(image).data).digest(), image.shape
             if digest in pixels:
                 findings.append(
@@ -148,6 +143,23 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     for reason, places in (left_out.places if left_out is not None else {}).items():
         findings += [Finding(WARNING, f"left out: {reason}", place, "") for place in places]
     return CheckReport(len(image_ids), objects, findings)
+
+
+def _dark(dataset, image_id, image, values, place):
+    """A finding of an image whose values use little of their range."""
+    path = str(dataset.image_info[image_id]["path"])
+    bits = None
+    if dataset.image_range is None:  # of the file, or of an image of the user's
+        bits = dataset.few_bits.images.get(path) or used_bits(image)
+    if not values.size or (bits is None and values.max() > NEARLY_BLACK):
+        return []
+    what = (
+        f"its largest value is {values.max():g} of 255; 10 and 12-bit images must be scaled when "
+        "they are saved as 16-bit"
+    )
+    if bits is not None:
+        what += f", or read with their range, such as --image-range 0 {2**bits - 1}"
+    return [Finding(WARNING, "image nearly black", place, what)]
 
 
 def _attempt(findings, kind, place, function, *args):
