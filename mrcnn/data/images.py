@@ -93,21 +93,13 @@ def decode_image(content: bytes, what: str, as_stored: bool = False) -> np.ndarr
 def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
-    white = None  # the largest value that the file says it can have
     try:
         with Image.open(file) as image:
-            array, frames = _tiff(image) if image.format == "TIFF" else (None, 1)
-            if array is None:
-                frames = getattr(image, "n_frames", 1)
-                array = _pixels(image)
-            if image.format == "TIFF":
-                white = layout(image).white
-            elif image.format == "PNG" and array.dtype == np.uint16:
-                white = _white_of_png(file, array)
+            array, frames, white = _opened(image, file)
     except UnidentifiedImageError as err:
         # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
         try:
-            array, frames = read_tiff(file)
+            array, frames, white = read_tiff(file)
         except UnknownTiffError as tiff_error:
             raise ValueError(f"Image file cannot be read: {what} ({tiff_error})") from err
         except ValueError:
@@ -159,18 +151,21 @@ def _may_have_exif(path, file_format):
     return any(name in content for name in (b"eXIf", b"exif", b"adobe.xmp"))
 
 
-def _tiff(image):
-    """(pixels, number of pages) of a TIFF of which Pillow would lose something; else (None, 1)."""
-    if not loses_in_pillow(image):
-        return None, 1
-    try:
-        return read_tiff(image.fp)
-    except UnknownTiffError:
-        of_file = layout(image)
-        # of 16 bits the upper 8 are better than none
-        if image.mode in ("RGB", "RGBA") and of_file.samples == len(image.getbands()):
-            return None, 1
-        raise
+def _opened(image, file):
+    """(pixels, number of frames, white) of a file that Pillow has opened, as `read_tiff`."""
+    of_tiff = layout(image) if image.format == "TIFF" else None
+    if of_tiff is not None and loses_in_pillow(image):
+        try:
+            return read_tiff(image.fp)
+        except UnknownTiffError:
+            # of 16 bits the upper 8 are better than none
+            if image.mode not in ("RGB", "RGBA") or of_tiff.samples != len(image.getbands()):
+                raise
+    frames = getattr(image, "n_frames", 1)
+    pixels = _pixels(image)
+    if image.format == "PNG" and pixels.dtype == np.uint16:
+        return pixels, frames, _white_of_png(file, pixels)
+    return pixels, frames, None if of_tiff is None else of_tiff.white
 
 
 def _white_of_png(file, array):

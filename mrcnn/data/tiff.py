@@ -114,7 +114,7 @@ class UnknownTiffError(ValueError):
     """A whole file of a kind that is not read here; the message says what to do."""
 
 
-def read_tiff(file: AnyPath | IO[bytes]) -> tuple[np.ndarray, int]:
+def read_tiff(file: AnyPath | IO[bytes]) -> tuple[np.ndarray, int, int | None]:
     """Read the first page of a TIFF of any kind of pixels.
 
     Args:
@@ -122,7 +122,7 @@ def read_tiff(file: AnyPath | IO[bytes]) -> tuple[np.ndarray, int]:
 
     Returns:
         (upright pixels [height, width] or [height, width, channels], black at 0, of the dtype that
-        is stored; number of pages).
+        is stored; number of pages; `Layout.white`).
 
     Raises:
         UnknownTiffError: a compression for which a package is missing, colours that nobody
@@ -167,7 +167,20 @@ def _first_page(file):
         elif page.photometric == CMYK:
             array = _cmyk_to_rgb(array, page.bitspersample)
         orientation = page.tags.valueof(274, default=1)
-        return TURNS.get(orientation, lambda array: array)(array), len(tiff.pages)
+        upright = TURNS.get(orientation, lambda array: array)(array)
+        return upright, len(tiff.pages), _layout_of_page(page).white
+
+
+def _layout_of_page(page):
+    """The `Layout` of a page of tifffile."""
+    return Layout(
+        page.photometric,
+        page.bitspersample,
+        page.sampleformat,
+        page.samplesperpixel,
+        page.planarconfig,
+        int(np.max(page.tags.valueof(281, default=0))),
+    )
 
 
 def _channels_last(array, axes):

@@ -133,6 +133,23 @@ def test_what_the_file_says(tmp_path, kind, bits):
     np.testing.assert_array_equal(as_uint8_range(stored, (0, 2**bits - 1)), GREY)
 
 
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("count", [3, 5])
+def test_what_the_file_says_of_several_bands(tmp_path, planar, count):
+    bands = np.stack([np.roll(of_bits(12), number) for number in range(count)], axis=-1)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        bands if planar == "contig" else np.moveaxis(bands, -1, 0),
+        photometric="rgb",
+        planarconfig=planar,
+        extrasamples=["unspecified"] * (count - 3),
+        extratags=[(281, 3, count, (4095,) * count, True)],
+    )
+    plain = np.stack([np.roll(GREY, number) for number in range(count)], axis=-1)
+    np.testing.assert_array_equal(as_uint8_range(read_image(tmp_path / "a.tif")), plain)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", as_stored=True), bands)
+
+
 @pytest.mark.parametrize("pixels", [FULL, of_bits(12)], ids=["full", "dark"])
 def test_16_bits_are_as_they_were(tmp_path, pixels):
     """A dark image is no image of 12 bits, unless its file says so of all its values."""
@@ -196,6 +213,16 @@ def test_a_dataset_in_a_range_gives_the_pixels_of_8_bits(tmp_path, kind, suffix)
     ]
     np.testing.assert_array_equal(*crops)
     assert not any("black" in finding.kind for finding in deep.check(progress=False).findings)
+
+
+def test_signed_pixels_need_a_range(tmp_path):
+    dataset = Files(tmp_path, [GREY])
+    path = dataset.image_info[0]["path"] = str(tmp_path / "a.tif")
+    tifffile.imwrite(path, (GREY.astype(np.int16) - 128).astype(np.int8), photometric="minisblack")
+    with pytest.raises(ValueError, match="a.tif: .* dtype int8 must lie in .*--image-range"):
+        dataset.load_image(0)
+    dataset.image_range = (-128, 127)
+    np.testing.assert_array_equal(dataset.load_image(0)[..., 0], GREY)
 
 
 @pytest.mark.parametrize("kind", [Files, Arrays])
