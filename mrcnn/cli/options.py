@@ -86,6 +86,11 @@ def open_data(
     if path is None:
         path, subset = args.dataset, subset or args.subset
     if is_cache(os.path.join(path, subset or "")):
+        if vars(args).get("split_pieces"):
+            raise ValueError(
+                f"{os.path.join(path, subset or '')} is a cache, whose objects are written: give "
+                "--split-pieces to the command that writes it"
+            )
         return _open_cache(os.path.join(path, subset or ""), classes)
     options: dict[str, Any] = {}
     if args.class_attribute is not None:

@@ -100,7 +100,7 @@ def number_pieces(mask: np.ndarray) -> tuple[NDArray[np.integer], int]:
     """Number the parts of a mask that do not touch, not even by a corner.
 
     Args:
-        mask: bool [height, width].
+        mask: bool [height, width]; or int, of which each value but 0 is a mask.
 
     Returns:
         int [height, width], 0 for the background and from 1 on for the pieces, and their number.

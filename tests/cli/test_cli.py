@@ -203,6 +203,10 @@ def test_split_pieces(tmp_path, capsys):
     assert code_of("check", tmp_path / "of_masks", "--split-pieces") == 0
     out = capsys.readouterr().out
     assert "with 2 objects" in out and "pieces" not in out
+    cache = tmp_path / "cache"
+    line = ("cache", tmp_path / "of_masks", "--output", cache, "--size", 64, "--split-pieces")
+    assert code_of(*line) in (0, None) and "with 2 objects" in capsys.readouterr().out
+    assert "is a cache, whose objects are written" in code_of("check", cache, "--split-pieces")
     write_via(tmp_path / "photos", 3, 0)
     assert "--split-pieces is of mask files, and " in code_of(
         "check", tmp_path / "photos", "--split-pieces"

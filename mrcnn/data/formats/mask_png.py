@@ -209,7 +209,7 @@ class MaskPng(Dataset):
             return super().load_mask(image_id)
         size = image_size(info["path"])
         found = (mask for _, mask in self._objects(info, size))
-        if info["split_pieces"]:
+        if info.get("split_pieces"):
             found = (piece for mask in found for piece in _pieces(mask))
         # without a list of them, which would take the memory twice
         masks = np.moveaxis(np.fromiter(found, np.dtype((bool, size))), 0, -1)
@@ -225,30 +225,37 @@ class MaskPng(Dataset):
         info = self._info(image_id)
         if not _is_own(info):
             return super().mask_doubts(image_id)
-        if info["split_pieces"]:
+        if info.get("split_pieces"):
             return []
         size = image_size(info["path"])
         if "mask_path" in info:
             ids = _ids_of(info, size)
-            shades, values = _shades_of_edges(ids), len(_objects_of(ids))
-            if shades:
+            if shades := _shades_of_edges(ids):
                 return [
                     (
                         SOFT_EDGES,
-                        f"{info['mask_path']}: {len(shades)} of its {values} values occur in edges "
-                        "only, and each is an object; save the mask without smoothing",
+                        f"{info['mask_path']}: {len(shades)} of its {len(_objects_of(ids))} values "
+                        "occur in edges only, and each is an object; save the mask without "
+                        "smoothing or, where the pieces are the objects, use --split-pieces",
                     )
                 ]
-        parted = [
-            (place, count)
-            for place, mask in self._objects(info, size)
-            if (count := number_pieces(mask)[1]) > 1
-        ]
+            parted = [
+                (f"{info['mask_path']}: value {value}", count)
+                for value, count in _pieces_of_values(ids)
+                if count > 1
+            ]
+        else:
+            parted = [
+                (path, count)
+                for path, mask in self._objects(info, size)
+                if (count := number_pieces(mask)[1]) > 1
+            ]
+        more = f"; {len(parted) - 1} more objects have several" if len(parted) > 1 else ""
         return [
             (
                 IN_PIECES,
-                f"{place} has {count} pieces, one object unless pieces are split (--split-pieces)"
-                + (f"; so have {len(parted) - 1} more objects" if len(parted) > 1 else ""),
+                f"{place} has {count} pieces, one object unless pieces are split "
+                f"(--split-pieces){more}",
             )
             for place, count in parted[:1]
         ]
@@ -257,7 +264,7 @@ class MaskPng(Dataset):
         """(where it is, mask [height, width]) of each object, in the order of ids or files."""
         if "mask_path" in info:
             ids = _ids_of(info, size)
-            if info["split_pieces"] and _shades_of_edges(ids):
+            if info.get("split_pieces") and _shades_of_edges(ids):
                 ids = foreground(ids)
             for value in _objects_of(ids):
                 yield f"{info['mask_path']}: value {value}", ids == value
@@ -391,6 +398,15 @@ def _shades_of_edges(ids):
     beside_real = np.isin(numbers, numbers[np.isin(ids, real)])
     shades = set(_objects_of(ids[beside_real])) - set(real)
     return sorted(shades) if len(shades) >= 2 and 2 * len(shades) >= len(values) else []
+
+
+def _pieces_of_values(ids):
+    """(value, number of its pieces) of every object, by one look at all."""
+    numbers, count = number_pieces(ids)
+    value_of = np.zeros(count + 1, ids.dtype)
+    value_of[numbers] = ids
+    values, counts = np.unique(value_of[1:], return_counts=True)
+    return zip(values.tolist(), counts.tolist())
 
 
 def _pieces(mask):

@@ -4,6 +4,7 @@ Science Bowl.
 
 import io
 import os
+import time
 
 import numpy as np
 import pytest
@@ -472,3 +473,12 @@ def test_few_of_many_masks_are_looked_at_when_they_are_opened(tmp_path, caplog):
     images = " ".join(f"{name}.png" for name in names)
     load_ids(tmp_path, dict.fromkeys(names, np.uint8(IDS == 1)), ".png", images)
     assert "of the masks of 17 images, object in separate pieces: 17 (first: " in caplog.text
+
+
+def test_many_values_are_looked_at_quickly(tmp_path):
+    """Such as those of a depth image that is no mask."""
+    depth = np.random.RandomState(0).randint(0, 65536, (300, 400)).astype(np.uint16)
+    depth[:9, :9] = 7
+    start = time.perf_counter()
+    one_mask(tmp_path, depth)
+    assert time.perf_counter() - start < 5
