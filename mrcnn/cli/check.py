@@ -6,12 +6,13 @@ lists what is wrong. The exit code is 1 if there are errors, so that a script ca
 
 import argparse
 
-from mrcnn.cli.options import add_dataset, open_data, positive
+from mrcnn.cli.options import add_dataset, add_image_range, make_config, open_data, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``check``."""
     add_dataset(parser)
+    add_image_range(parser)
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="look at the first N images only"
     )
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
     dataset = open_data(args)
+    dataset.image_range = make_config({}, {"IMAGE_RANGE": args.image_range}).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     print(dataset.summary(image_ids))
     report = dataset.check(image_ids)

@@ -80,6 +80,12 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder of the images, where COCO or VIA json does not lie beside them",
     )
+    parser.add_argument(
+        "--split-pieces",
+        action="store_true",
+        help="of mask files: make an object of each connected piece, where all objects of a mask "
+        "have one value",
+    )
 
 
 def open_data(
@@ -101,7 +107,9 @@ def open_data(
     if path is None:
         path, subset = args.dataset, subset or args.subset
     options = {
-        name: value for name in _FORMAT_OF if (value := getattr(args, name, None)) is not None
+        name: value
+        for name in _FORMATS_OF
+        if (value := getattr(args, name, None)) not in (None, False)
     }
     if is_cache(os.path.join(path, subset or "")):
         _check_options(options, "cache", os.path.join(path, subset or ""))
@@ -119,17 +127,22 @@ def open_data(
     )
 
 
-# The arguments that one format has alone.
-_FORMAT_OF = {"class_attribute": "via", "crowds": "coco", "boxes_as_masks": "coco"}
+# The arguments that some formats have alone: {name: (formats, what they are)}.
+_FORMATS_OF = {
+    "class_attribute": (("via",), "VIA json"),
+    "crowds": (("coco",), "COCO json"),
+    "boxes_as_masks": (("coco",), "COCO json"),
+    "split_pieces": (("id_masks", "object_masks"), "mask files"),
+}
 
 
 def _check_options(options, found, place):
     """Refuse arguments of another format than the data have."""
     for name in options:
-        if found != _FORMAT_OF[name]:
-            kind = {"via": "VIA", "coco": "COCO"}[_FORMAT_OF[name]]
+        formats, what = _FORMATS_OF[name]
+        if found not in formats:
             raise ValueError(
-                f"--{name.replace('_', '-')} is of {kind} json, and {place} is "
+                f"--{name.replace('_', '-')} is of {what}, and {place} is "
                 + (
                     "a cache: give it to the command that writes the cache"
                     if found == "cache"
@@ -189,6 +202,7 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         help="resnet50, resnet101 or a class of keras.applications "
         "(default: that of the settings or the weights, else resnet101)",
     )
+    add_image_range(parser)
     parser.add_argument(
         "--set",
         action="extend",
@@ -197,6 +211,19 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         metavar="FIELD=VALUE",
         help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
         "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each",
+    )
+
+
+def add_image_range(parser: argparse.ArgumentParser) -> None:
+    """What is black and white in images of more than 8 bits."""
+    parser.add_argument(
+        "--image-range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help="values of black and white in images of more than 8 bits, such as 0 4095 for 12 bits "
+        "in 16: IMAGE_RANGE (default: of the settings, else what the file says or the whole 16 "
+        "bits)",
     )
 
 
@@ -210,6 +237,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         ("IMAGE_MAX_DIM", args.size),
         ("IMAGES_PER_GPU", args.batch),
         ("BACKBONE", args.backbone),
+        ("IMAGE_RANGE", args.image_range),
     ):
         if value is not None:
             settings[field] = value

@@ -118,6 +118,11 @@ class Config:
     IMAGE_MIN_SCALE: float = 0
     # Channels of an image: 3 for RGB, 1 for gray, 4 for RGB and depth.
     IMAGE_CHANNEL_COUNT = 3
+    # (black, white): the values of images of other types than 8 bits, files and arrays alike, that
+    # become 0 and 255; what lies beyond is cut off. (0, 4095) is for 12 bits in 16. None: what the
+    # file says, else the range of the type (`data.images.as_uint8_range`), which ends at 65535 for
+    # 16 bits, because a dark image cannot be told from one of fewer bits. Images of 8 bits stay.
+    IMAGE_RANGE: Sequence[float] | None = None
     # Mean of each channel (RGB order, 0..255) over ImageNet, subtracted from every image.
     MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
 

@@ -49,6 +49,10 @@ def _is_range(value: Any) -> bool:
     return several(is_positive, 2)(value) and value[0] <= value[1]
 
 
+def _is_black_and_white(value: Any) -> bool:
+    return several(is_number, 2)(value) and value[0] < value[1]
+
+
 def _is_epochs(value: Any) -> bool:
     return is_rising(value) and all(map(is_count, numbers_in(value) or ()))
 
@@ -137,6 +141,11 @@ TABLE = (
     ),
     Rule("IMAGE_MIN_SCALE", optional(is_not_negative), "0 (no bound) or a positive number"),
     Rule("IMAGE_CHANNEL_COUNT", is_count, "an int of at least 1"),
+    Rule(
+        "IMAGE_RANGE",
+        optional(_is_black_and_white),
+        "None or the values of black and white, the first below the second, such as (0, 4095)",
+    ),
     Rule("MASK_SHAPE", several(is_count, 2), "2 positive ints (height, width in pixels)"),
     Rule("USE_MINI_MASK KEEP_EMPTY_IMAGES", is_switch, "True or False"),
     # Optimiser

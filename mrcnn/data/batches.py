@@ -15,6 +15,7 @@ import numpy as np
 
 from mrcnn.data.augment.user import Augmentation, check_augmentation
 from mrcnn.data.dataset import check_classes
+from mrcnn.data.image_range import use_image_range
 from mrcnn.data.order import Passes, image_weights, random_state, weighted_pass
 from mrcnn.data.sample import make_sample, stack_samples
 from mrcnn.ops.anchors import pyramid_anchors
@@ -43,6 +44,8 @@ def _check(dataset, config, batch_size, augmentation):
             f"{type(dataset).__name__} has no images: add_image is needed for each, then prepare()"
         )
     check_classes(dataset, config)
+    if not hasattr(dataset, "load_prepared"):  # of a cache, which has them at 8 bits
+        use_image_range(dataset, config)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 

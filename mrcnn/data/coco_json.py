@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrcnn.common.progress import track
-from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.masks import binary_masks, extract_bboxes
 from mrcnn.data.rle import encode_masks, mask_areas
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def image_objects(
                 f"load_mask({image_id}) returned class id {class_id}; the dataset has the ids 1 to "
                 f"{dataset.num_classes - 1} (negative: crowd; 0 is background)"
             )
+    masks = binary_masks(masks)
     boxes = extract_bboxes(masks)
     annotations = [
         {

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.data.batches import TrainingBatches
-from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
-from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.images import fit_channels, mold_image
+from mrcnn.data.load import load_pixels
+from mrcnn.data.masks import binary_masks, extract_bboxes
 from mrcnn.data.resize import resize
 
 if TYPE_CHECKING:
@@ -71,13 +72,15 @@ class ObjectCrops:
         for image_id, rng in self._order.candidates(number):
             masks, class_ids = self.dataset.load_mask(image_id)
             boxes = (
-                extract_bboxes(np.asarray(masks)) if len(class_ids) else np.zeros((0, 4), np.int32)
+                extract_bboxes(binary_masks(np.asarray(masks)))
+                if len(class_ids)
+                else np.zeros((0, 4), np.int32)
             )
             objects = np.flatnonzero((np.asarray(class_ids) > 0) & (boxes[:, 2] > boxes[:, 0]))
             if len(objects):
                 chosen = objects[rng.randint(len(objects))]
                 image = fit_channels(
-                    as_uint8_range(np.asarray(self.dataset.load_image(image_id))),
+                    load_pixels(self.dataset, self.config, image_id),
                     self.config.IMAGE_CHANNEL_COUNT,
                 )
                 # class 0 is the background, which no crop shows

@@ -8,7 +8,7 @@ and call `prepare()` before use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
 from mrcnn.data.class_labels import class_labels
+from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+from mrcnn.data.masks import binary_masks
 from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
 
@@ -42,6 +44,8 @@ class Dataset:
         image_info: list of dicts with id, source, path and what `add_image` was given.
         class_info: list of dicts with source, id, name and, where it must not be cut, whole_name.
         source_class_ids: {source: [class ids, 0 included]}, after `prepare`.
+        image_range: (black, white) of the images, as `Config.IMAGE_RANGE`, which sets it; None.
+        few_bits: `FewBits`, the images met that may hold fewer bits than they are taken for.
 
     After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
     class_from_source_map {"source.id": class id}, image_from_source_map, sources.
@@ -67,6 +71,8 @@ class Dataset:
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
         self.source_class_ids: dict[str, list[int]] = {}
+        self.image_range: Sequence[float] | None = None
+        self.few_bits = FewBits()
 
     # === Filling ===
 
@@ -203,9 +209,14 @@ class Dataset:
                 f"Image {image_id} ({info['source']}.{info['id']}) was added without a path: "
                 f"override load_image in {type(self).__name__}"
             )
-        image = read_image(path)
+        return self._as_rgb(read_image(path, as_stored=self.image_range is not None), path)
+
+    def _as_rgb(self, pixels, path):
+        """What `load_image` returns of the pixels of a file."""
+        if self.image_range is None:
+            self.few_bits.look_at(pixels, str(path))
         try:
-            image = as_uint8_range(image)
+            image = as_uint8_range(pixels, self.image_range)
         except ValueError as err:
             raise ValueError(f"{path}: {err}") from err
         return image if image.ndim == 3 and image.shape[2] > 4 else fit_channels(image, 3)
@@ -217,7 +228,8 @@ class Dataset:
             image_id: 0 to num_images - 1.
 
         Returns:
-            masks: bool [height, width, instances].
+            masks: bool [height, width, instances], or numbers, of which `masks.foreground` says
+                where the object is.
             class_ids: int32 [instances], negative for a crowd.
         """
         logger.warning(
@@ -253,8 +265,18 @@ class Dataset:
             areas: int64 [instances] px.
         """
         masks, class_ids = self.load_mask(image_id)
-        areas = [np.count_nonzero(masks[..., index]) for index in range(masks.shape[-1])]
+        on = binary_masks(np.asarray(masks))
+        areas = [np.count_nonzero(on[..., index]) for index in range(on.shape[-1])]
         return masks.shape[:2], np.asarray(class_ids), np.array(areas, np.int64)
+
+    def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
+        """What looks wrong with the masks of an image though they can be drawn; for `check`.
+
+        Returns:
+            list of (kind, what exactly); a Dataset that does not know how its masks came to be has
+            none.
+        """
+        return []
 
     def summary(self, image_ids: Iterable[int] | None = None, progress: bool = True) -> Summary:
         """Images, objects, classes, sizes and areas: a `data.survey.summary.Summary`; print it.

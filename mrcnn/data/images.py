@@ -5,15 +5,18 @@ An image is [height, width, channels], RGB order, values 0..255.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.common.files import AnyPath
+from mrcnn.data.tiff import UnknownTiffError, as_stored, layout, loses_in_pillow, read_tiff
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -46,17 +49,21 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.erro
 # === Files ===
 
 
-def read_image(path: AnyPath) -> np.ndarray:
+def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
     """Read an image file: any format that Pillow reads, and every TIFF.
 
     The EXIF orientation is applied, so that the pixels lie as people see and
     annotate them. Palettes become RGB or RGBA, CMYK and other colour spaces
-    become RGB. The bit depth stays as stored where Pillow can keep it (it
-    gives 16-bit RGB as 8-bit RGB): see `as_uint8_range`. Of a file with
-    several frames or pages the first is read, with a warning.
+    become RGB, and black is 0. The bit depth stays as stored where it can be
+    kept (Pillow gives 16-bit RGB other than TIFF as 8-bit RGB): see
+    `as_uint8_range`. Values of 9 to 15 bits, where the file says that it has
+    such (BitsPerSample or MaxSampleValue of a TIFF, sBIT of a PNG), are
+    widened to 16. Of a file with several frames or pages the first is read,
+    with a warning.
 
     Args:
         path: str or path-like.
+        as_stored: leave the values of 9 to 15 bits as they are.
 
     Returns:
         [height, width] for grey (bool for 1-bit images), else [height, width,
@@ -67,8 +74,6 @@ def read_image(path: AnyPath) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file is empty, damaged, cut short or no image.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"An image path must be a string or a path, got {path!r}")
     if not os.path.exists(path):
@@ -77,17 +82,37 @@ def read_image(path: AnyPath) -> np.ndarray:
         raise ValueError(f"Expected an image file, this is a folder: {path}")
     if os.path.getsize(path) == 0:
         raise ValueError(f"Image file is empty (0 bytes): {path}")
+    return _decode(path, path, as_stored)
+
+
+def decode_image(content: bytes, what: str, as_stored: bool = False) -> np.ndarray:
+    """As `read_image`, of a file's bytes; ``what`` names them in errors, a ValueError each."""
+    return _decode(io.BytesIO(content), what, as_stored)
+
+
+def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with Image.open(path) as file:
-            frames = getattr(file, "n_frames", 1)
-            array = _pixels(ImageOps.exif_transpose(file), file.format)
+        with Image.open(file) as image:
+            array, frames, white = _opened(image, file)
     except UnidentifiedImageError as err:
-        array, frames = _read_tiff(path, err), 1
+        # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
+        try:
+            array, frames, white = read_tiff(file)
+        except UnknownTiffError as tiff_error:
+            raise ValueError(f"Image file cannot be read: {what} ({tiff_error})") from err
+        except ValueError:
+            raise ValueError(
+                f"Image file cannot be read, it is damaged or no image: {what}"
+            ) from err
     except (*UNREADABLE, Image.DecompressionBombError) as err:
-        raise ValueError(f"Image file cannot be read: {path} ({err})") from err
+        raise ValueError(f"Image file cannot be read: {what} ({err})") from err
     if frames > 1:
-        logger.warning("%s holds %d frames: only the first is read", path, frames)
-    return array
+        logger.warning("%s holds %d frames: only the first is read", what, frames)
+    if white is None or as_stored or array.max(initial=0) > white:
+        return array
+    return np.rint(array * (65535 / white)).astype(np.uint16)
 
 
 def image_size(path: AnyPath) -> tuple[int, int]:
@@ -126,36 +151,69 @@ def _may_have_exif(path, file_format):
     return any(name in content for name in (b"eXIf", b"exif", b"adobe.xmp"))
 
 
-def _read_tiff(path, pillow_error):
-    """The TIFFs that Pillow does not know: many channels, float RGB, float64."""
-    import tifffile  # comes with scikit-image
+def _opened(image, file):
+    """(pixels, number of frames, white) of a file that Pillow has opened, as `read_tiff`."""
+    of_tiff = layout(image) if image.format == "TIFF" else None
+    if of_tiff is not None and loses_in_pillow(image):
+        try:
+            return read_tiff(image.fp)
+        except UnknownTiffError:
+            # of 16 bits the upper 8 are better than none
+            if image.mode not in ("RGB", "RGBA") or of_tiff.samples != len(image.getbands()):
+                raise
+    frames = getattr(image, "n_frames", 1)
+    pixels = _pixels(image)
+    if image.format == "PNG" and pixels.dtype == np.uint16:
+        return pixels, frames, _white_of_png(file, pixels)
+    return pixels, frames, None if of_tiff is None else of_tiff.white
 
-    try:
-        return tifffile.imread(path, key=0)
-    except Exception as err:  # a damaged tag can end in any exception
-        cause = pillow_error if isinstance(err, tifffile.TiffFileError) else err
-        raise ValueError(f"Image file cannot be read, it is damaged or no image: {path}") from cause
+
+def _white_of_png(file, array):
+    """The largest value that the bits of a 16-bit PNG can have that its sBIT block calls
+    significant; None where it says nothing, or where they are the upper ones, as they should be.
+    """
+    if isinstance(file, io.BytesIO):
+        content = file.getvalue()
+    else:
+        with open(file, "rb") as stream:
+            content = stream.read(2**16)
+    head = content.partition(b"IDAT")[0]
+    at = head.find(b"sBIT")
+    bits = max(head[at + 4 : at + 4 + int.from_bytes(head[at - 4 : at], "big")], default=16)
+    if at < 0 or not 8 <= bits < 16 or not (array & (2 ** (16 - bits) - 1)).any():
+        return None
+    return 2**bits - 1
 
 
-def _pixels(image, file_format):
-    """A Pillow image as an array: grey, grey + alpha, RGB or RGB + alpha."""
+def _pixels(image):
+    """A Pillow image as an upright array: grey, grey + alpha, RGB or RGB + alpha."""
+    from PIL import ImageOps
+
+    of_tiff = layout(image) if image.format == "TIFF" else None
+    whole_numbers = image.format in ("PNG", "PPM") and image.mode == "I"
+    image = ImageOps.exif_transpose(image)
     if image.mode in ("P", "PA"):
         transparent = image.mode == "PA" or "transparency" in image.info
         image = image.convert("RGBA" if transparent else "RGB")
-    elif image.mode.startswith("I;16"):
-        return np.array(image).astype(np.uint16)
-    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I", "F"):
+    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA", "RGBX", "I", "F") and not (
+        image.mode.startswith("I;16")
+    ):
         image = image.convert("RGB")
     array = np.array(image)
-    # Pillow before 11 gives a 16-bit grey PNG as int32.
-    return array.astype(np.uint16) if file_format == "PNG" and image.mode == "I" else array
+    # Pillow gives a 16-bit PGM as int32, and so did it PNG before 11
+    if whole_numbers or image.mode.startswith("I;16"):
+        array = array.astype(np.uint16)
+    return array if of_tiff is None else as_stored(array, of_tiff)
 
 
 # === Values and channels ===
 
 
-def as_uint8_range(image: ArrayLike) -> np.ndarray:
+def as_uint8_range(image: ArrayLike, image_range: Sequence[float] | None = None) -> np.ndarray:
     """Bring pixel values of any type to the range 0..255.
+
+    With an ``image_range`` of (black, white), its ends become 0 and 255, and
+    what lies beyond is cut off. Without it:
 
     =====================  ==================================================
     uint8                  unchanged
@@ -169,9 +227,11 @@ def as_uint8_range(image: ArrayLike) -> np.ndarray:
 
     Args:
         image: array of any shape with at least one pixel.
+        image_range: `Config.IMAGE_RANGE`; uint8 and bool do not follow it.
 
     Returns:
-        array of the same shape, uint8 or the float type given.
+        array of the same shape, uint8 or, without an ``image_range``, the float
+        type given.
 
     Raises:
         ValueError: no pixels, NaN, infinite or out of range values, or a type
@@ -187,18 +247,30 @@ def as_uint8_range(image: ArrayLike) -> np.ndarray:
         return image.astype(np.uint8) * np.uint8(255)
     if kind not in "iuf":
         raise ValueError(f"Image values must be numbers or bool, got dtype {image.dtype}")
+    if image_range is not None:
+        return _from_range(image, image_range)
     low, high = image.min(), image.max()
     limit = 255 if kind == "f" else 65535
     if not (low >= 0 and high <= limit):  # written so that NaN fails too
         raise ValueError(
             f"Image values of dtype {image.dtype} must lie in 0..{limit} and not be NaN, "
-            f"got {low}..{high}"
+            f"got {low}..{high}; IMAGE_RANGE (--image-range) gives another range"
         )
     if kind == "f":
         return image * image.dtype.type(255) if high <= 1 else image
     if image.dtype != np.uint16 and high <= 255:
         return image.astype(np.uint8)
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _from_range(image, image_range):
+    """uint8: 0 for the first of two values, 255 for the second, rounded and cut off."""
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError("Image values must not be NaN or infinite")
+    black, white = image_range
+    # float64 holds the integers of 32 bits
+    scaled = (image.astype(np.float64) - black) * 255 / (white - black)
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def fit_channels(image: ArrayLike, count: int) -> np.ndarray:

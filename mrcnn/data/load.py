@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from mrcnn.data.augment.jitter import jitter
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.augment.user import augment as apply_augmentation
+from mrcnn.data.image_range import use_image_range, used_bits
 from mrcnn.data.images import as_uint8_range, fit_channels
-from mrcnn.data.masks import each_in_one_piece, extract_bboxes, minimize_mask, resize_mask
+from mrcnn.data.masks import (
+    binary_masks,
+    each_in_one_piece,
+    extract_bboxes,
+    minimize_mask,
+    resize_mask,
+)
 from mrcnn.data.resize import resize_image
 from mrcnn.ops.image_meta import compose_image_meta
 
@@ -240,14 +247,30 @@ def load_image_gt(
 
 def _load(dataset, config, image_id):
     """What the dataset returns, checked: image [h, w, C], bool [h, w, N], int32 [N]."""
-    image = np.asarray(dataset.load_image(image_id))
-    image = fit_channels(as_uint8_range(image), config.IMAGE_CHANNEL_COUNT)
+    image = fit_channels(load_pixels(dataset, config, image_id), config.IMAGE_CHANNEL_COUNT)
     loaded = call_load_mask(dataset, image_id)
     if not isinstance(loaded, (tuple, list)) or len(loaded) != 2:
         raise ValueError(f"load_mask must return (masks, class_ids), got {type(loaded).__name__}")
     mask, class_ids = np.asarray(loaded[0]), np.asarray(loaded[1])
     limit = min(dataset.num_classes, config.NUM_CLASSES)
     return image, checked_mask(mask, class_ids, image.shape), checked_class_ids(class_ids, limit)
+
+
+def load_pixels(dataset: Dataset, config: Config, image_id: int) -> np.ndarray:
+    """What ``dataset.load_image`` returns, in the range 0..255 by IMAGE_RANGE.
+
+    Without that, the first image that may hold fewer bits than it is taken for is warned of.
+    """
+    if config.IMAGE_RANGE is not None:
+        use_image_range(dataset, config)
+    image = np.asarray(dataset.load_image(image_id))
+    if config.IMAGE_RANGE is None and used_bits(image) is not None:  # of a load_image of the user's
+        few_bits = dataset.few_bits
+        few_bits.look_at(image, describe_image(dataset, image_id))
+        if not few_bits.reported:
+            few_bits.reported = True
+            logger.warning("Found %s", few_bits)
+    return as_uint8_range(image, config.IMAGE_RANGE)
 
 
 def call_load_mask(dataset: Dataset, image_id: int) -> Any:
@@ -288,7 +311,7 @@ def checked_mask(
         raise ValueError(f"masks must be bool or numbers, got dtype {mask.dtype}")
     if mask.dtype.kind == "f" and not np.isfinite(mask).all():
         raise ValueError("the masks have values that are not finite")
-    return each_in_one_piece(mask.astype(bool, copy=False))
+    return each_in_one_piece(binary_masks(mask))
 
 
 def checked_class_ids(class_ids: np.ndarray, limit: int) -> NDArray[np.int32]:

@@ -28,6 +28,88 @@ def each_in_one_piece(mask: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(mask, -1, 0)), 0, -1)
 
 
+def foreground(values: np.ndarray) -> NDArray[np.bool_]:
+    """Where the values of a mask mean its object.
+
+    A mask of 0 and one other value, whichever it is, is the object where it is not 0. A mask of
+    several values has soft edges, as anti-aliasing, resizing and JPEG leave them: the object is
+    where at least half of the range is reached. The range of floats up to 1 ends at 1, that of
+    other values at 255 or, with larger ones, at 65535 or the dtype's largest value. Values that
+    all lie below half of it are no soft edges: the object is where they are not 0.
+
+    Args:
+        values: of any shape, bool or numbers.
+
+    Returns:
+        bool of the same shape.
+    """
+    if values.dtype == bool:
+        return values
+    largest = values.max(initial=0)
+    if values.dtype.kind == "f" and largest < 2:  # a resize can go a little beyond 1
+        return values >= 0.5
+    on = values != 0
+    half = _end_of_range(values.dtype, largest) / 2
+    one_value = largest <= 1 or not (on & (values != largest)).any()
+    return on if one_value or largest < half else values >= half
+
+
+def _end_of_range(dtype, largest):
+    """The value of a soft mask's inside, where ``largest`` is the greatest that occurs."""
+    end = next((end for end in (255, 65535) if largest <= end), np.inf)
+    return min(end, np.iinfo(dtype).max) if dtype.kind in "iu" else end
+
+
+def binary_masks(masks: np.ndarray) -> NDArray[np.bool_]:
+    """The `foreground` of each mask, bool [height, width, N], of masks of that shape."""
+    if masks.dtype == bool or not masks.size:
+        return masks.astype(bool, copy=False)
+    layers = np.moveaxis(each_in_one_piece(masks), -1, 0)
+    return np.moveaxis(np.stack([foreground(layer) for layer in layers]), 0, -1)
+
+
+def mask_of_picture(pixels: np.ndarray) -> NDArray[np.bool_]:
+    """The mask that an image file of one object shows: `foreground` of how white it is.
+
+    What is transparent is black. Where the colours alone show nothing, as in a cut-out of one
+    colour, the object is what is opaque.
+
+    Args:
+        pixels: [height, width] or [height, width, channels], as `images.read_image` gives them.
+
+    Returns:
+        bool [height, width].
+    """
+    return foreground(_whiteness(pixels))
+
+
+def _whiteness(pixels):
+    if pixels.ndim == 2:
+        return pixels
+    white = pixels[..., : 1 if pixels.shape[2] < 3 else 3].max(axis=-1)
+    alpha = pixels[..., -1]
+    if pixels.shape[2] not in (2, 4) or (alpha == alpha[:1, :1]).all():
+        return white
+    seen = white * (alpha / np.iinfo(alpha.dtype).max)
+    if (white == white[:1, :1]).all() or not seen.any():
+        return alpha
+    return np.rint(seen).astype(white.dtype)
+
+
+def number_pieces(mask: np.ndarray) -> tuple[NDArray[np.integer], int]:
+    """Number the parts of a mask that do not touch, not even by a corner.
+
+    Args:
+        mask: bool [height, width]; or int, of which each value but 0 is a mask.
+
+    Returns:
+        int [height, width], 0 for the background and from 1 on for the pieces, and their number.
+    """
+    from skimage.measure import label
+
+    return label(mask, connectivity=2, return_num=True)
+
+
 def extract_bboxes(mask: ArrayLike) -> NDArray[np.int32]:
     """The tight box around every mask.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.config.classes import class_ids as ids_of
+from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
 from mrcnn.data.masks import unmold_masks
 from mrcnn.data.resize import resize_image
@@ -52,7 +53,7 @@ def mold(
             "IMAGE_RESIZE_MODE 'crop' cuts a random part out of an image, which is for training: "
             "detect with 'square' or 'pad64'"
         )
-    image = fit_channels(as_uint8_range(image), config.IMAGE_CHANNEL_COUNT)
+    image = fit_channels(as_uint8_range(image, config.IMAGE_RANGE), config.IMAGE_CHANNEL_COUNT)
     molded, window, scale, _, _ = resize_image(
         image,
         min_dim=config.IMAGE_MIN_DIM,
@@ -219,6 +220,8 @@ def detect(
         predict = partial(predict, min_confidence=min_confidence)
     if log:
         log(f"Processing {len(images)} images")
+    if config.IMAGE_RANGE is None:
+        _warn_of_few_bits(images)
     found: dict[int, Result] = {}
     # molded one batch at a time, so that memory does not grow with the number of images
     for start in range(0, len(images), config.BATCH_SIZE):
@@ -245,6 +248,8 @@ def detect(
                 ),
             ):
                 result.image = group[index]
+                if config.IMAGE_RANGE is not None:  # to be drawn as it was seen
+                    result.image = as_uint8_range(group[index], config.IMAGE_RANGE)
                 found[start + index] = result
             for index, each in zip(indices, detections):
                 found[start + index].at_limit = _is_full(each, min_confidence)
@@ -269,6 +274,14 @@ def warn_of_limit(results: Sequence[Result], config: Config) -> None:
             LimitReached,
             stacklevel=3,
         )
+
+
+def _warn_of_few_bits(images):
+    few_bits = FewBits()
+    for number, image in enumerate(images, 1):
+        few_bits.look_at(np.asarray(image), f"image {number} of {len(images)}")
+    if len(few_bits):
+        warnings.warn(f"detect got {few_bits}", stacklevel=4)
 
 
 def _mold_each(images, config, start, count):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrcnn.data.dataset import check_classes
+from mrcnn.data.image_range import use_image_range
 from mrcnn.evaluation.evaluator import evaluate
 from mrcnn.inference.detect import detect
 
@@ -53,6 +54,7 @@ def evaluate_network(
             what `evaluate` refuses.
     """
     check_classes(dataset, config, more=True)
+    use_image_range(dataset, config)
     built_with = config.DETECTION_MIN_CONFIDENCE or 0
     if min_confidence is None:
         min_confidence = min(MIN_CONFIDENCE, built_with)

@@ -19,6 +19,7 @@ from mrcnn.common.progress import track
 from mrcnn.common.words import on_one_line, some
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.drawing import COLOR_BY
+from mrcnn.data.image_range import FewBits
 from mrcnn.inference.detect import LimitReached
 from mrcnn.inference.result import Classes, Result
 from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
@@ -84,6 +85,7 @@ class Summary:
         others: files of folders that are neither images nor videos.
         at_limit: images with as many detections as ``most`` allows, so that more may be cut off.
         most: DETECTION_MAX_INSTANCES.
+        few_bits: images that may hold fewer bits than they are taken for.
         seconds: of the whole work, reading and writing included.
         interrupted: whether it was cut off by Ctrl-C; what was done till then is written.
     """
@@ -95,6 +97,7 @@ class Summary:
     others: int = 0
     at_limit: int = 0
     most: int = 0
+    few_bits: FewBits = dataclasses.field(default_factory=FewBits)
     seconds: float = 0.0
     interrupted: bool = False
 
@@ -123,6 +126,8 @@ class Summary:
             lines.append(
                 f"{self.others} files that are no images or videos by their names were passed over"
             )
+        if len(self.few_bits):
+            lines.append(str(self.few_bits))
         lines.append(f"written to {self.output}")
         return "\n".join(lines)
 
@@ -228,7 +233,14 @@ def predict(
     kept = frozenset(identity for identity in identities if identity is not None)
     _check_outputs(sources, kept, output, save, video_type)
     summary = Summary(str(output), others=others, most=model.config.DETECTION_MAX_INSTANCES)
-    frames = read_frames(sources, model.config.IMAGE_CHANNEL_COUNT, every, summary.unreadable)
+    frames = read_frames(
+        sources,
+        model.config.IMAGE_CHANNEL_COUNT,
+        every,
+        summary.unreadable,
+        model.config.IMAGE_RANGE,
+        summary.few_bits,
+    )
     total = count_frames(sources, every) if progress else None
     if limit is not None:
         frames, total = itertools.islice(frames, limit), min(limit, total or limit)

@@ -6,7 +6,7 @@ import functools
 import glob
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mrcnn.common.files import AnyPath
+from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import IMAGE_TYPES, as_uint8_range, fit_channels, read_image
 
 # What is looked for in a folder, beside IMAGE_TYPES. A file given by its own name is tried whatever
@@ -166,6 +167,8 @@ def read_frames(
     channels: int = 3,
     every: int = 1,
     unreadable: list[tuple[str, str]] | None = None,
+    image_range: Sequence[float] | None = None,
+    few_bits: FewBits | None = None,
 ) -> Iterator[Frame]:
     """Read images and frames one after the other; memory does not grow with their number.
 
@@ -175,6 +178,9 @@ def read_frames(
         every: of a video or camera take every n-th frame.
         unreadable: list that gets (name, what is wrong) of every file that cannot be read and of
             videos that end before the number of frames that they state; None raises instead.
+        image_range: IMAGE_RANGE of the model.
+        few_bits: gets the images that, without an ``image_range``, may hold fewer bits than they
+            are taken for.
 
     Returns:
         iterator of `Frame`.
@@ -185,13 +191,15 @@ def read_frames(
     """
     if every < 1:  # told at once, not when the first frame is asked for
         raise ValueError(f"every is {every}; it must be at least 1, which takes every frame")
-    return _frames(sources, channels, every, unreadable)
+    return _frames(sources, channels, every, unreadable, image_range, few_bits)
 
 
-def _frames(sources, channels, every, unreadable):
+def _frames(sources, channels, every, unreadable, image_range, few_bits):
     for source in sources:
         frames = (
-            _image(source, channels) if source.kind == "image" else _video(source, channels, every)
+            _image(source, channels, image_range, few_bits)
+            if source.kind == "image"
+            else _video(source, channels, every)
         )
         try:
             yield from frames
@@ -205,9 +213,12 @@ class UnreadableError(ValueError):
     """A file is no image or video that can be read, or not to its end."""
 
 
-def _image(source, channels):
+def _image(source, channels, image_range, few_bits):
     try:
-        image = fit_channels(as_uint8_range(read_image(source.path)), channels)
+        pixels = read_image(source.path, as_stored=image_range is not None)
+        if image_range is None and few_bits is not None:
+            few_bits.look_at(pixels, source.name)
+        image = fit_channels(as_uint8_range(pixels, image_range), channels)
     except (ValueError, OSError) as error:
         raise UnreadableError(str(error)) from error
     yield Frame(source, image)

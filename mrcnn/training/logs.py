@@ -14,7 +14,7 @@ from mrcnn.common.files import whole_file
 from mrcnn.common.keras_internals import learning_rate
 from mrcnn.data.drawing import draw_instances, write_picture
 from mrcnn.data.load import describe_image
-from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.masks import binary_masks, extract_bboxes
 
 
 class ImagesPerSecond(keras.callbacks.Callback):
@@ -171,12 +171,8 @@ class Pictures(keras.callbacks.Callback):
                 found["scores"][best],
             )
         ]
-        masks = masks if len(class_ids) else np.zeros((*image.shape[:2], 0), bool)
-        sides.append(
-            draw_instances(
-                image, extract_bboxes(masks), masks.astype(bool), np.abs(class_ids), names
-            )
-        )
+        masks = binary_masks(masks) if len(class_ids) else np.zeros((*image.shape[:2], 0), bool)
+        sides.append(draw_instances(image, extract_bboxes(masks), masks, np.abs(class_ids), names))
         return np.concatenate(sides, axis=1)
 
 

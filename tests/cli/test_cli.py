@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main, options, train
+from mrcnn.cli import main, make_parser, options, train
 from mrcnn.cli.options import GUESSED, fields_of_weights, told_by_weights
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
 from mrcnn.common.download import DownloadError
 from mrcnn.config import Config
 from mrcnn.config.file import read_config, save_config
+from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.formats import open_dataset
 from mrcnn.weights.h5_format import write_h5
 from tests.tiny import Rectangles, image
@@ -214,6 +215,56 @@ def test_options_of_coco_json_are_refused_with_other_data(photos):
     for option in (["--crowds", "objects"], ["--boxes-as-masks"]):
         said = code_of("check", photos / "train", *option)
         assert f"{option[0]} is of COCO json, and " in said and "of the format via" in said
+
+
+def test_image_range(tmp_path, capsys):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    pixels = (np.arange(200).reshape(10, 20) * 20).astype(np.uint16)  # up to 3980
+    Image.fromarray(pixels).save(tmp_path / "images" / "a.png")
+    Image.new("L", (20, 10), 1).save(tmp_path / "masks" / "a.png")
+    assert code_of("check", tmp_path) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "image nearly black" in out and "--image-range 0 4095" in out
+    assert code_of("check", tmp_path, "--image-range", 0, 4095) == 0
+    assert "nearly black" not in capsys.readouterr().out
+    assert "IMAGE_RANGE is [9.0, 9.0]; it must be" in code_of(
+        "check", tmp_path, "--image-range", 9, 9
+    )
+    output = tmp_path / "cache"
+    code = code_of("cache", tmp_path, "--output", output, "--size", 64, "--image-range", 0, 4095)
+    assert code in (0, None)
+    assert RecordDataset(output).settings["IMAGE_RANGE"] == [0, 4095]
+    assert RecordDataset(output).load_image(0).max() >= 240
+    for command in ("train", "evaluate", "predict"):
+        line = [command, "x", "--weights", "none", "--image-range", "0", "4095"]
+        args = make_parser().parse_args(line + (["--output", "y"] if command == "predict" else []))
+        assert options.settings_of(args)["IMAGE_RANGE"] == [0, 4095]
+
+
+def test_split_pieces(tmp_path, capsys):
+    for name in ("images", "masks"):
+        (tmp_path / "of_masks" / name).mkdir(parents=True)
+    Image.new("RGB", (20, 10), (90, 9, 50)).save(tmp_path / "of_masks" / "images" / "a.png")
+    mask = Image.new("L", (20, 10))
+    mask.paste(255, (2, 2, 6, 6))
+    mask.paste(255, (10, 2, 16, 8))
+    mask.save(tmp_path / "of_masks" / "masks" / "a.png")
+    assert code_of("check", tmp_path / "of_masks") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "with 1 objects" in out and "object in separate pieces" in out
+    assert "--split-pieces" in out
+    assert code_of("check", tmp_path / "of_masks", "--split-pieces") == 0
+    out = capsys.readouterr().out
+    assert "with 2 objects" in out and "pieces" not in out
+    cache = tmp_path / "cache"
+    line = ("cache", tmp_path / "of_masks", "--output", cache, "--size", 64, "--split-pieces")
+    assert code_of(*line) in (0, None) and "with 2 objects" in capsys.readouterr().out
+    assert "is a cache: give it to the command" in code_of("check", cache, "--split-pieces")
+    write_via(tmp_path / "photos", 3, 0)
+    assert "--split-pieces is of mask files, and " in code_of(
+        "check", tmp_path / "photos", "--split-pieces"
+    )
 
 
 # === train ===

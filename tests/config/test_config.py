@@ -129,6 +129,7 @@ ADDED = {
     "REMATERIALIZE": False,
     "CLASS_NAMES": None,
     "STATES_KEPT": 2,
+    "IMAGE_RANGE": None,
 }
 
 
@@ -179,6 +180,9 @@ WRONG = [
     ({"SCALE_JITTER": (2, 1)}, ["SCALE_JITTER is (2, 1)"]),
     ({"SCALE_JITTER": (0, 1)}, ["SCALE_JITTER is (0, 1)"]),
     ({"SCALE_JITTER": (0.1, 1, 2)}, ["SCALE_JITTER is"]),
+    ({"IMAGE_RANGE": (4095, 0)}, ["IMAGE_RANGE is (4095, 0)", "such as (0, 4095)"]),
+    ({"IMAGE_RANGE": 4095}, ["IMAGE_RANGE is 4095"]),
+    ({"IMAGE_RANGE": (0, float("nan"))}, ["IMAGE_RANGE is"]),
     ({"COPY_PASTE": 1.5}, ["COPY_PASTE is 1.5", "from 0 to 1"]),
     ({"COPY_PASTE": True}, ["COPY_PASTE is True"]),
     ({"KEEP_EMPTY_IMAGES": None}, ["KEEP_EMPTY_IMAGES is None", "True or False"]),

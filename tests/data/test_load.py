@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
+from mrcnn.data.coco_json import image_objects
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.load import SampleError, load_image_gt
 from mrcnn.ops.image_meta import parse_image_meta
@@ -237,6 +238,19 @@ def test_masks_of_other_types(dtype):
     for a, b in zip(plain, other):
         np.testing.assert_array_equal(a, b)
         assert a.dtype == b.dtype
+
+
+@pytest.mark.parametrize("scale, dtype", [(1, np.float32), (255, np.uint8), (65535, np.uint16)])
+def test_soft_masks_begin_at_half(scale, dtype):
+    image, mask, ids = picture()
+    soft = mask * np.linspace(0.3, 1, mask.shape[1])[:, np.newaxis]
+    wanted = load_image_gt(one(image, soft >= 0.5, ids), ToyConfig(), 0)[4]
+    given = one(image, np.rint(soft * scale).astype(dtype) if scale > 1 else soft, ids)
+    np.testing.assert_array_equal(load_image_gt(given, ToyConfig(), 0)[4], wanted)
+    areas = np.count_nonzero(soft >= 0.5, axis=(0, 1))
+    assert given.measure_objects(0)[2].tolist() == areas.tolist()
+    objects = image_objects(given, 0, *given.load_mask(0))[1]
+    assert [annotation["area"] for annotation in objects] == areas.tolist()
 
 
 def test_crowd_ids_stay_negative():

@@ -276,3 +276,47 @@ def test_empty_masks_overlap_nothing_and_silently():
 def test_mask_overlaps_need_one_size():
     with pytest.raises(ValueError, match=r"\(4, 6\) and \(6, 4\)"):
         masks.compute_overlaps_masks(np.ones((4, 6, 1)), np.ones((6, 4, 1)))
+
+
+# === Masks of other values than 0 and 1 ===
+
+
+@pytest.mark.parametrize(
+    "values, dtype, expected",
+    [
+        ([0, 1, 1], np.uint8, [0, 1, 1]),
+        ([0, 7, 7], np.uint8, [0, 1, 1]),  # the object's number
+        ([0, -1, -1], np.int8, [0, 1, 1]),  # 255 that became int8
+        ([0, 255, 255], np.int32, [0, 1, 1]),
+        ([1, 127, 128, 255], np.uint8, [0, 0, 1, 1]),  # smoothed, or JPEG
+        ([3, 250, 255], np.uint16, [0, 1, 1]),  # 8 bits in 16
+        ([0, 255, 32767, 32768, 65535], np.uint16, [0, 0, 0, 1, 1]),
+        ([0, 300, 16000, 17000, 32767], np.int16, [0, 0, 0, 1, 1]),
+        ([0, 1, 2, 1], np.int64, [0, 1, 1, 1]),  # outlines that were added up
+        ([0, 0.2, 0.49, 0.5, 1], np.float32, [0, 0, 0, 1, 1]),
+        ([-0.02, 0.3, 0.9, 1.03], np.float64, [0, 0, 1, 1]),  # a resize of third order
+        ([0, 0.3], np.float32, [0, 0]),
+        ([0, 100, 200, 255], np.float32, [0, 0, 1, 1]),
+        ([0, 9, 9], np.float64, [0, 1, 1]),
+        ([0, 0], np.uint8, [0, 0]),
+        ([255, 255], np.uint8, [1, 1]),
+        ([], np.uint8, []),
+    ],
+)
+def test_where_the_values_of_a_mask_mean_its_object(values, dtype, expected):
+    found = masks.foreground(np.array(values, dtype))
+    assert found.dtype == bool and found.tolist() == [bool(value) for value in expected]
+
+
+def test_each_mask_of_some_has_values_of_its_own():
+    stacked = np.stack([[[0, 1, 1]], [[0, 100, 255]], [[5, 5, 0]]], axis=-1).astype(np.uint8)
+    np.testing.assert_array_equal(
+        masks.binary_masks(stacked)[0].T, np.bool_([[0, 1, 1], [0, 0, 1], [1, 1, 0]])
+    )
+    assert masks.binary_masks(stacked[..., :0]).shape == (1, 3, 0)
+
+
+def test_pieces_touch_by_a_corner():
+    numbers, count = masks.number_pieces(np.bool_([[1, 0, 0, 1], [0, 1, 0, 1]]))
+    assert count == 2
+    np.testing.assert_array_equal(numbers, [[1, 0, 0, 2], [0, 1, 0, 2]])

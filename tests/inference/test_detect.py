@@ -51,6 +51,14 @@ def test_mold_modes(mode, size, shape):
     assert tuple(meta[7:11]) == tuple(window)
 
 
+def test_images_of_few_bits_are_molded_in_their_range():
+    picture = image(64, 64)
+    deep = np.rint(picture * (4095 / 255)).astype(np.uint16)
+    plain = mold(picture, tiny_config())
+    for given, one in zip(mold(deep, tiny_config(IMAGE_RANGE=(0, 4095))), plain):
+        np.testing.assert_array_equal(given, one)
+
+
 def test_sides_that_do_not_halve_six_times():
     with pytest.raises(ValueError, match=r"'none'.*\(64, 100\).*multiples of 64.*pad64"):
         mold(image(64, 100), tiny_config(IMAGE_RESIZE_MODE="none"))

@@ -532,3 +532,32 @@ def test_a_limit_that_is_reached_is_said_once(photos, tmp_path):
     rows = iter([2, 2, 2])
     summary = predict(model, photos, tmp_path / "found", recursive=True, progress=False)
     assert "DETECTION_MAX_INSTANCES" not in str(summary)
+
+
+# === Images of few bits ===
+
+
+def test_images_of_few_bits_are_counted_or_read_in_their_range(detector, tmp_path, monkeypatch):
+    picture = image(64, 64)
+    grey = np.dstack([picture[..., 0]] * 3)
+    deep = np.rint(grey[..., 0] * (4095 / 255)).astype(np.uint16)
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(deep).save(tmp_path / "photos" / name)
+    plain, options = detector.detect([grey])[0], {"save": ["coco"], "progress": False}
+
+    summary = predict(detector, tmp_path / "photos", tmp_path / "dark", **options)
+    assert "images of 16 bits without a value above 4095: 2 (first: a.png)" in str(summary)
+    with pytest.warns(UserWarning, match="detect got images of 16 bits .* 4095: 2 "):
+        detector.detect([deep, deep, grey])
+
+    monkeypatch.setattr(detector.config, "IMAGE_RANGE", (0, 4095))
+    summary = predict(detector, tmp_path / "photos", tmp_path / "found", **options)
+    assert not len(summary.few_bits) and "16 bits" not in str(summary)
+    objects = read_coco(tmp_path / "found")[0]["annotations"]
+    np.testing.assert_allclose(
+        [each["score"] for each in objects], np.tile(plain["scores"], 2), atol=1e-5
+    )
+    found = detector.detect([deep])[0]
+    np.testing.assert_array_equal(found["rois"], plain["rois"])
+    np.testing.assert_array_equal(found.image, grey[..., 0])  # as it was seen

@@ -23,6 +23,7 @@ FIELDS = (
     "IMAGE_MAX_DIM",
     "IMAGE_MIN_SCALE",
     "IMAGE_CHANNEL_COUNT",
+    "IMAGE_RANGE",
 )
 
 
@@ -36,6 +37,8 @@ def settings_of(config):
     settings = {name: getattr(config, name) for name in FIELDS}
     if settings["IMAGE_RESIZE_MODE"] == "rect":  # the same thing in training
         settings["IMAGE_RESIZE_MODE"] = "square"
+    if settings["IMAGE_RANGE"] is not None:
+        settings["IMAGE_RANGE"] = [float(value) for value in settings["IMAGE_RANGE"]]
     return {
         name: value.item() if hasattr(value, "item") else value for name, value in settings.items()
     }

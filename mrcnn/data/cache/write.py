@@ -23,6 +23,7 @@ from mrcnn.data.cache.layout import (
     read_about,
     read_part,
 )
+from mrcnn.data.image_range import use_image_range
 from mrcnn.data.load import SampleError, describe_image, prepare
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def write_records(
         OSError: a file cannot be written.
     """
     _check(dataset, config, shards, encoding, workers)
+    use_image_range(dataset, config)
     count = len(dataset.image_ids)
     parts = min(shards or -(-count // IMAGES_PER_PART), count)
     about = describe(dataset, config, encoding, parts, bool(skip_bad))

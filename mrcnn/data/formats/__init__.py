@@ -46,8 +46,8 @@ def open_dataset(
         image_dir: folder of the images (coco, via); None: where such a file's images usually are.
         classes: names of the classes. Give those of the training data when opening the validation
             data, so that both number them alike. None: all that are found.
-        options: further arguments of the format's ``load_...`` method, such as skip_missing, or
-            other_classes, which all formats take.
+        options: further arguments of the format's ``load_...`` method, such as skip_missing or, of
+            mask files, split_pieces; or other_classes, which all formats take.
 
     Returns:
         `coco.CocoJson`, `via.Via`, `labelme.Labelme` or `mask_png.MaskPng`, prepared.

@@ -1,7 +1,6 @@
 """labelme json (https://github.com/wkentaro/labelme): a file for each image."""
 
 import base64
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
 from mrcnn.data.formats.files import json_files
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
-from mrcnn.data.images import image_size
+from mrcnn.data.images import decode_image, image_size
+from mrcnn.data.masks import mask_of_picture
 from mrcnn.data.rle import Rle, encode_parts, merge_rles
 
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
@@ -106,7 +106,8 @@ class Labelme(RegionDataset):
         """As `RegionDataset.load_image`; reads the image in a json file where there is no other."""
         info = self._info(image_id)
         if info["path"] is not None and info["path"] == info.get("annotations"):
-            return _embedded_image(info["path"])
+            stored = _embedded_image(info["path"], as_stored=self.image_range is not None)
+            return self._as_rgb(stored, info["path"])
         return super().load_image(image_id)
 
     def _instances(self, file_shapes, numbers, size, path):
@@ -188,24 +189,17 @@ def _size(data, image_path, path):
     return size
 
 
-def _embedded_image(path):
-    """uint8 [height, width, 3]: the image that a json file holds."""
-    return np.asarray(
-        _picture(read_json(path, "a labelme file")["imageData"], f"{path}: imageData").convert(
-            "RGB"
-        )
-    )
+def _embedded_image(path, as_stored=False):
+    """The image that a json file holds, as `read_image` gives that of a file."""
+    text = read_json(path, "a labelme file")["imageData"]
+    return _picture(text, f"{path}: imageData", as_stored)
 
 
-def _picture(text, what):
-    """A Pillow image, from the base64 text of an image file."""
-    from PIL import Image, ImageOps
-
+def _picture(text, what, as_stored=False):
+    """The pixels, as `read_image` gives them, of the base64 text of an image file."""
     try:
-        return ImageOps.exif_transpose(
-            Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
-        )
-    except (TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        return decode_image(base64.b64decode(text, validate=True), what, as_stored)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{what} must be an image file as base64 text: {error}") from error
 
 
@@ -231,7 +225,7 @@ def _draw(shape, height, width):
     if kind == "mask":
         if not len(xs):
             raise ValueError("a mask needs the point of its upper left corner")
-        pixels = np.asarray(_picture(shape.get("mask"), "its mask").convert("L"))
+        pixels = mask_of_picture(_picture(shape.get("mask"), "its mask"))
         return shapes.bitmap(
             pixels, round(xs.min() + 0.5), round(ys.min() + 0.5), height, width
         ), None

@@ -1,17 +1,24 @@
 """Masks in image files: one id for each object, or one file for each object."""
 
+import contextlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
 from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
+from mrcnn.data.masks import foreground, mask_of_picture, number_pieces
 
 MASK_SUFFIXES = ("", "_mask", "_masks")
 LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
+# Masks that are looked at when a data set is opened; `check` looks at all.
+LOOKED_AT = 20
+SOFT_EDGES = "mask of ids with soft edges"
+IN_PIECES = "object in separate pieces"
 
 
 class MaskPng(Dataset):
@@ -19,6 +26,10 @@ class MaskPng(Dataset):
 
     The masks are read when they are wanted, not while loading. Objects that overlap keep all their
     pixels, a file without a pixel of its object is left out and counted in `left_out`.
+
+    When images are added, and by `check`, masks are looked at that may mean something else: a file
+    of ids whose edges are soft, so that each shade is an object, and objects in separate pieces,
+    which may be several objects. With ``split_pieces`` each piece is an object of its own.
 
     Example:
         >>> dataset = MaskPng()
@@ -40,6 +51,7 @@ class MaskPng(Dataset):
         source: str = "mask",
         ignore: Collection[int] = (),
         skip_missing: bool = False,
+        split_pieces: bool = False,
     ) -> None:
         """Add images with one mask file each, in which a pixel's value is the number of its object.
 
@@ -52,6 +64,8 @@ class MaskPng(Dataset):
             source: name for ``add_class`` and ``add_image``.
             ignore: values that are no object either, such as 255 for the borders in Pascal VOC.
             skip_missing: leave images without a mask file out; else they are an error.
+            split_pieces: make an object of each connected piece of a value. A mask with soft edges
+                is then one of background and foreground, see `masks.foreground`.
 
         Raises:
             FileNotFoundError: a folder or a mask is missing, or there are no images.
@@ -86,7 +100,13 @@ class MaskPng(Dataset):
             mask_path = os.path.join(mask_dir, mask)
             _refuse_lossy(mask_path)
             self.add_image(
-                source, stem, path, mask_path=mask_path, ignore=tuple(ignore), class_id=class_id
+                source,
+                stem,
+                path,
+                mask_path=mask_path,
+                ignore=tuple(ignore),
+                class_id=class_id,
+                split_pieces=split_pieces,
             )
         for name in unused.values():
             self.left_out.add("mask files without an image", os.path.join(mask_dir, name))
@@ -99,13 +119,15 @@ class MaskPng(Dataset):
         source: str = "mask",
         image_ids: Sequence[str] | None = None,
         skip_missing: bool = False,
+        split_pieces: bool = False,
     ) -> None:
         """Add images with one mask file for each object: ``<id>/images/<id>.png`` and
         ``<id>/masks/*.png``.
 
-        This is the layout of the Data Science Bowl 2018. A mask is where its file is not black.
-        Where no image has a folder of masks, as in a test set, the images are added without
-        objects.
+        This is the layout of the Data Science Bowl 2018. A mask is where its file is not black or,
+        with soft edges, at least half white, see `masks.foreground`; a file that is transparent in
+        part is as white as it is opaque. Where no image has a folder of masks, as in a test set,
+        the images are added without objects.
 
         Args:
             folder: of the folders, one for each image.
@@ -113,6 +135,7 @@ class MaskPng(Dataset):
             source: name for ``add_class`` and ``add_image``.
             image_ids: list of names of folders; None: all.
             skip_missing: leave folders without image or masks out; else they are an error.
+            split_pieces: make an object of each connected piece of a mask.
 
         Raises:
             FileNotFoundError: the folder, an image or its masks are missing.
@@ -163,6 +186,7 @@ class MaskPng(Dataset):
                 os.path.join(images_dir, images[0]),
                 mask_dir=masks_dir if annotated else None,
                 class_id=class_id,
+                split_pieces=split_pieces,
             )
         if len(self.image_info) == first:
             raise FileNotFoundError(f"{folder} has no images as <id>/images/<id>.png")
@@ -181,12 +205,14 @@ class MaskPng(Dataset):
             ValueError: a mask file that is no mask, or of another size than the image.
         """
         info = self._info(image_id)
-        if "mask_path" in info:
-            masks = self._id_masks(info)
-        elif "mask_dir" in info:
-            masks = self._object_masks(info)
-        else:  # added by a subclass
+        if not _is_own(info):
             return super().load_mask(image_id)
+        size = image_size(info["path"])
+        found = (mask for _, mask in self._objects(info, size))
+        if info.get("split_pieces"):
+            found = (piece for mask in found for piece in _pieces(mask))
+        # without a list of them, which would take the memory twice
+        masks = np.moveaxis(np.fromiter(found, np.dtype((bool, size))), 0, -1)
         class_id = self.map_source_class_id(f"{info['source']}.{info['class_id']}")
         return masks, np.full(masks.shape[-1], class_id, np.int32)
 
@@ -194,30 +220,63 @@ class MaskPng(Dataset):
         """The path of the image."""
         return str(self._info(image_id)["path"])
 
-    def _id_masks(self, info):
-        ids = _read_ids(info["mask_path"])
-        _check_size(ids, info["mask_path"], image_size(info["path"]), info["path"])
-        found = [value for value in _values(ids) if value and value not in info["ignore"]]
-        masks = np.zeros((len(found), *ids.shape), bool)
-        for mask, value in zip(masks, found):
-            np.equal(ids, value, out=mask)
-        return np.moveaxis(masks, 0, -1)
-
-    def _object_masks(self, info):
+    def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
+        """Soft edges in a mask of ids, and objects in separate pieces, as (kind, where)."""
+        info = self._info(image_id)
+        if not _is_own(info):
+            return super().mask_doubts(image_id)
+        if info.get("split_pieces"):
+            return []
         size = image_size(info["path"])
-        masks = []
+        if "mask_path" in info:
+            ids = _ids_of(info, size)
+            if shades := _shades_of_edges(ids):
+                return [
+                    (
+                        SOFT_EDGES,
+                        f"{info['mask_path']}: {len(shades)} of its {len(_objects_of(ids))} values "
+                        "occur in edges only, and each is an object; save the mask without "
+                        "smoothing or, where the pieces are the objects, use --split-pieces",
+                    )
+                ]
+            parted = [
+                (f"{info['mask_path']}: value {value}", count)
+                for value, count in _pieces_of_values(ids)
+                if count > 1
+            ]
+        else:
+            parted = [
+                (path, count)
+                for path, mask in self._objects(info, size)
+                if (count := number_pieces(mask)[1]) > 1
+            ]
+        more = f"; {len(parted) - 1} more objects have several" if len(parted) > 1 else ""
+        return [
+            (
+                IN_PIECES,
+                f"{place} has {count} pieces, one object unless pieces are split "
+                f"(--split-pieces){more}",
+            )
+            for place, count in parted[:1]
+        ]
+
+    def _objects(self, info, size) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """(where it is, mask [height, width]) of each object, in the order of ids or files."""
+        if "mask_path" in info:
+            ids = _ids_of(info, size)
+            if info.get("split_pieces") and _shades_of_edges(ids):
+                ids = foreground(ids)
+            for value in _objects_of(ids):
+                yield f"{info['mask_path']}: value {value}", ids == value
+            return
         for name in _images(info["mask_dir"]) if info["mask_dir"] else ():
             path = os.path.join(info["mask_dir"], name)
-            _refuse_lossy(path)
-            mask = read_image(path)
-            if mask.ndim == 3:  # alpha is no part of it
-                mask = np.any(mask[..., : 1 if mask.shape[2] < 3 else 3], axis=-1)
+            mask = _read_object(path)
             _check_size(mask, path, size, info["path"])
             if mask.any():
-                masks.append(mask.astype(bool))
+                yield path, mask
             else:
                 self.left_out.add(f"masks {NO_PIXEL}", path)
-        return np.moveaxis(np.stack(masks), 0, -1) if masks else np.zeros((*size, 0), bool)
 
     def _missing(self, message, reason, place, skip_missing):
         if not skip_missing:
@@ -231,6 +290,19 @@ class MaskPng(Dataset):
         getattr(logger, level)(
             "%s: %d images%s", folder, len(self.image_info) - first_image, left_out
         )
+        self._tell_doubts(folder, first_image)
+
+    def _tell_doubts(self, folder, first_image):
+        """A warning of what looks wrong in a few of the masks added."""
+        added = len(self.image_info) - first_image
+        looked_at = range(first_image, len(self.image_info), -(-added // LOOKED_AT) or 1)
+        doubts = LeftOut()
+        for image_id in looked_at:
+            with contextlib.suppress(OSError, ValueError):  # raised where the mask is wanted
+                for kind, place in self.mask_doubts(image_id):
+                    doubts.add(kind, place)
+        if len(doubts):
+            logger.warning("%s: of the masks of %d images, %s", folder, len(looked_at), doubts)
 
 
 def _images(folder):
@@ -255,6 +327,11 @@ def _by_stem(folder):
                 "without the ending, so that one of the two must go"
             )
     return found
+
+
+def _is_own(info):
+    """Whether `MaskPng` added an image, not a subclass."""
+    return "mask_path" in info or "mask_dir" in info
 
 
 def _refuse_lossy(path):
@@ -284,7 +361,65 @@ def _read_ids(path):
             f"{path} must have one whole number a pixel, the id of its object; it is "
             f"{ids.dtype} of shape {ids.shape}"
         )
-    return ids
+    return ids.astype(np.uint8) if ids.dtype == bool else ids
+
+
+def _ids_of(info, size):
+    """The `_read_ids` of an image, with 0 for the values that are no object."""
+    ids = _read_ids(info["mask_path"])
+    _check_size(ids, info["mask_path"], size, info["path"])
+    return np.where(np.isin(ids, info["ignore"]), 0, ids) if info["ignore"] else ids
+
+
+def _objects_of(ids):
+    """The different values but 0, ascending."""
+    return [value for value in _values(ids) if value]
+
+
+def _shades_of_edges(ids):
+    """The values of a mask of ids that are only shades between objects and the background.
+
+    Anti-aliasing, a resize or JPEG leave many values along the edge of an object. None of them has
+    a pixel whose four neighbours have its value too, as a real object has unless it is a line. Two
+    of them at least, and at least half of all values, are no chance.
+    """
+    framed = np.pad(ids, 1, mode="edge")
+    inside = (
+        (ids == framed[:-2, 1:-1])
+        & (ids == framed[2:, 1:-1])
+        & (ids == framed[1:-1, :-2])
+        & (ids == framed[1:-1, 2:])
+    )
+    values, real = _objects_of(ids), _objects_of(ids[inside])
+    thin = len(values) - len(real)
+    if thin < 2 or 2 * thin < len(values):  # as nearly always
+        return []
+    numbers, _ = number_pieces(ids != 0)
+    beside_real = np.isin(numbers, numbers[np.isin(ids, real)])
+    shades = set(_objects_of(ids[beside_real])) - set(real)
+    return sorted(shades) if len(shades) >= 2 and 2 * len(shades) >= len(values) else []
+
+
+def _pieces_of_values(ids):
+    """(value, number of its pieces) of every object, by one look at all."""
+    numbers, count = number_pieces(ids)
+    value_of = np.zeros(count + 1, ids.dtype)
+    value_of[numbers] = ids
+    values, counts = np.unique(value_of[1:], return_counts=True)
+    return zip(values.tolist(), counts.tolist())
+
+
+def _pieces(mask):
+    numbers, count = number_pieces(mask)
+    return (numbers == number for number in range(1, count + 1))
+
+
+def _read_object(path):
+    """The mask of a file of one object, bool [height, width]."""
+    pixels = read_image(path)
+    if path.lower().endswith(LOSSY) and pixels.max(initial=0) < 128:
+        _refuse_lossy(path)  # too dark to be told from what JPEG adds
+    return mask_of_picture(pixels)
 
 
 def _values(ids):

@@ -12,6 +12,7 @@ from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
 from mrcnn.common.words import some
 from mrcnn.config import Config
+from mrcnn.data.image_range import used_bits
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import (
     call_load_mask,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ERROR, WARNING = "error", "warning"
 # A largest value up to this one, of 255, is nearly black: so 10 and 12-bit images look that were
-# saved as 16-bit.
+# saved as 16-bit, and then as 8-bit. Of 16-bit images `used_bits` tells more.
 NEARLY_BLACK = 16
 # Objects of an image that every setting's default takes.
 MOST = min(Config.MAX_GT_INSTANCES, Config.DETECTION_MAX_INSTANCES)
@@ -99,7 +100,7 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     out. Warnings: images nearly black, images without objects, objects without a pixel, objects and
     images that are there twice, crowds, masks that are all rectangles, more objects on an image
     than training takes by default, classes without objects, class names that differ in case or
-    spaces only, and what else a reader left out.
+    spaces only, masks that the reader doubts, and what else it left out.
 
     Args and more as `Dataset.check`.
     """
@@ -116,17 +117,11 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
         )
         if image is not None:
             image = np.asarray(image)
-            values = _attempt(findings, "pixels out of range", place, as_uint8_range, image)
-            if values is not None and values.size and values.max() <= NEARLY_BLACK:
-                findings.append(
-                    Finding(
-                        WARNING,
-                        "image nearly black",
-                        place,
-                        f"its largest value is {values.max():g} "
-                        "of 255; 10 and 12-bit images must be scaled when they are saved as 16-bit",
-                    )
-                )
+            values = _attempt(
+                findings, "pixels out of range", place, as_uint8_range, image, dataset.image_range
+            )
+            if values is not None:
+                findings += _dark(dataset, image_id, image, values, place)
             digest = hashlib.blake2b(np.ascontiguousarray(image).data).digest(), image.shape
             if digest in pixels:
                 findings.append(
@@ -152,6 +147,10 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
                 own = class_ids > 0
                 met.update(class_ids[own].tolist())
                 objects += len(class_ids)
+                findings += [
+                    Finding(WARNING, kind, place, what)
+                    for kind, what in dataset.mask_doubts(image_id)
+                ]
                 crowds += int((~own).sum())
                 learnable += int((own & (areas > 0)).sum())
                 rectangles += int((own & (areas > 0) & (areas == box_areas)).sum())
@@ -199,6 +198,23 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
         severity = ERROR if reason in spoiling else WARNING
         findings += [Finding(severity, f"left out: {reason}", place, "") for place in places]
     return CheckReport(len(image_ids), objects, findings)
+
+
+def _dark(dataset, image_id, image, values, place):
+    """A finding of an image whose values use little of their range."""
+    path = str(dataset.image_info[image_id]["path"])
+    bits = None
+    if dataset.image_range is None:  # of the file, or of an image of the user's
+        bits = dataset.few_bits.images.get(path) or used_bits(image)
+    if not values.size or (bits is None and values.max() > NEARLY_BLACK):
+        return []
+    what = (
+        f"its largest value is {values.max():g} of 255; 10 and 12-bit images must be scaled when "
+        "they are saved as 16-bit"
+    )
+    if bits is not None:
+        what += f", or read with their range, such as --image-range 0 {2**bits - 1}"
+    return [Finding(WARNING, "image nearly black", place, what)]
 
 
 def _attempt(findings, kind, place, function, *args):

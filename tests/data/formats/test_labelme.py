@@ -361,6 +361,68 @@ def test_files_that_make_no_sense(tmp_path, contents, message):
     assert "a.json" in str(caught.value)
 
 
+def base64_of(path):
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+@pytest.mark.parametrize(
+    "name, mode",
+    [
+        ("x.png", "I;16"),
+        ("x.tif", "I;16"),
+        ("x.png", "RGBA"),
+        ("x.png", "LA"),
+        ("x.png", "P"),
+        ("x.tif", "CMYK"),
+        ("x.tif", "white is zero"),
+        ("x.png", "1"),
+    ],
+)
+def test_the_image_in_a_file_is_read_as_a_file_is(tmp_path, name, mode):
+    deep = np.random.RandomState(0).randint(0, 65536, (60, 80)).astype(np.uint16)
+    if mode in ("I;16", "white is zero"):
+        info = {"tiffinfo": {262: 0}} if mode == "white is zero" else {}
+        Image.fromarray(deep).save(tmp_path / name, **info)
+    else:
+        Image.fromarray(image(60, 80, 0)).convert(mode).save(tmp_path / name)
+    (tmp_path / "inside").mkdir()
+    inside = labelme([shape("x", SQUARE)], "gone.png", base64_of(tmp_path / name))
+    beside = labelme([shape("x", SQUARE)], name)
+    (tmp_path / "a.json").write_text(json.dumps(beside))
+    (tmp_path / "inside" / "a.json").write_text(json.dumps(inside))
+    read = []
+    for folder in (tmp_path, tmp_path / "inside"):
+        dataset = Labelme()
+        dataset.load_labelme(folder)
+        dataset.prepare()
+        read.append(dataset.load_image(0))
+    assert read[0].dtype == np.uint8 and read[0].shape == (60, 80, 3)
+    np.testing.assert_array_equal(*read)
+    if mode in ("I;16", "white is zero"):
+        grey = deep if mode == "I;16" else 65535 - deep
+        np.testing.assert_array_equal(read[1][..., 0], (grey.astype(int) + 128) // 257)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda soft: np.rint(soft * 255).astype(np.uint8),
+        lambda soft: np.rint(soft * 65535).astype(np.uint16),
+        lambda soft: np.dstack([np.rint(soft * 255).astype(np.uint8)] * 3),
+        lambda soft: np.uint8(soft >= 0.5),
+        lambda soft: soft >= 0.5,
+    ],
+    ids=["8 bit", "16 bit", "rgb", "0 and 1", "1 bit"],
+)
+def test_a_mask_with_soft_edges(tmp_path, make):
+    soft = np.clip(1.2 - np.hypot(*np.mgrid[-9:10, -9:10]) / 8, 0, 1)
+    mask = shape("x", [[10, 20], [28, 38]], "mask", mask=png(make(soft)))
+    dataset = load(tmp_path, {"a.json": labelme([mask])})
+    whole = np.zeros((60, 80), bool)
+    whole[20:39, 10:29] = soft >= 0.5
+    np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], whole)
+
+
 def test_no_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone is no folder"):
         Labelme().load_labelme(tmp_path / "gone")

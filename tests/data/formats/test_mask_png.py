@@ -2,13 +2,15 @@
 Science Bowl.
 """
 
+import io
 import os
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.data.formats.mask_png import MaskPng
+from mrcnn.data.formats.mask_png import IN_PIECES, SOFT_EDGES, MaskPng
 from tests.tiny import image
 
 IDS = np.zeros((20, 30), np.uint8)
@@ -153,11 +155,15 @@ def test_masks_saved_with_loss(tmp_path):
     with pytest.raises(ValueError, match="a_mask.jpg is JPEG, which changes the values of a mask"):
         load_ids(tmp_path, {"a": IDS * 30}, "_mask.jpg", images="a.png")
     folder = object_folders(tmp_path / "objects", {"x": []})
-    Image.fromarray(IDS * 30).save(os.path.join(folder, "x", "masks", "1.JPG"), "JPEG")
+    mask = Image.fromarray(np.uint8(IDS == 7) * 255)
+    mask.save(os.path.join(folder, "x", "masks", "1.JPG"), "JPEG")
     dataset = MaskPng()
     dataset.load_object_masks(folder, "nucleus")
     dataset.prepare()
-    with pytest.raises(ValueError, match="1.JPG is JPEG"):
+    np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], IDS == 7)
+    # too dark to be told from what JPEG adds
+    Image.fromarray(IDS).save(os.path.join(folder, "x", "masks", "2.jpg"))
+    with pytest.raises(ValueError, match="2.jpg is JPEG"):
         dataset.load_mask(0)
 
 
@@ -282,3 +288,197 @@ def test_object_file_of_another_size(tmp_path):
         ValueError, match="001.png is 20 x 30 px .* its image .*x.png is 30 x 20 px"
     ):
         dataset.load_mask(0)
+
+
+# === Soft edges and separate pieces ===
+
+
+def disc(cy, cx, radius, height=60, width=80, fine=8):
+    """How much of each pixel a disc covers, float [height, width] in 0..1, as anti-aliasing draws
+    it.
+    """
+    y, x = (np.mgrid[: height * fine, : width * fine] + 0.5) / fine
+    inside = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+    return inside.reshape(height, fine, width, fine).mean(axis=(1, 3))
+
+
+DISC, SECOND = disc(30.3, 25.2, 10.1), disc(28.8, 60.4, 7.3)
+
+
+def of_one_object(folder, mask, suffix=".png"):
+    """The mask that is read of a file for one object."""
+    for name in ("images", "masks"):
+        (folder / "x" / name).mkdir(parents=True, exist_ok=True)
+    size = (mask if isinstance(mask, Image.Image) else Image.fromarray(mask)).size
+    Image.new("RGB", size).save(folder / "x" / "images" / "x.png")
+    mask = mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
+    mask.save(folder / "x" / "masks" / f"1{suffix}")
+    dataset = MaskPng()
+    dataset.load_object_masks(folder, "cell")
+    dataset.prepare()
+    return dataset.load_mask(0)[0]
+
+
+def shades(scale=255, dtype=np.uint8, covered=DISC):
+    return np.rint(covered * scale).astype(dtype)
+
+
+def grey_palette():
+    image = Image.fromarray(shades(), "P")
+    image.putpalette([value for value in range(256) for _ in range(3)])
+    return image
+
+
+@pytest.mark.parametrize(
+    "mask, suffix",
+    [
+        (shades(), ".png"),
+        (shades(), ".jpg"),
+        (shades(65535, np.uint16), ".png"),
+        (shades(255, np.uint16), ".png"),
+        (DISC.astype(np.float32), ".tif"),
+        (np.stack([shades()] * 3, axis=-1), ".png"),
+        (np.stack([shades(), shades() * 0, shades() * 0], axis=-1), ".png"),  # red
+        (np.stack([shades()] * 3 + [np.full_like(shades(), 255)], axis=-1), ".png"),
+        (np.stack([np.full_like(shades(), 255)] * 3 + [shades()], axis=-1), ".png"),  # a cut-out
+        (np.stack([np.zeros_like(shades())] * 3 + [shades()], axis=-1), ".png"),
+        (np.stack([np.uint8(DISC > 0) * 255] * 3 + [shades()], axis=-1), ".png"),
+        (np.stack([np.uint8(DISC == 0) * 255] * 3 + [shades()], axis=-1), ".png"),
+        (Image.merge("LA", [Image.new("L", (80, 60), 255), Image.fromarray(shades())]), ".png"),
+        (grey_palette(), ".png"),
+        (np.uint8(DISC >= 0.5), ".png"),
+        (np.uint8(DISC >= 0.5) * 9, ".png"),
+        (DISC >= 0.5, ".png"),
+    ],
+    ids=[
+        "8 bit",
+        "jpeg",
+        "16 bit",
+        "8 of 16 bit",
+        "float",
+        "rgb",
+        "red",
+        "opaque",
+        "white cut-out",
+        "black cut-out",
+        "white on nothing",
+        "black on nothing",
+        "grey cut-out",
+        "palette",
+        "0 and 1",
+        "0 and 9",
+        "1 bit",
+    ],
+)
+def test_a_smoothed_object_ends_where_half_of_a_pixel_is_covered(tmp_path, mask, suffix):
+    assert np.count_nonzero(DISC > 0) > 1.1 * np.count_nonzero(DISC >= 0.5)
+    found = of_one_object(tmp_path, mask, suffix)
+    assert found.shape[-1] == 1
+    # JPEG moves single pixels that are half covered
+    allowed = 2 if suffix == ".jpg" else 0
+    assert np.count_nonzero(found[..., 0] != (DISC >= 0.5)) <= allowed
+
+
+def one_mask(folder, mask, **options):
+    """A dataset of one image and its mask of ids."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", mask.shape[1::-1], (9, 99, 50)).save(folder / "images" / "a.png")
+    Image.fromarray(mask).save(folder / "masks" / "a.png")
+    dataset = MaskPng()
+    dataset.load_id_masks(folder / "images", folder / "masks", "cell", **options)
+    dataset.prepare()
+    return dataset
+
+
+def warnings_of(dataset):
+    return {finding.kind: finding.message for finding in dataset.check(progress=False).findings}
+
+
+TWO = np.maximum(DISC, SECOND)
+
+
+def as_jpeg(values):
+    """What JPEG makes of them, to be saved without loss."""
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "JPEG", quality=60)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        shades(covered=TWO),
+        shades(65535, np.uint16, TWO),
+        as_jpeg(np.uint8(TWO >= 0.5) * 255),
+        np.asarray(Image.fromarray(np.uint8(TWO >= 0.5) * 255).resize((200, 150), Image.BILINEAR)),
+    ],
+    ids=["8 bit", "16 bit", "from jpeg", "resized"],
+)
+def test_soft_edges_in_a_mask_of_ids(tmp_path, caplog, mask):
+    """They are told of, not cut: a file of ids may have any values. Where pieces are split, the
+    pieces of what is at least half white are the objects.
+    """
+    dataset = one_mask(tmp_path, mask)
+    assert "mask of ids with soft edges: 1 (first: " in caplog.text
+    values = len(np.unique(mask)) - 1
+    assert dataset.load_mask(0)[0].shape[-1] == values > 10
+    assert f"of its {values} values occur in edges only" in warnings_of(dataset)[SOFT_EDGES]
+    split = one_mask(tmp_path, mask, split_pieces=True)
+    found = split.load_mask(0)[0]
+    assert found.shape[-1] == 2 and not {SOFT_EDGES, IN_PIECES} & set(warnings_of(split))
+    np.testing.assert_array_equal(found.any(axis=-1), mask >= (32768 if mask.max() > 255 else 128))
+
+
+def test_honest_ids_are_not_taken_for_soft_edges(tmp_path, caplog):
+    ids = np.zeros((40, 60), np.uint8)
+    ids[5:15, 5:25], ids[15:25, 5:25], ids[5:25, 25:27] = 200, 100, 7  # they touch
+    ids[30, 10:20], ids[30:38, 40] = 20, 30  # lines, by themselves
+    dataset = one_mask(tmp_path, ids)
+    assert not dataset.mask_doubts(0) and not caplog.text
+    assert dataset.load_mask(0)[0].shape[-1] == 5
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_separate_pieces(tmp_path, caplog, value):
+    mask = np.uint8(TWO >= 0.5) * np.uint8(value)
+    dataset = one_mask(tmp_path, mask)
+    assert dataset.load_mask(0)[0].shape[-1] == 1
+    assert "of the masks of 1 images, object in separate pieces: 1 (first: " in caplog.text
+    assert f"a.png: value {value} has 2 pieces" in warnings_of(dataset)[IN_PIECES]
+    masks, class_ids = one_mask(tmp_path, mask, split_pieces=True).load_mask(0)
+    np.testing.assert_array_equal(masks, np.stack([DISC >= 0.5, SECOND >= 0.5], axis=-1))
+    assert class_ids.tolist() == [1, 1]
+
+
+def test_pieces_of_several_ids(tmp_path):
+    dataset = one_mask(tmp_path, IDS, split_pieces=True)
+    masks = dataset.load_mask(0)[0]
+    assert [int(IDS[mask][0]) for mask in np.moveaxis(masks, -1, 0)] == [1, 1, 3, 7]
+    np.testing.assert_array_equal(masks.sum(axis=-1), IDS > 0)
+
+
+def test_pieces_of_a_file_for_one_object(tmp_path, caplog):
+    dataset = load_objects(tmp_path, {"x": [np.uint8(IDS == 1) * 255, np.uint8(IDS == 7) * 255]})
+    assert dataset.load_mask(0)[0].shape[-1] == 2 and "object in separate pieces" in caplog.text
+    assert "000.png has 2 pieces" in warnings_of(dataset)[IN_PIECES]
+    split = MaskPng()
+    split.load_object_masks(tmp_path, "nucleus", split_pieces=True)
+    split.prepare()
+    assert split.load_mask(0)[0].shape[-1] == 3
+
+
+def test_few_of_many_masks_are_looked_at_when_they_are_opened(tmp_path, caplog):
+    names = [f"{number:02}" for number in range(50)]
+    images = " ".join(f"{name}.png" for name in names)
+    load_ids(tmp_path, dict.fromkeys(names, np.uint8(IDS == 1)), ".png", images)
+    assert "of the masks of 17 images, object in separate pieces: 17 (first: " in caplog.text
+
+
+def test_many_values_are_looked_at_quickly(tmp_path):
+    """Such as those of a depth image that is no mask."""
+    depth = np.random.RandomState(0).randint(0, 65536, (300, 400)).astype(np.uint16)
+    depth[:9, :9] = 7
+    start = time.perf_counter()
+    one_mask(tmp_path, depth)
+    assert time.perf_counter() - start < 5
