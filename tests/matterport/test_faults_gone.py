@@ -157,7 +157,7 @@ class Empty(Rectangles):
 def test_data_set_without_objects(model, eagerly):
     with pytest.raises(ValueError, match="No image of Empty has an object"):
         next(modellib.data_generator(Empty(3), model.config))
-    with pytest.raises(ValueError, match="No image of Empty has an object"):
+    with pytest.raises(ValueError, match="none of the 3 images of Empty has an object"):
         model.train(Empty(3), None, 0.001, 1, "heads", verbose=0)
 
 
