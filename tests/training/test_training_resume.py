@@ -11,7 +11,8 @@ import pytest
 from mrcnn.config.file import read_config
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
-from mrcnn.training.checkpoint import StateCheckpoint, random_states
+from mrcnn.training import loop
+from mrcnn.training.checkpoint import Run, StateCheckpoint, random_states
 from mrcnn.training.optimizer import arrays, keep_slots, optimizer_variables, restore, slots
 from mrcnn.training.run_state import load_state, save_state, state_path
 from tests.tiny import Rectangles, tiny_config, values
@@ -372,6 +373,18 @@ def test_a_folder_that_the_user_names_is_the_users(tmp_path, eagerly):
     train(model, 1, "heads")
     assert {"fold3_0001.h5", "losses.csv"} <= set(files(tmp_path / "mine"))
     assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
+
+
+def test_all_machines_know_the_folder_of_the_chief(tmp_path, monkeypatch):
+    """Whatever their own clocks said; the others make nothing."""
+    model = new(tmp_path)
+    model.run = Run(model.checkpoint_path)
+    monkeypatch.setattr(loop, "is_chief", lambda strategy: False)
+    monkeypatch.setattr(loop, "of_chief", lambda strategy, values: np.array([202610250259.0]))
+    loop._prepare_folder(model, ["BG", "a", "b"])
+    assert model.log_dir == str(tmp_path / "tiny20261025T0259")
+    assert model.run.path(3) == os.path.join(model.log_dir, "mask_rcnn_tiny_0003.h5")
+    assert model.checkpoint_path == model.run.pattern and not list(tmp_path.iterdir())
 
 
 # === What is in the state ===
