@@ -16,7 +16,8 @@ DETECT = """
 import tempfile
 import mrcnn.model
 from tests.tiny import image, randomize, tiny_config
-model = mrcnn.model.MaskRCNN("inference", tiny_config(), tempfile.mkdtemp())
+config = tiny_config(DETECTION_MAX_INSTANCES=50)
+model = mrcnn.model.MaskRCNN("inference", config, tempfile.mkdtemp())
 randomize(model.keras_model)
 model.detect([image(64, 64)])
 """
