@@ -42,7 +42,8 @@ def why_no_object(dataset: Dataset, images: int, crowds: int) -> str:
 def require_objects(
     dataset: Dataset, image_ids: Iterable[int] | None = None, purpose: str = "learn"
 ) -> None:
-    """Refuse a data set without an object, before time is spent on it.
+    """Refuse a data set without an object, or with objects without a mask, before time is spent on
+    it.
 
     Images are measured up to the first that has one. Where one of them cannot be read nothing is
     refused: whoever loads it says what is wrong.
@@ -53,7 +54,8 @@ def require_objects(
         purpose: what the objects are for, a verb for the message.
 
     Raises:
-        ValueError: none of the images has an object of a pixel or more; crowds are none.
+        ValueError: none of the images has an object of a pixel or more (crowds are none), or a
+            reader left out annotations whose objects would then count as background.
     """
     image_ids = list(dataset.image_ids if image_ids is None else image_ids)
     crowds = 0
@@ -64,11 +66,21 @@ def require_objects(
         except Exception:  # a user's load_mask can raise any
             return
         if found:
+            _require_masks(getattr(dataset, "left_out", None))
             return
         crowds += int((class_ids < 0).sum())
     raise ValueError(
         f"there is nothing to {purpose}: {why_no_object(dataset, len(image_ids), crowds)}"
     )
+
+
+def _require_masks(left_out):
+    for reason in getattr(left_out, "spoiling", ()):
+        places = left_out.places[reason]
+        raise ValueError(
+            f"{len(places)} {reason}, so that their objects would count as background: "
+            f"{some(places, 3)}"
+        )
 
 
 def not_learned(dataset: Dataset, config: Config) -> list[str]:

@@ -368,8 +368,9 @@ def test_nothing_but_objects_without_a_pixel():
 
 
 def test_something_to_learn(tmp_path):
-    require_objects(of_coco(tmp_path, [BOX, {**SQUARE, "iscrowd": 1}, OTHER]))
+    require_objects(of_coco(tmp_path, [{**SQUARE, "iscrowd": 1}, OTHER]))
     require_objects(of_coco(tmp_path, [BOX], boxes_as_masks=True))
+    require_objects(of_coco(tmp_path, [BOX, OTHER], boxes_as_masks=True))
     require_objects(of_coco(tmp_path, [{**SQUARE, "iscrowd": 1}], crowds="objects"))
     require_objects(Given((image(100, 120), masks(5), [-1]), fine()))
 
@@ -388,6 +389,8 @@ def test_boxes_among_masks_are_an_error(tmp_path):
         "left out: annotations without a segmentation (a box is no mask; --boxes-as-masks takes it "
         "for one)"
     ]
+    with pytest.raises(ValueError, match="^1 annotations without a segmentation .*background: "):
+        require_objects(of_coco(tmp_path, [SQUARE, BOX]))
     report = of_coco(tmp_path, [SQUARE, BOX], boxes_as_masks=True).check(progress=False)
     assert report.ok and report.objects == 2
 
