@@ -7,7 +7,14 @@ stopped goes on where it was.
 
 import argparse
 
-from mrcnn.cli.options import add_dataset, add_image_range, make_config, open_data, positive
+from mrcnn.cli.options import (
+    add_dataset,
+    add_image_range,
+    add_max_pixels,
+    make_config,
+    open_data,
+    positive,
+)
 from mrcnn.config.file import parse_settings
 from mrcnn.data.survey.objects import require_objects
 
@@ -22,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for the cache; one folder holds one cache",
     )
     add_image_range(parser)
+    add_max_pixels(parser)
     parser.add_argument("--size", type=positive, metavar="PX", help="as of train (default: 1024)")
     parser.add_argument(
         "--set",
@@ -66,7 +74,11 @@ def run(args: argparse.Namespace) -> None:
     """Write the cache; prints what it holds."""
     dataset = open_data(args, args.classes)
     require_objects(dataset)
-    given = {"IMAGE_MAX_DIM": args.size, "IMAGE_RANGE": args.image_range}
+    given = {
+        "IMAGE_MAX_DIM": args.size,
+        "IMAGE_RANGE": args.image_range,
+        "IMAGE_MAX_PIXELS": args.max_pixels,
+    }
     given = {field: value for field, value in given.items() if value is not None}
     config = make_config(
         {"NUM_CLASSES": dataset.num_classes}, {**given, **parse_settings(args.set)}

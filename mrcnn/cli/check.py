@@ -6,13 +6,21 @@ lists what is wrong. The exit code is 1 if there are errors, so that a script ca
 
 import argparse
 
-from mrcnn.cli.options import add_dataset, add_image_range, make_config, open_data, positive
+from mrcnn.cli.options import (
+    add_dataset,
+    add_image_range,
+    add_max_pixels,
+    make_config,
+    open_data,
+    positive,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``check``."""
     add_dataset(parser)
     add_image_range(parser)
+    add_max_pixels(parser)
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="look at the first N images only"
     )

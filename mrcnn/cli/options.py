@@ -16,6 +16,7 @@ from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.coco_classes import COCO_CLASSES
 from mrcnn.data.formats import FORMATS, find_format, open_dataset
 from mrcnn.data.formats.coco import CROWDS
+from mrcnn.data.images import limit_pixels
 from mrcnn.training.run_folder import find_last_checkpoint
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import rename_keras_resnet
@@ -203,6 +204,7 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         "(default: that of the settings or the weights, else resnet101)",
     )
     add_image_range(parser)
+    add_max_pixels(parser)
     parser.add_argument(
         "--set",
         action="extend",
@@ -227,6 +229,23 @@ def add_image_range(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """The largest image files that are read."""
+    parser.add_argument(
+        "--max-pixels",
+        type=_max_pixels,
+        metavar="N",
+        help="most pixels of an image file, against files that claim to be huge: IMAGE_MAX_PIXELS "
+        f"(default: {Config.IMAGE_MAX_PIXELS:,})",
+    )
+
+
+def _max_pixels(text):
+    # data are opened before there is a Config
+    limit_pixels(count := positive(text))
+    return count
+
+
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the arguments of `add_model` make, as a dict of fields; ``--set`` comes
     last.
@@ -238,6 +257,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         ("IMAGES_PER_GPU", args.batch),
         ("BACKBONE", args.backbone),
         ("IMAGE_RANGE", args.image_range),
+        ("IMAGE_MAX_PIXELS", args.max_pixels),
     ):
         if value is not None:
             settings[field] = value

@@ -123,6 +123,9 @@ class Config:
     # file says, else the range of the type (`data.images.as_uint8_range`), which ends at 65535 for
     # 16 bits, because a dark image cannot be told from one of fewer bits. Images of 8 bits stay.
     IMAGE_RANGE: Sequence[float] | None = None
+    # Most pixels of an image file: a larger one is an error, since a small damaged or hostile file
+    # may claim any size. It holds for the whole process; the default is Pillow's own.
+    IMAGE_MAX_PIXELS = 178_956_970
     # Mean of each channel (RGB order, 0..255) over ImageNet, subtracted from every image.
     MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
 

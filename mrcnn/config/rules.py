@@ -140,7 +140,7 @@ TABLE = (
         "None, 0 or a positive int (pixels)",
     ),
     Rule("IMAGE_MIN_SCALE", optional(is_not_negative), "0 (no bound) or a positive number"),
-    Rule("IMAGE_CHANNEL_COUNT", is_count, "an int of at least 1"),
+    Rule("IMAGE_CHANNEL_COUNT IMAGE_MAX_PIXELS", is_count, "an int of at least 1"),
     Rule(
         "IMAGE_RANGE",
         optional(_is_black_and_white),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrcnn.data.images import read_image
+from mrcnn.data.images import limit_pixels, read_image
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -76,7 +76,7 @@ class FewBits:
 
 
 def use_image_range(dataset: Dataset, config: Config) -> None:
-    """Let the files of a dataset be read in the range of IMAGE_RANGE.
+    """Let the files of a dataset be read in the range of IMAGE_RANGE, up to IMAGE_MAX_PIXELS.
 
     Where that is None, some of the files are looked at once, and a warning says which may hold
     fewer bits than they are taken for.
@@ -84,6 +84,7 @@ def use_image_range(dataset: Dataset, config: Config) -> None:
     Raises:
         ValueError: the dataset has another ``image_range``, which the network would not know of.
     """
+    limit_pixels(config.IMAGE_MAX_PIXELS)
     own = dataset.image_range
     wanted = None if config.IMAGE_RANGE is None else tuple(config.IMAGE_RANGE)
     if own is not None and (wanted is None or tuple(own) != wanted):

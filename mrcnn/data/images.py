@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import struct
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
@@ -42,9 +41,6 @@ IMAGE_TYPES = (
     ".webp",
 )
 
-# What Pillow raises for damaged files; the last two come of damaged EXIF blocks.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error)
-
 
 # === Files ===
 
@@ -74,15 +70,21 @@ def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file is empty, damaged, cut short or no image.
     """
+    _require_file(path)
+    return _decode(path, path, as_stored)
+
+
+def _require_file(path):
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"An image path must be a string or a path, got {path!r}")
     if not os.path.exists(path):
         raise FileNotFoundError(f"Image file not found: {path}")
     if os.path.isdir(path):
         raise ValueError(f"Expected an image file, this is a folder: {path}")
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise ValueError(f"Expected an image file, this is a pipe or a device: {path}")
     if os.path.getsize(path) == 0:
         raise ValueError(f"Image file is empty (0 bytes): {path}")
-    return _decode(path, path, as_stored)
 
 
 def decode_image(content: bytes, what: str, as_stored: bool = False) -> np.ndarray:
@@ -106,8 +108,15 @@ def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.nda
             raise ValueError(
                 f"Image file cannot be read, it is damaged or no image: {what}"
             ) from err
-    except (*UNREADABLE, Image.DecompressionBombError) as err:
-        raise ValueError(f"Image file cannot be read: {what} ({err})") from err
+    except Image.DecompressionBombError as err:
+        raise ValueError(
+            f"Image file has more pixels than are allowed: {what} ({err}). IMAGE_MAX_PIXELS "
+            "(--max-pixels) allows more"
+        ) from err
+    except Exception as err:  # Pillow raises nearly any for damaged files
+        raise ValueError(
+            f"Image file cannot be read: {what} ({type(err).__name__}: {err})"
+        ) from err
     if frames > 1:
         logger.warning("%s holds %d frames: only the first is read", what, frames)
     if white is None or as_stored or array.max(initial=0) > white:
@@ -129,17 +138,51 @@ def image_size(path: AnyPath) -> tuple[int, int]:
     """
     from PIL import Image
 
+    _require_file(path)
     try:
         with Image.open(path) as file:
             width, height = file.size
             # by a quarter turn
-            turned = _may_have_exif(path, file.format) and file.getexif().get(0x0112, 1) >= 5
+            turned = _may_have_exif(path, file.format) and _is_turned(file.getexif())
             # some versions of Pillow have turned its size already
             if not (turned and file.format == "TIFF"):
                 return (width, height) if turned else (height, width)
-    except (*UNREADABLE, Image.DecompressionBombError):
+    except Exception:  # Pillow raises nearly any; reading the file says what is wrong
         pass
     return read_image(path).shape[:2]
+
+
+def _is_turned(exif):
+    return exif.get(0x0112) in (5, 6, 7, 8)  # what is beyond 8 means nothing
+
+
+def check_pixels(height: int, width: int, what: str) -> None:
+    """Refuse an image by the size that an annotation file has for it; see `limit_pixels`.
+
+    Raises:
+        ValueError: naming ``what``.
+    """
+    from PIL import Image
+
+    most = 2 * (Image.MAX_IMAGE_PIXELS or height * width)
+    if height * width > most:
+        raise ValueError(
+            f"{what} has {height} x {width} px (height x width), and {most:,} px are allowed: "
+            "IMAGE_MAX_PIXELS (--max-pixels) allows more"
+        )
+
+
+def limit_pixels(count: int) -> None:
+    """Refuse image files of more pixels, from now on, in this process.
+
+    Pillow, which reads them, has one limit for all, against small files that claim to be huge.
+
+    Args:
+        count: `Config.IMAGE_MAX_PIXELS`.
+    """
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = -(-count // 2)  # beyond it Pillow warns, beyond twice that it raises
 
 
 def _may_have_exif(path, file_format):

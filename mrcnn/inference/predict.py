@@ -20,6 +20,7 @@ from mrcnn.common.words import on_one_line, some
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.data.image_range import FewBits
+from mrcnn.data.images import limit_pixels
 from mrcnn.inference.detect import LimitReached
 from mrcnn.inference.result import Classes, Result
 from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
@@ -233,6 +234,7 @@ def predict(
     kept = frozenset(identity for identity in identities if identity is not None)
     _check_outputs(sources, kept, output, save, video_type)
     summary = Summary(str(output), others=others, most=model.config.DETECTION_MAX_INSTANCES)
+    limit_pixels(model.config.IMAGE_MAX_PIXELS)
     frames = read_frames(
         sources,
         model.config.IMAGE_CHANNEL_COUNT,

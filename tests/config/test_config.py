@@ -130,6 +130,7 @@ ADDED = {
     "CLASS_NAMES": None,
     "STATES_KEPT": 2,
     "IMAGE_RANGE": None,
+    "IMAGE_MAX_PIXELS": 178_956_970,
 }
 
 

@@ -336,3 +336,58 @@ def test_a_mean_pixel_of_the_wrong_length():
         images.mold_image(noise(6, 7, 1), config)
     one = SimpleNamespace(MEAN_PIXEL=[100.0])
     assert images.mold_image(noise(6, 7, 1), one).shape == (6, 7, 1)
+
+
+# === What is refused ===
+
+
+@pytest.fixture
+def pillows_limit(monkeypatch):
+    """A limit of pixels that a test sets is that of no other."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (images.read_image, images.image_size):
+        with pytest.raises(ValueError, match="a pipe or a device: .*a.png"):
+            read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [IndexError, RuntimeError, KeyError, NotImplementedError, ZeroDivisionError, MemoryError],
+)
+def test_every_error_of_pillow_names_the_file(tmp_path, monkeypatch, error):
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "a.png")
+
+    def fail(*args, **options):
+        raise error("deep inside")
+
+    monkeypatch.setattr(Image, "open", fail)
+    for read in (images.read_image, images.image_size):
+        with pytest.raises(ValueError, match=rf"a\.png \({error.__name__}: .*deep inside"):
+            read(tmp_path / "a.png")
+
+
+def test_the_most_pixels_may_be_set(tmp_path, pillows_limit):
+    Image.fromarray(noise(100, 200, 3)).save(tmp_path / "a.png")
+    images.limit_pixels(19_998)
+    for read in (images.read_image, images.image_size):
+        with pytest.raises(ValueError, match=r"more pixels than are allowed: .*a\.png .*--max-pix"):
+            read(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"b\.json: a\.png has 101 x 200 px .* 19,998 px are"):
+        images.check_pixels(101, 200, "b.json: a.png")
+    images.limit_pixels(20_000)
+    assert images.read_image(tmp_path / "a.png").shape == (100, 200, 3)
+    images.check_pixels(100, 200, "b.json: a.png")
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 5, 8, 9, 12, 65535])
+def test_orientations_beyond_eight_mean_nothing(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "a.jpg", exif=exif)
+    expected = (9, 6) if orientation in (5, 8) else (6, 9)
+    assert images.image_size(tmp_path / "a.jpg") == expected
+    assert images.read_image(tmp_path / "a.jpg").shape[:2] == expected

@@ -1,6 +1,7 @@
 """COCO json: polygons, run lengths and crowds (https://cocodataset.org/#format-data)."""
 
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from mrcnn.data.class_labels import class_labels
 from mrcnn.data.formats.coco_categories import categories_asked, not_among
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
 from mrcnn.data.formats.shapes import coordinates
-from mrcnn.data.images import image_size
+from mrcnn.data.images import check_pixels, image_size
 from mrcnn.data.rle import mask_areas, merge_rles, run_lengths
 
 logger = logging.getLogger(__name__)
@@ -317,6 +318,8 @@ def _by_id(items, section, field, where):
     found: dict[int | str, dict[str, Any]] = {}
     texts: dict[str, dict[str, Any]] = {}
     for item in items:
+        if isinstance(item, dict) and isinstance(item.get("id"), float) and item["id"].is_integer():
+            item = {**item, "id": int(item["id"])}  # as JavaScript and pandas write them
         if (
             not isinstance(item, dict)
             or not isinstance(item.get("id"), (int, str))
@@ -341,18 +344,21 @@ def _size(image, path, where):
     if None in sides:
         return image_size(path)
     if not all(
-        isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in sides
+        isinstance(side, (int, float)) and 1 <= side < math.inf and side == int(side)
+        for side in sides
     ):
         raise ValueError(
             f"{where}: {image['file_name']} has height and width {sides}; they must be whole "
             "numbers of px"
         )
-    if sides[0] * sides[1] >= 2**32:  # pycocotools counts with 32 bits
+    height, width = map(int, sides)
+    if height * width >= 2**32:  # pycocotools counts with 32 bits
         raise ValueError(
             f"{where}: {image['file_name']} has height and width {sides}; they must make fewer "
             "than 2 ** 32 px"
         )
-    return int(sides[0]), int(sides[1])
+    check_pixels(height, width, f"{where}: {image['file_name']}")
+    return height, width
 
 
 def _is_empty(segmentation):
@@ -403,6 +409,13 @@ def _rings(segmentation):
     if not isinstance(segmentation[0], list):
         segmentation = [segmentation]
     rings = []
+    nested = any(isinstance(number, list) for ring in segmentation for number in ring[:1])
+    pairs = all(isinstance(ring, list) and len(ring) == 2 for ring in segmentation)
+    if nested or (pairs and len(segmentation) > 2):
+        raise ValueError(
+            "its segmentation has points of their own, [[x, y], [x, y], ...]; a polygon must be "
+            "one flat list, and the segmentation a list of these: [[x, y, x, y, ...]]"
+        )
     for ring in segmentation:
         numbers = coordinates(ring, "a polygon")
         if len(numbers) % 2:

@@ -17,6 +17,8 @@ MASK_SUFFIXES = ("", "_mask", "_masks")
 LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
 # Masks that are looked at when a data set is opened; `check` looks at all.
 LOOKED_AT = 20
+# Objects of a mask of ids, at most.
+MOST_OBJECTS = 10_000
 SOFT_EDGES = "mask of ids with soft edges"
 IN_PIECES = "object in separate pieces"
 
@@ -368,7 +370,13 @@ def _ids_of(info, size):
     """The `_read_ids` of an image, with 0 for the values that are no object."""
     ids = _read_ids(info["mask_path"])
     _check_size(ids, info["mask_path"], size, info["path"])
-    return np.where(np.isin(ids, info["ignore"]), 0, ids) if info["ignore"] else ids
+    ids = np.where(np.isin(ids, info["ignore"]), 0, ids) if info["ignore"] else ids
+    if (count := len(_objects_of(ids))) > MOST_OBJECTS:
+        raise ValueError(
+            f"{info['mask_path']} has {count} different values, each an object: more than "
+            f"{MOST_OBJECTS} are no ids, but perhaps depths or the pixels of a photo"
+        )
+    return ids
 
 
 def _objects_of(ids):

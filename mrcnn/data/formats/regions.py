@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # The class of objects without a class, where no name is given.
 CLASS_OF_ALL = "object"
+# Bytes of the masks of one image from which on a warning says what they take.
+LARGE = 2_000_000_000
 NO_PIXEL = "covering no pixel of the image"
 FEW_POINTS = "with fewer than three points"
 
@@ -109,6 +111,7 @@ class RegionDataset(Dataset):
     def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
         self.left_out = LeftOut()
+        self._told_of_size = False
         # {(annotations, path): the name that they have for it}
         self._image_names: dict[tuple[AnyPath, str | None], str] = {}
 
@@ -141,10 +144,24 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:  # added by a subclass, from another source
             return super().load_mask(image_id)
-        masks = decode_masks(
-            [instance.rle for instance in info["instances"]], (info["height"], info["width"])
-        )
+        shape = info["height"], info["width"]
+        self._tell_of_size(info, len(info["instances"]) * shape[0] * shape[1])
+        masks = decode_masks([instance.rle for instance in info["instances"]], shape)
         return masks, self._class_ids(info)
+
+    def _tell_of_size(self, info, size):
+        """Warn, once, of masks that may be more than the memory holds."""
+        if size >= LARGE and not self._told_of_size:
+            self._told_of_size = True
+            logger.warning(
+                "%s: the masks of its %d objects, of %d x %d px each, take %.1f GB of memory while "
+                "it is loaded. Smaller images, or parts of them, take less",
+                info["path"],
+                len(info["instances"]),
+                info["height"],
+                info["width"],
+                size / 1e9,
+            )
 
     def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
         """As `Dataset.known_class_ids`: an annotation file has them."""

@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mrcnn.data.dataset import check_classes
+from mrcnn.data.formats import regions
 from mrcnn.data.formats.coco import CocoJson
 from tests.tiny import image, tiny_config
 
@@ -278,6 +279,38 @@ def test_ids_that_are_a_number_here_and_text_there(tmp_path, data, section, key,
         assert [dataset.class_names[abs(one)] for one in ids] == [
             whole.class_names[abs(one)] for one in wanted_ids
         ]
+
+
+def test_ids_that_are_whole_floats(tmp_path, data):
+    """As pandas and JavaScript write them."""
+    expected = load(tmp_path, data)
+    for section in ("images", "categories", "annotations"):
+        for item in data[section]:
+            item.update({key: float(item[key]) for key in item if key.endswith("id")})
+    found = load(tmp_path, data)
+    ids = [[info["id"] for info in dataset.image_info] for dataset in (found, expected)]
+    assert ids[0] == ids[1]
+    assert all(isinstance(info["id"], int) for info in found.image_info)
+    for image_id in expected.image_ids:
+        for one, other in zip(found.load_mask(image_id), expected.load_mask(image_id)):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_ids_that_are_numbers_and_text(tmp_path, data):
+    data["categories"][1]["id"] = "person"
+    for record in data["annotations"]:
+        record["category_id"] = "person" if record["category_id"] == 1 else record["category_id"]
+    assert sorted(load(tmp_path, data).class_names[1:]) == ["dog", "person", "toothbrush"]
+
+
+def test_masks_that_take_gigabytes_are_told_once(tmp_path, data, monkeypatch, caplog):
+    monkeypatch.setattr(regions, "LARGE", 3 * 40 * 60)
+    data["annotations"].append(annotation(12, 9, 18, [TRIANGLE]))
+    dataset = load(tmp_path, data)
+    for image_id in (*dataset.image_ids, *dataset.image_ids):
+        dataset.load_mask(image_id)
+    (said,) = (text for text in caplog.messages if "GB" in text)
+    assert "b.png: the masks of its 4 objects, of 40 x 60 px each, take 0.0 GB" in said
 
 
 def test_no_word_on_crowds_is_no_crowd(tmp_path, data):
@@ -581,6 +614,19 @@ def change(place, value):
         (
             change(["annotations", 0, "segmentation"], [[1, 2, 3, 4, 5, 6, 7]]),
             "a.jpg, annotation 7: .*7 numbers",
+        ),
+        *[
+            (
+                change(["annotations", 0, "segmentation"], points),
+                r"annotation 7: .*points of their own.*\[\[x, y, x, y, \.\.\.\]\]",
+            )
+            for points in ([[1, 2], [9, 2], [9, 8]], [[[1, 2], [9, 2], [9, 8]]])
+        ],
+        (change(["images", 0, "height"], float("inf")), "height and width .*inf.* whole numbers"),
+        (change(["images", 0, "height"], float("nan")), "height and width .*nan.* whole numbers"),
+        (
+            change(["images", 0], {"id": 1, "file_name": "a.jpg", "height": 65535, "width": 65535}),
+            "a.jpg has 65535 x 65535 px .* 178,956,970 px are allowed: IMAGE_MAX_PIXELS",
         ),
         (
             change(["annotations", 0, "segmentation"], [[1, 2, 3, None, 5, 6]]),

@@ -48,6 +48,21 @@ def expected(ids=IDS, values=(1, 3, 7)):
 # === One id for each object ===
 
 
+def test_depths_are_no_ids(tmp_path):
+    """A mask of 65,535 objects would take the memory of all masks of the image at once."""
+    depths = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30)
+    assert load_ids(tmp_path / "few", {"a": depths}, images="a.png").load_mask(0)[1].size == 599
+    folders = id_folders(tmp_path, {}, images="")
+    Image.fromarray(image(120, 100)).save(tmp_path / "PNGImages" / "a.png")
+    depths = np.arange(120 * 100, dtype=np.uint16).reshape(120, 100)
+    Image.fromarray(depths).save(tmp_path / "PedMasks" / "a_mask.png")
+    dataset = MaskPng()
+    dataset.load_id_masks(*folders, "person")
+    dataset.prepare()
+    with pytest.raises(ValueError, match="a_mask.png.*11999 different values.*perhaps depths"):
+        dataset.load_mask(0)
+
+
 @pytest.mark.parametrize("suffix", ["_mask.png", ".png", "_masks.tif", ".bmp"])
 def test_ids(tmp_path, suffix):
     dataset = load_ids(tmp_path, {"a": IDS, "b": np.zeros_like(IDS)}, suffix)
