@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
-    dataset = open_data(args)
+    dataset = open_data(args, collect_errors=True)
     dataset.image_range = make_config({}, {"IMAGE_RANGE": args.image_range}).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     print(dataset.summary(image_ids))

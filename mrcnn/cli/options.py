@@ -82,6 +82,12 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         help="folder of the images, where COCO or VIA json does not lie beside them",
     )
     parser.add_argument(
+        "--skip-missing",
+        action="store_true",
+        help="leave out images of COCO, VIA or labelme json that are not there, with a count "
+        "(default: an error)",
+    )
+    parser.add_argument(
         "--split-pieces",
         action="store_true",
         help="of mask files: make an object of each connected piece, where all objects of a mask "
@@ -95,6 +101,7 @@ def open_data(
     path: str | None = None,
     subset: str | None = None,
     other_classes: bool = False,
+    collect_errors: bool = False,
 ) -> Dataset:
     """The prepared Dataset of `add_dataset`'s arguments.
 
@@ -104,6 +111,8 @@ def open_data(
         path: other data, of which ``subset`` is a part; --subset says nothing of them.
         subset: of the arguments' own data, in place of --subset.
         other_classes: whether classes that ``classes`` lacks follow them; else they are left out.
+        collect_errors: whether images and objects that cannot be read are counted, where the
+            format can; else the first one is an error.
     """
     if path is None:
         path, subset = args.dataset, subset or args.subset
@@ -115,8 +124,11 @@ def open_data(
     if is_cache(os.path.join(path, subset or "")):
         _check_options(options, "cache", os.path.join(path, subset or ""))
         return _open_cache(os.path.join(path, subset or ""), classes)
-    if options:
-        _check_options(options, *find_format(path, args.format, subset))
+    if options or collect_errors:
+        found, place = find_format(path, args.format, subset)
+        _check_options(options, found, place)
+        if collect_errors and found in ("coco", "via", "labelme"):
+            options["collect_errors"] = True
     return open_dataset(
         path,
         format=args.format,
@@ -134,6 +146,7 @@ _FORMATS_OF = {
     "crowds": (("coco",), "COCO json"),
     "boxes_as_masks": (("coco",), "COCO json"),
     "split_pieces": (("id_masks", "object_masks"), "mask files"),
+    "skip_missing": (("coco", "via", "labelme"), "COCO, VIA and labelme json"),
 }
 
 

@@ -217,6 +217,77 @@ def test_options_of_coco_json_are_refused_with_other_data(photos):
         assert f"{option[0]} is of COCO json, and " in said and "of the format via" in said
 
 
+def broken_coco(folder):
+    """Four images: one is not there, one is damaged, one is of another size than annotated; and two
+    objects that make no sense, on the image that is whole.
+    """
+    write_coco(
+        folder,
+        [
+            {**SQUARE, "segmentation": [[1, 2, 3]]},
+            {**SQUARE, "iscrowd": "0"},
+            SQUARE,
+            *({**SQUARE, "image_id": number} for number in (1, 2, 3)),
+        ],
+        count=4,
+    )
+    (folder / "1.png").unlink()
+    (folder / "2.png").write_bytes(b"no image")
+    Image.fromarray(image(32, 64)).save(folder / "3.png")
+
+
+def broken_via(folder):
+    write_via(folder, 4, 0)
+    path = folder / "via_region_data.json"
+    entries = json.loads(path.read_text())
+    for entry, shape in zip(list(entries.values())[:2], ({"name": "blob"}, {"name": "circle"})):
+        regions = entry["regions"]
+        regions = regions.values() if isinstance(regions, dict) else regions
+        next(iter(regions))["shape_attributes"] = shape
+    names = [entry["filename"] for entry in entries.values()]
+    (folder / names[2]).unlink()
+    (folder / names[3]).write_bytes(b"no image")
+    path.write_text(json.dumps(entries))
+
+
+@pytest.mark.parametrize(
+    "broken, counts",
+    [
+        (broken_coco, {"objects": 2, "images": 1, "image": 2}),
+        (broken_via, {"objects": 2, "images": 2}),
+    ],
+)
+def test_check_reports_all_that_is_wrong_at_once(tmp_path, capsys, broken, counts):
+    broken(tmp_path / "data")
+    assert code_of("check", tmp_path / "data") == 1
+    out = capsys.readouterr().out
+    said = {
+        "objects": "left out: objects that cannot be read",
+        "images": "left out: images that cannot be used",
+        "image": "image cannot be read",
+    }
+    found = {kind: re.search(rf"^error +{text} +(\d+) ", out, re.M) for kind, text in said.items()}
+    assert {kind: int(match[1]) for kind, match in found.items() if match} == counts
+    assert isinstance(code_of("train", tmp_path / "data", "--weights", "none"), str)
+
+
+def test_images_that_are_not_there_may_be_left_out(tmp_path, capsys):
+    write_coco(tmp_path / "data", [SQUARE, {**SQUARE, "image_id": 1}], count=2)
+    (tmp_path / "data" / "1.png").unlink()
+    output = tmp_path / "cache"
+    said = code_of("cache", tmp_path / "data", "--output", output, "--size", 64)
+    assert "1.png is missing" in said and "--skip-missing" in said
+    line = ("cache", tmp_path / "data", "--output", output, "--size", 64, "--skip-missing")
+    assert code_of(*line) in (0, None)
+    assert len(RecordDataset(output).image_info) == 1
+    (tmp_path / "other" / "images").mkdir(parents=True)
+    (tmp_path / "other" / "masks").mkdir()
+    Image.new("L", (20, 10), 1).save(tmp_path / "other" / "masks" / "a.png")
+    Image.new("RGB", (20, 10)).save(tmp_path / "other" / "images" / "a.png")
+    said = code_of("check", tmp_path / "other", "--skip-missing")
+    assert "--skip-missing is of COCO, VIA and labelme json" in said
+
+
 def test_image_range(tmp_path, capsys):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()

@@ -11,7 +11,14 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.formats.coco_categories import categories_asked, not_among
-from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
+from mrcnn.data.formats.regions import (
+    FEW_POINTS,
+    NO_PIXEL,
+    UNREADABLE_IMAGE,
+    UNREADABLE_OBJECT,
+    Instance,
+    RegionDataset,
+)
 from mrcnn.data.formats.shapes import coordinates
 from mrcnn.data.images import check_pixels, image_size
 from mrcnn.data.rle import mask_areas, merge_rles, run_lengths
@@ -58,6 +65,7 @@ class CocoJson(RegionDataset):
         crowds: str = "ignored",
         boxes_as_masks: bool = False,
         other_classes: bool = False,
+        collect_errors: bool = False,
     ) -> None:
         """Add the images and classes of one annotation file.
 
@@ -84,11 +92,14 @@ class CocoJson(RegionDataset):
                 such annotations are left out.
             other_classes: add the classes that the list lacks after those that it has, for data to
                 measure a model on that does not know them; else their annotations are left out.
+            collect_errors: count images and objects that cannot be read in `left_out`, for `check`,
+                which then finds all of them; else the first one is an error.
 
         Raises:
             FileNotFoundError: the file or an image is missing.
             ValueError: not COCO json, an unknown class, or an annotation that makes no sense.
         """
+        self.collects_errors = collect_errors
         if crowds not in CROWDS:
             raise ValueError(f"crowds is {crowds!r}; use one of {', '.join(CROWDS)}")
         # an empty list means all classes, as in the original
@@ -117,19 +128,22 @@ class CocoJson(RegionDataset):
             ]
             if not chosen and not keep_empty:
                 continue
-            path = self._image_path(folders, image["file_name"], where, skip_missing)
-            if path is None:
-                continue
-            height, width = _size(image, path, where)
-            instances = self._instances(
-                chosen,
-                height,
-                width,
-                f"{where}: {image['file_name']}",
-                crowds == "objects",
-                boxes_as_masks,
-            )
-            self.add_image(source, image_id, path, height=height, width=width, instances=instances)
+            with self._counting(UNREADABLE_IMAGE):
+                path = self._image_path(folders, image["file_name"], where, skip_missing)
+                if path is None:
+                    continue
+                height, width = _size(image, path, where)
+                instances = self._instances(
+                    chosen,
+                    height,
+                    width,
+                    f"{where}: {image['file_name']}",
+                    crowds == "objects",
+                    boxes_as_masks,
+                )
+                self.add_image(
+                    source, image_id, path, height=height, width=width, instances=instances
+                )
         self._tell(where, first)
 
     def _add_categories(
@@ -234,24 +248,23 @@ class CocoJson(RegionDataset):
         """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""
         drawn = []
         for record, class_id in records:
-            place = f"annotation {record['id']}"
-            crowd = record.get("iscrowd")
-            if crowd not in (0, 1, None):
-                raise ValueError(f"{where}, {place}: iscrowd is {crowd!r}; it must be 0 or 1")
-            crowd = bool(crowd) and not crowds_too
-            try:
-                segmentation = record.get("segmentation")
-                if boxes_too and _is_empty(segmentation):
-                    segmentation = _box_outline(record.get("bbox"))
-                rle, reason = _rle(segmentation, height, width, crowd, f"{where}, {place}")
-            except ValueError as error:
-                raise ValueError(f"{where}, {place}: {error}") from error
-            if rle is None:
-                self.left_out.add(
-                    f"annotations {reason}", f"{where}, {place}", spoils=reason == NO_MASK
-                )
-            else:
-                drawn.append(Instance(class_id, rle, place, crowd))
+            place = f"{where}, annotation {record['id']}"
+            with self._counting(UNREADABLE_OBJECT):
+                crowd = record.get("iscrowd")
+                if crowd not in (0, 1, None):
+                    raise ValueError(f"{place}: iscrowd is {crowd!r}; it must be 0 or 1")
+                crowd = bool(crowd) and not crowds_too
+                try:
+                    segmentation = record.get("segmentation")
+                    if boxes_too and _is_empty(segmentation):
+                        segmentation = _box_outline(record.get("bbox"))
+                    rle, reason = _rle(segmentation, height, width, crowd, place)
+                except ValueError as error:
+                    raise ValueError(f"{place}: {error}") from error
+                if rle is None:
+                    self.left_out.add(f"annotations {reason}", place, spoils=reason == NO_MASK)
+                else:
+                    drawn.append(Instance(class_id, rle, f"annotation {record['id']}", crowd))
         areas = mask_areas([instance.rle for instance in drawn])
         for instance, area in zip(drawn, areas):
             if not area:

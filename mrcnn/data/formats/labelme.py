@@ -11,7 +11,14 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
 from mrcnn.data.formats.files import json_files
-from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Instance, RegionDataset
+from mrcnn.data.formats.regions import (
+    FEW_POINTS,
+    NO_PIXEL,
+    UNREADABLE_IMAGE,
+    UNREADABLE_OBJECT,
+    Instance,
+    RegionDataset,
+)
 from mrcnn.data.images import decode_image, image_size
 from mrcnn.data.masks import mask_of_picture
 from mrcnn.data.rle import Rle, encode_parts, merge_rles
@@ -42,6 +49,7 @@ class Labelme(RegionDataset):
         keep_empty: bool = False,
         skip_missing: bool = False,
         other_classes: bool = False,
+        collect_errors: bool = False,
     ) -> None:
         """Add the images and classes of a folder of json files.
 
@@ -55,6 +63,8 @@ class Labelme(RegionDataset):
             source: name for ``add_class`` and ``add_image``.
             keep_empty: also add images without a shape.
             skip_missing: leave images out that are not there; else they are an error.
+            collect_errors: count images and objects that cannot be read in `left_out`, for `check`,
+                which then finds all of them; else the first one is an error.
             other_classes: add the classes that the list lacks after those that it has, for data to
                 measure a model on that does not know them; else their shapes are left out.
 
@@ -62,7 +72,11 @@ class Labelme(RegionDataset):
             FileNotFoundError: no folder, no json files in it, or a missing image.
             ValueError: not a labelme file, two files of one image, or a shape that makes no sense.
         """
-        files = {path: _read(path) for path in _annotation_files(folder)}
+        self.collects_errors = collect_errors
+        files = {}
+        for path in _annotation_files(folder):
+            with self._counting(UNREADABLE_IMAGE):
+                files[path] = _read(path)
         labels = {
             shape["label"]
             for data in files.values()
@@ -81,25 +95,26 @@ class Labelme(RegionDataset):
             if not data["shapes"] and not keep_empty:
                 self.left_out.add("images without shapes", path)
                 continue
-            image_path = self._find_image([os.path.dirname(path)], data["imagePath"], folder)
-            if image_path is None and data["imageData"]:
-                image_path = path
-            elif image_path is None:
-                image_path = self._image_path(
-                    [os.path.dirname(path)], data["imagePath"], path, skip_missing
+            with self._counting(UNREADABLE_IMAGE):
+                image_path = self._find_image([os.path.dirname(path)], data["imagePath"], folder)
+                if image_path is None and data["imageData"]:
+                    image_path = path
+                elif image_path is None:
+                    image_path = self._image_path(
+                        [os.path.dirname(path)], data["imagePath"], path, skip_missing
+                    )
+                    if image_path is None:
+                        continue
+                height, width = _size(data, image_path, path)
+                self.add_image(
+                    source,
+                    data["imagePath"],
+                    image_path,
+                    height=height,
+                    width=width,
+                    annotations=path,
+                    instances=self._instances(data["shapes"], numbers, (height, width), path),
                 )
-                if image_path is None:
-                    continue
-            height, width = _size(data, image_path, path)
-            self.add_image(
-                source,
-                data["imagePath"],
-                image_path,
-                height=height,
-                width=width,
-                annotations=path,
-                instances=self._instances(data["shapes"], numbers, (height, width), path),
-            )
         self._tell(folder, first)
 
     def load_image(self, image_id: int) -> np.ndarray:
@@ -115,11 +130,14 @@ class Labelme(RegionDataset):
         groups: dict[tuple, list[Rle]] = {}  # by label and group
         places: dict[tuple, str] = {}
         for number, shape in enumerate(file_shapes):
-            place = f"{path}: shape {number}"
-            try:
-                part, reason = _draw(shape, *size)
-            except ValueError as error:
-                raise ValueError(f"{place} ({shape['label']!r}): {error}") from error
+            place, part, reason = f"{path}: shape {number}", None, UNREADABLE_OBJECT
+            with self._counting(UNREADABLE_OBJECT):
+                try:
+                    part, reason = _draw(shape, *size)
+                except ValueError as error:
+                    raise ValueError(f"{place} ({shape['label']!r}): {error}") from error
+            if reason == UNREADABLE_OBJECT:
+                continue
             if not shape["label"]:
                 reason = "without a label"
             elif part is not None and shape["label"] not in numbers:

@@ -13,6 +13,7 @@ Outlines become run lengths (RLE) while a file is read. That way what covers not
 once, a polygon is drawn once and not in every epoch, and a data set takes little memory.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ CLASS_OF_ALL = "object"
 # Bytes of the masks of one image from which on a warning says what they take.
 LARGE = 2_000_000_000
 NO_PIXEL = "covering no pixel of the image"
+UNREADABLE_IMAGE, UNREADABLE_OBJECT = "images that cannot be used", "objects that cannot be read"
 FEW_POINTS = "with fewer than three points"
 
 
@@ -103,6 +105,8 @@ class RegionDataset(Dataset):
 
     Attributes:
         left_out: `LeftOut`, over all files that were loaded.
+        collects_errors: whether what cannot be read is counted there, instead of ending the
+            loading.
 
     ``image_info`` has, beside id, source and path, height and width (px, as ``load_image`` gives
     the image) and instances (list of `Instance`).
@@ -111,6 +115,7 @@ class RegionDataset(Dataset):
     def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
         self.left_out = LeftOut()
+        self.collects_errors = False
         self._told_of_size = False
         # {(annotations, path): the name that they have for it}
         self._image_names: dict[tuple[AnyPath, str | None], str] = {}
@@ -223,6 +228,16 @@ class RegionDataset(Dataset):
             listed.update(zip(others, others))
         return {name: numbers[asked] for name, asked in listed.items() if asked in numbers}
 
+    @contextlib.contextmanager
+    def _counting(self, what):
+        """Count an error under ``what``, where errors are collected."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            if not self.collects_errors:
+                raise
+            self.left_out.add(what, str(error), spoils=True)
+
     def _find_image(self, folders, name, annotations):
         """As `find_image`; an error where the annotations have two names that both end at one
         image.
@@ -244,7 +259,7 @@ class RegionDataset(Dataset):
                 raise FileNotFoundError(
                     f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
                     "annotations of it: put it there, give the folder of the images, or leave out "
-                    "what is missing with skip_missing=True"
+                    "what is missing with --skip-missing (skip_missing=True)"
                 )
             self.left_out.add("images missing", f"{annotations}: {name}")
         return path

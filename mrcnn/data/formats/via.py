@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
-from mrcnn.data.formats.regions import CLASS_OF_ALL, FEW_POINTS, NO_PIXEL, Instance, RegionDataset
+from mrcnn.data.formats.regions import (
+    CLASS_OF_ALL,
+    FEW_POINTS,
+    NO_PIXEL,
+    UNREADABLE_IMAGE,
+    UNREADABLE_OBJECT,
+    Instance,
+    RegionDataset,
+)
 from mrcnn.data.images import image_size
 from mrcnn.data.rle import encode_parts
 
@@ -36,6 +44,7 @@ class Via(RegionDataset):
         keep_empty: bool = False,
         skip_missing: bool = False,
         other_classes: bool = False,
+        collect_errors: bool = False,
     ) -> None:
         """Add the images and classes of one annotation file.
 
@@ -53,6 +62,8 @@ class Via(RegionDataset):
             source: name for ``add_class`` and ``add_image``.
             keep_empty: also add images without a region; the original's sample leaves them out.
             skip_missing: leave images out that are not there; else they are an error.
+            collect_errors: count images and objects that cannot be read in `left_out`, for `check`,
+                which then finds all of them; else the first one is an error.
             other_classes: add the classes that the list lacks after those that it has, for data to
                 measure a model on that does not know them; else their regions are left out.
 
@@ -60,6 +71,7 @@ class Via(RegionDataset):
             FileNotFoundError: the file or an image is missing.
             ValueError: not a VIA file, no such attribute, or a region that makes no sense.
         """
+        self.collects_errors = collect_errors
         data = read_json(annotations, "a file of the VGG Image Annotator")
         entries = _entries(data, annotations)
         folders = _folders(data, annotations) if image_dir is None else [image_dir]
@@ -73,29 +85,32 @@ class Via(RegionDataset):
             if not regions and not keep_empty:
                 self.left_out.add("images without regions", f"{annotations}: {filename}")
                 continue
-            path = self._image_path(folders, filename, annotations, skip_missing)
-            if path is None:
-                continue
-            height, width = image_size(path)
-            instances = [
-                self._instance(
-                    region,
-                    number,
-                    names[filename, number],
-                    numbers,
-                    (height, width),
-                    f"{annotations}: {filename}, region {number}",
+            with self._counting(UNREADABLE_IMAGE):
+                path = self._image_path(folders, filename, annotations, skip_missing)
+                if path is None:
+                    continue
+                height, width = image_size(path)
+                instances = []
+                for number, region in enumerate(regions):
+                    with self._counting(UNREADABLE_OBJECT):
+                        instances.append(
+                            self._instance(
+                                region,
+                                number,
+                                names[filename, number],
+                                numbers,
+                                (height, width),
+                                f"{annotations}: {filename}, region {number}",
+                            )
+                        )
+                self.add_image(
+                    source,
+                    filename,
+                    path,
+                    height=height,
+                    width=width,
+                    instances=[instance for instance in instances if instance],
                 )
-                for number, region in enumerate(regions)
-            ]
-            self.add_image(
-                source,
-                filename,
-                path,
-                height=height,
-                width=width,
-                instances=[instance for instance in instances if instance],
-            )
         self._tell(annotations, first)
 
     def _region_names(self, entries, class_attribute, classes):
