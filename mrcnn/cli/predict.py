@@ -1,7 +1,8 @@
 """Find objects in images, folders, videos or a camera, and write what is found.
 
 Class names, backbone and sizes come from config.json beside the weights. A file that cannot be read
-is counted and told. Ctrl-C ends the work in order: what was done is written.
+is counted and told, and makes the exit code 1. Ctrl-C ends the work in order: what was done is
+written.
 """
 
 import argparse
@@ -77,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect and print the summary; the exit code: 1 if nothing could be read, 130 after Ctrl-C."""
+    """Detect and print the summary; the exit code: 1 if something could not be read, 130 after
+    Ctrl-C.
+    """
     # a wrong path should show at once
     sources, _ = find_sources(args.sources, args.recursive, args.output)
     settings = (
@@ -103,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     print(summary)
     if summary.interrupted and not all(source.kind == "camera" for source in sources):
         return 130
-    return 0 if summary.images else 1
+    return 0 if summary.images and not summary.unreadable else 1
 
 
 def class_choices(texts: Iterable[str], class_names: Collection[str] | None) -> list[int | str]:

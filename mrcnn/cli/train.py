@@ -217,8 +217,9 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
         raise ValueError("give one of --val-share and --val or --val-subset")
     if not subset and args.val_share is None and has_subset(args, "train"):
         subset = "train"
-        if not (args.val or val_subset) and has_subset(args, "val"):
-            val_subset = "val"
+        if not (args.val or val_subset):
+            parts = ("val", "valid", "validation")  # the second is Roboflow's
+            val_subset = next((name for name in parts if has_subset(args, name)), None)
     train_set = open_data(args, subset=subset)
     if args.classes:
         if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name

@@ -77,6 +77,21 @@ def file_hash(path: AnyPath, kind: str = "sha256") -> str:
     return digest.hexdigest()
 
 
+def what_else(path: AnyPath) -> str:
+    """Words for what a file is that is not what it should be, or ""; by how it begins."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file: run git lfs pull"
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it is text in UTF-16: save it as UTF-8"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return "it is HEIC, which Pillow does not read: save or export it as JPEG"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "it is a web page: download the file itself"
+    return ""
+
+
 def _sync_folder(folder):
     """Make a rename outlast a power failure; Windows opens no folders."""
     if hasattr(os, "O_DIRECTORY"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.common.files import whole_file
+from mrcnn.common.files import what_else, whole_file
 
 
 def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) -> Any:
@@ -32,7 +32,9 @@ def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) 
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; it should be {expected}") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, so it cannot be {expected}: {error}") from None
+        raise ValueError(
+            f"{path} is not JSON, so it cannot be {expected}: {what_else(path) or error}"
+        ) from None
     keys = list(keys)
     if keys and not (isinstance(content, dict) and set(keys) <= set(content)):
         raise ValueError(

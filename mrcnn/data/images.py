@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from mrcnn.common.files import AnyPath
+from mrcnn.common.files import AnyPath, what_else
 from mrcnn.data.tiff import UnknownTiffError, as_stored, layout, loses_in_pillow, read_tiff
 
 if TYPE_CHECKING:
@@ -28,9 +28,12 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 # What image files are called, where a folder is looked through.
 IMAGE_TYPES = (
+    ".avif",
     ".bmp",
     ".gif",
     ".jp2",
+    ".jfif",
+    ".jpe",
     ".jpeg",
     ".jpg",
     ".pgm",
@@ -105,8 +108,9 @@ def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.nda
         except UnknownTiffError as tiff_error:
             raise ValueError(f"Image file cannot be read: {what} ({tiff_error})") from err
         except ValueError:
+            known = what_else(what) if file is what else ""
             raise ValueError(
-                f"Image file cannot be read, it is damaged or no image: {what}"
+                f"Image file cannot be read, {known or 'it is damaged or no image'}: {what}"
             ) from err
     except Image.DecompressionBombError as err:
         raise ValueError(

@@ -63,6 +63,8 @@ class HasImage(Protocol):
 
 AnyFrame = TypeVar("AnyFrame", bound=HasImage)
 
+# What telephones write and Pillow does not read.
+HEIC = {".heic", ".heif"}
 # What `predict` can write.
 SAVE = {
     "pictures": "each image with its objects drawn in",
@@ -83,7 +85,7 @@ class Summary:
         images: images and frames that were searched.
         counts: {class name: objects found}.
         unreadable: list of (name, what is wrong).
-        others: files of folders that are neither images nor videos.
+        others: {ending: files of folders that are neither images nor videos by their names}.
         at_limit: images with as many detections as ``most`` allows, so that more may be cut off.
         most: DETECTION_MAX_INSTANCES.
         few_bits: images that may hold fewer bits than they are taken for.
@@ -95,7 +97,7 @@ class Summary:
     images: int = 0
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    others: int = 0
+    others: Counter[str] = dataclasses.field(default_factory=Counter)
     at_limit: int = 0
     most: int = 0
     few_bits: FewBits = dataclasses.field(default_factory=FewBits)
@@ -124,9 +126,16 @@ class Summary:
             lines.append(f"{len(self.unreadable)} could not be read, or not to the end:")
             lines += [on_one_line(f"  {name}: {wrong}") for name, wrong in self.unreadable]
         if self.others:
-            lines.append(
-                f"{self.others} files that are no images or videos by their names were passed over"
+            endings = (
+                f"{count} {on_one_line(ending) or 'without an ending'}"
+                for ending, count in self.others.most_common()
             )
+            lines.append(
+                f"{self.others.total()} files that are no images or videos by their names were "
+                f"passed over: {some(endings)}"
+            )
+            if HEIC & set(self.others):
+                lines.append("photos of HEIC are not read: save or export them as JPEG")
         if len(self.few_bits):
             lines.append(str(self.few_bits))
         lines.append(f"written to {self.output}")

@@ -6,6 +6,7 @@ import functools
 import glob
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -48,7 +49,7 @@ def find_sources(
     places: int | AnyPath | Iterable[int | AnyPath],
     recursive: bool = False,
     leave_out: AnyPath | None = None,
-) -> tuple[list[Source], int]:
+) -> tuple[list[Source], Counter[str]]:
     """The images, videos and cameras in some places.
 
     Args:
@@ -59,14 +60,16 @@ def find_sources(
             earlier.
 
     Returns:
-        (list of `Source`, each once, in the order given and sorted within a place, and the number
-        of files of folders that are neither images nor videos by their names).
+        (list of `Source`, each once, in the order given and sorted within a place, and a Counter
+        {ending: files of folders that are neither images nor videos by their names}). Hidden files
+        are not counted.
 
     Raises:
         FileNotFoundError: there is no such file or folder, or nothing fits a pattern.
     """
     places = [places] if isinstance(places, (str, int, os.PathLike)) else list(places)
-    files, folders, cameras, others = {}, [], [], 0
+    files, folders, cameras = {}, [], []
+    others: Counter[str] = Counter()
     for place in places:
         text = os.fspath(place) if not isinstance(place, int) else str(place)
         if text.isdecimal() and not os.path.exists(text):
@@ -102,19 +105,24 @@ def find_sources(
 
 
 def _files_of(folder, recursive, leave_out):
-    """Absolute paths of the images and videos of a folder, sorted, and the number of its other
-    files.
+    """Absolute paths of the images and videos of a folder, sorted, and a Counter of the endings of
+    its other files.
     """
     folder = Path(os.path.abspath(folder))
-    # a link to nothing too: it is told when it cannot be read
+    # a link to nothing too: it is told when it cannot be read; but nothing hidden, such as the
+    # ._photo.jpg that macOS writes beside a photo.jpg
     files = sorted(
         path
         for path in (folder.rglob("*") if recursive else folder.glob("*"))
-        if path.is_file() or (path.is_symlink() and not path.exists())
+        if (path.is_file() or (path.is_symlink() and not path.exists()))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     files = _without(files, folder, leave_out)
     known = [str(path) for path in files if path.suffix.lower() in IMAGE_TYPES + VIDEO_TYPES]
-    return known, len(files) - len(known)
+    others = Counter(path.suffix.lower() for path in files)
+    for ending in IMAGE_TYPES + VIDEO_TYPES:
+        others.pop(ending, None)
+    return known, others
 
 
 def _without(files, folder, leave_out):

@@ -2,10 +2,19 @@
 
 import errno
 import os
+import re
 
 import pytest
 
-from mrcnn.common.files import file_hash, remove_temporary_files, whole_file, write_whole
+from mrcnn.common.files import (
+    file_hash,
+    remove_temporary_files,
+    what_else,
+    whole_file,
+    write_whole,
+)
+from mrcnn.common.json_files import read_json
+from mrcnn.data.images import read_image
 from tests.full_disk import files_of_at_most
 
 
@@ -62,3 +71,23 @@ def test_only_what_writers_left_is_removed(tmp_path):
         (tmp_path / name).touch()
     assert sorted(remove_temporary_files(tmp_path)) == left
     assert sorted(os.listdir(tmp_path)) == others
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ('{"images": []}'.encode("utf-16"), "UTF-16: save it as UTF-8"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC.*JPEG"),
+        (b"\n<!DOCTYPE html><html>", "web page"),
+        (b"", "^$"),
+        (b"no image", "^$"),
+    ],
+)
+def test_what_else_a_file_is(tmp_path, content, said):
+    (tmp_path / "a.json").write_bytes(content)
+    assert re.search(said, what_else(tmp_path / "a.json"))
+    if said != "^$":
+        for read in (lambda path: read_json(path, "annotations"), read_image):
+            with pytest.raises(ValueError, match=said):
+                read(tmp_path / "a.json")

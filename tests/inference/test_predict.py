@@ -188,17 +188,20 @@ def test_classes_confidence_and_limit(model, photos, tmp_path):
 
 def test_what_cannot_be_read_is_counted(model, photos, tmp_path, capsys):
     (photos / "aa.png").write_bytes(b"broken")
-    (photos / "list.txt").write_text("x")
+    for name in ("list.txt", "one.heic", "two.HEIC"):
+        (photos / name).write_text("x")
     summary = predict(model, photos, tmp_path / "found")
     assert (
         summary.images == 2
         and [name for name, _ in summary.unreadable] == ["aa.png"]
-        and summary.others == 1
+        and summary.others == {".txt": 1, ".heic": 2}
     )
     assert (
         "1 could not be read" in str(summary)
         and "aa.png" in str(summary)
-        and "1 files that are no" in str(summary)
+        and "3 files that are no" in str(summary)
+        and "passed over: 2 .heic, 1 .txt" in str(summary)
+        and "HEIC are not read: save or export them as JPEG" in str(summary)
     )
     assert len(read_coco(tmp_path / "found")[0]["images"]) == 2
 

@@ -27,12 +27,17 @@ def names(found):
 
 
 def test_a_folder(folder):
-    assert names(find_sources(folder)) == ["a.JPG", "b.png"] and find_sources(folder)[1] == 1
+    assert names(find_sources(folder)) == ["a.JPG", "b.png"] and find_sources(folder)[1] == {
+        ".txt": 1
+    }
     found, others = find_sources(folder, recursive=True)
-    assert (
-        names((found,)) == ["a.JPG", "b.png", "deep/c.tif", "deep/clip.avi", "deep/down/d.png"]
-        and others == 1
-    )
+    assert names((found,)) == [
+        "a.JPG",
+        "b.png",
+        "deep/c.tif",
+        "deep/clip.avi",
+        "deep/down/d.png",
+    ] and others == {".txt": 1}
     assert [source.kind for source in found] == ["image"] * 3 + ["video", "image"]
 
 
@@ -55,7 +60,7 @@ def test_files_patterns_and_cameras_each_once(folder):
         [folder / "b.png", str(folder / "*.png"), str(folder / "**" / "*.tif"), 0, "1"]
     )
     assert names(found) == ["b.png", "deep/c.tif", "camera0", "camera1"]
-    assert [source.path for source in found[0][2:]] == [0, 1] and found[1] == 0
+    assert [source.path for source in found[0][2:]] == [0, 1] and not found[1]
 
 
 def test_names_of_several_folders_do_not_collide(folder):
@@ -195,3 +200,20 @@ def test_results_are_no_sources_where_they_are_reached_by_a_link(folder):
     ):
         found = find_sources(place, True, leave_out=output)
         assert names(found) == ["c.tif", "clip.avi", "down/d.png"]
+
+
+def test_hidden_files_are_no_sources(folder):
+    for name in ("._a.JPG", ".hidden.png", "deep/._c.tif", ".thumbs/a.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no image")
+    found, others = find_sources(folder, recursive=True)
+    assert names((found,)) == ["a.JPG", "b.png", "deep/c.tif", "deep/clip.avi", "deep/down/d.png"]
+    assert others == {".txt": 1}
+    assert names(find_sources(folder / ".thumbs")) == ["a.jpg"]  # asked for by its name
+
+
+def test_every_ending_of_images(tmp_path):
+    for name in ("a.jfif", "b.jpe", "c.AVIF", "d.heic"):
+        (tmp_path / name).touch()
+    found, others = find_sources(tmp_path)
+    assert names((found,)) == ["a.jfif", "b.jpe", "c.AVIF"] and others == {".heic": 1}

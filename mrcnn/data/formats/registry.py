@@ -17,7 +17,13 @@ ID_MASK_FOLDERS = (
     ("images", "masks"),
     ("JPEGImages", "SegmentationObject"),
     ("imgs", "masks"),
+    ("image", "mask"),
+    ("img", "mask"),
+    ("images", "mask"),
+    ("image", "masks"),
 )
+# Names of folders that are parts of a data set, and no images of their own.
+PARTS = ("train", "training", "val", "valid", "validation", "test", "testing")
 PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is too difficult
 
 
@@ -179,6 +185,7 @@ def _annotations_in(folder):
     if any(
         _has_folders(os.path.join(folder, entry), ("images", "masks"))
         for entry in sorted(os.listdir(folder))
+        if entry.lower() not in PARTS
     ):
         yield "object_masks", folder
 

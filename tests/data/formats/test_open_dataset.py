@@ -343,3 +343,27 @@ def test_other_json_files_do_not_hide_the_annotations(tmp_path):
     write(tmp_path / "train" / "settings.json", {"epochs": 3})
     shutil.copy(tmp_path / "train" / "settings.json", tmp_path / "train" / ".hidden.json")
     assert open_dataset(tmp_path, subset="train").num_images == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("parts", [("train", "val"), ("Train", "valid", "test")])
+def test_parts_of_a_data_set_are_no_images(tmp_path, parts, count):
+    """train/{images,masks} looks like <id>/{images,masks} of an image called train."""
+    for part in parts:
+        for folder in ("images", "masks"):
+            (tmp_path / part / folder).mkdir(parents=True)
+            for number in range(count):
+                path = tmp_path / part / folder / f"{number}.png"
+                Image.fromarray(np.full((20, 30), folder == "masks", np.uint8)).save(path)
+    with pytest.raises(ValueError, match=f"{', '.join(sorted(parts))} have some: give a subset"):
+        open_dataset(tmp_path)
+    dataset = open_dataset(tmp_path, subset=parts[0])
+    assert [info["id"] for info in dataset.image_info] == [str(n) for n in range(count)]
+
+
+@pytest.mark.parametrize("folders", [("image", "mask"), ("images", "mask"), ("img", "mask")])
+def test_other_names_of_the_folders_of_masks(tmp_path, folders):
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.ones((20, 30), np.uint8)).save(tmp_path / folder / "a.png")
+    assert len(open_dataset(tmp_path).image_info) == 1
