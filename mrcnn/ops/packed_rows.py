@@ -1,8 +1,10 @@
 """The rows of a zero-padded batch that a head has to run on: pack them, put the results back.
 
 A batch has as many rows as the fullest image may need. Most of them are padding or background,
-whose results enter neither a loss nor a detection, so the heads run on the others alone: up to
-three quarters of their arithmetic.
+whose results enter neither a loss nor a detection, so the heads run on the others alone. On all
+rows a detection takes 0.87 -> 1.27 s (ResNet-50 at 512 px, 10 objects), and a step of the heads
+3.07 -> 7.00 s and 2.08 -> 3.22 GB (two images of 256 px; AMD EPYC with AVX-512, 2 cores, TensorFlow
+2.21, at commit 28596ff).
 """
 
 from typing import NamedTuple

@@ -22,7 +22,9 @@ class BatchNorm(keras.layers.BatchNormalization):
             normalises by the batch in training mode; it only keeps its stored statistics.
 
     The fused kernel is used throughout: Keras 3 would run a chain of element-wise
-    operations at inference, 5 to 15 % of a ResNet on a CPU.
+    operations at inference. With these a detection takes 3.8 -> 4.2 s and the first
+    one 7.0 -> 10.2 s (ResNet-101 at 1024 px; AMD EPYC with AVX-512, 2 cores, at commit
+    28596ff; no difference with ResNet-50 at 512 px).
     """
 
     def __init__(self, train_bn=None, **kwargs):
