@@ -79,12 +79,12 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         metavar="FOLDER",
-        help="folder of the images, where COCO or VIA json does not lie beside them",
+        help="folder of the images, where COCO, VIA or labelme json does not lie beside them",
     )
     parser.add_argument(
         "--skip-missing",
         action="store_true",
-        help="leave out images of COCO, VIA or labelme json that are not there, with a count "
+        help="leave out images that are not there, or that have no mask file, with a count "
         "(default: an error)",
     )
     parser.add_argument(
@@ -146,7 +146,7 @@ _FORMATS_OF = {
     "crowds": (("coco",), "COCO json"),
     "boxes_as_masks": (("coco",), "COCO json"),
     "split_pieces": (("id_masks", "object_masks"), "mask files"),
-    "skip_missing": (("coco", "via", "labelme"), "COCO, VIA and labelme json"),
+    "skip_missing": (tuple(FORMATS), "the formats with files of their own"),
 }
 
 

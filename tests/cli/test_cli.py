@@ -280,12 +280,13 @@ def test_images_that_are_not_there_may_be_left_out(tmp_path, capsys):
     line = ("cache", tmp_path / "data", "--output", output, "--size", 64, "--skip-missing")
     assert code_of(*line) in (0, None)
     assert len(RecordDataset(output).image_info) == 1
-    (tmp_path / "other" / "images").mkdir(parents=True)
-    (tmp_path / "other" / "masks").mkdir()
-    Image.new("L", (20, 10), 1).save(tmp_path / "other" / "masks" / "a.png")
-    Image.new("RGB", (20, 10)).save(tmp_path / "other" / "images" / "a.png")
-    said = code_of("check", tmp_path / "other", "--skip-missing")
-    assert "--skip-missing is of COCO, VIA and labelme json" in said
+    for name in ("images", "masks"):  # of which one image has no mask
+        (tmp_path / "other" / name).mkdir(parents=True)
+        Image.new("L", (20, 10), 1).save(tmp_path / "other" / name / "a.png")
+    Image.new("L", (20, 10), 9).save(tmp_path / "other" / "images" / "b.png")
+    assert "--skip-missing" in code_of("check", tmp_path / "other")
+    assert code_of("check", tmp_path / "other", "--skip-missing") == 0
+    assert "is a cache: give it to the command" in code_of("check", output, "--skip-missing")
 
 
 def test_image_range(tmp_path, capsys):

@@ -43,7 +43,8 @@ def open_dataset(
         format: a name of the table, or "auto" to tell it by the contents.
         subset: part of the data, such as "train": the folder of that name in ``path``, or the
             annotation file that has it in its name. None: ``path`` itself.
-        image_dir: folder of the images (coco, via); None: where such a file's images usually are.
+        image_dir: folder of the images (coco, via, labelme); None: where such a file's images
+            usually are.
         classes: names of the classes. Give those of the training data when opening the validation
             data, so that both number them alike. None: all that are found.
         options: further arguments of the format's ``load_...`` method, such as skip_missing or, of

@@ -50,6 +50,7 @@ class Labelme(RegionDataset):
         skip_missing: bool = False,
         other_classes: bool = False,
         collect_errors: bool = False,
+        image_dir: AnyPath | None = None,
     ) -> None:
         """Add the images and classes of a folder of json files.
 
@@ -63,6 +64,7 @@ class Labelme(RegionDataset):
             source: name for ``add_class`` and ``add_image``.
             keep_empty: also add images without a shape.
             skip_missing: leave images out that are not there; else they are an error.
+            image_dir: folder of the images; None: where the files say, relative to themselves.
             collect_errors: count images and objects that cannot be read in `left_out`, for `check`,
                 which then finds all of them; else the first one is an error.
             other_classes: add the classes that the list lacks after those that it has, for data to
@@ -96,13 +98,12 @@ class Labelme(RegionDataset):
                 self.left_out.add("images without shapes", path)
                 continue
             with self._counting(UNREADABLE_IMAGE):
-                image_path = self._find_image([os.path.dirname(path)], data["imagePath"], folder)
+                places = [os.path.dirname(path) if image_dir is None else os.fspath(image_dir)]
+                image_path = self._find_image(places, data["imagePath"], folder)
                 if image_path is None and data["imageData"]:
                     image_path = path
                 elif image_path is None:
-                    image_path = self._image_path(
-                        [os.path.dirname(path)], data["imagePath"], path, skip_missing
-                    )
+                    image_path = self._image_path(places, data["imagePath"], path, skip_missing)
                     if image_path is None:
                         continue
                 height, width = _size(data, image_path, path)

@@ -282,7 +282,9 @@ class MaskPng(Dataset):
 
     def _missing(self, message, reason, place, skip_missing):
         if not skip_missing:
-            raise FileNotFoundError(f"{message}. Leave such images out with skip_missing=True")
+            raise FileNotFoundError(
+                f"{message}. Leave such images out with --skip-missing (skip_missing=True)"
+            )
         self.left_out.add(reason, place)
 
     def _tell(self, folder, first_image):

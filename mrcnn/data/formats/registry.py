@@ -47,9 +47,8 @@ def _open_via(path, image_dir, classes, options):
 
 
 def _open_labelme(folder, image_dir, classes, options):
-    _refuse_image_dir(image_dir, "labelme")
     dataset = Labelme()
-    dataset.load_labelme(folder, classes=classes, **options)
+    dataset.load_labelme(folder, classes=classes, image_dir=image_dir, **options)
     return dataset
 
 

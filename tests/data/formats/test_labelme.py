@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mrcnn.data.contours import mask_polygons
+from mrcnn.data.formats import open_dataset
 from mrcnn.data.formats.labelme import Labelme
 from tests.tiny import image
 
@@ -428,3 +429,17 @@ def test_no_files(tmp_path):
         Labelme().load_labelme(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="has no json files"):
         Labelme().load_labelme(tmp_path)
+
+
+def test_images_in_another_folder(tmp_path):
+    """As tools export them: images/ and labels/, with the bare name of the image in each file."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(image(30, 40)).save(tmp_path / "images" / "a.png")
+    shape = {"label": "cat", "points": [[2, 2], [20, 2], [20, 20]], "shape_type": "polygon"}
+    content = {"imagePath": "a.png", "imageHeight": 30, "imageWidth": 40, "imageData": None}
+    (tmp_path / "labels" / "a.json").write_text(json.dumps({**content, "shapes": [shape]}))
+    with pytest.raises(FileNotFoundError, match="a.png is missing"):
+        open_dataset(tmp_path / "labels")
+    dataset = open_dataset(tmp_path / "labels", image_dir=tmp_path / "images")
+    assert dataset.load_image(0).shape == (30, 40, 3) and dataset.load_mask(0)[0].sum() > 100
