@@ -83,6 +83,13 @@ def mask_of_picture(pixels: np.ndarray) -> NDArray[np.bool_]:
     return foreground(_whiteness(pixels))
 
 
+def has_soft_edges(pixels: np.ndarray) -> bool:
+    """Whether an image file of one object has values between its inside and its outside."""
+    white = _whiteness(pixels)
+    inside = white[mask_of_picture(pixels)]
+    return bool(inside.size and ((white != 0) & (white != inside.max())).any())
+
+
 def _whiteness(pixels):
     if pixels.ndim == 2:
         return pixels

@@ -11,7 +11,7 @@ from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
 from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
-from mrcnn.data.masks import foreground, mask_of_picture, number_pieces
+from mrcnn.data.masks import foreground, has_soft_edges, mask_of_picture, number_pieces
 
 MASK_SUFFIXES = ("", "_mask", "_masks")
 LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
@@ -20,6 +20,7 @@ LOOKED_AT = 20
 # Objects of a mask of ids, at most.
 MOST_OBJECTS = 10_000
 SOFT_EDGES = "mask of ids with soft edges"
+CUT_AT_HALF = "mask with soft edges"
 IN_PIECES = "object in separate pieces"
 
 
@@ -223,13 +224,13 @@ class MaskPng(Dataset):
         return str(self._info(image_id)["path"])
 
     def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
-        """Soft edges in a mask of ids, and objects in separate pieces, as (kind, where)."""
+        """Soft edges of masks, and objects in separate pieces, as (kind, where)."""
         info = self._info(image_id)
         if not _is_own(info):
             return super().mask_doubts(image_id)
         if info.get("split_pieces"):
             return []
-        size = image_size(info["path"])
+        size, soft = image_size(info["path"]), []
         if "mask_path" in info:
             ids = _ids_of(info, size)
             if shades := _shades_of_edges(ids):
@@ -252,8 +253,12 @@ class MaskPng(Dataset):
                 for path, mask in self._objects(info, size)
                 if (count := number_pieces(mask)[1]) > 1
             ]
+            paths = [os.path.join(info["mask_dir"] or "", name) for name in _names_of(info)]
+            soft = [path for path in paths if has_soft_edges(read_image(path))]
         more = f"; {len(parted) - 1} more objects have several" if len(parted) > 1 else ""
         return [
+            (CUT_AT_HALF, f"{path} ends where half of its range is reached") for path in soft[:1]
+        ] + [
             (
                 IN_PIECES,
                 f"{place} has {count} pieces, one object unless pieces are split "
@@ -271,7 +276,7 @@ class MaskPng(Dataset):
             for value in _objects_of(ids):
                 yield f"{info['mask_path']}: value {value}", ids == value
             return
-        for name in _images(info["mask_dir"]) if info["mask_dir"] else ():
+        for name in _names_of(info):
             path = os.path.join(info["mask_dir"], name)
             mask = _read_object(path)
             _check_size(mask, path, size, info["path"])
@@ -331,6 +336,11 @@ def _by_stem(folder):
                 "without the ending, so that one of the two must go"
             )
     return found
+
+
+def _names_of(info):
+    """The names of an image's files of one object each."""
+    return _images(info["mask_dir"]) if info["mask_dir"] else []
 
 
 def _is_own(info):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.data.formats.mask_png import IN_PIECES, SOFT_EDGES, MaskPng
+from mrcnn.data.formats.mask_png import CUT_AT_HALF, IN_PIECES, SOFT_EDGES, MaskPng
 from tests.tiny import image
 
 IDS = np.zeros((20, 30), np.uint8)
@@ -497,3 +497,17 @@ def test_many_values_are_looked_at_quickly(tmp_path):
     start = time.perf_counter()
     one_mask(tmp_path, depth)
     assert time.perf_counter() - start < 5
+
+
+def test_soft_edges_of_a_file_for_one_object(tmp_path, caplog):
+    """Its mask ends at half; that is told, of the first file of an image."""
+    hard = np.uint8(IDS == 1) * np.uint8(255)
+    soft = hard.copy()
+    soft[IDS == 7] = 90  # below half
+    dataset = load_objects(tmp_path, {"x": [hard, soft, soft]})
+    np.testing.assert_array_equal(dataset.load_mask(0)[0], np.dstack([IDS == 1] * 3))
+    assert "001.png ends where half of its range" in warnings_of(dataset)[CUT_AT_HALF]
+    assert "mask with soft edges: 1 (first: " in caplog.text
+    caplog.clear()
+    dataset = load_objects(tmp_path / "hard", {"x": [hard, np.uint8(IDS == 3)]})
+    assert CUT_AT_HALF not in warnings_of(dataset) and "soft edges" not in caplog.text
