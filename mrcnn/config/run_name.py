@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# File systems take 255 bytes in the name of a file. That of a state file while it is written has
-# 42 bytes besides NAME: ".mask_rcnn_<NAME>_<epoch>.state.npz.<8 digits>.tmp".
+# File systems take 255 bytes in the name of a file. That of a state file has 26 besides NAME and
+# more for epochs of many digits: "mask_rcnn_<NAME>_<epoch>.state.npz".
 LONGEST = 210
 ALLOWED = (
     "it is a part of the names of files and folders, so it can have letters, digits, spaces and "

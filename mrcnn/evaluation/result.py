@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath, write_whole
 from mrcnn.common.json_files import plain
-from mrcnn.common.words import some
+from mrcnn.common.words import on_one_line, some
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
 from mrcnn.evaluation.report import report_page
 
@@ -113,13 +113,14 @@ class Evaluation(Mapping):
     def _class_lines(self):
         columns = [f"{kind}_{name}" for kind in self.iou_types for name in ("AP", "AP50")]
         columns += ["precision", "recall", "F1", "best_F1"]
-        width = max(map(len, ("class", "all", *self.per_class)))
+        rows = [(on_one_line(name), row) for name, row in (*self.per_class.items(), ("all", self))]
+        width = max(map(len, ("class", *(name for name, _ in rows))))
         yield (
             f"{'class':<{width}}{'objects':>9}{'found':>7}"
             + "".join(f"{name.replace('_', ' '):>11}" for name in columns)
             + "   at score"
         )
-        for name, row in (*self.per_class.items(), ("all", self)):
+        for name, row in rows:
             yield (
                 f"{name:<{width}}{row['objects']:>9}{row['detections']:>7}"
                 + "".join(format_value(row[column], 11) for column in columns)

@@ -97,8 +97,7 @@ def check_name(model_dir, name):
     if problem:
         raise ValueError(problem)
     folder = RunFolder(model_dir, name.lower(), "00000000T0000", 0, is_new=True)
-    # the longest name of a file, see `common.files.whole_file`
-    file = f".{os.path.basename(state_path(folder.checkpoint_path))}.00000000.tmp"
+    file = os.path.basename(state_path(folder.checkpoint_path))  # the longest name of a file
     place = os.path.abspath(model_dir)
     whole = os.path.join(place, os.path.basename(folder.log_dir), file)
     while not os.path.isdir(place) and os.path.dirname(place) != place:
