@@ -14,6 +14,7 @@ from mrcnn.cli.options import (
     open_data,
     positive,
 )
+from mrcnn.common.json_files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="look at the first N images only"
     )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="also write every finding to a file, for programs: images, objects, ok, and findings "
+        "with severity, kind, place and message",
+    )
     parser.epilog = """examples:
   mrcnn check photos/via_region_data.json
-  mrcnn check coco --subset val
+  mrcnn check coco --subset val --json findings.json
   mrcnn check PennFudanPed --limit 20
 """
 
@@ -39,4 +46,6 @@ def run(args: argparse.Namespace) -> int:
     print(dataset.summary(image_ids))
     report = dataset.check(image_ids)
     print(report)
+    if args.json is not None:
+        write_json(args.json, report.to_dict(), indent=2)
     return report.exit_code

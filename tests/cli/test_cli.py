@@ -259,7 +259,10 @@ def broken_via(folder):
 )
 def test_check_reports_all_that_is_wrong_at_once(tmp_path, capsys, broken, counts):
     broken(tmp_path / "data")
-    assert code_of("check", tmp_path / "data") == 1
+    assert code_of("check", tmp_path / "data", "--json", tmp_path / "found.json") == 1
+    written = json.loads((tmp_path / "found.json").read_text())
+    errors = [each["kind"] for each in written["findings"] if each["severity"] == "error"]
+    assert not written["ok"] and len(errors) >= sum(counts.values())
     out = capsys.readouterr().out
     said = {
         "objects": "left out: objects that cannot be read",

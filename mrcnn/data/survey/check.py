@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -72,6 +72,17 @@ class CheckReport(NamedTuple):
     def exit_code(self) -> int:
         """0 or, with errors, 1."""
         return 0 if self.ok else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON takes it: images, objects, ok, and findings, a list of dicts of
+        severity, kind, place and message.
+        """
+        return {
+            "images": self.images,
+            "objects": self.objects,
+            "ok": self.ok,
+            "findings": [finding._asdict() for finding in self.findings],
+        }
 
     def __str__(self) -> str:
         count = len(self.errors)
