@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mrcnn.common.json_files import parse_once
 from mrcnn.config import Config
 from mrcnn.config.file import config_beside, parse_settings, read_config, settings_names
 from mrcnn.data.cache.layout import is_cache
@@ -95,6 +96,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@parse_once()
 def open_data(
     args: argparse.Namespace,
     classes: Sequence[str] | None = None,

@@ -28,6 +28,7 @@ from mrcnn.cli.options import (
     told_by_weights,
     weights_path,
 )
+from mrcnn.common.json_files import parse_once
 from mrcnn.config.classes import class_ids
 from mrcnn.config.run_name import LONGEST
 from mrcnn.data.cache.layout import is_cache
@@ -208,6 +209,7 @@ def run_name(dataset: str) -> str:
 # === Data ===
 
 
+@parse_once()
 def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Dataset, Dataset | None]:
     """Training and validation data of the arguments; the second is None where there are none, which
     is told.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,7 @@ def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) 
         ValueError: it is not JSON, or no object with these keys.
     """
     try:
-        # some editors on Windows write a byte order mark first
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
+        content = _parsed(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; it should be {expected}") from None
     except (ValueError, RecursionError) as error:
@@ -40,6 +40,42 @@ def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) 
         raise ValueError(
             f"{path} is not {expected}: it must be an object with " + " and ".join(map(repr, keys))
         )
+    return content
+
+
+# {(path, size, time of change): contents} of the files that `parse_once` keeps; None outside of it.
+_kept: dict[tuple[str, int, int], Any] | None = None
+LARGE = 20_000_000  # bytes of a file that takes a while
+
+
+@contextlib.contextmanager
+def parse_once() -> Iterator[None]:
+    """Keep what `read_json` reads until the end, and say of large files that they are read.
+
+    A command asks a file several times: of which format it is, whether it has a part, what is in
+    it. The contents must not be changed.
+    """
+    global _kept
+    outer = _kept
+    _kept = {} if outer is None else outer
+    try:
+        yield
+    finally:
+        _kept = outer
+
+
+def _parsed(path):
+    facts = os.stat(path)
+    key = os.path.realpath(path), facts.st_size, facts.st_mtime_ns
+    if _kept is not None and key in _kept:
+        return _kept[key]
+    if _kept is not None and facts.st_size >= LARGE:
+        print(f"Reading {path} ({facts.st_size / 1e6:.0f} MB)", file=sys.stderr, flush=True)
+    # some editors on Windows write a byte order mark first
+    with open(path, encoding="utf-8-sig") as file:
+        content = json.load(file)
+    if _kept is not None:
+        _kept[key] = content
     return content
 
 

@@ -16,6 +16,7 @@ from mrcnn.cli import main, make_parser, options, train
 from mrcnn.cli.options import GUESSED, fields_of_weights, told_by_weights
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
+from mrcnn.common import json_files
 from mrcnn.common.download import DownloadError
 from mrcnn.config import Config
 from mrcnn.config.file import read_config, save_config
@@ -272,6 +273,24 @@ def test_check_reports_all_that_is_wrong_at_once(tmp_path, capsys, broken, count
     found = {kind: re.search(rf"^error +{text} +(\d+) ", out, re.M) for kind, text in said.items()}
     assert {kind: int(match[1]) for kind, match in found.items() if match} == counts
     assert isinstance(code_of("train", tmp_path / "data", "--weights", "none"), str)
+
+
+def test_a_large_file_is_parsed_once_by_a_command_and_told(tmp_path, capsys, monkeypatch):
+    write_coco(tmp_path / "images", [SQUARE], count=2)
+    (tmp_path / "annotations").mkdir()
+    path = tmp_path / "annotations" / "instances_train.json"
+    (tmp_path / "images" / "c.json").rename(path)
+    parsed, load = [], json.load
+    monkeypatch.setattr(json, "load", lambda file: parsed.append(file.name) or load(file))
+    monkeypatch.setattr(json_files, "LARGE", 100)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args([str(tmp_path), "--weights", "none"])
+    train_set, val_set = open_both(args)
+    assert len(train_set.image_info) == 2 and val_set is None
+    assert parsed == [str(path)] and capsys.readouterr().err.count("Reading ") == 1
+    open_both(args)  # nothing of it was kept
+    assert parsed == [str(path)] * 2
 
 
 def test_images_that_are_not_there_may_be_left_out(tmp_path, capsys):
