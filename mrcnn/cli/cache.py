@@ -14,6 +14,7 @@ from mrcnn.cli.options import (
     make_config,
     open_data,
     positive,
+    use_max_pixels,
 )
 from mrcnn.config.file import parse_settings
 from mrcnn.data.survey.objects import require_objects
@@ -72,17 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the cache; prints what it holds."""
-    dataset = open_data(args, args.classes)
-    require_objects(dataset)
     given = {
         "IMAGE_MAX_DIM": args.size,
         "IMAGE_RANGE": args.image_range,
         "IMAGE_MAX_PIXELS": args.max_pixels,
     }
     given = {field: value for field, value in given.items() if value is not None}
-    config = make_config(
-        {"NUM_CLASSES": dataset.num_classes}, {**given, **parse_settings(args.set)}
-    )
+    given.update(parse_settings(args.set))
+    use_max_pixels(given)
+    dataset = open_data(args, args.classes)
+    require_objects(dataset)
+    config = make_config({"NUM_CLASSES": dataset.num_classes}, given)
     from mrcnn.data.cache.write import write_records
 
     print(

@@ -13,6 +13,7 @@ from mrcnn.cli.options import (
     make_config,
     open_data,
     positive,
+    use_max_pixels,
 )
 from mrcnn.common.json_files import write_json
 
@@ -40,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
+    if args.max_pixels is not None:
+        use_max_pixels({"IMAGE_MAX_PIXELS": args.max_pixels})
     dataset = open_data(args, collect_errors=True)
     dataset.image_range = make_config({}, {"IMAGE_RANGE": args.image_range}).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]

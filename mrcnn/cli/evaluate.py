@@ -6,7 +6,14 @@ an HTML page with curves, confusions and the worst images.
 
 import argparse
 
-from mrcnn.cli.options import add_dataset, add_model, inference_model, open_data, positive
+from mrcnn.cli.options import (
+    add_dataset,
+    add_model,
+    inference_model,
+    open_data,
+    positive,
+    use_max_pixels,
+)
 from mrcnn.data.survey.objects import require_objects
 
 
@@ -50,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the measures."""
     model = inference_model(args)
+    use_max_pixels({"IMAGE_MAX_PIXELS": model.config.IMAGE_MAX_PIXELS})
     names = model.config.CLASS_NAMES
     # the classes of the model, so that both number them alike, then those that it lacks
     dataset = open_data(

@@ -248,17 +248,18 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
     """The largest image files that are read."""
     parser.add_argument(
         "--max-pixels",
-        type=_max_pixels,
+        type=positive,
         metavar="N",
         help="most pixels of an image file, against files that claim to be huge: IMAGE_MAX_PIXELS "
         f"(default: {Config.IMAGE_MAX_PIXELS:,})",
     )
 
 
-def _max_pixels(text):
-    # data are opened before there is a Config
-    limit_pixels(count := positive(text))
-    return count
+def use_max_pixels(settings: dict[str, Any]) -> None:
+    """Let the data be opened with IMAGE_MAX_PIXELS, before there is a Config."""
+    count = settings.get("IMAGE_MAX_PIXELS", Config.IMAGE_MAX_PIXELS)
+    if isinstance(count, int) and count > 0:  # else the Config refuses it
+        limit_pixels(count)
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -356,8 +357,13 @@ def fields_of_weights(
     if config_path is None:
         return {}
     fields = read_config(config_path)
+    # a training takes the classes of its data
+    classes = ("NUM_CLASSES", "CLASS_NAMES", "CLASS_WEIGHTS") if to_train else ()
     try:
-        make_config(fields, given)
+        make_config(
+            {name: value for name, value in fields.items() if name not in classes},
+            {name: value for name, value in given.items() if name not in classes},
+        )
     except ValueError as error:
         raise ValueError(f"{config_path} with the settings of the command line: {error}") from None
     return fields

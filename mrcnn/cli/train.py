@@ -26,6 +26,7 @@ from mrcnn.cli.options import (
     positive,
     settings_of,
     told_by_weights,
+    use_max_pixels,
     weights_path,
 )
 from mrcnn.common.json_files import parse_once
@@ -34,7 +35,7 @@ from mrcnn.config.run_name import LONGEST
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.registry import find_format
-from mrcnn.data.survey.objects import require_objects
+from mrcnn.data.survey.objects import require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
 from mrcnn.weights import CLASS_LAYERS
@@ -148,6 +149,7 @@ def run(args: argparse.Namespace) -> None:
     check_name(args.logs, given["NAME"])
     path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
     fields = fields_of_weights(args, path, given, to_train=True)
+    use_max_pixels({**fields, **given})
     # of a run that goes on, its own seed: the same images must be set aside
     train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")))
     config = training_config(fields, given, train_set, val_set)
@@ -234,6 +236,7 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
         train_set, val_set = split(train_set, args.val_share, seed)
     elif args.val is not None or val_subset is not None:
         val_set = open_data(args, names, args.val, val_subset)
+        require_masks(val_set)
     else:
         val_set = None
     print(

@@ -45,12 +45,13 @@ def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) 
 
 # {(path, size, time of change): contents} of the files that `parse_once` keeps; None outside of it.
 _kept: dict[tuple[str, int, int], Any] | None = None
+KEPT = 2  # files of training and validation
 LARGE = 20_000_000  # bytes of a file that takes a while
 
 
 @contextlib.contextmanager
 def parse_once() -> Iterator[None]:
-    """Keep what `read_json` reads until the end, and say of large files that they are read.
+    """Keep what `read_json` read last until the end, and say of large files that they are read.
 
     A command asks a file several times: of which format it is, whether it has a part, what is in
     it. The contents must not be changed.
@@ -76,6 +77,8 @@ def _parsed(path):
         content = json.load(file)
     if _kept is not None:
         _kept[key] = content
+        while len(_kept) > KEPT:  # of labelme's thousands of files, each with its image
+            del _kept[next(iter(_kept))]
     return content
 
 

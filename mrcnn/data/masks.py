@@ -31,11 +31,11 @@ def each_in_one_piece(mask: np.ndarray) -> np.ndarray:
 def foreground(values: np.ndarray) -> NDArray[np.bool_]:
     """Where the values of a mask mean its object.
 
-    A mask of 0 and one other value, whichever it is, is the object where it is not 0. A mask of
-    several values has soft edges, as anti-aliasing, resizing and JPEG leave them: the object is
-    where at least half of the range is reached. The range of floats up to 1 ends at 1, that of
-    other values at 255 or, with larger ones, at 65535 or the dtype's largest value. Values that
-    all lie below half of it are no soft edges: the object is where they are not 0.
+    Floats up to 1 are the object from 0.5 on. Of other values, a mask of 0 and one more, whichever
+    it is, is the object where it is not 0. A mask of several has soft edges, as anti-aliasing,
+    resizing and JPEG leave them: the object is where at least half of the range is reached, which
+    ends at 255 or, with larger ones, at 65535 or the dtype's largest value. Values that all lie
+    below half of it are no soft edges: the object is where they are not 0.
 
     Args:
         values: of any shape, bool or numbers.

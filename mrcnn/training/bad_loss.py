@@ -44,7 +44,7 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
                 print(
                     f"{whose}{batches.dropped} objects were left out of {len(batches.crowded)} "
                     f"images with more than MAX_GT_INSTANCES = {batches.config.MAX_GT_INSTANCES}, "
-                    f"up to {max(batches.crowded.values())}"
+                    f"up to {max(batches.crowded.values(), default=0)}"
                 )
             if len(getattr(batches.dataset, "left_out", ())):
                 print(

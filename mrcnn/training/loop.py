@@ -15,7 +15,7 @@ from mrcnn.config.file import save_config
 from mrcnn.config.python_values import python_value
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import check_same_classes
-from mrcnn.data.survey.objects import not_learned, require_objects
+from mrcnn.data.survey.objects import not_learned, require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
 from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
@@ -108,6 +108,8 @@ def train(
         ):
             model.set_trainable(stage.layers, verbose=0)  # which raises, and says what there is
     require_objects(train_dataset)
+    if val_dataset is not None:
+        require_masks(val_dataset)
 
     if model.run is None or (model.run.pattern, model.run.epoch) != (
         model.checkpoint_path,

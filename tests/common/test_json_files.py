@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.common import json_files
 from mrcnn.common.json_files import plain, read_json, write_json
 
 
@@ -40,3 +41,15 @@ def test_plain_values():
     assert plain(value) == {"1": [0.5, [0, 1]], "a": [None, True, "(1+2j)"]}
     assert plain([1 / 3, float("nan"), np.inf, 2], digits=2) == [0.33, None, None, 2]
     assert plain(1 / 3) == 1 / 3
+
+
+def test_no_more_files_are_kept_than_two(tmp_path):
+    """Thousands of labelme files hold an image each."""
+    with json_files.parse_once():
+        for number in range(5):
+            (tmp_path / f"{number}.json").write_text(f"[{number}]")
+            assert json_files.read_json(tmp_path / f"{number}.json", "numbers") == [number]
+            assert len(json_files._kept) == min(number + 1, 2)
+        (tmp_path / "4.json").write_text("[44]")
+        assert json_files.read_json(tmp_path / "4.json", "numbers") == [44]  # it was changed
+    assert json_files._kept is None

@@ -422,8 +422,9 @@ def _rings(segmentation):
     if not isinstance(segmentation[0], list):
         segmentation = [segmentation]
     rings = []
-    nested = any(isinstance(number, list) for ring in segmentation for number in ring[:1])
-    pairs = all(isinstance(ring, list) and len(ring) == 2 for ring in segmentation)
+    lists = [ring for ring in segmentation if isinstance(ring, list)]
+    nested = any(isinstance(number, list) for ring in lists for number in ring[:1])
+    pairs = len(lists) == len(segmentation) and all(len(ring) == 2 for ring in lists)
     if nested or (pairs and len(segmentation) > 2):
         raise ValueError(
             "its segmentation has points of their own, [[x, y], [x, y], ...]; a polygon must be "

@@ -365,7 +365,7 @@ def _read_ids(path):
             ids = np.array(image) if image.mode in ("P", "L", "1") else None
     except (UnidentifiedImageError, OSError):
         ids = None
-    ids = read_image(path) if ids is None else ids
+    ids = read_image(path, as_stored=True) if ids is None else ids
     if ids.ndim == 3:
         colours = ids[..., : 1 if ids.shape[2] == 2 else 3]  # not alpha
         # grey that was saved as RGB has three equal channels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def require_objects(
         except Exception:  # a user's load_mask can raise any
             return
         if found:
-            _require_masks(getattr(dataset, "left_out", None))
+            require_masks(dataset)
             return
         crowds += int((class_ids < 0).sum())
     raise ValueError(
@@ -74,7 +74,13 @@ def require_objects(
     )
 
 
-def _require_masks(left_out):
+def require_masks(dataset: Dataset) -> None:
+    """Refuse a data set of which a reader left out objects that would count as background.
+
+    Raises:
+        ValueError: there are such, as boxes without a mask.
+    """
+    left_out: Any = getattr(dataset, "left_out", None)
     for reason in getattr(left_out, "spoiling", ()):
         places = left_out.places[reason]
         raise ValueError(

@@ -622,6 +622,13 @@ def change(place, value):
             )
             for points in ([[1, 2], [9, 2], [9, 8]], [[[1, 2], [9, 2], [9, 8]]])
         ],
+        *[
+            (
+                change(["annotations", 0, "segmentation"], [[1, 2, 9, 2, 9, 8], other]),
+                "a.jpg, annotation 7: a polygon must be numbers",
+            )
+            for other in (5, None, {})
+        ],
         (change(["images", 0, "height"], float("inf")), "height and width .*inf.* whole numbers"),
         (change(["images", 0, "height"], float("nan")), "height and width .*nan.* whole numbers"),
         (
