@@ -57,6 +57,12 @@ def class_colors(count: int) -> list[Color]:
     return colors[:count]
 
 
+def check_color_by(color_by: str) -> None:
+    """Raise a ValueError for what `instance_colors` does not know."""
+    if color_by not in COLOR_BY:
+        raise ValueError(f"color_by is {color_by!r}; it must be one of {', '.join(COLOR_BY)}")
+
+
 def instance_colors(
     class_ids: Sequence[int] | np.ndarray, classes: int, color_by: str = "class"
 ) -> list[Color]:
@@ -71,8 +77,7 @@ def instance_colors(
     Raises:
         ValueError: another ``color_by``.
     """
-    if color_by not in COLOR_BY:
-        raise ValueError(f"color_by is {color_by!r}; it must be one of {', '.join(COLOR_BY)}")
+    check_color_by(color_by)
     if color_by == "object":
         return class_colors(len(class_ids) + 1)[1:]
     palette = class_colors(classes)
@@ -325,10 +330,10 @@ def draw_instances(
             width=line,
         )
     taken: list[tuple[int, int, int, int]] = []
+    numbers = numbered_names(len(class_names))
     for i in reversed(order) if labels else ():  # the best label has the first choice of place
         score = None if scores is None else scores[i]
         text = instance_label(class_ids[i], class_names, score)
-        numbers = numbered_names(len(class_names))
         text = drawable(text, instead=instance_label(class_ids[i], numbers, score))
         size = int(np.clip(round(max(height, width) / 45), 10, 28))
         text, font, text_width, text_height = _fitting_text(text, size, width, height)

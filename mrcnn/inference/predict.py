@@ -18,7 +18,7 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
 from mrcnn.common.words import on_one_line, some
 from mrcnn.config.classes import class_ids, numbered_names
-from mrcnn.data.drawing import COLOR_BY
+from mrcnn.data.drawing import check_color_by
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import limit_pixels
 from mrcnn.inference.detect import LimitReached
@@ -228,8 +228,7 @@ def predict(
         )
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or None for no end")
-    if color_by not in COLOR_BY:
-        raise ValueError(f"color_by is {color_by!r}; it must be one of {', '.join(COLOR_BY)}")
+    check_color_by(color_by)
     if classes is not None:
         # an unknown one is reported before anything is written
         class_ids(classes, model.config.CLASS_NAMES, model.config.NUM_CLASSES)

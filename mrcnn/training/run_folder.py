@@ -110,7 +110,7 @@ def check_name(model_dir, name):
         try:
             os.lstat(path)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
-            pass  # another matter
+            pass  # not the name: the folder is missing or closed, which training reports
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"NAME is {name!r}, which the file system of {place} refuses as a part of the "
