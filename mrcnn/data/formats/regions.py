@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.words import some
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image
 from mrcnn.data.rle import Rle, decode_masks, mask_areas
@@ -117,6 +118,8 @@ class RegionDataset(Dataset):
         self.left_out = LeftOut()
         self.collects_errors = False
         self._told_of_size = False
+        # {(source, name of a list of classes): the names in the annotations that it stands for}
+        self._called: dict[tuple[str, str], list[str]] = {}
         # {(annotations, path): the name that they have for it}
         self._image_names: dict[tuple[AnyPath, str | None], str] = {}
 
@@ -204,7 +207,7 @@ class RegionDataset(Dataset):
             source: of the classes.
             found: names in the annotations.
             classes: names in the order to number them in, also as `prepare` cuts them, before the
-                first comma; None: those found, sorted.
+                first comma, see `_names_meant`; None: those found, sorted.
             other_classes: add those found that are not listed after them, sorted.
 
         Returns:
@@ -216,17 +219,38 @@ class RegionDataset(Dataset):
             or not all(isinstance(name, str) for name in classes)
         ):
             raise ValueError(f"classes must be a list of different names, got {classes!r}")
-        numbers = (
-            class_numbers(self, source, sorted(found))
-            if classes is None
-            else class_numbers(self, source, classes, whole_names=True)
-        )
-        listed = {name: name if name in numbers else name.split(",")[0] for name in found}
+        if classes is None:
+            return class_numbers(self, source, sorted(found))
+        names, meant = self._names_meant(source, set(found), classes)
         if other_classes:
-            others = sorted(name for name, asked in listed.items() if asked not in numbers)
-            numbers = {**numbers, **class_numbers(self, source, others, whole_names=True)}
-            listed.update(zip(others, others))
-        return {name: numbers[asked] for name, asked in listed.items() if asked in numbers}
+            others = sorted(set(found) - set(meant))
+            names, meant = [*names, *others], {**meant, **dict(zip(others, others))}
+        numbers = class_numbers(self, source, names, whole_names=True)
+        return {name: numbers[meant[name]] for name in found if name in meant}
+
+    def _names_meant(self, source, found, classes):
+        """The names of the classes that a list of names asks for, and {name found: that of its
+        class}. A name that only others begin with, up to their first comma, stands for them: for
+        one, which is then called so, or for several, which keep their names.
+        """
+        names, meant = [], {}
+        for asked in classes:
+            called = (
+                [asked]
+                if asked in found
+                else sorted(name for name in found - set(classes) if name.split(",")[0] == asked)
+            )
+            before = self._called.setdefault((source, asked), called) if called else called
+            if before != called:
+                raise ValueError(
+                    f"classes has {asked!r}, which is {some(map(repr, called))} here and was "
+                    f"{some(map(repr, before))} in what was loaded before as {source!r}: give the "
+                    "whole names, or load it with another source"
+                )
+            own = [asked] if len(called) < 2 else called
+            names += own
+            meant.update(zip(called, own))
+        return names, meant
 
     @contextlib.contextmanager
     def _counting(self, what):

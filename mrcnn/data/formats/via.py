@@ -1,5 +1,8 @@
 """VGG Image Annotator json (https://www.robots.ox.ac.uk/~vgg/software/via/): versions 1 and 2."""
 
+import contextlib
+import functools
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -73,13 +76,17 @@ class Via(RegionDataset):
         """
         self.collects_errors = collect_errors
         data = read_json(annotations, "a file of the VGG Image Annotator")
-        entries = _entries(data, annotations)
+        entries = self._entries(data, annotations)
         folders = _folders(data, annotations) if image_dir is None else [image_dir]
         class_attribute = _class_attribute(entries, class_attribute, annotations)
-        names = self._region_names(entries, class_attribute, classes)
-        numbers = self._add_named_classes(
-            source, {name for name in names.values() if name}, classes, other_classes
+        class_of = functools.partial(
+            _class_of, attribute=class_attribute, of_all=_class_of_all(class_attribute, classes)
         )
+        names = set()
+        for region in itertools.chain.from_iterable(entries.values()):
+            with contextlib.suppress(ValueError):  # which says where when the region is drawn
+                names.add(class_of(region)[0])
+        numbers = self._add_named_classes(source, names - {""}, classes, other_classes)
         first = len(self.image_info)
         for filename, regions in entries.items():
             if not regions and not keep_empty:
@@ -89,58 +96,57 @@ class Via(RegionDataset):
                 path = self._image_path(folders, filename, annotations, skip_missing)
                 if path is None:
                     continue
-                height, width = image_size(path)
+                size = image_size(path)
                 instances = []
                 for number, region in enumerate(regions):
+                    place = f"{annotations}: {filename}, region {number}"
                     with self._counting(UNREADABLE_OBJECT):
-                        instances.append(
-                            self._instance(
-                                region,
-                                number,
-                                names[filename, number],
-                                numbers,
-                                (height, width),
-                                f"{annotations}: {filename}, region {number}",
-                            )
-                        )
+                        instance = self._instance(region, number, class_of, numbers, size, place)
+                        if instance is not None:
+                            instances.append(instance)
                 self.add_image(
-                    source,
-                    filename,
-                    path,
-                    height=height,
-                    width=width,
-                    instances=[instance for instance in instances if instance],
+                    source, filename, path, height=size[0], width=size[1], instances=instances
                 )
         self._tell(annotations, first)
 
-    def _region_names(self, entries, class_attribute, classes):
-        """{(image, number of the region): class name, or "" where it has none}."""
-        if class_attribute:
-            return {
-                (filename, number): _class_name(region["region_attributes"].get(class_attribute))
-                for filename, regions in entries.items()
-                for number, region in enumerate(regions)
-            }
-        if classes is not None and len(classes) != 1:
+    def _entries(self, data, path):
+        """{file name: list of regions} of any version of the file; what is no image is counted."""
+        if isinstance(data, dict) and {"project", "config", "file", "metadata"} <= set(data):
             raise ValueError(
-                "without a class_attribute all regions are of one class, but classes is "
-                f"{classes!r}"
+                f"{path} is a project of VIA 3, which this reads not: annotate images with VIA 2, "
+                "or export COCO json"
             )
-        name = CLASS_OF_ALL if classes is None else classes[0]
-        return {
-            (filename, number): name
-            for filename, regions in entries.items()
-            for number in range(len(regions))
-        }
+        if not isinstance(data, dict):
+            raise ValueError(
+                f"{path} is not a VIA export: expected an object of images, got "
+                f"{type(data).__name__}"
+            )
+        images, entries = data.get("_via_img_metadata", data), {}
+        if not isinstance(images, dict):
+            raise ValueError(
+                f"{path}: '_via_img_metadata' must be an object of images, not "
+                f"{type(images).__name__}"
+            )
+        for key, entry in images.items():
+            with self._counting(UNREADABLE_IMAGE):
+                filename, regions = _entry(entry, f"{path}: entry {key!r}")
+                if filename in entries:
+                    raise ValueError(
+                        f"{path}: {filename} is there twice; VIA adds an image anew when its file "
+                        "has changed. Delete the entry that is out of date"
+                    )
+                entries[filename] = regions
+        return entries
 
-    def _instance(self, region, number, name, numbers, size, place):
-        """The `Instance` of a region, or None where it is left out."""
+    def _instance(self, region, number, class_of, numbers, size, place):
+        """The `Instance` of a region, or None where it is left out, which is counted."""
         try:
-            part, reason = _draw(region["shape_attributes"], *size)
+            part, reason = _draw(_shape(region), *size)
+            name, without = class_of(region)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
-        if not name:
-            reason = "without a class, or with several"
+        if without:
+            reason = without
         elif name not in numbers:
             reason = f"of the class {name!r}, which classes does not list"
         elif part is not None and not part[0].any():
@@ -151,50 +157,32 @@ class Via(RegionDataset):
         return Instance(numbers[name], encode_parts([part], size)[0], f"region {number}")
 
 
-def _entries(data, path):
-    """{file name: list of regions} of any version of the file."""
-    if isinstance(data, dict) and {"project", "config", "file", "metadata"} <= set(data):
-        raise ValueError(
-            f"{path} is a project of VIA 3, which this reads not: annotate images with VIA 2, or "
-            "export COCO json"
-        )
-    if not isinstance(data, dict):
-        raise ValueError(
-            f"{path} is not a VIA export: expected an object of images, got {type(data).__name__}"
-        )
-    images, entries = data.get("_via_img_metadata", data), {}
-    if not isinstance(images, dict):
-        raise ValueError(
-            f"{path}: '_via_img_metadata' must be an object of images, not {type(images).__name__}"
-        )
-    for key, entry in images.items():
-        if not isinstance(entry, dict) or not {"filename", "regions"} <= set(entry):
-            raise ValueError(
-                f"{path}: entry {key!r} is not a VIA image: it needs 'filename' and 'regions'"
-            )
-        filename, regions = entry["filename"], entry["regions"]
-        # VIA 1 has a dict
-        regions = list(regions.values()) if isinstance(regions, dict) else regions
-        if not isinstance(filename, str) or not isinstance(regions, list):
-            raise ValueError(
-                f"{path}: entry {key!r} is not a VIA image: 'filename' must be text, 'regions' a "
-                "list"
-            )
-        if filename in entries:
-            raise ValueError(
-                f"{path}: {filename} is there twice; VIA adds an image anew when its file has "
-                "changed. Delete the entry that is out of date"
-            )
-        for number, region in enumerate(regions):
-            if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
-                raise ValueError(f"{path}: {filename}, region {number} has no 'shape_attributes'")
-            attributes = region.setdefault("region_attributes", {})
-            if not isinstance(attributes, dict):
-                raise ValueError(
-                    f"{path}: {filename}, region {number}: 'region_attributes' must be an object"
-                )
-        entries[filename] = regions
-    return entries
+def _entry(entry, place):
+    """The file name and the list of regions of an image."""
+    if not isinstance(entry, dict) or not {"filename", "regions"} <= set(entry):
+        raise ValueError(f"{place} is not a VIA image: it needs 'filename' and 'regions'")
+    filename, regions = entry["filename"], entry["regions"]
+    # VIA 1 has a dict
+    regions = list(regions.values()) if isinstance(regions, dict) else regions
+    if not isinstance(filename, str) or not isinstance(regions, list):
+        raise ValueError(f"{place} is not a VIA image: 'filename' must be text, 'regions' a list")
+    return filename, regions
+
+
+def _shape(region):
+    """The shape of a region."""
+    shape = region.get("shape_attributes") if isinstance(region, dict) else None
+    if not isinstance(shape, dict):
+        raise ValueError("has no 'shape_attributes'")
+    return shape
+
+
+def _attributes(region):
+    """The attributes of a region, which may have none."""
+    attributes = region.get("region_attributes", {}) if isinstance(region, dict) else {}
+    if not isinstance(attributes, dict):
+        raise ValueError(f"its 'region_attributes' must be an object, not {str(attributes)[:60]}")
+    return attributes
 
 
 def _folders(data, path):
@@ -212,15 +200,13 @@ def _folders(data, path):
 
 def _class_attribute(entries, asked, path):
     """The name of the attribute that holds the class; "" for none."""
-    used = sorted(
-        {
-            name
-            for regions in entries.values()
-            for region in regions
-            for name, value in region["region_attributes"].items()
-            if value not in ("", {}, None)
-        }
-    )
+    met = set()
+    for region in itertools.chain.from_iterable(entries.values()):
+        with contextlib.suppress(ValueError):  # which says where when the region is drawn
+            met |= {
+                name for name, value in _attributes(region).items() if value not in ("", {}, None)
+            }
+    used = sorted(met)
     if asked:
         if asked not in used and any(entries.values()):
             raise ValueError(
@@ -236,14 +222,37 @@ def _class_attribute(entries, asked, path):
     return used[0] if asked is None and used else ""
 
 
-def _class_name(value):
-    """The class that an attribute's value names: text, or the one box that is ticked; "" for
-    none.
+def _class_of_all(attribute, classes):
+    """The class of all regions where no attribute holds it, else ""."""
+    if attribute:
+        return ""
+    if classes is not None and len(classes) != 1:
+        raise ValueError(
+            f"without a class_attribute all regions are of one class, but classes is {classes!r}"
+        )
+    return CLASS_OF_ALL if classes is None else classes[0]
+
+
+def _class_of(region, attribute, of_all):
+    """The class of a region, "" where it has none, and why it has none.
+
+    An attribute's value is text, or checkboxes, one of which is ticked.
     """
-    if isinstance(value, dict):
+    value = _attributes(region).get(attribute, of_all)
+    if isinstance(value, dict) and all(
+        isinstance(on, (bool, int, str, type(None))) for on in value.values()
+    ):
         ticked = [name for name, on in value.items() if on]
-        return ticked[0].strip() if len(ticked) == 1 else ""
-    return "" if value is None or isinstance(value, list) else str(value).strip()
+        if len(ticked) > 1:
+            return "", "with several classes ticked, of which an object has one"
+        value = ticked[0] if ticked else None
+    if not isinstance(value, (str, int, float, type(None))):
+        raise ValueError(
+            f"its {attribute!r} is {str(value)[:60]}; the class must be text, or checkboxes of "
+            "which one is ticked"
+        )
+    name = "" if value is None else str(value).strip()
+    return name, None if name else "without a class"
 
 
 def _draw(shape, height, width):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from skimage import draw
 
+from mrcnn.data.formats.regions import UNREADABLE_IMAGE, UNREADABLE_OBJECT
 from mrcnn.data.formats.via import Via
 from tests.tiny import image
 
@@ -187,6 +188,38 @@ def test_class_names_of_another_dataset_are_cut_at_the_comma(tmp_path):
     assert dataset.load_mask(0)[1].tolist() == [2, 1, 3] and not len(dataset.left_out)
 
 
+def test_names_that_begin_alike_are_not_merged(tmp_path):
+    names = ["door", "cup, blue", "cup, red", "plate, flat"]
+    photos = {"a.png": [region(POLYGON, type=name) for name in names]}
+    # a name stands for all that begin with it, each of which is a class, and keeps one's alone
+    dataset = load(tmp_path, photos, classes=["cup", "plate"])
+    assert dataset.class_names == ["BG", "cup, blue", "cup, red", "plate"]
+    assert dataset.load_mask(0)[1].tolist() == [1, 2, 3]
+    # one that is listed itself is not meant by the other
+    dataset = load(tmp_path, photos, classes=["cup", "cup, red"], other_classes=True)
+    assert dataset.class_names == ["BG", "cup", "cup, red", "door", "plate, flat"]
+    assert dataset.load_mask(0)[1].tolist() == [3, 1, 2, 4]
+    photos["a.png"].append(region(POLYGON, type="cup"))
+    dataset = load(tmp_path, photos, classes=["cup"])
+    assert dataset.class_names == ["BG", "cup"] and dataset.load_mask(0)[1].tolist() == [1]
+    assert len(dataset.load_mask(0)[1]) == 1 and len(dataset.left_out) == 4
+
+
+def test_a_name_means_the_same_in_all_files(tmp_path):
+    dataset = Via()
+    for folder, name in (("1", "cup, blue"), ("2", "plate"), ("3", "cup, red")):
+        path = save(tmp_path / folder, via("2", {"a.png": [region(POLYGON, type=name)]}))
+        if folder != "3":
+            dataset.load_via(path, classes=["cup", "plate"])
+    with pytest.raises(
+        ValueError, match="'cup', which is 'cup, red' here and was 'cup, blue' in .* as 'via'"
+    ):
+        dataset.load_via(path, classes=["cup", "plate"])
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "cup", "plate"]
+    assert [dataset.load_mask(image_id)[1].tolist() for image_id in (0, 1)] == [[1], [2]]
+
+
 def test_numbers_for_classes(tmp_path):
     dataset = load(tmp_path, {"a.png": [region(POLYGON, class_id=2), region(POLYGON, class_id=1)]})
     assert dataset.class_names == ["BG", "1", "2"] and dataset.load_mask(0)[1].tolist() == [2, 1]
@@ -309,7 +342,8 @@ def test_regions_without_a_class(tmp_path):
     dataset = load(tmp_path, {"a.png": regions}, class_attribute="type", classes=["cup", "plate"])
     assert dataset.load_mask(0)[1].tolist() == [1, 2]
     assert {reason: len(places) for reason, places in dataset.left_out.places.items()} == {
-        "regions without a class, or with several": 6,
+        "regions without a class": 5,
+        "regions with several classes ticked, of which an object has one": 1,
         "regions of the class 'fork', which classes does not list": 1,
     }
     assert dataset.image_info[0]["instances"][1].place == "region 6"
@@ -326,6 +360,58 @@ def test_missing_images(tmp_path):
 
 
 # === What is wrong ===
+
+
+@pytest.mark.parametrize("value", [["cup"], {"cup": {"on": True}}, {"cup": True, "plate": [1]}])
+def test_a_class_that_is_neither_text_nor_checkboxes(tmp_path, value):
+    regions = [region(POLYGON, type="cup"), region(POLYGON, type=value)]
+    with pytest.raises(
+        ValueError, match="a.png, region 1: its 'type' is .* must be text, or check"
+    ):
+        load(tmp_path, {"a.png": regions})
+    dataset = load(tmp_path, {"a.png": regions}, collect_errors=True)
+    assert dataset.class_names == ["BG", "cup"] and dataset.load_mask(0)[1].tolist() == [1]
+    assert [len(places) for places in dataset.left_out.places.values()] == [1]
+
+
+def test_all_errors_of_the_structure_are_collected(tmp_path):
+    """`check` shows all of them, and what else the file has."""
+    contents = via("2", {"a.png": [region(POLYGON, type="cup"), 5], "b.jpg": [region(POLYGON)]})
+    contents["b.jpg5"]["regions"] += [
+        {"shape_attributes": POLYGON, "region_attributes": "cup"},
+        {"region_attributes": {"type": "cup"}},
+        region({**POLYGON, "all_points_x": None}, type="plate"),
+        region(POLYGON, type="plate"),
+    ]
+    contents |= {
+        "x": 3,
+        "y": {"filename": "c.png"},
+        "z": {"filename": 5, "regions": []},
+        "again": contents["a.png5"],
+    }
+    dataset = Via()
+    path = save(tmp_path, contents)
+    with pytest.raises(ValueError, match="entry 'x' is not a VIA image"):
+        Via().load_via(path)
+    dataset.load_via(path, collect_errors=True)
+    dataset.prepare()
+    assert dataset.class_names == ["BG", "cup", "plate"]
+    assert [dataset.load_mask(image_id)[1].tolist() for image_id in (0, 1)] == [[1], [2]]
+    found = {reason: list(places) for reason, places in dataset.left_out.places.items()}
+    assert dataset.left_out.spoiling == {UNREADABLE_IMAGE, UNREADABLE_OBJECT}
+    assert [place.removeprefix(f"{path}: ")[:12] for place in found[UNREADABLE_IMAGE]] == [
+        "entry 'x' is",
+        "entry 'y' is",
+        "entry 'z' is",
+        "a.png is the",
+    ]
+    assert [place.removeprefix(f"{path}: ")[:15] for place in found[UNREADABLE_OBJECT]] == [
+        "a.png, region 1",
+        "b.jpg, region 1",
+        "b.jpg, region 2",
+        "b.jpg, region 3",
+    ]
+    assert found["regions without a class"] == [f"{path}: b.jpg, region 0"]
 
 
 def test_two_names_for_one_image(tmp_path):
