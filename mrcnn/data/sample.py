@@ -91,6 +91,9 @@ def make_sample(
         view = _with_pasted_objects(view, dataset, config, image_id, load, rng)
     image, meta, class_ids, _ = view
     boxes, masks = boxes_and_masks(view, config, config.USE_MINI_MASK)
+    once = _crowds_once(class_ids, boxes)
+    if len(once) < len(class_ids):
+        class_ids, boxes, masks = class_ids[once], boxes[once], masks[:, :, once]
     rpn_match, rpn_bbox = build_rpn_targets(image.shape, anchors, class_ids, boxes, config, rng)
     rois = targets = None
     if random_rois:
@@ -115,6 +118,15 @@ def make_sample(
         rois,
         targets,
     )
+
+
+def _crowds_once(class_ids, boxes):
+    """Indices of the objects and of one crowd of each box: crowds are there for their boxes,
+    whatever their class, and a region to ignore is one of every class.
+    """
+    crowds = np.flatnonzero(class_ids < 0)
+    _, first = np.unique(boxes[crowds], axis=0, return_index=True)
+    return np.sort(np.concatenate([np.flatnonzero(class_ids >= 0), crowds[first]]))
 
 
 def _check_shape(view, dataset, config, image_id):

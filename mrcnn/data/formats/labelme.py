@@ -24,16 +24,26 @@ from mrcnn.data.masks import mask_of_picture
 from mrcnn.data.rle import Rle, encode_parts, merge_rles
 
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
-WITH_AREA = ("polygon", "rectangle", "circle", "mask")
+# Polygons of four corners: of labelme, and two of X-AnyLabeling.
+FOUR_CORNERS = ("oriented_rectangle", "rotation", "quadrilateral")
+WITH_AREA = ("polygon", "rectangle", "circle", "mask", *FOUR_CORNERS)
+# Labels of labelme's own that are no classes: regions that nobody annotated, and no object.
+IGNORED, BACKGROUND = "__ignore__", "_background_"
 
 
 class Labelme(RegionDataset):
-    """Images annotated in labelme, versions 3 to 5: polygon, rectangle, circle and mask.
+    """Images annotated in labelme, versions 3 to 6, or X-AnyLabeling: polygon, rectangle, circle,
+    mask, oriented_rectangle, rotation and quadrilateral.
 
     labelme counts from the corner of the first pixel, whose centre is thus (0.5, 0.5); a pixel
     belongs to a shape where its centre does, by the rules of scikit-image's ``draw``. So a mask
     that was written as polygons along the edges of its pixels comes back as it was. Shapes of one
     label and one group_id are one object. Points and lines have no area and are left out.
+
+    A shape of the label __ignore__ is a crowd of every class, as COCO's iscrowd is of one: what it
+    covers is neither learned nor background, and what is found in it neither right nor wrong.
+    Shapes of the label _background_ are left out. Where ``classes`` lists one of these labels it is
+    a class like any other.
 
     Example:
         >>> dataset = Labelme()
@@ -76,24 +86,30 @@ class Labelme(RegionDataset):
         """
         self.collects_errors = collect_errors
         files = {}
+        file_of: dict[str, str] = {}
         for path in _annotation_files(folder):
             with self._counting(UNREADABLE_IMAGE):
-                files[path] = _read(path)
+                data = _read(path)
+                other = file_of.setdefault(data["imagePath"], path)
+                if other != path:
+                    raise ValueError(
+                        f"{other} and {path} are both of {data['imagePath']}: delete the older one"
+                    )
+                files[path] = data
+        no_classes = {IGNORED, BACKGROUND} - set(classes or ())
         labels = {
-            shape["label"]
+            label
             for data in files.values()
             for shape in data["shapes"]
-            if shape["label"] and _shape_type(shape) in WITH_AREA
+            if (label := _label(shape)) and _shape_type(shape) in WITH_AREA
         }
-        numbers = self._add_named_classes(source, labels, classes, other_classes)
+        numbers: dict[str, int | None] = {
+            **self._add_named_classes(source, labels - no_classes, classes, other_classes)
+        }
+        if IGNORED in no_classes:
+            numbers[IGNORED] = None  # of every class
         first = len(self.image_info)
-        file_of: dict[str, str] = {}
         for path, data in files.items():
-            other = file_of.setdefault(data["imagePath"], path)
-            if other != path:
-                raise ValueError(
-                    f"{other} and {path} are both of {data['imagePath']}: delete the older one"
-                )
             if not data["shapes"] and not keep_empty:
                 self.left_out.add("images without shapes", path)
                 continue
@@ -131,31 +147,45 @@ class Labelme(RegionDataset):
         groups: dict[tuple, list[Rle]] = {}  # by label and group
         places: dict[tuple, str] = {}
         for number, shape in enumerate(file_shapes):
-            place, part, reason = f"{path}: shape {number}", None, UNREADABLE_OBJECT
             with self._counting(UNREADABLE_OBJECT):
-                try:
-                    part, reason = _draw(shape, *size)
-                except ValueError as error:
-                    raise ValueError(f"{place} ({shape['label']!r}): {error}") from error
-            if reason == UNREADABLE_OBJECT:
-                continue
-            if not shape["label"]:
-                reason = "without a label"
-            elif part is not None and shape["label"] not in numbers:
-                reason = f"of the label {shape['label']!r}, which classes does not list"
-            elif part is not None and not part[0].any():
-                reason = NO_PIXEL
-            if reason:
-                self.left_out.add(f"shapes {reason}", place)
-                continue
-            group = shape.get("group_id")
-            key = (shape["label"], ("group", group) if group is not None else number)
-            groups.setdefault(key, []).extend(encode_parts([part], size))
-            places.setdefault(key, f"shape {number}")
+                rle = self._outline(shape, numbers, size, f"{path}: shape {number}")
+                if rle is not None:
+                    group = shape.get("group_id")
+                    key = (shape["label"], ("group", group) if group is not None else number)
+                    groups.setdefault(key, []).append(rle)
+                    places.setdefault(key, f"shape {number}")
         return [
-            Instance(numbers[label], merge_rles(rles), places[label, group])
+            Instance(
+                numbers[label],
+                merge_rles(rles),
+                places[label, group],
+                crowd=numbers[label] is None,
+            )
             for (label, group), rles in groups.items()
         ]
+
+    def _outline(self, shape, numbers, size, place):
+        """The run lengths of a shape, or None where it is left out, which is counted."""
+        _check_shape(shape, place)
+        label = shape["label"]
+        try:
+            part, reason = _draw(shape, *size)
+        except ValueError as error:
+            raise ValueError(f"{place} ({label!r}): {error}") from error
+        if not label:
+            reason = "without a label"
+        elif part is not None and label not in numbers:
+            reason = (
+                f"of the label {label!r}, which are no objects"
+                if label == BACKGROUND
+                else f"of the label {label!r}, which classes does not list"
+            )
+        elif part is not None and not part[0].any():
+            reason = NO_PIXEL
+        if reason:
+            self.left_out.add(f"shapes {reason}", place)
+            return None
+        return encode_parts([part], size)[0]
 
 
 def _annotation_files(folder):
@@ -172,21 +202,25 @@ def _read(path):
     data = read_json(path, "a labelme file", ("shapes", "imagePath"))
     if not isinstance(data["imagePath"], str) or not isinstance(data["shapes"], list):
         raise ValueError(f"{path}: 'imagePath' must be text and 'shapes' a list")
-    for number, shape in enumerate(data["shapes"]):
-        if (
-            not isinstance(shape, dict)
-            or not isinstance(shape.get("label"), str)
-            or "points" not in shape
-        ):
-            raise ValueError(f"{path}: shape {number} needs a 'label' and 'points'")
-        if not isinstance(shape.get("group_id"), (int, float, str, type(None))):
-            raise ValueError(
-                f"{path}: shape {number} has the group_id {shape['group_id']!r}; it must be a "
-                "number"
-            )
     return {key: data.get(key) for key in ("shapes", "imagePath", "imageHeight", "imageWidth")} | {
         "imageData": bool(data.get("imageData"))
     }
+
+
+def _check_shape(shape, place):
+    """Raise a ValueError of a shape without the fields that every one must have."""
+    if not isinstance(shape, dict) or not {"label", "points"} <= set(shape):
+        raise ValueError(f"{place} needs a 'label' and 'points': {str(shape)[:100]}")
+    if not isinstance(shape["label"], str):
+        raise ValueError(f"{place} has the label {str(shape['label'])[:60]}; it must be text")
+    if not isinstance(shape.get("group_id"), (int, float, str, type(None))):
+        raise ValueError(f"{place} has the group_id {shape['group_id']!r}; it must be a number")
+
+
+def _label(shape):
+    """The label of a shape, "" of one that has none that can be read."""
+    label = shape.get("label") if isinstance(shape, dict) else ""
+    return label if isinstance(label, str) else ""
 
 
 def _size(data, image_path, path):
@@ -251,6 +285,10 @@ def _draw(shape, height, width):
     # some tools write all four corners
     if kind == "polygon" or (kind == "rectangle" and len(xs) == 4):
         return (None, FEW_POINTS) if len(xs) < 3 else (shapes.polygon(xs, ys, height, width), None)
+    if kind in FOUR_CORNERS:
+        if len(xs) != 4:
+            raise ValueError(f"a shape of the type {kind!r} needs four points, it has {len(xs)}")
+        return shapes.polygon(xs, ys, height, width), None
     if len(xs) != 2:
         raise ValueError(f"a {kind} needs two points, it has {len(xs)}")
     if kind == "rectangle":

@@ -67,7 +67,7 @@ def class_numbers(
 class Instance(NamedTuple):
     """One object of an image."""
 
-    class_id: int | str  # of its source
+    class_id: int | str | None  # of its source; None, of a crowd alone: every class of it
     rle: Rle  # of the image's size; covers at least a pixel
     place: str  # where the annotation file has it, such as "region 3"
     crowd: bool = False
@@ -153,9 +153,9 @@ class RegionDataset(Dataset):
         if "instances" not in info:  # added by a subclass, from another source
             return super().load_mask(image_id)
         shape = info["height"], info["width"]
-        self._tell_of_size(info, len(info["instances"]) * shape[0] * shape[1])
-        masks = decode_masks([instance.rle for instance in info["instances"]], shape)
-        return masks, self._class_ids(info)
+        rles, class_ids = self._with_class_ids(info)
+        self._tell_of_size(info, len(rles) * shape[0] * shape[1])
+        return decode_masks(rles, shape), class_ids
 
     def _tell_of_size(self, info, size):
         """Warn, once, of masks that may be more than the memory holds."""
@@ -174,7 +174,7 @@ class RegionDataset(Dataset):
     def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
         """As `Dataset.known_class_ids`: an annotation file has them."""
         info = self._info(image_id)
-        return self._class_ids(info) if "instances" in info else None
+        return self._with_class_ids(info)[1] if "instances" in info else None
 
     def measure_objects(
         self, image_id: int
@@ -183,20 +183,27 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return super().measure_objects(image_id)
-        areas = mask_areas([instance.rle for instance in info["instances"]])
-        return (info["height"], info["width"]), self._class_ids(info), areas
+        rles, class_ids = self._with_class_ids(info)
+        return (info["height"], info["width"]), class_ids, mask_areas(rles)
 
     def image_reference(self, image_id: int) -> str:
         """The path of the image."""
         return str(self._info(image_id)["path"])
 
-    def _class_ids(self, info):
-        ids = [
-            self.map_source_class_id(f"{info['source']}.{instance.class_id}")
-            for instance in info["instances"]
-        ]
-        signs = [-1 if instance.crowd else 1 for instance in info["instances"]]
-        return np.multiply(ids, signs).astype(np.int32)
+    def _with_class_ids(self, info):
+        """The run lengths and the class ids, int32, of an image's objects. A crowd of every class
+        is among them once for each, so that nothing found in it counts as false.
+        """
+        rles, class_ids = [], []
+        for instance in info["instances"]:
+            if instance.class_id is None:
+                self._prepared("sources")
+                ids = self.source_class_ids.get(info["source"], [])[1:]
+            else:
+                ids = [self.map_source_class_id(f"{info['source']}.{instance.class_id}")]
+            rles += [instance.rle] * len(ids)
+            class_ids += [-number if instance.crowd else number for number in ids]
+        return rles, np.array(class_ids, np.int32)
 
     # === For the readers ===
 

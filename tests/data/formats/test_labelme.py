@@ -13,7 +13,11 @@ from PIL import Image
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.formats import open_dataset
 from mrcnn.data.formats.labelme import Labelme
-from tests.tiny import image
+from mrcnn.data.formats.regions import UNREADABLE_IMAGE, UNREADABLE_OBJECT
+from mrcnn.data.sample import make_sample
+from mrcnn.evaluation import evaluate
+from mrcnn.ops.anchors import pyramid_anchors
+from tests.tiny import image, tiny_config
 
 SQUARE = [[10.0, 20.0], [40.0, 20.0], [40.0, 45.0], [10.0, 45.0]]
 
@@ -132,6 +136,17 @@ def test_rectangles(tmp_path, points):
     np.testing.assert_array_equal(
         one(tmp_path, shape("x", points, "rectangle"))[0][..., 0], box(20, 10, 45, 40)
     )
+
+
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "rotation", "quadrilateral"])
+def test_shapes_of_four_corners(tmp_path, kind):
+    """Of labelme since 5.6 and of X-AnyLabeling, which writes the angle beside them."""
+    corners = [[30.0, 10.0], [40.0, 20.0], [20.0, 40.0], [10.0, 30.0]]
+    masks, _ = one(tmp_path, shape("x", corners, kind, direction=0.785))
+    y, x = np.mgrid[:60, :80] + 0.5
+    along, across = x + y, x - y
+    inside = (along >= 40) & (along <= 60) & (across >= -20) & (across <= 20)
+    np.testing.assert_array_equal(masks[..., 0], inside)
 
 
 def test_circle_is_centre_and_edge(tmp_path):
@@ -254,6 +269,103 @@ def test_two_files_of_one_image(tmp_path):
         load(tmp_path, files)
 
 
+def test_all_errors_are_collected(tmp_path):
+    """`check` shows all of them, and what else the files have."""
+    shapes = [shape("x", SQUARE), shape(3, SQUARE), {"label": "y"}, 5, shape("x", "SQUARE")]
+    files = {
+        "a.json": labelme([*shapes, shape("dog", SQUARE)]),
+        "a copy.json": labelme([shape("cat", SQUARE)]),
+        "b.json": labelme([shape("dog", SQUARE)], "b.png"),
+        "c.json": "{",
+    }
+    dataset = load(tmp_path, files, collect_errors=True)
+    # the first file of an image counts
+    assert dataset.class_names == ["BG", "cat", "dog"] and dataset.num_images == 2
+    assert dataset.left_out.spoiling == {UNREADABLE_IMAGE} == set(dataset.left_out.places)
+    twice, damaged = dataset.left_out.places[UNREADABLE_IMAGE]
+    assert "delete the older one" in twice and "c.json is not JSON" in damaged
+    del files["a copy.json"]
+    dataset = load(tmp_path / "one", files, collect_errors=True)
+    assert dataset.class_names == ["BG", "dog", "x", "y"]
+    assert [dataset.load_mask(image_id)[1].tolist() for image_id in (0, 1)] == [[2, 1], [1]]
+    assert dataset.left_out.spoiling == {UNREADABLE_IMAGE, UNREADABLE_OBJECT}
+    places = list(dataset.left_out.places[UNREADABLE_OBJECT])
+    assert [place.split("a.json: ")[1][:7] for place in places] == [
+        f"shape {number}" for number in (1, 2, 3, 4)
+    ]
+
+
+# === Regions to ignore and the background ===
+
+
+def test_a_region_to_ignore_is_a_crowd_of_every_class(tmp_path):
+    left, right = [[0, 0], [4, 3]], [[10, 0], [14, 3]]
+    shapes = [
+        shape("__ignore__", left, "rectangle"),
+        shape("dog", SQUARE),
+        shape("cat", SQUARE),
+        shape("_background_", right, "rectangle"),
+        shape("__ignore__", right, "rectangle", group_id=2),
+    ]
+    dataset = load(tmp_path, {"a.json": labelme(shapes)})
+    assert dataset.class_names == ["BG", "cat", "dog"]
+    masks, class_ids = dataset.load_mask(0)
+    assert class_ids.tolist() == [-1, -2, 2, 1, -1, -2]
+    for index, mask in enumerate([box(0, 0, 3, 4)] * 2 + [box(20, 10, 45, 40)] * 2):
+        np.testing.assert_array_equal(masks[..., index], mask)
+    np.testing.assert_array_equal(masks[..., 5], box(0, 10, 3, 14))
+    assert dataset.known_class_ids(0).tolist() == class_ids.tolist()
+    assert dataset.measure_objects(0)[2].tolist() == [12, 12, 750, 750, 12, 12]
+    assert list(dataset.left_out.places) == [
+        "shapes of the label '_background_', which are no objects"
+    ]
+    # also of classes that only another folder has, or that the list of classes lacks
+    dataset.load_labelme(save(tmp_path / "more", {"a.json": labelme([shape("bird", SQUARE)])}))
+    dataset.prepare()
+    assert dataset.load_mask(0)[1].tolist() == [-1, -2, -3, 2, 1, -1, -2, -3]
+    dataset = load(tmp_path, {"a.json": labelme(shapes)}, classes=["cat"], other_classes=True)
+    assert dataset.class_names == ["BG", "cat", "dog"]
+    assert dataset.load_mask(0)[1].tolist() == [-1, -2, 2, 1, -1, -2]
+
+
+def test_a_list_of_classes_may_have_them(tmp_path):
+    """As a model has them that was trained when they were classes."""
+    names = ["__ignore__", "_background_", "cat"]
+    shapes = [shape(name, SQUARE) for name in names[::-1]]
+    dataset = load(tmp_path, {"a.json": labelme(shapes)}, classes=names)
+    assert dataset.class_names == ["BG", *names]
+    assert dataset.load_mask(0)[1].tolist() == [3, 2, 1] and not len(dataset.left_out)
+
+
+def test_what_is_found_in_a_region_to_ignore_is_not_false(tmp_path):
+    """The same detections with and without the region that they are in."""
+    scores = []
+    for label in ("__ignore__", "_background_"):
+        shapes = [shape("dog", SQUARE), shape("cat", SQUARE), shape(label, [[50, 5], [70, 15]])]
+        shapes[2]["shape_type"] = "rectangle"
+        dataset = load(tmp_path, {"a.json": labelme(shapes)})
+        found = {
+            "rois": np.array([[5, 50, 15, 70], [20, 10, 45, 40], [20, 10, 45, 40]]),
+            "class_ids": np.array([2, 2, 1]),
+            "scores": np.array([0.9, 0.8, 0.7]),
+            "masks": np.stack([box(5, 50, 15, 70), *[box(20, 10, 45, 40)] * 2], axis=-1),
+        }
+        metrics = evaluate(dataset, lambda images: [found for _ in images], verbose=0)
+        scores.append(metrics["segm_AP"])
+    assert scores[0] == pytest.approx(1) and scores[1] == pytest.approx(0.75, abs=0.01)
+
+
+def test_one_crowd_of_a_region_takes_a_place_in_training(tmp_path):
+    """Crowds are there for their boxes, whatever their class."""
+    labels = [f"class {number}" for number in range(4)]
+    shapes = [shape(label, SQUARE) for label in labels]
+    shapes.append(shape("__ignore__", [[50, 5], [70, 15]], "rectangle"))
+    dataset = load(tmp_path, {"a.json": labelme(shapes)})
+    config = tiny_config(NUM_CLASSES=5, MAX_GT_INSTANCES=5)
+    sample = make_sample(dataset, config, 0, pyramid_anchors(config, config.IMAGE_SHAPE))
+    assert sample.dropped == 0 and sample.class_ids.tolist() == [1, 2, 3, 4, -1]
+
+
 # === What is left out ===
 
 
@@ -265,6 +377,8 @@ def test_two_files_of_one_image(tmp_path):
         (shape("x", [[5, 5], [9, 9]], "line"), "type 'line', which has no area"),
         (shape("x", [[5, 5], [9, 9], [4, 3]], "linestrip"), "type 'linestrip', which has no area"),
         (shape("x", [[5, 5]], "cuboid"), "type 'cuboid', which is unknown here"),
+        (shape("x", [[5, 5]], "points"), "type 'points', which has no area"),
+        (shape("_background_", SQUARE), "label '_background_', which are no objects"),
         (shape("x", [[5, 5], [6, 7]]), "fewer than three points"),  # labelme#606
         (shape("x", []), "fewer than three points"),
         (shape("x", [[90, 5], [99, 5], [99, 9]]), "no pixel"),
@@ -324,7 +438,9 @@ def test_missing_images(tmp_path):
             "'shapes' a list",
         ),
         (labelme([{"label": "x"}]), "shape 0 needs a 'label' and 'points'"),
-        (labelme([shape(3, SQUARE)]), "shape 0 needs a 'label'"),
+        (labelme([shape(3, SQUARE)]), "shape 0 has the label 3; it must be text"),
+        (labelme([5]), "shape 0 needs a 'label' and 'points': 5"),
+        (labelme([shape("x", SQUARE[:3], "rotation")]), "'rotation' needs four points, it has 3"),
         (labelme([shape("x", SQUARE, group_id=[1])]), r"shape 0 has the group_id \[1\]"),
         (labelme([shape("x", "SQUARE")]), "shape 0 .'x'.: its points must be a list"),
         (labelme([shape("x", [[1, 2, 3], [4, 5, 6]])]), "shape 0 .'x'.: its points must be a list"),
