@@ -350,10 +350,13 @@ def check_classes(dataset: Dataset, config: Config, more: bool = False) -> None:
 
     def is_called(number, name):
         """Whether that is its name or was, before equal names were told apart."""
-        whole = dataset.class_info[number]["name"]
-        return name == names[number] or (
-            known.count(name) > 1 and name in (whole, whole.split(",")[0])
+        info = dataset.class_info[number]
+        before = (
+            info["name"],
+            info["name"].split(",")[0],
+            info["name"].removesuffix(f" ({info['id']})"),
         )
+        return name == names[number] or (known.count(name) > 1 and name in before)
 
     different = [
         f"{number} is {names[number]!r} in the dataset and {ours!r} in CLASS_NAMES"

@@ -1,6 +1,5 @@
 """COCO json: polygons, run lengths and crowds (https://cocodataset.org/#format-data)."""
 
-import logging
 import math
 import os
 from collections import Counter
@@ -10,24 +9,28 @@ from typing import Any
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.class_labels import class_labels
-from mrcnn.data.formats.coco_categories import categories_asked, not_among
+from mrcnn.data.formats.coco_categories import (
+    categories_asked,
+    id_text,
+    is_asked_for,
+    not_among,
+    root_of,
+)
+from mrcnn.data.formats.coco_segmentation import NO_MASK, box_outline, is_empty, outline_rle
 from mrcnn.data.formats.regions import (
-    FEW_POINTS,
     NO_PIXEL,
+    UNREADABLE_CLASS,
     UNREADABLE_IMAGE,
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
 )
-from mrcnn.data.formats.shapes import coordinates
 from mrcnn.data.images import check_pixels, image_size
-from mrcnn.data.rle import mask_areas, merge_rles, run_lengths
-
-logger = logging.getLogger(__name__)
+from mrcnn.data.rle import mask_areas
 
 # What ``crowds`` may be.
 CROWDS = ("ignored", "objects")
-NO_MASK = "without a segmentation (a box is no mask; --boxes-as-masks takes it for one)"
+ROOT = "categories that no annotation has and all others are grouped under"
 
 
 class CocoJson(RegionDataset):
@@ -74,7 +77,8 @@ class CocoJson(RegionDataset):
             image_dir: folder of the images; None: where they usually are, beside the file or, for
                 annotations/instances_val2017.json, in ../val2017, ../images and their like.
             class_ids: list of category ids or names; None or empty: all, in the order of their ids,
-                which need not be contiguous. Classes are numbered from 1 in this order.
+                which need not be contiguous, but for one that only groups the others, as Roboflow
+                writes the name of its project. Classes are numbered from 1 in this order.
             class_map: {category id or name: class name}; categories of one class name become one
                 class, with the id of the first. None: each is its own.
             source: name for ``add_class`` and ``add_image``.
@@ -110,7 +114,15 @@ class CocoJson(RegionDataset):
             if isinstance(annotations, dict)
             else read_json(annotations, "a COCO annotation file")
         )
-        images, records, categories = _sections(data, where)
+        images, records, found = self._sections(data, where)
+        categories = {category_id: category["name"] for category_id, category in found.items()}
+        root = root_of(found, records)
+        if root is not None and not any(
+            is_asked_for(root, categories, asked) for asked in (class_ids, class_map)
+        ):
+            name = categories.pop(root)
+            if class_ids is None or other_classes:
+                self.left_out.add(ROOT, f"{where}: category {root} ({name!r})")
         category_class = self._add_categories(
             categories, class_ids, class_map, source, where, allow_absent, other_classes
         )
@@ -146,6 +158,44 @@ class CocoJson(RegionDataset):
                 )
         self._tell(where, first)
 
+    def _sections(self, data, where):
+        """{id: image}, [annotation] and {id: category}, checked."""
+        if not isinstance(data, dict) or not {"images", "categories"} <= set(data):
+            raise ValueError(
+                f"{where} is not COCO json: it must be an object with 'images', 'annotations' and "
+                "'categories', not "
+                f"{sorted(data)[:10] if isinstance(data, dict) else type(data).__name__}"
+            )
+        records = data.get("annotations", [])  # the test sets of COCO come without
+        for name, items in (
+            ("images", data["images"]),
+            ("categories", data["categories"]),
+            ("annotations", records),
+        ):
+            if not isinstance(items, list):
+                raise ValueError(f"{where}: {name!r} must be a list, not {type(items).__name__}")
+        return (
+            self._by_id(data["images"], "images", "file_name", where, UNREADABLE_IMAGE),
+            records,
+            self._by_id(data["categories"], "categories", "name", where, UNREADABLE_CLASS),
+        )
+
+    def _by_id(self, items, section, field, where, unreadable):
+        """{id: item} of a section; an item that is none is counted as ``unreadable``."""
+        found: dict[int | str, dict[str, Any]] = {}
+        texts: dict[str, dict[str, Any]] = {}
+        for item in items:
+            with self._counting(unreadable):
+                item = _with_id(item, section, field, where)
+                other = texts.setdefault(id_text(item["id"]), item)
+                if other is not item:
+                    raise ValueError(
+                        f"{where}: {section!r} has the id {item['id']!r} twice: {other[field]!r} "
+                        f"and {item[field]!r}"
+                    )
+                found[item["id"]] = item
+        return found
+
     def _add_categories(
         self, categories, class_ids, class_map, source, where, allow_absent, other_classes
     ):
@@ -159,17 +209,14 @@ class CocoJson(RegionDataset):
         }
         infos = [{"source": source, "id": one, "name": name} for one, name in categories.items()]
         labels = dict(zip(categories, class_labels(infos)))
-        in_order = sorted(
-            categories, key=lambda category_id: (isinstance(category_id, str), category_id)
-        )
         if class_ids is None:
-            order: list[Any] = in_order
+            order: list[Any] = _in_order(categories)
             called: dict[int | str, str] = {}
         else:
             order, called = categories_asked(
                 list(class_ids), categories, labels, mapped, allow_absent, where
             )
-            order += in_order if other_classes else []
+            order += _in_order(categories) if other_classes else []
         chosen: dict[int | str, int | str] = {}
         firsts: dict[str, int | str] = {}
         before = {info["id"]: info["name"] for info in self.class_info if info["source"] == source}
@@ -200,38 +247,25 @@ class CocoJson(RegionDataset):
         """{image id: [(its annotation, id of the category)]}; those of no image are left out."""
         by_image: dict[int | str, list] = {image_id: [] for image_id in images}
         image_ids, category_ids = (
-            {_id_text(one): one for one in ids} for ids in (images, categories)
+            {id_text(one): one for one in ids} for ids in (images, categories)
         )
         for record in records:
-            if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
-                raise ValueError(
-                    f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
-                    f"{str(record)[:100]}"
-                )
-            if not all(
-                isinstance(record[key], (int, float, str)) for key in ("image_id", "category_id")
-            ):
-                raise ValueError(
-                    f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be "
-                    f"numbers or text, got {record['image_id']!r} and {record['category_id']!r}"
-                )
-            image_id, category_id = (
-                image_ids.get(_id_text(record["image_id"])),
-                _id_text(record["category_id"]),
-            )
-            if category_id not in category_ids:
-                raise ValueError(
-                    f"{where}: annotation {record['id']} has the category_id "
-                    f"{record['category_id']!r}, which 'categories' does not list: "
-                    f"{sorted(categories)[:100]}"
-                )
-            if image_id is not None:
-                by_image[image_id].append((record, category_ids[category_id]))
-            else:
-                self.left_out.add(
-                    "annotations of images that 'images' does not list",
-                    f"{where}: annotation {record['id']}",
-                )
+            with self._counting(UNREADABLE_OBJECT):
+                image_text, category_text = _ids_of(record, where)
+                if category_text not in category_ids:
+                    raise ValueError(
+                        f"{where}: annotation {record['id']} has the category_id "
+                        f"{record['category_id']!r}, which 'categories' does not list: "
+                        f"{_in_order(categories)[:100]}"
+                    )
+                if image_text in image_ids:
+                    category_id = category_ids[category_text]
+                    by_image[image_ids[image_text]].append((record, category_id))
+                else:
+                    self.left_out.add(
+                        "annotations of images that 'images' does not list",
+                        f"{where}: annotation {record['id']}",
+                    )
         return by_image
 
     def _count_others(self, categories, category_class, by_image, where):
@@ -256,9 +290,9 @@ class CocoJson(RegionDataset):
                 crowd = bool(crowd) and not crowds_too
                 try:
                     segmentation = record.get("segmentation")
-                    if boxes_too and _is_empty(segmentation):
-                        segmentation = _box_outline(record.get("bbox"))
-                    rle, reason = _rle(segmentation, height, width, crowd, place)
+                    if boxes_too and is_empty(segmentation):
+                        segmentation = box_outline(record.get("bbox"))
+                    rle, reason = outline_rle(segmentation, height, width, crowd, place)
                 except ValueError as error:
                     raise ValueError(f"{place}: {error}") from error
                 if rle is None:
@@ -294,61 +328,39 @@ def _image_dirs(path):
     return [folder for folder in dict.fromkeys(folders) if os.path.isdir(folder)]
 
 
-def _sections(data, where):
-    """{id: image}, [annotation] and {id: name of a category}, checked."""
-    if not isinstance(data, dict) or not {"images", "categories"} <= set(data):
-        raise ValueError(
-            f"{where} is not COCO json: it must be an object with 'images', 'annotations' and "
-            "'categories', not "
-            f"{sorted(data)[:10] if isinstance(data, dict) else type(data).__name__}"
-        )
-    records = data.get("annotations", [])  # the test sets of COCO come without
-    for name, items in (
-        ("images", data["images"]),
-        ("categories", data["categories"]),
-        ("annotations", records),
+def _in_order(ids):
+    """Ids in the order in which classes are numbered."""
+    return sorted(ids, key=lambda one: (isinstance(one, str), one))
+
+
+def _with_id(item, section, field, where):
+    """An image or a category, checked, with an id that is no float."""
+    if isinstance(item, dict) and isinstance(item.get("id"), float) and item["id"].is_integer():
+        item = {**item, "id": int(item["id"])}  # as JavaScript and pandas write them
+    if (
+        not isinstance(item, dict)
+        or not isinstance(item.get("id"), (int, str))
+        or not isinstance(item.get(field), str)
     ):
-        if not isinstance(items, list):
-            raise ValueError(f"{where}: {name!r} must be a list, not {type(items).__name__}")
-    images = _by_id(data["images"], "images", "file_name", where)
-    categories = _by_id(data["categories"], "categories", "name", where)
-    return (
-        images,
-        records,
-        {category_id: str(category["name"]) for category_id, category in categories.items()},
-    )
+        raise ValueError(
+            f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}"
+        )
+    return item
 
 
-def _id_text(number):
-    """What ids are compared by: some tools write 5 in one place and "5" or 5.0 in another.
-
-    VIA and PyLabel did so: dbolya/yolact#156, pylabel-project/pylabel#46.
-    """
-    return str(int(number) if isinstance(number, float) and number.is_integer() else number)
-
-
-def _by_id(items, section, field, where):
-    found: dict[int | str, dict[str, Any]] = {}
-    texts: dict[str, dict[str, Any]] = {}
-    for item in items:
-        if isinstance(item, dict) and isinstance(item.get("id"), float) and item["id"].is_integer():
-            item = {**item, "id": int(item["id"])}  # as JavaScript and pandas write them
-        if (
-            not isinstance(item, dict)
-            or not isinstance(item.get("id"), (int, str))
-            or not isinstance(item.get(field), str)
-        ):
-            raise ValueError(
-                f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}"
-            )
-        other = texts.setdefault(_id_text(item["id"]), item)
-        if other is not item:
-            raise ValueError(
-                f"{where}: {section!r} has the id {item['id']!r} twice: {other[field]!r} and "
-                f"{item[field]!r}"
-            )
-        found[item["id"]] = item
-    return found
+def _ids_of(record, where):
+    """What the ids of an annotation's image and category are compared by."""
+    if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
+        raise ValueError(
+            f"{where}: an annotation needs 'id', 'image_id' and 'category_id': {str(record)[:100]}"
+        )
+    ids = record["image_id"], record["category_id"]
+    if not all(isinstance(one, (int, float, str)) for one in ids):
+        raise ValueError(
+            f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be numbers or "
+            f"text, got {ids[0]!r} and {ids[1]!r}"
+        )
+    return map(id_text, ids)
 
 
 def _size(image, path, where):
@@ -372,102 +384,3 @@ def _size(image, path, where):
         )
     check_pixels(height, width, f"{where}: {image['file_name']}")
     return height, width
-
-
-def _is_empty(segmentation):
-    """Whether an annotation has no segmentation; tools write none, [] or [[]] for a box."""
-    return not segmentation or segmentation == [[]]
-
-
-def _box_outline(box):
-    """The polygon around a bbox [x, y, width, height], or None where there is none."""
-    if box is None:
-        return None
-    sides = coordinates(box, "its bbox")
-    if len(sides) != 4:
-        raise ValueError(f"its bbox must be [x, y, width, height], got {str(box)[:60]}")
-    x, y, width, height = sides.tolist()
-    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
-
-
-def _rle(segmentation, height, width, crowd, place):
-    """The run lengths of a segmentation, or None and why it has none."""
-    from pycocotools import mask as coco_mask
-
-    if _is_empty(segmentation):
-        return None, NO_MASK
-    if isinstance(segmentation, dict):
-        rle = _checked_rle(segmentation, height, width, crowd, place)
-    elif isinstance(segmentation, list):
-        rings = _rings(segmentation)
-        if not rings:
-            return None, FEW_POINTS
-        rle = merge_rles(coco_mask.frPyObjects(rings, height, width))
-    else:
-        raise ValueError(
-            "its segmentation must be a list of polygons or an RLE of 'counts' and 'size', not "
-            f"{type(segmentation).__name__}"
-        )
-    counts = rle["counts"]
-    return {
-        "size": [height, width],
-        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
-    }, None
-
-
-def _rings(segmentation):
-    """float64 [[x, y, x, y ...], ...] of three points or more; a single polygon may be given
-    without its outer list.
-    """
-    if not isinstance(segmentation[0], list):
-        segmentation = [segmentation]
-    rings = []
-    lists = [ring for ring in segmentation if isinstance(ring, list)]
-    nested = any(isinstance(number, list) for ring in lists for number in ring[:1])
-    pairs = len(lists) == len(segmentation) and all(len(ring) == 2 for ring in lists)
-    if nested or (pairs and len(segmentation) > 2):
-        raise ValueError(
-            "its segmentation has points of their own, [[x, y], [x, y], ...]; a polygon must be "
-            "one flat list, and the segmentation a list of these: [[x, y, x, y, ...]]"
-        )
-    for ring in segmentation:
-        numbers = coordinates(ring, "a polygon")
-        if len(numbers) % 2:
-            raise ValueError(f"a polygon has {len(numbers)} numbers; it must be x, y, x, y, ...")
-        if len(numbers) >= 6:
-            rings.append(numbers)
-    return rings
-
-
-def _checked_rle(rle, height, width, crowd, place):
-    """The RLE packed; pycocotools reads beyond the end of one whose runs do not fill its size."""
-    from pycocotools import mask as coco_mask
-
-    size, counts = rle.get("size"), rle.get("counts")
-    if (
-        not isinstance(size, (list, tuple))
-        or len(size) != 2
-        or not all(isinstance(side, int) for side in size)
-        or not isinstance(counts, (list, str, bytes))
-    ):
-        raise ValueError(
-            f"an RLE must have 'counts' and 'size' [height, width], got {str(rle)[:60]}"
-        )
-    if list(size) != [height, width]:
-        if not crowd:
-            raise ValueError(
-                f"its RLE has the size {list(size)}, the image is [{height}, {width}] (height, "
-                "width)"
-            )
-        logger.warning(
-            "%s: a crowd's RLE has the size %s, the image is %s (height, width): all of the image "
-            "is taken as the crowd, as in the original",
-            place,
-            list(size),
-            [height, width],
-        )
-        return coco_mask.frPyObjects(
-            {"size": [height, width], "counts": [0, height * width]}, height, width
-        )
-    runs = run_lengths(rle)
-    return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)

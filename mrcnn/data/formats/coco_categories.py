@@ -1,7 +1,66 @@
-"""Which categories of a COCO json a list of ids and names stands for."""
+"""Which categories of a COCO json are classes, and which a list of ids and names stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+
+def id_text(number: int | float | str) -> str:
+    """What ids are compared by: some tools write 5 in one place and "5" or 5.0 in another.
+
+    VIA and PyLabel did so: dbolya/yolact#156, pylabel-project/pylabel#46.
+    """
+    return str(int(number) if isinstance(number, float) and number.is_integer() else number)
+
+
+def root_of(
+    categories: Mapping[int | str, Mapping[str, Any]], annotations: Iterable[Any]
+) -> int | str | None:
+    """The id of a category that is there to group the others and is no class, or None.
+
+    Roboflow writes the name of its project so: {"id": 0, "name": "fish", "supercategory": "none"},
+    under which all other categories have the supercategory "fish", see
+    roboflow/roboflow-100-benchmark#45.
+
+    Args:
+        categories: {id: category} of a file.
+        annotations: of the file; one of them that has the category makes it a class.
+    """
+    roots = [one for one, category in categories.items() if category.get("supercategory") == "none"]
+    if len(roots) != 1 or len(categories) < 2:
+        return None
+    name = categories[roots[0]]["name"]
+    if any(
+        category.get("supercategory") != name
+        for one, category in categories.items()
+        if one != roots[0]
+    ):
+        return None
+    used = any(
+        isinstance(one, dict) and id_text(one.get("category_id")) == id_text(roots[0])
+        for one in annotations
+    )
+    return None if used else roots[0]
+
+
+def is_asked_for(
+    category_id: int | str, categories: Mapping[int | str, str], asked: Iterable[int | str] | None
+) -> bool:
+    """Whether ids and names mean this category, and not only another of its name.
+
+    Args:
+        category_id: of one of the categories.
+        categories: {id: name} of a file.
+        asked: ids and names; None: none.
+    """
+    asked = list(asked or ())
+    name = categories[category_id]
+    if category_id in asked or f"{name} ({category_id})" in asked:
+        return True
+    others = [other for one, other in categories.items() if one != category_id]
+    return any(
+        asked.count(spelling) > sum(spelling in (other, other.split(",")[0]) for other in others)
+        for spelling in {name, name.split(",")[0]}
+    )
 
 
 def categories_asked(

@@ -36,6 +36,7 @@ CLASS_OF_ALL = "object"
 LARGE = 2_000_000_000
 NO_PIXEL = "covering no pixel of the image"
 UNREADABLE_IMAGE, UNREADABLE_OBJECT = "images that cannot be used", "objects that cannot be read"
+UNREADABLE_CLASS = "categories that cannot be read"
 FEW_POINTS = "with fewer than three points"
 
 

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from mrcnn.data.dataset import check_classes
 from mrcnn.data.formats import regions
 from mrcnn.data.formats.coco import CocoJson
+from mrcnn.data.formats.regions import UNREADABLE_CLASS, UNREADABLE_IMAGE, UNREADABLE_OBJECT
 from tests.tiny import image, tiny_config
 
 TRIANGLE = [5.5, 4.0, 30.2, 6.1, 12.0, 25.7]
@@ -419,6 +420,108 @@ def test_two_files_of_one_source_with_equal_names(tmp_path, data):
     assert dataset.load_mask(4)[1].tolist() == [3]
 
 
+# === A category that only groups the others ===
+
+
+@pytest.fixture
+def exported(data):
+    """As Roboflow exports: the project above its classes, one of which may have its name."""
+
+    def of(project, *names):
+        roots = [{"id": 0, "name": project, "supercategory": "none"}]
+        data["categories"] = roots + [
+            {"id": number, "name": name, "supercategory": project}
+            for number, name in enumerate(names, 1)
+        ]
+        for number, record in enumerate(data["annotations"]):
+            record["category_id"] = 1 + number % len(names)
+        return data
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "project, names", [("reef", ("fish", "crab")), ("fish", ("fish", "crab")), ("fish", ("fish",))]
+)
+def test_the_name_of_a_project_is_no_class(tmp_path, exported, project, names, caplog):
+    dataset = load(tmp_path, exported(project, *names))
+    assert dataset.class_names == ["BG", *names] and dataset.class_info[1]["id"] == 1
+    assert dataset.load_mask(0)[1].tolist() == [1, len(names)]
+    assert len(dataset.left_out) == 1 and caplog.text.count("all others are grouped under: 1") == 1
+    assert f"category 0 ({project!r})" in caplog.text
+    # a model of these classes: they are the same, and nothing is said of what it does not need
+    options = {"allow_absent": True, "keep_empty": True}
+    val = load(tmp_path / "val", exported(project, *names), class_ids=list(names), **options)
+    assert val.class_names == dataset.class_names and not len(val.left_out)
+    val = load(
+        tmp_path / "more",
+        exported(project, *names),
+        class_ids=list(names),
+        other_classes=True,
+        **options,
+    )
+    assert val.class_names == dataset.class_names
+    # and one of another order
+    again = load(tmp_path / "again", exported(project, *names), class_ids=list(names)[::-1])
+    assert again.class_names == ["BG", *names[::-1]]
+
+
+@pytest.mark.parametrize(
+    "project, asked",
+    [
+        ("reef", ["reef", "fish", "crab"]),
+        ("fish", ["fish (0)", "fish (1)", "crab"]),
+        ("fish", ["fish", "fish", "crab"]),  # before equal names were told apart
+    ],
+)
+@pytest.mark.parametrize("other_classes", [False, True])
+def test_a_model_that_has_the_project_as_a_class(tmp_path, exported, project, asked, other_classes):
+    data = exported(project, "fish", "crab")
+    options = {"allow_absent": True, "keep_empty": True, "other_classes": other_classes}
+    dataset = load(tmp_path, data, class_ids=asked, **options)
+    assert [info["id"] for info in dataset.class_info[1:]] == [0, 1, 2]
+    check_classes(dataset, tiny_config(NUM_CLASSES=4, CLASS_NAMES=["BG", *asked]))
+    assert dataset.load_mask(0)[1].tolist() == [2, 3] and not len(dataset.left_out)
+    assert all(dataset.is_labelled(number) for number in (1, 2, 3))
+
+
+def test_the_project_by_its_id_or_in_a_class_map(tmp_path, exported):
+    data = exported("fish", "fish", "crab")
+    assert load(tmp_path, data, class_ids=[0, 2]).class_names == ["BG", "fish (0)", "crab"]
+    other = copy.deepcopy(exported("reef", "fish", "crab"))
+    dataset = load(tmp_path / "map", other, class_map={0: "ocean"})
+    assert dataset.class_names == ["BG", "ocean", "fish", "crab"]
+    data = exported("fish", "fish", "crab")
+    dataset = load(tmp_path / "name", data, class_map={"fish": "animal"})
+    assert dataset.class_names == ["BG", "animal", "crab"]
+    assert dataset.class_info[1]["id"] == 1
+
+
+def test_a_category_above_the_others_that_is_a_class(tmp_path, exported):
+    """Annotations have it, or it is not what Roboflow writes."""
+
+    def names(apply=None):
+        data = copy.deepcopy(exported("reef", "fish", "crab"))
+        if apply:
+            apply(data)
+        return load(tmp_path, data).class_names[1:]
+
+    assert names() == ["fish", "crab"]
+    for apply in (
+        lambda data: data["annotations"][0].update(category_id=0),
+        lambda data: data["annotations"][0].update(category_id="0"),
+        lambda data: data["categories"][0].update(supercategory="animals"),
+        lambda data: data["categories"][0].pop("supercategory"),
+        lambda data: data["categories"][2].update(supercategory="none"),
+        lambda data: data["categories"][2].update(supercategory=["reef"]),
+        lambda data: data["categories"][2].pop("supercategory"),
+    ):
+        assert names(apply) == ["reef", "fish", "crab"]
+    data = exported("reef", "fish")
+    data["categories"], data["annotations"] = data["categories"][:1], []
+    assert load(tmp_path / "alone", data).class_names == ["BG", "reef"]
+
+
 def test_classes_that_a_model_lacks(tmp_path, data):
     """They follow its own, and those of its own that the file does not list have no objects."""
     options = {"allow_absent": True, "keep_empty": True}
@@ -678,6 +781,28 @@ def test_annotations_that_make_no_sense(tmp_path, data, apply, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path, data)
     assert "instances_train2017.json" in str(caught.value)  # the file is always named
+
+
+def test_all_errors_are_collected(tmp_path, data):
+    """`check` shows all of them, and what else the file has."""
+    data["images"] += [{"id": 1}, {"id": "9", "file_name": "b.png"}, {"file_name": "b.png"}]
+    data["categories"] += [{"id": 18, "name": "cat"}, {"id": 2}]
+    data["annotations"] += [
+        {"id": 20},
+        annotation(21, [9], 18, [SQUARE]),
+        annotation(22, 9, 2, [SQUARE]),
+        annotation(23, 9, 1, [SQUARE]),
+        annotation(24, 9, 1, "abc"),
+        7,
+    ]
+    dataset = load(tmp_path, data, collect_errors=True)
+    assert dataset.class_names == ["BG", "person", "dog", "toothbrush"]
+    assert dataset.load_mask(1)[1].tolist() == [3, -1, 2, 1]
+    counts = {reason: len(places) for reason, places in dataset.left_out.places.items()}
+    assert counts == {UNREADABLE_IMAGE: 3, UNREADABLE_CLASS: 2, UNREADABLE_OBJECT: 5}
+    assert dataset.left_out.spoiling == set(counts)
+    places = [place for places in dataset.left_out.places.values() for place in places]
+    assert all("instances_train2017.json" in place for place in places)
 
 
 def test_two_names_for_one_image(tmp_path, data):
