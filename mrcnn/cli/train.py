@@ -13,6 +13,7 @@ import copy
 import math
 import os
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,8 +151,9 @@ def run(args: argparse.Namespace) -> None:
     path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
     fields = fields_of_weights(args, path, given, to_train=True)
     use_max_pixels({**fields, **given})
-    # of a run that goes on, its own seed: the same images must be set aside
-    train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")))
+    # of a run that goes on, its own seed and classes: the same images must be set aside
+    names = fields.get("CLASS_NAMES") if args.weights.lower() == "last" else None
+    train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")), names)
     config = training_config(fields, given, train_set, val_set)
 
     from mrcnn.distributed.strategy import is_chief
@@ -212,9 +214,17 @@ def run_name(dataset: str) -> str:
 
 
 @parse_once()
-def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Dataset, Dataset | None]:
+def open_both(
+    args: argparse.Namespace, seed: int | None = None, names: Sequence[str] | None = None
+) -> tuple[Dataset, Dataset | None]:
     """Training and validation data of the arguments; the second is None where there are none, which
     is told.
+
+    Args:
+        args: of the command line.
+        seed: of ``split``.
+        names: the classes of the run that goes on, background first; None: of the data. The data
+            have them where they have no others.
     """
     subset, val_subset = args.subset, args.val_subset
     if args.val_share is not None and (args.val or val_subset):
@@ -230,6 +240,8 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
             # a misspelt one would be a class without objects
             class_ids(args.classes, train_set.class_names)
         train_set = open_data(args, args.classes, subset=subset)
+    elif names:
+        train_set = _with_classes(train_set, names, args, subset)
     require_objects(train_set)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
@@ -248,6 +260,17 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
         )
     )
     return train_set, val_set
+
+
+def _with_classes(train_set, names, args, subset):
+    """The training data with the classes of a run, or as they are where they have others."""
+    if list(train_set.class_names) == list(names):
+        return train_set
+    try:
+        known = open_data(args, names[1:], subset=subset, other_classes=True)
+    except ValueError:  # none of them is a class of the data
+        return train_set
+    return known if known.num_classes == len(names) else train_set
 
 
 def has_subset(args: argparse.Namespace, name: str) -> bool:

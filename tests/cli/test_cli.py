@@ -635,6 +635,34 @@ def test_validation_data_in_another_place(photos, tmp_path):
     assert len(opened(photos, "--val-subset", "val")[1]) == 2
 
 
+def test_a_run_that_goes_on_keeps_its_classes(tmp_path):
+    """Where the data have no others; its class layers would be trained from scratch."""
+    square = {**SQUARE, "category_id": 2}
+    write_coco(tmp_path / "data", [square, {**square, "image_id": 1}], ("fish", "fish"), 2)
+    path = tmp_path / "data" / "c.json"
+    contents = json.loads(path.read_text())
+    for category, above in zip(contents["categories"], ("none", "fish")):
+        category["supercategory"] = above  # as Roboflow writes its project
+    path.write_text(json.dumps(contents))
+
+    def classes(*names):
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        arguments = [str(tmp_path / "data"), "--val-share", "0.5", "--weights", "last"]
+        both = open_both(parser.parse_args(arguments), 0, ["BG", *names] if names else None)
+        assert both[0].class_names == both[1].class_names
+        return [
+            both[0].class_names[1:],
+            [int(one) for part in both for one in part.load_mask(0)[1]],
+        ]
+
+    assert classes() == classes("fish") == [["fish"], [1, 1]]
+    for names in (["fish (1)", "fish (2)"], ["fish", "fish"]):  # when the project was a class
+        assert classes(*names) == [["fish (1)", "fish (2)"], [2, 2]]
+    assert classes("crab", "fish") == [["crab", "fish"], [2, 2]]
+    assert classes("crab") == [["fish"], [1, 1]]
+
+
 def test_the_class_of_masks_has_any_name(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -647,9 +675,10 @@ def test_a_run_that_goes_on_keeps_its_validation_images(tmp_path, monkeypatch):
     """Also where they were drawn with a --seed that is not given again."""
     write_via(tmp_path / "photos", 8, 0)
     monkeypatch.chdir(tmp_path)
-    drawn, both = [], train.open_both
+    drawn, names, both = [], [], train.open_both
 
     def noted(*arguments):
+        names.append(arguments[2])
         sets = both(*arguments)
         drawn.append([info["id"] for info in sets[1].image_info])
         return sets
@@ -670,6 +699,7 @@ def test_a_run_that_goes_on_keeps_its_validation_images(tmp_path, monkeypatch):
     ]
     assert code_of("train", *common, "--weights", "none", "--epochs", 1, "--seed", 5) == 0
     assert code_of("train", *common, "--weights", "last", "--epochs", 2) == 0
+    assert names == [None, ["BG", "blue", "red"]]
     assert drawn[0] == drawn[1] and drawn[0] != [
         info["id"] for info in split(open_dataset("photos"), 0.25)[1].image_info
     ]
