@@ -10,6 +10,9 @@ import hashlib
 import json
 import numbers
 import os
+from collections.abc import Mapping
+
+import numpy as np
 
 from mrcnn.common.json_files import read_json
 
@@ -46,7 +49,7 @@ def settings_of(config):
 
 def describe(dataset, config, encoding, parts, skip_bad):
     """What a cache is of, for records.json; ``fingerprint`` is a hash of it and of the list of
-    images.
+    images, ``objects`` one of all that the data set knows of them without reading a file.
     """
     about = {
         "version": VERSION,
@@ -54,16 +57,33 @@ def describe(dataset, config, encoding, parts, skip_bad):
         "encoding": encoding,
         "skip_bad": skip_bad,
         "classes": [{**info, "id": plain_id(info["id"])} for info in dataset.class_info],
+        "objects": _hash([_hash(_facts(info)) for info in dataset.image_info]),
         "parts": [f"part-{number:05d}-of-{parts:05d}" for number in range(parts)],
     }
     images = [
         [info["source"], plain_id(info["id"]), path_text(info)] for info in dataset.image_info
     ]
-    return {**about, "fingerprint": _hash(about, images)}
+    return {**about, "fingerprint": _hash([about, images])}
 
 
-def _hash(about, images):
-    return hashlib.sha256(json.dumps([about, images]).encode()).hexdigest()
+def _facts(value):
+    """A value as JSON takes it, the same in every process; of what is no data, its type alone."""
+    if isinstance(value, np.ndarray):
+        return [value.shape, str(value.dtype), hashlib.sha256(value.tobytes()).hexdigest()]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (bytes, os.PathLike)):
+        value = os.fsdecode(value)
+    if isinstance(value, Mapping):
+        return [[str(key), _facts(item)] for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [_facts(item) for item in value]
+    known = value is None or isinstance(value, (bool, int, float, str))
+    return value if known else type(value).__name__
+
+
+def _hash(content):
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def check_fingerprint(folder, about, parts):
@@ -84,7 +104,7 @@ def check_fingerprint(folder, about, parts):
     images = [
         [info["source"], info["id"], info["path"]] for part in parts for info in part["images"]
     ]
-    if _hash(about, images) != fingerprint:
+    if _hash([about, images]) != fingerprint:
         raise ValueError(
             f"{folder} is not what was written, {FILE_NAME} or the json of a part was changed: "
             "write the cache again"

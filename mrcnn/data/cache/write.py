@@ -55,8 +55,8 @@ class Written(NamedTuple):
         )
         if self.kept:
             said += (
-                f", {self.kept} of them of an earlier writing (where annotations have changed "
-                "since, delete the folder and write it anew)"
+                f", {self.kept} of them of an earlier writing (where image or mask files have "
+                "changed since, delete the folder and write it again)"
             )
         return said + "".join(f"\n  left out: {problem}" for problem in self.bad_images)
 
@@ -93,7 +93,7 @@ def write_records(
         `Written`.
 
     Raises:
-        ValueError: the folder holds a cache of another data set or of other settings,
+        ValueError: the folder holds a cache of another data set, of other objects or settings,
             IMAGE_RESIZE_MODE is "crop", which is random, a wrong argument, or images that cannot be
             used, each with its reason.
         OSError: a file cannot be written.
@@ -195,14 +195,17 @@ def _what_differs(folder, about):
         if old != about["settings"].get(name)
     ]
     differs += [
-        f"other {name}"
-        for name in ("classes", "encoding", "skip_bad", "parts")
+        f"other {what}"
+        for name, what in (
+            ("classes", "classes"),
+            ("objects", "images or objects"),
+            ("encoding", "encoding"),
+            ("skip_bad", "skip_bad"),
+            ("parts", "parts"),
+        )
         if there.get(name) != about[name]
     ]
-    return (
-        f"{folder} holds a cache of {', '.join(differs) or 'other images'}: delete it, or give "
-        "another folder"
-    )
+    return f"{folder} holds a cache of {', '.join(differs)}: delete it, or give another folder"
 
 
 def _whole_part(folder, name, fingerprint):

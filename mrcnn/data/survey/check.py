@@ -199,7 +199,12 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     for name in dataset.class_names[1:]:
         alike.setdefault(" ".join(name.split()).casefold(), {})[name] = None
     findings += [
-        Finding(WARNING, "class names differ in case or spaces only", some(map(repr, names)), "")
+        Finding(
+            WARNING,
+            "class names differ in case or spaces only",
+            some(map(repr, names)),
+            "each is a class of its own; if they are one, spell it alike in all annotations",
+        )
         for names in alike.values()
         if len(names) > 1
     ]

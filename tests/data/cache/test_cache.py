@@ -2,6 +2,7 @@
 of.
 """
 
+import functools
 import json
 import os
 from argparse import Namespace
@@ -20,10 +21,11 @@ from mrcnn.data.cache.example import decode, encode
 from mrcnn.data.cache.layout import read_about
 from mrcnn.data.cache.read import record_pipeline
 from mrcnn.data.cache.write import write_records
+from mrcnn.data.formats import open_dataset
 from mrcnn.data.load import SampleError, load_image_gt, prepare
 from mrcnn.model import MaskRCNN
 from mrcnn.training.data import own_errors, training_data
-from tests.tiny import Rectangles, tiny_config, values
+from tests.tiny import Rectangles, image, tiny_config, values
 
 
 class Pictures(Rectangles):
@@ -283,9 +285,7 @@ def test_writing_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     tries.clear()
     written = write_records(Pictures(), tiny_config(), tmp_path, shards=7, progress=False)
     assert sorted(tries) == list(range(written.kept, 7)) and written.kept >= 1
-    assert f"7 files, {written.kept} of them of an earlier writing (where annotations" in str(
-        written
-    )
+    assert f"7 files, {written.kept} of them of an earlier writing (where image or" in str(written)
     assert_same(
         load_image_gt(RecordDataset(tmp_path), tiny_config(), 5),
         load_image_gt(Pictures(), tiny_config(), 5),
@@ -331,8 +331,69 @@ def test_a_folder_holds_one_cache(tmp_path):
         ValueError, match=r"holds a cache of IMAGE_MIN_DIM = 64 \(now 128\).*delete it"
     ):
         cached(tmp_path, config=tiny_config(IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=128))
-    with pytest.raises(ValueError, match="holds a cache of other images"):
+    with pytest.raises(ValueError, match="holds a cache of other images or objects"):
         cached(tmp_path, Pictures(6))
+
+
+SQUARE, OTHER = [[5, 5, 40, 5, 40, 30, 5, 30]], [[45, 45, 60, 45, 60, 60, 45, 60]]
+
+
+def of_coco(folder, segmentation=SQUARE, **options):
+    """Two images, on one of which the object of a crowd is."""
+    folder.mkdir(exist_ok=True)
+    for number in range(2):
+        Image.fromarray(image(64, 64, number)).save(folder / f"{number}.png")
+    contents = {
+        "images": [
+            {"id": number, "file_name": f"{number}.png", "height": 64, "width": 64}
+            for number in range(2)
+        ],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 1, "segmentation": OTHER, "iscrowd": 1},
+            {"id": 2, "image_id": 1, "category_id": 1, "segmentation": segmentation},
+        ],
+    }
+    (folder / "c.json").write_text(json.dumps(contents))
+    return open_dataset(folder / "c.json", **options)
+
+
+def test_a_cache_of_other_objects_is_not_kept(tmp_path, monkeypatch):
+    """Of the same images and classes, with crowds as objects, or annotated in another way."""
+    config = tiny_config(NUM_CLASSES=2)
+    write = functools.partial(write_records, config=config, shards=2, progress=False)
+    dataset = of_coco(tmp_path / "data")
+    assert write(dataset, folder=tmp_path / "cache").kept == 0
+    assert write(of_coco(tmp_path / "data"), folder=tmp_path / "cache").kept == 2
+    for other in (
+        of_coco(tmp_path / "data", crowds="objects"),
+        of_coco(tmp_path / "data", segmentation=OTHER),
+    ):
+        with pytest.raises(ValueError, match="holds a cache of other images or objects: delete it"):
+            write(other, folder=tmp_path / "cache")
+    # a writing that was stopped: its parts are of the crowds as they were
+    os.remove(tmp_path / "cache" / "records.json")
+    written = write(of_coco(tmp_path / "data", crowds="objects"), folder=tmp_path / "cache")
+    assert written.kept == 0
+    assert RecordDataset(tmp_path / "cache").load_mask(0)[1].tolist() == [1]
+
+
+def test_a_cache_of_masks_that_are_split(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        pixels = image(64, 64) if folder == "images" else np.zeros((64, 64), np.uint8)
+        if folder == "masks":
+            pixels[5:20, 5:20] = pixels[40:60, 40:60] = 1
+        Image.fromarray(pixels).save(tmp_path / "data" / folder / "a.png")
+    config = tiny_config(NUM_CLASSES=2)
+    write_records(open_dataset(tmp_path / "data"), config, tmp_path / "cache", progress=False)
+    with pytest.raises(ValueError, match="holds a cache of other images or objects"):
+        write_records(
+            open_dataset(tmp_path / "data", split_pieces=True),
+            config,
+            tmp_path / "cache",
+            progress=False,
+        )
 
 
 @pytest.mark.parametrize(

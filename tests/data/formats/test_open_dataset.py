@@ -225,6 +225,47 @@ def test_classes_that_a_model_lacks(tmp_path, make):
     assert dataset.is_labelled(1)
 
 
+@pytest.mark.parametrize("kind", ["coco", "via", "labelme"])
+def test_names_that_look_alike_are_found_by_check(tmp_path, kind):
+    """VIA's names have no spaces at their ends, which people type beside a name unseen."""
+    names = ["cat", "Cat" if kind == "via" else "cat ", "big  dog", "Big dog", "bird"]
+    points = [[5, 5], [20, 5], [20, 20]]
+    photo(tmp_path / "a.jpg")
+    contents = {
+        "coco": {
+            "images": [{"id": 1, "file_name": "a.jpg"}],
+            "categories": [{"id": number, "name": name} for number, name in enumerate(names)],
+            "annotations": [],
+        },
+        "via": {
+            "a": {
+                "filename": "a.jpg",
+                "regions": [
+                    {
+                        "shape_attributes": {
+                            "name": "polygon",
+                            "all_points_x": [x for x, _ in points],
+                            "all_points_y": [y for _, y in points],
+                        },
+                        "region_attributes": {"type": name},
+                    }
+                    for name in names
+                ],
+            }
+        },
+        "labelme": {
+            "imagePath": "a.jpg",
+            "shapes": [{"label": name, "points": points} for name in names],
+        },
+    }
+    write(tmp_path / "a.json", contents[kind])
+    findings = open_dataset(tmp_path / "a.json").check(progress=False).findings
+    found = [finding for finding in findings if finding.kind.startswith("class names differ")]
+    alike = sorted(sorted(finding.place.split(", ")) for finding in found)
+    assert alike == sorted([sorted(map(repr, names[:2])), sorted(map(repr, names[2:4]))])
+    assert all("spell it alike in all annotations" in finding.message for finding in found)
+
+
 def test_files_of_the_current_folder(tmp_path, monkeypatch):
     for make, name in ((labelme, "a.json"), (via, "via.json"), (coco, "c.json")):
         make(tmp_path / name, *{labelme: (), via: (name,), coco: (name, "a.jpg")}[make])
