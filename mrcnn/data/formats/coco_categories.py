@@ -36,7 +36,7 @@ def root_of(
     ):
         return None
     used = any(
-        isinstance(one, dict) and id_text(one.get("category_id")) == id_text(roots[0])
+        isinstance(one, dict) and id_text(one.get("category_id", "")) == id_text(roots[0])
         for one in annotations
     )
     return None if used else roots[0]

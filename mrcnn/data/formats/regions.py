@@ -241,7 +241,8 @@ class RegionDataset(Dataset):
         class}. A name that only others begin with, up to their first comma, stands for them: for
         one, which is then called so, or for several, which keep their names.
         """
-        names, meant = [], {}
+        names: list[str] = []
+        meant: dict[str, str] = {}
         for asked in classes:
             called = (
                 [asked]
