@@ -7,15 +7,15 @@ stopped goes on where it was.
 
 import argparse
 
-from mrcnn.cli.options import (
+from mrcnn.cli.data_options import (
     add_dataset,
     add_image_range,
     add_max_pixels,
-    make_config,
     open_data,
     positive,
     use_max_pixels,
 )
+from mrcnn.cli.settings import make_config
 from mrcnn.config.file import parse_settings
 from mrcnn.data.survey.objects import require_objects
 

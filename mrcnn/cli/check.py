@@ -6,15 +6,15 @@ lists what is wrong. The exit code is 1 if there are errors, so that a script ca
 
 import argparse
 
-from mrcnn.cli.options import (
+from mrcnn.cli.data_options import (
     add_dataset,
     add_image_range,
     add_max_pixels,
-    make_config,
     open_data,
     positive,
     use_max_pixels,
 )
+from mrcnn.cli.settings import make_config
 from mrcnn.common.json_files import write_json
 
 

@@ -6,14 +6,8 @@ an HTML page with curves, confusions and the worst images.
 
 import argparse
 
-from mrcnn.cli.options import (
-    add_dataset,
-    add_model,
-    inference_model,
-    open_data,
-    positive,
-    use_max_pixels,
-)
+from mrcnn.cli.data_options import add_dataset, open_data, positive, use_max_pixels
+from mrcnn.cli.model_options import add_model, inference_model
 from mrcnn.data.survey.objects import require_objects
 
 

@@ -8,7 +8,8 @@ written.
 import argparse
 from collections.abc import Collection, Iterable
 
-from mrcnn.cli.options import add_model, inference_model, positive
+from mrcnn.cli.data_options import positive
+from mrcnn.cli.model_options import add_model, inference_model
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, predict
 from mrcnn.inference.sources import find_sources

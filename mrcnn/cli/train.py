@@ -17,18 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.cli.options import (
-    add_dataset,
-    add_model,
-    fields_of_weights,
-    make_config,
-    open_data,
-    positive,
-    settings_of,
-    told_by_weights,
-    use_max_pixels,
-    weights_path,
-)
+from mrcnn.cli.data_options import add_dataset, open_data, positive, use_max_pixels
+from mrcnn.cli.model_options import add_model, weights_path
+from mrcnn.cli.settings import make_config, settings_of
+from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
 from mrcnn.common.json_files import parse_once
 from mrcnn.config.classes import class_ids
 from mrcnn.config.run_name import LONGEST

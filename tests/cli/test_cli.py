@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main, make_parser, options, train
-from mrcnn.cli.options import GUESSED, fields_of_weights, told_by_weights
+from mrcnn.cli import main, make_parser, model_options, settings, train
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
+from mrcnn.cli.weights_fields import GUESSED, fields_of_weights, told_by_weights
 from mrcnn.common import json_files
 from mrcnn.common.download import DownloadError
 from mrcnn.config import Config
@@ -333,7 +333,7 @@ def test_image_range(tmp_path, capsys):
     for command in ("train", "evaluate", "predict"):
         line = [command, "x", "--weights", "none", "--image-range", "0", "4095"]
         args = make_parser().parse_args(line + (["--output", "y"] if command == "predict" else []))
-        assert options.settings_of(args)["IMAGE_RANGE"] == [0, 4095]
+        assert settings.settings_of(args)["IMAGE_RANGE"] == [0, 4095]
 
 
 def test_split_pieces(tmp_path, capsys):
@@ -1038,7 +1038,7 @@ def test_coco_weights_are_asked_for(photos, monkeypatch, tmp_path):
     def fail(*args, **kwargs):
         raise DownloadError("no connection")
 
-    monkeypatch.setattr(options, "coco_weights", fail)
+    monkeypatch.setattr(model_options, "coco_weights", fail)
     assert code_of("train", photos, "--weights", "coco") == "error: no connection"
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from mrcnn.cli import main
-from mrcnn.cli.options import open_data
+from mrcnn.cli.data_options import open_data
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.cache import write
 from mrcnn.data.cache.dataset import RecordDataset
