@@ -18,7 +18,8 @@ from typing import NoReturn
 
 from mrcnn import __version__
 from mrcnn.cli import cache, check, evaluate, predict, train
-from mrcnn.common.words import without_escapes
+from mrcnn.cli.settings import name_options
+from mrcnn.common.words import naming_options, without_escapes
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -54,9 +55,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(argv)
     try:
-        code = args.run(args)
+        with naming_options():
+            code = args.run(args)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(f"error: {without_escapes(str(error))}")
+        sys.exit(f"error: {without_escapes(name_options(str(error), args))}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130

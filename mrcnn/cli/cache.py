@@ -15,8 +15,7 @@ from mrcnn.cli.data_options import (
     positive,
     use_max_pixels,
 )
-from mrcnn.cli.settings import make_config
-from mrcnn.config.file import parse_settings
+from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.data.survey.objects import require_objects
 
 
@@ -73,13 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the cache; prints what it holds."""
-    given = {
-        "IMAGE_MAX_DIM": args.size,
-        "IMAGE_RANGE": args.image_range,
-        "IMAGE_MAX_PIXELS": args.max_pixels,
-    }
-    given = {field: value for field, value in given.items() if value is not None}
-    given.update(parse_settings(args.set))
+    given = settings_of(args)
     use_max_pixels(given)
     dataset = open_data(args, args.classes)
     require_objects(dataset)

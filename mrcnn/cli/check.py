@@ -14,7 +14,7 @@ from mrcnn.cli.data_options import (
     positive,
     use_max_pixels,
 )
-from mrcnn.cli.settings import make_config
+from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.json_files import write_json
 
 
@@ -41,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
-    if args.max_pixels is not None:
-        use_max_pixels({"IMAGE_MAX_PIXELS": args.max_pixels})
+    given = settings_of(args)
+    use_max_pixels(given)
     dataset = open_data(args, collect_errors=True)
-    dataset.image_range = make_config({}, {"IMAGE_RANGE": args.image_range}).IMAGE_RANGE
+    dataset.image_range = make_config({}, given).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     print(dataset.summary(image_ids))
     report = dataset.check(image_ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mrcnn.cli.data_options import add_image_range, add_max_pixels, positive
 from mrcnn.cli.settings import make_config, settings_of
@@ -93,12 +93,9 @@ def weights_path(choice: str, logs: str, name: str | None, to_train: bool = Fals
     return choice
 
 
-def inference_model(args: argparse.Namespace, **settings: Any) -> MaskRCNN:
-    """The `MaskRCNN` of the arguments with its weights, for evaluate and predict.
-
-    Args:
-        args: with those of `add_model`.
-        settings: defaults that come before those of the command line.
+def inference_model(args: argparse.Namespace) -> MaskRCNN:
+    """The `MaskRCNN` of the arguments of `add_model` with its weights, for evaluate and
+    predict.
     """
     given = settings_of(args)
     path = weights_path(args.weights, args.logs, given.get("NAME"))
@@ -110,7 +107,6 @@ def inference_model(args: argparse.Namespace, **settings: Any) -> MaskRCNN:
         **fields_of_weights(args, path, given),
         "GPU_COUNT": 1,
         "IMAGES_PER_GPU": 1,
-        **settings,
     }
     if fields.get("IMAGE_RESIZE_MODE") == "crop" and "IMAGE_RESIZE_MODE" not in given:
         print(

@@ -84,10 +84,7 @@ def run(args: argparse.Namespace) -> int:
     """
     # a wrong path should show at once
     sources, _ = find_sources(args.sources, args.recursive, args.output)
-    settings = (
-        {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
-    )
-    model = inference_model(args, **settings)
+    model = inference_model(args)
     classes = args.classes and class_choices(args.classes, model.config.CLASS_NAMES)
     summary = predict(
         model,

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from mrcnn.config import Config
 from mrcnn.config.file import parse_settings
 
+# The fields of Config that have options of their own, and the names of these in the arguments; a
+# command has some of them.
+ARGUMENTS = {
+    "NAME": "name",
+    "IMAGE_MAX_DIM": "size",
+    "IMAGES_PER_GPU": "batch",
+    "BACKBONE": "backbone",
+    "IMAGE_RANGE": "image_range",
+    "IMAGE_MAX_PIXELS": "max_pixels",
+    "LEARNING_RATE": "learning_rate",
+    "SEED": "seed",
+    "STEPS_PER_EPOCH": "steps",
+    "DETECTION_MIN_CONFIDENCE": "min_confidence",
+}
+
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the arguments of `add_model` make, as a dict of fields; ``--set`` comes
+    """The settings that the arguments of a command make, as a dict of fields; ``--set`` comes
     last.
     """
-    settings = {}
-    for field, value in (
-        ("NAME", args.name),
-        ("IMAGE_MAX_DIM", args.size),
-        ("IMAGES_PER_GPU", args.batch),
-        ("BACKBONE", args.backbone),
-        ("IMAGE_RANGE", args.image_range),
-        ("IMAGE_MAX_PIXELS", args.max_pixels),
-    ):
-        if value is not None:
-            settings[field] = value
-    return {**settings, **parse_settings(args.set)}
+    given = {field: getattr(args, argument, None) for field, argument in ARGUMENTS.items()}
+    return {
+        **{field: value for field, value in given.items() if value is not None},
+        **parse_settings(getattr(args, "set", ())),
+    }
+
+
+def name_options(message: str, args: argparse.Namespace) -> str:
+    """A message with the options of the command that set the fields of Config which it names."""
+    options = {
+        field: f"--{argument.replace('_', '-')}"
+        for field, argument in ARGUMENTS.items()
+        if hasattr(args, argument) and re.search(rf"\b{field}\b", message)
+    }
+    said = [
+        f"{field} is set with {option}"
+        for field, option in options.items()
+        if not re.search(rf"{option}\b", message)
+    ]
+    return f"{message}\n({'; '.join(said)})" if said else message
 
 
 def make_config(fields: dict[str, Any], settings: dict[str, Any]) -> Config:

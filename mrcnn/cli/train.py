@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="SEED: makes two runs alike")
     parser.add_argument(
         "--workers",
-        type=int,
+        type=positive,
         default=1,
         metavar="N",
         help="threads that prepare images (default: 1)",
@@ -130,13 +130,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train; prints where the last checkpoint is."""
     given = settings_of(args)
-    for field, value in (
-        ("LEARNING_RATE", args.learning_rate),
-        ("SEED", args.seed),
-        ("STEPS_PER_EPOCH", args.steps),
-    ):
-        if value is not None:
-            given.setdefault(field, value)
     given.setdefault("NAME", run_name(args.dataset))
     check_name(args.logs, given["NAME"])
     path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
@@ -268,7 +261,7 @@ def split(dataset: Dataset, share: float, seed: int | None = None) -> tuple[Data
     """
     count = dataset.num_images
     if not 0 < share < 1:
-        raise ValueError(f"the share of validation images is {share}; it must lie between 0 and 1")
+        raise ValueError(f"--val-share is {share}; it must lie between 0 and 1")
     if count < 2:
         raise ValueError(f"{count} image cannot be divided into training and validation images")
     order = np.random.RandomState(seed or 0).permutation(count)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
@@ -342,9 +342,13 @@ def check_classes(dataset: Dataset, config: Config, more: bool = False) -> None:
         raise ValueError(
             f"{type(dataset).__name__} has {len(names)} classes with the background "
             f"({some(names[1:], 5)}), but the network has NUM_CLASSES "
-            f"{config.NUM_CLASSES}: a class id must mean the same to both. Give the dataset the "
-            "network's classes, all of them and in their order, also those that none of its images "
-            "shows"
+            f"{config.NUM_CLASSES}: a class id must mean the same to both. "
+            + option_or_argument(
+                "Name the network's classes, all of them and in their order, with --set "
+                "CLASS_NAMES=BG,..., or give its config.json with --config",
+                "Give the dataset the network's classes, all of them and in their order, also "
+                "those that none of its images shows",
+            )
         )
     known = list(config.CLASS_NAMES or names)
 

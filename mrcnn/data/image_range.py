@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.images import limit_pixels, read_image
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class FewBits:
         return (
             f"images of 16 bits without a value above {largest}: {len(self)} (first: "
             f"{next(iter(self.images), None)}). They are taken as dark; if {largest} is white, say "
-            f"so with --image-range 0 {largest} or IMAGE_RANGE = (0, {largest})"
+            "so with "
+            + option_or_argument(f"--image-range 0 {largest}", f"IMAGE_RANGE = (0, {largest})")
         )
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mrcnn.common.words import naming_options
 from mrcnn.weights.h5_format import describe_h5
 
 
@@ -14,7 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", help=".h5 file in the layout of Keras 2")
     try:
-        print(describe_h5(parser.parse_args(arguments).file))
+        with naming_options():
+            print(describe_h5(parser.parse_args(arguments).file))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

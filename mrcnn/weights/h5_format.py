@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from mrcnn.common.files import AnyPath, write_whole
+from mrcnn.common.words import option_or_argument
 
 # Layer name -> (weight name, values) of each of its weights, as in the file.
 Layers = dict[str, list[tuple[str, np.ndarray]]]
@@ -165,7 +166,11 @@ def _read_layers(file, path):
         if "layers" in file or "_layer_checkpoint_dependencies" in file:
             raise _Refused(
                 f"{path} is a Keras 3 .weights.h5 file, which stores no layer names as Keras 2 "
-                "did; load it with keras_model.load_weights(path) into the model that wrote it"
+                "did; "
+                + option_or_argument(
+                    "take the .h5 file of a training with this package or the original",
+                    "load it with keras_model.load_weights(path) into the model that wrote it",
+                )
             )
         raise _Refused(
             f"{path} is an HDF5 file without the attribute layer_names, so it holds "

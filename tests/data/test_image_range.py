@@ -219,7 +219,7 @@ def test_signed_pixels_need_a_range(tmp_path):
     dataset = Files(tmp_path, [GREY])
     path = dataset.image_info[0]["path"] = str(tmp_path / "a.tif")
     tifffile.imwrite(path, (GREY.astype(np.int16) - 128).astype(np.int8), photometric="minisblack")
-    with pytest.raises(ValueError, match="a.tif: .* dtype int8 must lie in .*--image-range"):
+    with pytest.raises(ValueError, match="a.tif: .* dtype int8 must lie in .*IMAGE_RANGE gives"):
         dataset.load_image(0)
     dataset.image_range = (-128, 127)
     np.testing.assert_array_equal(dataset.load_image(0)[..., 0], GREY)
@@ -235,7 +235,7 @@ def test_images_of_few_bits_are_reported_once(tmp_path, caplog, kind):
     use_image_range(dataset, config())
     (said,) = (record.getMessage() for record in caplog.records)
     assert "images of 16 bits without a value above 4095: " in said
-    assert "--image-range 0 4095" in said and "IMAGE_RANGE = (0, 4095)" in said
+    assert "say so with IMAGE_RANGE = (0, 4095)" in said
     assert ("Of 3 images looked at" in said and "4095: 2 (first: " in said) or kind is Arrays
     dark = [
         (finding.kind, finding.place.split()[1], finding.message.partition("--")[2])

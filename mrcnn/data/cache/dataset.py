@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.cache.example import decode
 from mrcnn.data.cache.layout import (
     FIELDS,
@@ -89,8 +90,9 @@ class RecordDataset(Dataset):
         ]
         if other:
             raise ValueError(
-                f"the cache {self.folder} was made with {', '.join(other)}: set the config so, or "
-                "write another cache"
+                f"the cache {self.folder} was made with {', '.join(other)}: "
+                + option_or_argument("give --size or --set FIELD=VALUE", "set the config")
+                + " so, or write another cache"
             )
 
     def load_image(self, image_id: int) -> np.ndarray:

@@ -112,7 +112,7 @@ def read_about(folder):
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"{path} is missing: {folder} is no cache of records, or one that was not written to "
-            "its end; write_records goes on where it stopped"
+            "its end; writing it again goes on where that stopped"
         )
     about = read_json(path, _EXPECTED, ("version", "settings", "classes", "parts", "fingerprint"))
     if about["version"] != VERSION:
