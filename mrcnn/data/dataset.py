@@ -44,7 +44,8 @@ class Dataset:
         image_info: list of dicts with id, source, path and what `add_image` was given.
         class_info: list of dicts with source, id, name and, where it must not be cut, whole_name.
         source_class_ids: {source: [class ids, 0 included]}, after `prepare`.
-        image_range: (black, white) of the images, as `Config.IMAGE_RANGE`, which sets it; None.
+        own_image_range: (black, white) of the images as ``image_range`` was set; None.
+        config_image_range: IMAGE_RANGE of the config that the images were last read with; None.
         few_bits: `FewBits`, the images met that may hold fewer bits than they are taken for.
 
     After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
@@ -71,7 +72,8 @@ class Dataset:
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
         self.source_class_ids: dict[str, list[int]] = {}
-        self.image_range: Sequence[float] | None = None
+        self.own_image_range: Sequence[float] | None = None
+        self.config_image_range: Sequence[float] | None = None
         self.few_bits = FewBits()
 
     # === Filling ===
@@ -136,6 +138,17 @@ class Dataset:
         }
 
     # === Asking ===
+
+    @property
+    def image_range(self) -> Sequence[float] | None:
+        """(black, white) that the images are read with: one that was set here, which a config must
+        then have too, or else IMAGE_RANGE of the config that last read them.
+        """
+        return self.config_image_range if self.own_image_range is None else self.own_image_range
+
+    @image_range.setter
+    def image_range(self, black_and_white: Sequence[float] | None) -> None:
+        self.own_image_range = black_and_white
 
     @property
     def image_ids(self) -> NDArray[np.integer] | list[int]:

@@ -265,6 +265,21 @@ def test_a_range_that_the_network_does_not_know_of(tmp_path):
     np.testing.assert_array_equal(dataset.load_image(0)[..., 0], GREY)
 
 
+def test_each_config_reads_in_its_own_range(tmp_path):
+    """The range of one network is not taken for that of the user's images."""
+    dataset = Files(tmp_path, [of_bits(12)])
+    for asked, largest in (((0, 4095), 255), (None, 16), ((0, 8190), 128)):
+        use_image_range(dataset, config(IMAGE_RANGE=asked))
+        assert dataset.image_range == asked
+        assert abs(int(dataset.load_image(0).max()) - largest) <= 1
+    dataset.image_range = (0, 4095)  # that of the user's stays
+    with pytest.raises(ValueError, match=r"set IMAGE_RANGE = \(0, 4095\)"):
+        use_image_range(dataset, config(IMAGE_RANGE=(0, 8190)))
+    dataset.image_range = None
+    use_image_range(dataset, config())
+    assert dataset.image_range is None
+
+
 def test_words_of_few_bits():
     few = FewBits()
     for name, bits in (("a", 8), ("b", 12), ("a", 8), ("c", 16)):
