@@ -53,7 +53,14 @@ def describe(dataset, config, encoding, parts, skip_bad):
         "settings": settings_of(config),
         "encoding": encoding,
         "skip_bad": skip_bad,
-        "classes": [{**info, "id": plain_id(info["id"])} for info in dataset.class_info],
+        "classes": [
+            {
+                **info,
+                "id": plain_id(info["id"]),
+                **({} if dataset.is_labelled(class_id) else {"labelled": False}),
+            }
+            for class_id, info in enumerate(dataset.class_info)
+        ],
         "parts": [f"part-{number:05d}-of-{parts:05d}" for number in range(parts)],
     }
     images = [
