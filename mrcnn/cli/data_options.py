@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrcnn.common.json_files import parse_once
 from mrcnn.config import Config
@@ -80,87 +81,120 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# The options that some formats have alone: {name in the arguments: (argument of `open_dataset`,
+# formats, what they are)}.
+_TAKEN_BY = {
+    "class_attribute": ("class_attribute", ("via",), "VIA json"),
+    "crowds": ("crowds", ("coco",), "COCO json"),
+    "boxes_as_masks": ("boxes_as_masks", ("coco",), "COCO json"),
+    "images": ("image_dir", ("coco", "via", "labelme"), "COCO, VIA and labelme json"),
+    "split_pieces": ("split_pieces", ("id_masks", "object_masks"), "mask files"),
+    "skip_missing": ("skip_missing", tuple(FORMATS), "the formats with files of their own"),
+}
+_CACHE = "cache"  # in place of a format's name
+
+
+class Place(NamedTuple):
+    """Where one of the data sets of a command is."""
+
+    path: str
+    subset: str | None = None
+
+
 @parse_once()
 def open_data(
     args: argparse.Namespace,
     classes: Sequence[str] | None = None,
-    path: str | None = None,
-    subset: str | None = None,
     other_classes: bool = False,
     collect_errors: bool = False,
 ) -> Dataset:
-    """The prepared Dataset of `add_dataset`'s arguments.
+    """The prepared Dataset of `add_dataset`'s arguments, of a command that has this one alone.
 
     Args:
         args: of the command line.
         classes: names, or None for all.
-        path: other data, of which ``subset`` is a part; --subset says nothing of them.
-        subset: of the arguments' own data, in place of --subset.
         other_classes: whether classes that ``classes`` lacks follow them; else they are left out.
         collect_errors: whether images and objects that cannot be read are counted, where the
             format can; else the first one is an error.
     """
-    if path is None:
-        path, subset = args.dataset, subset or args.subset
+    place = Place(args.dataset, args.subset)
+    refuse_unused_options(args, [place])
+    return open_place(args, place, classes, other_classes, collect_errors)
+
+
+@parse_once()
+def open_place(
+    args: argparse.Namespace,
+    place: Place,
+    classes: Sequence[str] | None = None,
+    other_classes: bool = False,
+    collect_errors: bool = False,
+) -> Dataset:
+    """The prepared Dataset in a place, with those of the options that its format takes; the other
+    arguments are those of `open_data`.
+    """
+    found, where = _format_of(args, place)
+    if found == _CACHE:
+        from mrcnn.data.cache.dataset import RecordDataset
+
+        return RecordDataset(where, classes, other_classes)
     options = {
-        name: value
-        for name in _FORMATS_OF
-        if (value := getattr(args, name, None)) not in (None, False)
+        argument: value
+        for name, (argument, formats, _) in _TAKEN_BY.items()
+        if found in formats and (value := _given(args, name)) is not None
     }
-    if is_cache(os.path.join(path, subset or "")):
-        _check_options(options, "cache", os.path.join(path, subset or ""))
-        return _open_cache(os.path.join(path, subset or ""), classes)
-    if options or collect_errors:
-        found, place = find_format(path, args.format, subset)
-        _check_options(options, found, place)
-        if collect_errors and found in ("coco", "via", "labelme"):
-            options["collect_errors"] = True
+    if collect_errors and found in ("coco", "via", "labelme"):
+        options["collect_errors"] = True
     return open_dataset(
-        path,
-        format=args.format,
-        subset=subset,
-        image_dir=args.images,
+        place.path,
+        format=found,
+        subset=place.subset,
         classes=classes,
         other_classes=other_classes,
         **options,
     )
 
 
-# The arguments that some formats have alone: {name: (formats, what they are)}.
-_FORMATS_OF = {
-    "class_attribute": (("via",), "VIA json"),
-    "crowds": (("coco",), "COCO json"),
-    "boxes_as_masks": (("coco",), "COCO json"),
-    "split_pieces": (("id_masks", "object_masks"), "mask files"),
-    "skip_missing": (tuple(FORMATS), "the formats with files of their own"),
-}
+@parse_once()
+def refuse_unused_options(args: argparse.Namespace, places: Sequence[Place]) -> None:
+    """Refuse options that none of a command's data sets takes.
 
-
-def _check_options(options, found, place):
-    """Refuse arguments of another format than the data have."""
-    for name in options:
-        formats, what = _FORMATS_OF[name]
-        if found not in formats:
+    Raises:
+        ValueError: naming the option and what the data sets are.
+    """
+    given = [name for name in _TAKEN_BY if _given(args, name) is not None]
+    if not given:
+        return
+    found = dict.fromkeys(_format_of(args, place) for place in places)
+    for name in given:
+        _, formats, what = _TAKEN_BY[name]
+        if not any(format in formats for format, _ in found):
+            said = " and ".join(
+                f"{where} is " + ("a cache" if format == _CACHE else f"of the format {format}")
+                for format, where in found
+            )
+            in_caches = any(format == _CACHE for format, _ in found)
             raise ValueError(
-                f"--{name.replace('_', '-')} is of {what}, and {place} is "
-                + (
-                    "a cache: give it to the command that writes the cache"
-                    if found == "cache"
-                    else f"of the format {found}"
-                )
+                f"--{name.replace('_', '-')} is of {what}, and {said}"
+                + (": give it to the command that writes the cache" if in_caches else "")
             )
 
 
-def _open_cache(folder, classes):
-    from mrcnn.data.cache.dataset import RecordDataset
+def _given(args, name):
+    """The value of an option; None where it is not given."""
+    value = getattr(args, name, None)
+    return None if value is False else value
 
-    dataset = RecordDataset(folder)
-    if classes is not None and list(classes) != list(dataset.class_names[1:]):
-        raise ValueError(
-            f"the cache {folder} is of the classes {', '.join(dataset.class_names[1:])}, not of "
-            f"{', '.join(classes)}: write it again with --classes"
-        )
-    return dataset
+
+def _format_of(args, place):
+    """The format of the data in a place, or "cache", and their file or folder."""
+    folder = os.path.join(place.path, place.subset or "")
+    if is_cache(folder):
+        return _CACHE, folder
+    if place.path != args.dataset:  # --format is of that, and of others where they leave a choice
+        with contextlib.suppress(ValueError):
+            return find_format(place.path, "auto", place.subset)
+    return find_format(place.path, args.format, place.subset)
 
 
 def add_image_range(parser: argparse.ArgumentParser) -> None:

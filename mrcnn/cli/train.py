@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.cli.data_options import add_dataset, open_data, positive, use_max_pixels
+from mrcnn.cli.data_options import (
+    Place,
+    add_dataset,
+    open_place,
+    positive,
+    refuse_unused_options,
+    use_max_pixels,
+)
 from mrcnn.cli.model_options import add_model, weights_path
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
@@ -209,18 +216,24 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
         if not (args.val or val_subset):
             parts = ("val", "valid", "validation")  # the second is Roboflow's
             val_subset = next((name for name in parts if has_subset(args, name)), None)
-    train_set = open_data(args, subset=subset)
+    train_place, val_place = Place(args.dataset, subset), None
+    if args.val is not None:
+        val_place = Place(args.val, val_subset)
+    elif val_subset is not None:
+        val_place = Place(args.dataset, val_subset)
+    refuse_unused_options(args, [train_place] if val_place is None else [train_place, val_place])
+    train_set = open_place(args, train_place)
     if args.classes:
         if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
             # a misspelt one would be a class without objects
             class_ids(args.classes, train_set.class_names)
-        train_set = open_data(args, args.classes, subset=subset)
+        train_set = open_place(args, train_place, args.classes)
     require_objects(train_set)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
         train_set, val_set = split(train_set, args.val_share, seed)
-    elif args.val is not None or val_subset is not None:
-        val_set = open_data(args, names, args.val, val_subset)
+    elif val_place is not None:
+        val_set = open_place(args, val_place, names)
         require_masks(val_set)
     else:
         val_set = None
