@@ -10,7 +10,7 @@ import numpy as np
 
 from mrcnn.cli.settings import make_config
 from mrcnn.config import Config
-from mrcnn.config.file import config_beside, read_config, settings_names
+from mrcnn.config.file import OUTPUT_FIELDS, config_beside, read_config, settings_names
 from mrcnn.data.coco_classes import COCO_CLASSES
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import rename_keras_resnet
@@ -44,7 +44,7 @@ def fields_of_weights(
             layers = _layers(path)
             if _anchors_per_cell(layers) is not None and args.weights.lower() != "coco":
                 _check_tensors(path, layers, given, to_train)
-                _warn_of_guesses(path, given)
+                _warn_of_guesses(path, given, to_train)
             return _told(layers)
     if config_path is None:
         return {}
@@ -61,7 +61,8 @@ def fields_of_weights(
     return fields
 
 
-# Fields that detection depends on and the tensors of a file do not tell.
+# Fields that the tensors of a file do not tell: those that detection depends on, and of them those
+# that say what the network's input and outputs mean. A training chooses the others itself.
 GUESSED = (
     "IMAGE_RESIZE_MODE",
     "IMAGE_MIN_DIM",
@@ -71,19 +72,30 @@ GUESSED = (
     "RPN_ANCHOR_RATIOS",
     "RPN_ANCHOR_STRIDE",
 )
+GUESSED_FOR_TRAINING = tuple(field for field in GUESSED if field in OUTPUT_FIELDS)
 
 
-def _warn_of_guesses(path, given):
+def _warn_of_guesses(path, given, to_train):
     known = {*given, *(("IMAGE_MIN_DIM",) if "IMAGE_MAX_DIM" in given else ())}
-    guesses = [f"{field} = {getattr(Config, field)}" for field in GUESSED if field not in known]
-    if guesses:
-        warnings.warn(
-            f"{path} has no settings beside it ({' and '.join(settings_names(path))} are missing), "
-            f"so these are guesses, the defaults: {', '.join(guesses)}. If it was trained with "
-            "other sizes or anchors, objects will be missed: put its config.json beside it, or "
-            "give that with --config, or the fields with --size and --set",
-            stacklevel=3,
+    fields = GUESSED_FOR_TRAINING if to_train else GUESSED
+    guesses = [f"{field} = {getattr(Config, field)}" for field in fields if field not in known]
+    if not guesses:
+        return
+    if to_train:
+        what = (
+            "If it was trained with others, training has to learn anew what they mean: put its "
+            "config.json beside it, or give that with --config, or the fields with --set"
         )
+    else:
+        what = (
+            "If it was trained with other sizes or anchors, objects will be missed: put its "
+            "config.json beside it, or give that with --config, or the fields with --size and --set"
+        )
+    warnings.warn(
+        f"{path} has no settings beside it ({' and '.join(settings_names(path))} are missing), "
+        f"so these are guesses, the defaults: {', '.join(guesses)}. {what}",
+        stacklevel=3,
+    )
 
 
 def _check_tensors(path, layers, given, to_train):
