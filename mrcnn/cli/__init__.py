@@ -21,6 +21,9 @@ from mrcnn.cli import cache, check, evaluate, predict, train
 from mrcnn.cli.settings import name_options
 from mrcnn.common.words import naming_options, without_escapes
 
+# of all commands, after those of their own
+EXIT_CODES = {2: "wrong arguments", 130: "ended by Ctrl-C"}
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``args.run`` is the function of the one that was given."""
@@ -40,15 +43,16 @@ def make_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(sub)
+        codes = {**module.EXIT_CODES, **EXIT_CODES}
+        lines = "".join(f"  {code:<4} {what}\n" for code, what in codes.items())
+        sub.epilog = f"{sub.epilog}\nexit codes:\n{lines}"
         sub.set_defaults(run=module.run)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and leave Python with its exit code.
-
-    0: all went well; 1: an error, which is told in a line, or a check that found errors;
-    2: wrong arguments; 130: ended by Ctrl-C.
+    """Run a command and leave Python with its exit code, which its ``--help`` explains. An error
+    is told in a line, and its code is 1.
     """
     # names that the terminal or the file's encoding has not are no error
     if hasattr(sys.stdout, "reconfigure"):

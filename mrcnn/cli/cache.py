@@ -18,6 +18,11 @@ from mrcnn.cli.data_options import (
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.data.survey.objects import require_objects
 
+EXIT_CODES = {
+    0: "the cache is whole; images that --skip-bad or --skip-missing left out are told",
+    1: "an error: the cache is not whole, and the next run goes on where this one ended",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``cache``."""

@@ -1,7 +1,7 @@
 """Look at annotated images before training on them.
 
 Tells the images, objects, classes, sizes and areas, then opens every image and draws every mask and
-lists what is wrong. The exit code is 1 if there are errors, so that a script can stop.
+lists what is wrong.
 """
 
 import argparse
@@ -16,6 +16,11 @@ from mrcnn.cli.data_options import (
 )
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.json_files import write_json
+
+EXIT_CODES = {
+    0: "the data were looked at without an error; there may be warnings",
+    1: "there are errors, in the data or because these cannot be opened",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,7 @@
 """Find objects in images, folders, videos or a camera, and write what is found.
 
 Class names, backbone and sizes come from config.json beside the weights. A file that cannot be read
-is counted and told, and makes the exit code 1. Ctrl-C ends the work in order: what was done is
-written.
+is counted and told. Ctrl-C ends the work in order: what was done is written.
 """
 
 import argparse
@@ -14,6 +13,11 @@ from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, predict
 from mrcnn.inference.sources import find_sources
 from mrcnn.inference.writers import Videos
+
+EXIT_CODES = {
+    0: "all images and videos were searched; where a camera is, also after Ctrl-C",
+    1: "some could not be read, or not to the end, and the others were searched; or an error",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -49,6 +49,12 @@ if TYPE_CHECKING:
 VALIDATION_STEPS = 50
 
 
+EXIT_CODES = {
+    0: "trained to its end",
+    1: "an error: it ended before, and --weights last goes on from the last whole checkpoint",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``train``."""
     add_dataset(parser)
