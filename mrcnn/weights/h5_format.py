@@ -62,7 +62,8 @@ def write_h5(path: AnyPath, layers: Iterable[tuple[str, list[tuple[str, np.ndarr
     """Write a weights file that Keras 2 and matterport's code read; whole or not at all.
 
     The file is built in memory: HDF5 that writes to a full disk ends the process, or leaves zeros
-    and says nothing. A crash or a full disk leaves an older file as it was.
+    and says nothing. A crash or a full disk leaves an older file as it was. Where the path is a
+    link, the link is replaced, and the file that it leads to stays as it is.
 
     Args:
         path: file to write or replace; its folder must exist.

@@ -240,7 +240,8 @@ def require_numbers(
 def save_h5(model: keras.Model, path: AnyPath) -> None:
     """Write all weights of a model as the original would; see `weights.h5_format.write_h5`.
 
-    Layers without weights are listed too, as Keras 2 did.
+    Layers without weights are listed too, as Keras 2 did. Where the path is a link, the link is
+    replaced, and the file that it leads to stays as it is.
 
     Raises:
         OSError: nothing is written then, and an older file stays as it was.
