@@ -55,5 +55,5 @@ def run(args: argparse.Namespace) -> int:
     report = dataset.check(image_ids)
     print(report)
     if args.json is not None:
-        write_json(args.json, report.to_dict(), indent=2)
+        write_json(args.json, report.to_dict(), indent=2, durable=False)
     return report.exit_code

@@ -259,5 +259,5 @@ class Evaluation(Mapping):
             {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
         )
         for name, content in files.items():
-            write_whole(os.path.join(folder, name), content)
+            write_whole(os.path.join(folder, name), content, durable=False)
         return os.path.join(folder, "report.html")

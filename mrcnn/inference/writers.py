@@ -142,7 +142,7 @@ class Videos(Writer):
     def _open(self, frame, size):
         cv2, path = opencv(), self.path(frame.source.name, self.video_type)
         with contextlib.ExitStack() as whole:
-            temporary = whole.enter_context(whole_file(path))
+            temporary = whole.enter_context(whole_file(path, durable=False))
             code = cv2.VideoWriter_fourcc(*self.codecs[self.video_type])
             file = cv2.VideoWriter(temporary, code, frame.rate, size)
             if not file.isOpened():
@@ -257,7 +257,10 @@ class Coco(Writer):
             for class_id, name in enumerate(self.class_names)
             if class_id
         ]
-        with whole_file(self.file) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with (
+            whole_file(self.file, durable=False) as temporary,
+            open(temporary, "w", encoding="utf-8") as file,
+        ):
             info = {"description": "Objects found by Mask R-CNN", "complete": complete}
             file.write(
                 f'{{"info": {json.dumps(info)},\n'
