@@ -14,6 +14,7 @@ from mrcnn.config import Config
 from mrcnn.data.cache.example import encode
 from mrcnn.data.cache.write import write_records
 from mrcnn.data.dataset import check_classes
+from mrcnn.data.formats import open_dataset
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import prepare
@@ -21,7 +22,7 @@ from mrcnn.evaluation.evaluator import evaluate
 from mrcnn.inference.predict import Summary, predict
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import load_h5
-from tests.cli.test_cli import code_of
+from tests.cli.test_cli import SQUARE, code_of, write_coco, write_via
 from tests.tiny import Rectangles, tiny_config
 
 
@@ -99,9 +100,33 @@ def _without_images(folder):
     predict(argparse.Namespace(config=tiny_config()), [folder], folder / "out")
 
 
+def _open(folder, missing=(), **options):
+    """Open COCO json of two images of red objects, of which some are missing."""
+    write_coco(folder, [SQUARE], ("red",), count=2)
+    for name in missing:
+        (folder / name).unlink()
+    open_dataset(folder, **options)
+
+
+def _two_attributes(folder):
+    write_via(folder / "v", 1, 0)
+    path = folder / "v" / "via_region_data.json"
+    path.write_text(path.read_text().replace('{"color":', '{"grade": "first", "color":'))
+    open_dataset(folder / "v")
+
+
 @pytest.mark.parametrize(
     "fail, argument, option",
     [
+        (lambda folder: _open(folder / "c", classes=["x"]), "class_ids", "the list of classes is"),
+        (lambda folder: _open(folder / "c", ["1.png"]), "skip_missing=True", "--skip-missing"),
+        (lambda folder: _open(folder / "c", ["1.png"]), "image_dir", "with --images"),
+        (_two_attributes, "class_attribute=", "--class-attribute which"),
+        (
+            lambda folder: [_open(folder / "x" / "val"), open_dataset(folder / "x")],
+            "give a subset",
+            "give --subset",
+        ),
         (_two_channels, "encoding='raw'", "--encoding raw"),
         (
             lambda folder: write_records(Broken(2), tiny_config(), folder, progress=False),
@@ -128,11 +153,12 @@ def _without_images(folder):
     ],
 )
 def test_each_message_in_both_worlds(tmp_path, fail, argument, option):
+    (tmp_path / "again").mkdir()
     with pytest.raises((ValueError, OSError)) as error:
         fail(tmp_path)
     assert argument in str(error.value) and "--" not in str(error.value)
     with pytest.raises((ValueError, OSError)) as error, naming_options():
-        fail(tmp_path)
+        fail(tmp_path / "again")
     said = str(error.value)
     assert option in said and not re.search(r"\b[a-z]+_[a-z]+( is|=|\()", said)
 
