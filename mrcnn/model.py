@@ -196,7 +196,11 @@ class MaskRCNN(methods.MatterportMethods):
         return report
 
     def save_weights(self, filepath: AnyPath) -> None:
-        """Write the weights in the original's layout, whole or not at all."""
+        """Write the weights in the original's layout, whole or not at all.
+
+        Where the path is a link, the link is replaced, and the file that it leads to stays as it
+        is.
+        """
         save_h5(self.keras_model, filepath)
 
     def get_imagenet_weights(self) -> str:

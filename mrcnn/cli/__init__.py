@@ -18,7 +18,11 @@ from typing import NoReturn
 
 from mrcnn import __version__
 from mrcnn.cli import cache, check, evaluate, predict, train
-from mrcnn.common.words import without_escapes
+from mrcnn.cli.settings import name_options
+from mrcnn.common.words import naming_options, without_escapes
+
+# of all commands, after those of their own
+EXIT_CODES = {2: "wrong arguments", 130: "ended by Ctrl-C"}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,24 +43,26 @@ def make_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(sub)
+        codes = {**module.EXIT_CODES, **EXIT_CODES}
+        lines = "".join(f"  {code:<4} {what}\n" for code, what in codes.items())
+        sub.epilog = f"{sub.epilog}\nexit codes:\n{lines}"
         sub.set_defaults(run=module.run)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and leave Python with its exit code.
-
-    0: all went well; 1: an error, which is told in a line, or a check that found errors;
-    2: wrong arguments; 130: ended by Ctrl-C.
+    """Run a command and leave Python with its exit code, which its ``--help`` explains. An error
+    is told in a line, and its code is 1.
     """
     # names that the terminal or the file's encoding has not are no error
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(argv)
     try:
-        code = args.run(args)
+        with naming_options():
+            code = args.run(args)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(f"error: {without_escapes(str(error))}")
+        sys.exit(f"error: {without_escapes(name_options(str(error), args))}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130

@@ -7,17 +7,21 @@ stopped goes on where it was.
 
 import argparse
 
-from mrcnn.cli.options import (
+from mrcnn.cli.data_options import (
     add_dataset,
     add_image_range,
     add_max_pixels,
-    make_config,
     open_data,
     positive,
     use_max_pixels,
 )
-from mrcnn.config.file import parse_settings
+from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.data.survey.objects import require_objects
+
+EXIT_CODES = {
+    0: "the cache is whole; images that --skip-bad or --skip-missing left out are told",
+    1: "an error: the cache is not whole, and the next run goes on where this one ended",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the cache; prints what it holds."""
-    given = {
-        "IMAGE_MAX_DIM": args.size,
-        "IMAGE_RANGE": args.image_range,
-        "IMAGE_MAX_PIXELS": args.max_pixels,
-    }
-    given = {field: value for field, value in given.items() if value is not None}
-    given.update(parse_settings(args.set))
+    given = settings_of(args)
     use_max_pixels(given)
     dataset = open_data(args, args.classes)
     require_objects(dataset)

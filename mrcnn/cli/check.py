@@ -1,21 +1,26 @@
 """Look at annotated images before training on them.
 
 Tells the images, objects, classes, sizes and areas, then opens every image and draws every mask and
-lists what is wrong. The exit code is 1 if there are errors, so that a script can stop.
+lists what is wrong.
 """
 
 import argparse
 
-from mrcnn.cli.options import (
+from mrcnn.cli.data_options import (
     add_dataset,
     add_image_range,
     add_max_pixels,
-    make_config,
     open_data,
     positive,
     use_max_pixels,
 )
+from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.json_files import write_json
+
+EXIT_CODES = {
+    0: "the data were looked at without an error; there may be warnings",
+    1: "there are errors, in the data or because these cannot be opened",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
-    if args.max_pixels is not None:
-        use_max_pixels({"IMAGE_MAX_PIXELS": args.max_pixels})
+    given = settings_of(args)
+    use_max_pixels(given)
     dataset = open_data(args, collect_errors=True)
-    dataset.image_range = make_config({}, {"IMAGE_RANGE": args.image_range}).IMAGE_RANGE
+    dataset.image_range = make_config({}, given).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     print(dataset.summary(image_ids))
     report = dataset.check(image_ids)
     print(report)
     if args.json is not None:
-        write_json(args.json, report.to_dict(), indent=2)
+        write_json(args.json, report.to_dict(), indent=2, durable=False)
     return report.exit_code

@@ -6,15 +6,14 @@ an HTML page with curves, confusions and the worst images.
 
 import argparse
 
-from mrcnn.cli.options import (
-    add_dataset,
-    add_model,
-    inference_model,
-    open_data,
-    positive,
-    use_max_pixels,
-)
+from mrcnn.cli.data_options import add_dataset, open_data, positive, use_max_pixels
+from mrcnn.cli.model_options import add_model, inference_model
 from mrcnn.data.survey.objects import require_objects
+
+EXIT_CODES = {
+    0: "all images were measured",
+    1: "some could not be read, and the measures are those of the others; or an error",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 """
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print the measures."""
+def run(args: argparse.Namespace) -> int:
+    """Print the measures; the exit code: 1 if an image could not be read."""
     model = inference_model(args)
     use_max_pixels({"IMAGE_MAX_PIXELS": model.config.IMAGE_MAX_PIXELS})
     names = model.config.CLASS_NAMES
@@ -67,10 +66,11 @@ def run(args: argparse.Namespace) -> None:
     )
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     require_objects(dataset, image_ids, "find")
-    model.evaluate(
+    evaluation = model.evaluate(
         dataset,
         image_ids,
         report=args.report,
         min_score=args.min_score,
         workers=args.workers,
     )
+    return 1 if evaluation.left_out["unreadable_images"] else 0

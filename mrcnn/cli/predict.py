@@ -1,18 +1,23 @@
 """Find objects in images, folders, videos or a camera, and write what is found.
 
 Class names, backbone and sizes come from config.json beside the weights. A file that cannot be read
-is counted and told, and makes the exit code 1. Ctrl-C ends the work in order: what was done is
-written.
+is counted and told. Ctrl-C ends the work in order: what was done is written.
 """
 
 import argparse
 from collections.abc import Collection, Iterable
 
-from mrcnn.cli.options import add_model, inference_model, positive
+from mrcnn.cli.data_options import positive
+from mrcnn.cli.model_options import add_model, inference_model
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, predict
 from mrcnn.inference.sources import find_sources
 from mrcnn.inference.writers import Videos
+
+EXIT_CODES = {
+    0: "all images and videos were searched; where a camera is, also after Ctrl-C",
+    1: "some could not be read, or not to the end, and the others were searched; or an error",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,10 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """
     # a wrong path should show at once
     sources, _ = find_sources(args.sources, args.recursive, args.output)
-    settings = (
-        {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
-    )
-    model = inference_model(args, **settings)
+    model = inference_model(args)
     classes = args.classes and class_choices(args.classes, model.config.CLASS_NAMES)
     summary = predict(
         model,

@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.cli.options import (
+from mrcnn.cli.data_options import (
+    Place,
     add_dataset,
-    add_model,
-    fields_of_weights,
-    make_config,
-    open_data,
+    open_place,
     positive,
-    settings_of,
-    told_by_weights,
+    refuse_unused_options,
     use_max_pixels,
-    weights_path,
 )
+from mrcnn.cli.model_options import add_model, weights_path
+from mrcnn.cli.settings import make_config, settings_of
+from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
 from mrcnn.common.json_files import parse_once
 from mrcnn.config.classes import class_ids
 from mrcnn.config.run_name import LONGEST
@@ -49,6 +48,12 @@ if TYPE_CHECKING:
 
 # Most validation batches of an epoch, if the user sets none.
 VALIDATION_STEPS = 50
+
+
+EXIT_CODES = {
+    0: "trained to its end",
+    1: "an error: it ended before, and --weights last goes on from the last whole checkpoint",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="SEED: makes two runs alike")
     parser.add_argument(
         "--workers",
-        type=int,
+        type=positive,
         default=1,
         metavar="N",
         help="threads that prepare images (default: 1)",
@@ -139,13 +144,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train; prints where the last checkpoint is."""
     given = settings_of(args)
-    for field, value in (
-        ("LEARNING_RATE", args.learning_rate),
-        ("SEED", args.seed),
-        ("STEPS_PER_EPOCH", args.steps),
-    ):
-        if value is not None:
-            given.setdefault(field, value)
     given.setdefault("NAME", run_name(args.dataset))
     check_name(args.logs, given["NAME"])
     path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
@@ -234,20 +232,26 @@ def open_both(
         if not (args.val or val_subset):
             parts = ("val", "valid", "validation")  # the second is Roboflow's
             val_subset = next((name for name in parts if has_subset(args, name)), None)
-    train_set = open_data(args, subset=subset)
+    train_place, val_place = Place(args.dataset, subset), None
+    if args.val is not None:
+        val_place = Place(args.val, val_subset)
+    elif val_subset is not None:
+        val_place = Place(args.dataset, val_subset)
+    refuse_unused_options(args, [train_place] if val_place is None else [train_place, val_place])
+    train_set = open_place(args, train_place)
     if args.classes:
         if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
             # a misspelt one would be a class without objects
             class_ids(args.classes, train_set.class_names)
-        train_set = open_data(args, args.classes, subset=subset)
+        train_set = open_place(args, train_place, args.classes)
     elif names:
-        train_set = _with_classes(train_set, names, args, subset)
+        train_set = _with_classes(train_set, names, args, train_place)
     require_objects(train_set)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
         train_set, val_set = split(train_set, args.val_share, seed)
-    elif args.val is not None or val_subset is not None:
-        val_set = open_data(args, names, args.val, val_subset)
+    elif val_place is not None:
+        val_set = open_place(args, val_place, names)
         require_masks(val_set)
     else:
         val_set = None
@@ -262,12 +266,12 @@ def open_both(
     return train_set, val_set
 
 
-def _with_classes(train_set, names, args, subset):
+def _with_classes(train_set, names, args, place):
     """The training data with the classes of a run, or as they are where they have others."""
     if list(train_set.class_names) == list(names):
         return train_set
     try:
-        known = open_data(args, names[1:], subset=subset, other_classes=True)
+        known = open_place(args, place, names[1:], other_classes=True)
     except ValueError:  # none of them is a class of the data
         return train_set
     return known if known.num_classes == len(names) else train_set
@@ -299,7 +303,7 @@ def split(dataset: Dataset, share: float, seed: int | None = None) -> tuple[Data
     """
     count = dataset.num_images
     if not 0 < share < 1:
-        raise ValueError(f"the share of validation images is {share}; it must lie between 0 and 1")
+        raise ValueError(f"--val-share is {share}; it must lie between 0 and 1")
     if count < 2:
         raise ValueError(f"{count} image cannot be divided into training and validation images")
     order = np.random.RandomState(seed or 0).permutation(count)

@@ -13,6 +13,7 @@ import filelock
 
 from mrcnn.common.files import AnyPath, file_hash
 from mrcnn.common.progress import Bar
+from mrcnn.common.words import option_or_argument
 
 _CHUNK = 1 << 20
 # Seconds without a byte after which a connection counts as dead.
@@ -89,7 +90,7 @@ def _is_there(file, path):
     if wrong:
         raise DownloadError(
             f"{path} exists but is not the file of {file.url}: {wrong}. "
-            "Remove it, or give another path"
+            + option_or_argument("Remove it", "Remove it, or give another path")
         )
     return True
 
@@ -171,8 +172,9 @@ def _transfer(file, path, part, progress):
         ) from error
     if length and done < total:
         raise DownloadError(
-            f"{file.url} broke off after {done:,} of {total:,} bytes; call again "
-            "to continue. " + _by_hand(file, path)
+            f"{file.url} broke off after {done:,} of {total:,} bytes; "
+            f"{option_or_argument('run the command', 'call')} again to continue. "
+            + _by_hand(file, path)
         )
     return resumed
 

@@ -13,15 +13,17 @@ AnyPath = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def whole_file(path: AnyPath, durable: bool = True) -> Iterator[str]:
-    """Write a file under a temporary name; it takes its place when it is on the disk.
+    """Write a file under a temporary name; it takes its place when it is whole.
 
     A crash, a kill or a full disk leaves an older file as it was. Of a link, symbolic or hard, the
     name is replaced: what it leads to stays as it is.
 
     Args:
         path: file to write or replace; its folder must exist.
-        durable: wait until it is on the disk, so that it outlasts a power failure. False where
-            many small files can be made again.
+        durable: wait until it is on the disk, so that it outlasts a power failure. False for what
+            can be made again, such as pictures and reports: after a power failure such a file may
+            be empty or missing. Waiting takes some milliseconds a file on an SSD, more on other
+            disks.
 
     Yields:
         Path of the temporary file, in the same folder, which the caller writes and closes. It has

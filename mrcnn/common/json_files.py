@@ -82,12 +82,20 @@ def _parsed(path):
     return content
 
 
-def write_json(path: str | os.PathLike, content: Any, indent: int | None = None) -> None:
+def write_json(
+    path: str | os.PathLike, content: Any, indent: int | None = None, durable: bool = True
+) -> None:
     """Write a JSON file, whole or not at all; in a file name that is no text the bytes that are
     none come out as JSON's \\udcff.
+
+    Args:
+        path: file to write or replace.
+        content: what it holds.
+        indent: spaces of each level; None: one line.
+        durable: as of `common.files.whole_file`.
     """
     with (
-        whole_file(path) as temporary,
+        whole_file(path, durable) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         json.dump(content, file, ensure_ascii=False, indent=indent)

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+# Whether who reads the messages has run a command, and knows its options.
+_options_are_named = False
+
+
+@contextlib.contextmanager
+def naming_options() -> Iterator[None]:
+    """Inside of it `option_or_argument` gives options, as in a command."""
+    global _options_are_named
+    outer, _options_are_named = _options_are_named, True
+    try:
+        yield
+    finally:
+        _options_are_named = outer
+
+
+def option_or_argument(option: str, argument: str) -> str:
+    """What a message calls something that the user chooses.
+
+    Args:
+        option: for who has run a command, such as "--skip-missing".
+        argument: for who has called a function, such as "skip_missing=True".
+    """
+    return option if _options_are_named else argument
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:

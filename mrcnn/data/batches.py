@@ -44,8 +44,7 @@ def _check(dataset, config, batch_size, augmentation):
             f"{type(dataset).__name__} has no images: add_image is needed for each, then prepare()"
         )
     check_classes(dataset, config)
-    if not hasattr(dataset, "load_prepared"):  # of a cache, which has them at 8 bits
-        use_image_range(dataset, config)
+    use_image_range(dataset, config)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
@@ -44,7 +44,8 @@ class Dataset:
         image_info: list of dicts with id, source, path and what `add_image` was given.
         class_info: list of dicts with source, id, name and, where it must not be cut, whole_name.
         source_class_ids: {source: [class ids, 0 included]}, after `prepare`.
-        image_range: (black, white) of the images, as `Config.IMAGE_RANGE`, which sets it; None.
+        own_image_range: (black, white) of the images as ``image_range`` was set; None.
+        config_image_range: IMAGE_RANGE of the config that the images were last read with; None.
         few_bits: `FewBits`, the images met that may hold fewer bits than they are taken for.
 
     After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
@@ -71,7 +72,8 @@ class Dataset:
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
         self.source_class_ids: dict[str, list[int]] = {}
-        self.image_range: Sequence[float] | None = None
+        self.own_image_range: Sequence[float] | None = None
+        self.config_image_range: Sequence[float] | None = None
         self.few_bits = FewBits()
 
     # === Filling ===
@@ -136,6 +138,17 @@ class Dataset:
         }
 
     # === Asking ===
+
+    @property
+    def image_range(self) -> Sequence[float] | None:
+        """(black, white) that the images are read with: one that was set here, which a config must
+        then have too, or else IMAGE_RANGE of the config that last read them.
+        """
+        return self.config_image_range if self.own_image_range is None else self.own_image_range
+
+    @image_range.setter
+    def image_range(self, black_and_white: Sequence[float] | None) -> None:
+        self.own_image_range = black_and_white
 
     @property
     def image_ids(self) -> NDArray[np.integer] | list[int]:
@@ -342,9 +355,13 @@ def check_classes(dataset: Dataset, config: Config, more: bool = False) -> None:
         raise ValueError(
             f"{type(dataset).__name__} has {len(names)} classes with the background "
             f"({some(names[1:], 5)}), but the network has NUM_CLASSES "
-            f"{config.NUM_CLASSES}: a class id must mean the same to both. Give the dataset the "
-            "network's classes, all of them and in their order, also those that none of its images "
-            "shows"
+            f"{config.NUM_CLASSES}: a class id must mean the same to both. "
+            + option_or_argument(
+                "Name the network's classes, all of them and in their order, with --set "
+                "CLASS_NAMES=BG,..., or give its config.json with --config",
+                "Give the dataset the network's classes, all of them and in their order, also "
+                "those that none of its images shows",
+            )
         )
     known = list(config.CLASS_NAMES or names)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.images import limit_pixels, read_image
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class FewBits:
         return (
             f"images of 16 bits without a value above {largest}: {len(self)} (first: "
             f"{next(iter(self.images), None)}). They are taken as dark; if {largest} is white, say "
-            f"so with --image-range 0 {largest} or IMAGE_RANGE = (0, {largest})"
+            "so with "
+            + option_or_argument(f"--image-range 0 {largest}", f"IMAGE_RANGE = (0, {largest})")
         )
 
 
@@ -79,13 +81,19 @@ def use_image_range(dataset: Dataset, config: Config) -> None:
     """Let the files of a dataset be read in the range of IMAGE_RANGE, up to IMAGE_MAX_PIXELS.
 
     Where that is None, some of the files are looked at once, and a warning says which may hold
-    fewer bits than they are taken for.
+    fewer bits than they are taken for. The images of a cache (`mrcnn.data.cache`) were read when it
+    was written, and only what it was written with is compared.
 
     Raises:
-        ValueError: the dataset has another ``image_range``, which the network would not know of.
+        ValueError: the dataset has another ``image_range`` of its own, which the network would not
+            know of, or is a cache of another IMAGE_RANGE.
     """
+    check_settings = getattr(dataset, "check_settings", None)
+    if check_settings is not None:
+        check_settings(config, ["IMAGE_RANGE"])
+        return
     limit_pixels(config.IMAGE_MAX_PIXELS)
-    own = dataset.image_range
+    own = dataset.own_image_range
     wanted = None if config.IMAGE_RANGE is None else tuple(config.IMAGE_RANGE)
     if own is not None and (wanted is None or tuple(own) != wanted):
         raise ValueError(
@@ -93,7 +101,7 @@ def use_image_range(dataset: Dataset, config: Config) -> None:
             f"IMAGE_RANGE {wanted}: set IMAGE_RANGE = {tuple(own)}, so that the network finds "
             "objects in images as it has learned them, or image_range = None to read them anew"
         )
-    dataset.image_range = wanted
+    dataset.config_image_range = wanted
     # a load_image of the user's may scale, or draw at random
     if wanted is None and type(dataset).load_image.__module__.startswith("mrcnn."):
         _warn_of_few_bits(dataset)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.common.files import AnyPath, what_else
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.tiff import UnknownTiffError, as_stored, layout, loses_in_pillow, read_tiff
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.nda
             ) from err
     except Image.DecompressionBombError as err:
         raise ValueError(
-            f"Image file has more pixels than are allowed: {what} ({err}). IMAGE_MAX_PIXELS "
-            "(--max-pixels) allows more"
+            f"Image file has more pixels than are allowed: {what} ({err}). "
+            f"{option_or_argument('--max-pixels', 'IMAGE_MAX_PIXELS')} allows more"
         ) from err
     except Exception as err:  # Pillow raises nearly any for damaged files
         raise ValueError(
@@ -172,7 +173,7 @@ def check_pixels(height: int, width: int, what: str) -> None:
     if height * width > most:
         raise ValueError(
             f"{what} has {height} x {width} px (height x width), and {most:,} px are allowed: "
-            "IMAGE_MAX_PIXELS (--max-pixels) allows more"
+            f"{option_or_argument('--max-pixels', 'IMAGE_MAX_PIXELS')} allows more"
         )
 
 
@@ -301,7 +302,8 @@ def as_uint8_range(image: ArrayLike, image_range: Sequence[float] | None = None)
     if not (low >= 0 and high <= limit):  # written so that NaN fails too
         raise ValueError(
             f"Image values of dtype {image.dtype} must lie in 0..{limit} and not be NaN, "
-            f"got {low}..{high}; IMAGE_RANGE (--image-range) gives another range"
+            f"got {low}..{high}; "
+            f"{option_or_argument('--image-range', 'IMAGE_RANGE')} gives another range"
         )
     if kind == "f":
         return image * image.dtype.type(255) if high <= 1 else image
@@ -355,7 +357,7 @@ def fit_channels(image: ArrayLike, count: int) -> np.ndarray:
     raise ValueError(
         f"Image has {channels} channels, the model expects IMAGE_CHANNEL_COUNT = {count}: "
         f"set IMAGE_CHANNEL_COUNT = {channels} (and a MEAN_PIXEL of that length), or "
-        f"return {count} channels from load_image"
+        f"give images of {count} channels"
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.keras_internals import report_error_to_cluster
+from mrcnn.common.words import option_or_argument
 from mrcnn.distributed.cluster import cluster
 
 
@@ -175,7 +176,8 @@ def check_workers_agree(strategy, facts):
             + "; ".join(different)
             + ". Run the same "
             "script with the same data on all; to go on from a checkpoint, all must find it: let "
-            "model_dir be a folder that they share, or copy the checkpoint and its state file to "
+            + option_or_argument("--logs", "model_dir")
+            + " be a folder that they share, or copy the checkpoint and its state file to "
             "each"
         )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.coco_json import coco_index
 from mrcnn.evaluation.coco_ap import (
     COCO_MAX_DETECTIONS,
@@ -84,7 +85,10 @@ def evaluate(
         ValueError: a min_score or an iou outside 0..1, or what ``collect`` refuses.
         OSError: the folder of the report cannot be made.
     """
-    for name, value in (("min_score", min_score), ("iou", iou)):
+    for name, value in (
+        (option_or_argument("--min-score", "min_score"), min_score),
+        ("iou", iou),
+    ):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is {value}; it must lie in 0..1")
     if report is not None:  # now, not after hours, shows whether it can be made

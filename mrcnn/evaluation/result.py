@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath, write_whole
 from mrcnn.common.json_files import plain
-from mrcnn.common.words import on_one_line, some
+from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
 from mrcnn.evaluation.report import report_page
 
@@ -166,7 +166,9 @@ class Evaluation(Mapping):
         if lacking:
             said.append(
                 f"The network lacks {len(lacking)} classes of the data, whose objects count as "
-                f"missed: {some(lacking)}. --own-classes leaves them out."
+                f"missed: {some(lacking)}. "
+                + option_or_argument("--own-classes", "other_classes=False of open_dataset")
+                + " leaves them out."
             )
         unlabelled = [f"{name} ({n})" for name, n in left_out["unlabelled_detections"].items()]
         if unlabelled:
@@ -257,5 +259,5 @@ class Evaluation(Mapping):
             {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
         )
         for name, content in files.items():
-            write_whole(os.path.join(folder, name), content)
+            write_whole(os.path.join(folder, name), content, durable=False)
         return os.path.join(folder, "report.html")

@@ -16,7 +16,7 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
-from mrcnn.common.words import on_one_line, some
+from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.drawing import check_color_by
 from mrcnn.data.image_range import FewBits
@@ -120,7 +120,8 @@ class Summary:
             lines.append(
                 f"on {self.at_limit} images there are as many detections as "
                 f"DETECTION_MAX_INSTANCES = {self.most} allows: more may be cut off; "
-                f"--set DETECTION_MAX_INSTANCES={2 * self.most} gives twice as many"
+                + option_or_argument("--set ", "")
+                + f"DETECTION_MAX_INSTANCES={2 * self.most} gives twice as many"
             )
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} could not be read, or not to the end:")
@@ -236,7 +237,12 @@ def predict(
     if not sources:
         raise FileNotFoundError(
             f"{places} has no image and no video"
-            + ("" if recursive else "; images in folders within it are found with recursive")
+            + (
+                ""
+                if recursive
+                else "; images in folders within it are found with "
+                + option_or_argument("--recursive", "recursive=True")
+            )
         )
     identities = (file_identity(str(source.path)) for source in sources if source.kind != "camera")
     kept = frozenset(identity for identity in identities if identity is not None)

@@ -345,7 +345,7 @@ class Result(dict):
             "imageWidth": int(width),
         }
         if path is not None:
-            write_json(path, content, indent=2)
+            write_json(path, content, indent=2, durable=False)  # it can be made again
         return content
 
     def to_supervision(self) -> supervision.Detections:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.drawing import as_rgb, write_picture
 from mrcnn.inference.sources import Frame, Source, opencv, stated_frames
 
@@ -131,7 +132,9 @@ class Videos(Writer):
         if size != self.size:  # OpenCV would drop it in silence
             raise ValueError(
                 f"{frame.name} has {size[0]} x {size[1]} pixels, the frames before it had "
-                f"{self.size[0]} x {self.size[1]}: write 'frames' in place of 'video'"
+                f"{self.size[0]} x {self.size[1]}: write "
+                + option_or_argument("--save frames", "the frames, save=['frames'],")
+                + " instead of the video"
             )
         self.file.write(picture[..., ::-1].copy())
         self.count += 1
@@ -139,7 +142,7 @@ class Videos(Writer):
     def _open(self, frame, size):
         cv2, path = opencv(), self.path(frame.source.name, self.video_type)
         with contextlib.ExitStack() as whole:
-            temporary = whole.enter_context(whole_file(path))
+            temporary = whole.enter_context(whole_file(path, durable=False))
             code = cv2.VideoWriter_fourcc(*self.codecs[self.video_type])
             file = cv2.VideoWriter(temporary, code, frame.rate, size)
             if not file.isOpened():
@@ -254,7 +257,10 @@ class Coco(Writer):
             for class_id, name in enumerate(self.class_names)
             if class_id
         ]
-        with whole_file(self.file) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with (
+            whole_file(self.file, durable=False) as temporary,
+            open(temporary, "w", encoding="utf-8") as file,
+        ):
             info = {"description": "Objects found by Mask R-CNN", "complete": complete}
             file.write(
                 f'{{"info": {json.dumps(info)},\n'
@@ -285,7 +291,10 @@ class Window(Writer):
             cv2.imshow(self.title, result.draw(frame.image, **self.style)[..., ::-1].copy())
             return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
         except cv2.error as error:
-            raise OSError(f"OpenCV has no window here ({error}): leave out show") from error
+            raise OSError(
+                f"OpenCV has no window here ({error}): leave out "
+                + option_or_argument("--show", "show=True")
+            ) from error
 
     def close(self, complete: bool) -> None:
         cv2 = opencv()

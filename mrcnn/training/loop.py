@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from mrcnn.common.files import remove_temporary_files
+from mrcnn.common.words import option_or_argument
 from mrcnn.config.file import save_config
 from mrcnn.config.python_values import python_value
 from mrcnn.data.augment.user import Augmentation
@@ -92,7 +93,12 @@ def train(
     check_name(model.folder.model_dir, config.NAME)
     if evaluate_every and val_dataset is None:
         raise ValueError(
-            f"evaluate_every is {evaluate_every}, but there is no val_dataset to evaluate on"
+            option_or_argument("--evaluate-every", "evaluate_every")
+            + f" is {evaluate_every}, but there is no "
+            + option_or_argument(
+                "image to evaluate on: give --val, --val-subset or --val-share",
+                "val_dataset to evaluate on",
+            )
         )
     config.settle()  # fields may have been set since the model was built
     stages = as_stages(*map(python_value, (layers, epochs, learning_rate)))
@@ -134,7 +140,7 @@ def train(
             # a script of several stages that goes on from a checkpoint passes its first stages like
             # this
             print(
-                f"Nothing to train: epochs={stage.epochs} is the epoch to end with, and "
+                f"Nothing to train: {stage.epochs} is the epoch to end with, and "
                 f"{model.epoch} are trained already"
                 if model.run.epoch >= stage.epochs
                 else f"Nothing to train: {stage.layers} to epoch {stage.epochs} ended early in the "
@@ -165,8 +171,9 @@ def train(
     if model.run.unsaved:
         raise OSError(
             f"the weights of epoch {model.run.unsaved} could not be written to {model.log_dir}: "
-            "make room, and write them with save_weights. The last whole checkpoint is "
-            f"{model.run.last_checkpoint()}"
+            "make room, and "
+            + option_or_argument("train on with --weights last", "write them with save_weights")
+            + f". The last whole checkpoint is {model.run.last_checkpoint()}"
         )
     if history is None:
         history = keras.callbacks.History()

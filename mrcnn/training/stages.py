@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from mrcnn.common.words import option_or_argument
 from mrcnn.config.choices import LOSS_NAMES
 
 # The stages people train in, as patterns of layer names.
@@ -226,7 +227,7 @@ def set_trainable(model: keras.Model, pattern: str, frozen_stages: int = 0) -> l
     trained = [layer for layer, train in chosen if train]
     if not trained:
         raise ValueError(
-            f"layers={pattern!r} matches no layer"
+            f"{option_or_argument('--layers or --stages: ', 'layers=')}{pattern!r} matches no layer"
             + (f" above FREEZE_BACKBONE_STAGES = {frozen_stages}" if frozen_stages else "")
             + f"; use one of {sorted(STAGES)} or a regular expression of layer names such as "
             "'mrcnn_.*'"

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from mrcnn.common.files import AnyPath, write_whole
+from mrcnn.common.words import option_or_argument
 
 # Layer name -> (weight name, values) of each of its weights, as in the file.
 Layers = dict[str, list[tuple[str, np.ndarray]]]
@@ -61,7 +62,8 @@ def write_h5(path: AnyPath, layers: Iterable[tuple[str, list[tuple[str, np.ndarr
     """Write a weights file that Keras 2 and matterport's code read; whole or not at all.
 
     The file is built in memory: HDF5 that writes to a full disk ends the process, or leaves zeros
-    and says nothing. A crash or a full disk leaves an older file as it was.
+    and says nothing. A crash or a full disk leaves an older file as it was. Where the path is a
+    link, the link is replaced, and the file that it leads to stays as it is.
 
     Args:
         path: file to write or replace; its folder must exist.
@@ -165,7 +167,11 @@ def _read_layers(file, path):
         if "layers" in file or "_layer_checkpoint_dependencies" in file:
             raise _Refused(
                 f"{path} is a Keras 3 .weights.h5 file, which stores no layer names as Keras 2 "
-                "did; load it with keras_model.load_weights(path) into the model that wrote it"
+                "did; "
+                + option_or_argument(
+                    "take the .h5 file of a training with this package or the original",
+                    "load it with keras_model.load_weights(path) into the model that wrote it",
+                )
             )
         raise _Refused(
             f"{path} is an HDF5 file without the attribute layer_names, so it holds "

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.weights.h5_format import Layers, read_h5, write_h5
 
 if TYPE_CHECKING:
@@ -176,7 +176,12 @@ def load_h5(
     if not by_name and report.initial:
         raise ValueError(
             f"{path} lacks {len(report.initial)} layers of the model: "
-            f"{_counted(report.initial)}; by_name=True leaves them as they are"
+            f"{_counted(report.initial)}; "
+            + option_or_argument(
+                "take weights of a whole Mask R-CNN, or the config.json of this network with "
+                "--config",
+                "by_name=True leaves them as they are",
+            )
         )
     if not assignments:
         raise ValueError(
@@ -235,7 +240,8 @@ def require_numbers(
 def save_h5(model: keras.Model, path: AnyPath) -> None:
     """Write all weights of a model as the original would; see `weights.h5_format.write_h5`.
 
-    Layers without weights are listed too, as Keras 2 did.
+    Layers without weights are listed too, as Keras 2 did. Where the path is a link, the link is
+    replaced, and the file that it leads to stays as it is.
 
     Raises:
         OSError: nothing is written then, and an older file stays as it was.
@@ -419,7 +425,11 @@ def _mismatch_message(path, mismatches, targets, layers):
     if in_file != in_model and any(name in CLASS_LAYERS for name in mismatches):
         lines.append(
             f"The file was trained with NUM_CLASSES = {in_file}, the model has NUM_CLASSES = "
-            f"{in_model}. To start from it with other classes, pass exclude={list(CLASS_LAYERS)}"
+            f"{in_model}. "
+            + option_or_argument(
+                "Give the config.json that was written with it, with --config",
+                f"To start from it with other classes, pass exclude={list(CLASS_LAYERS)}",
+            )
         )
     if "conv1" in mismatches and "conv1" in layers:
         stored, own = layers["conv1"][0][1].shape, layer_weights(targets["conv1"])[0][1].shape
@@ -428,7 +438,10 @@ def _mismatch_message(path, mismatches, targets, layers):
                 f"The file is for images of {stored[2]} channels, the model has "
                 f"IMAGE_CHANNEL_COUNT = {own[2]}, and only weights for RGB or grey images are "
                 "adapted: "
-                'add "conv1" to exclude and train all layers'
+                + option_or_argument(
+                    "take such weights, or --weights none",
+                    'add "conv1" to exclude and train all layers',
+                )
             )
     return "\n".join(lines)
 

@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main, make_parser, options, train
-from mrcnn.cli.options import GUESSED, fields_of_weights, told_by_weights
+from mrcnn.cli import main, make_parser, model_options, settings, train
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
+from mrcnn.cli.weights_fields import (
+    GUESSED,
+    GUESSED_FOR_TRAINING,
+    fields_of_weights,
+    told_by_weights,
+)
 from mrcnn.common import json_files
 from mrcnn.common.download import DownloadError
 from mrcnn.config import Config
@@ -333,7 +338,7 @@ def test_image_range(tmp_path, capsys):
     for command in ("train", "evaluate", "predict"):
         line = [command, "x", "--weights", "none", "--image-range", "0", "4095"]
         args = make_parser().parse_args(line + (["--output", "y"] if command == "predict" else []))
-        assert options.settings_of(args)["IMAGE_RANGE"] == [0, 4095]
+        assert settings.settings_of(args)["IMAGE_RANGE"] == [0, 4095]
 
 
 def test_split_pieces(tmp_path, capsys):
@@ -767,6 +772,37 @@ def test_evaluate_where_the_model_and_the_data_lack_a_class(trained, tmp_path, c
     assert "1 categories that the classes do not list" in out
 
 
+def test_evaluate_a_cache_is_evaluate_its_source(trained, tmp_path, capsys):
+    """Also where it has a class that the model lacks, and its image files are gone."""
+    green = {"segmentation": [[45, 45, 60, 45, 60, 60, 45, 60]], "category_id": 1}
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    write_coco(data, [green, {**SQUARE, "category_id": 2}, green], ("green", "red"))
+    assert code_of("cache", data, "--output", cache, "--size", 64) in (0, None)
+
+    def measured(place, *options):
+        line = ["--weights", checkpoint(trained), "--min-score", 0, "--report", tmp_path / "report"]
+        assert code_of("evaluate", place, *line, *options) == 0
+        found = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+        timed = ("images_per_second", "detect_seconds", "seconds")
+        metrics = {key: value for key, value in found["metrics"].items() if key not in timed}
+        return metrics, found["per_class"], found["left_out"]["unlabelled_detections"]
+
+    options = ([], ["--own-classes"])
+    expected = [measured(data, *each) for each in options]
+    shutil.rmtree(data)
+    assert [measured(cache, *each) for each in options] == expected
+    assert [metrics["objects"] for metrics, _, _ in expected] == [3, 1]
+
+
+def test_evaluate_where_an_image_cannot_be_read(trained, tmp_path, capsys):
+    write_coco(tmp_path / "data", [SQUARE], ("red", "blue"), count=2)
+    (tmp_path / "data" / "1.png").write_bytes(b"broken")
+    line = ["evaluate", tmp_path / "data", "--weights", checkpoint(trained)]
+    with pytest.warns(UserWarning, match="1 images cannot be read"):
+        assert code_of(*line) == 1
+    assert "AP50" in capsys.readouterr().out
+
+
 # === predict ===
 
 
@@ -918,10 +954,26 @@ def chosen_fields(path, given=None, to_train=False, config=None, weights=None):
     return fields_of_weights(args, path, given or {}, to_train)
 
 
-@pytest.mark.parametrize("to_train", [False, True])
-def test_fields_that_a_file_does_not_tell_are_guesses(tmp_path, to_train, recwarn):
+def test_a_training_chooses_the_sizes_itself(tmp_path, recwarn):
+    """Guesses are what the file's input and outputs mean, unless that is given too."""
     path = weights_file(tmp_path / "some.h5")
-    fields = chosen_fields(path, to_train=to_train)
+    fields = chosen_fields(path, to_train=True)
+    assert (fields["BACKBONE"], fields["POOL_SIZE"], fields["NUM_CLASSES"]) == ("resnet50", 5, 3)
+    (told,) = [str(each.message) for each in recwarn]
+    assert (
+        "guesses, the defaults: MEAN_PIXEL = [123.7 116.8 103.9], RPN_ANCHOR_SCALES = (32, 64, "
+        "128, 256, 512), RPN_ANCHOR_RATIOS = [0.5, 1, 2], RPN_ANCHOR_STRIDE = 1. If it was" in told
+    )
+    assert "IMAGE_" not in told and "size" not in told and "missed" not in told
+    recwarn.clear()
+    given = dict.fromkeys(GUESSED_FOR_TRAINING, 1) | {"RPN_ANCHOR_RATIOS": [1, 2, 3]}
+    chosen_fields(path, given, to_train=True)
+    assert not recwarn.list
+
+
+def test_fields_that_a_file_does_not_tell_are_guesses(tmp_path, recwarn):
+    path = weights_file(tmp_path / "some.h5")
+    fields = chosen_fields(path)
     assert (fields["BACKBONE"], fields["POOL_SIZE"], fields["NUM_CLASSES"]) == ("resnet50", 5, 3)
     (told,) = [str(each.message) for each in recwarn]
     for word in (
@@ -1068,7 +1120,7 @@ def test_coco_weights_are_asked_for(photos, monkeypatch, tmp_path):
     def fail(*args, **kwargs):
         raise DownloadError("no connection")
 
-    monkeypatch.setattr(options, "coco_weights", fail)
+    monkeypatch.setattr(model_options, "coco_weights", fail)
     assert code_of("train", photos, "--weights", "coco") == "error: no connection"
 
 
@@ -1099,10 +1151,23 @@ def test_names_that_the_terminal_has_not(tmp_path):
     assert done.returncode == 0 and "r\\xf6d" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("command", ["check", "train", "evaluate", "predict"])
-def test_help_has_examples(command, capsys):
+@pytest.mark.parametrize(
+    "command, done, not_done",
+    [
+        ("check", "without an error", "there are errors"),
+        ("cache", "is whole", "the cache is not whole"),
+        ("train", "trained to its end", "it ended before"),
+        ("evaluate", "all images were measured", "some could not be read"),
+        ("predict", "all images and videos were searched", "some could not be read"),
+    ],
+)
+def test_help_has_examples_and_exit_codes(command, done, not_done, capsys):
     assert code_of(command, "--help") == 0
-    assert "examples:\n  mrcnn " + command in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "examples:\n  mrcnn " + command in out
+    codes = " ".join(out.partition("exit codes:\n")[2].split())
+    assert codes.startswith("0 ") and codes.endswith("2 wrong arguments 130 ended by Ctrl-C")
+    assert done in codes.partition(" 1 ")[0] and not_done in codes.partition(" 1 ")[2]
 
 
 def test_help_is_quick_and_needs_no_tensorflow():

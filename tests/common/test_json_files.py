@@ -1,10 +1,15 @@
 """JSON files: what is wrong with one is named, and values that JSON lacks."""
 
+import os
+
 import numpy as np
 import pytest
 
 from mrcnn.common import json_files
 from mrcnn.common.json_files import plain, read_json, write_json
+from mrcnn.config import Config
+from mrcnn.config.file import save_config
+from mrcnn.inference import Result
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,21 @@ def test_what_is_written_is_read(tmp_path):
     assert read_json(path, "a list of cats", ["cats"]) == {"cats": ["Ä"]}
     path.write_bytes(b"\xef\xbb\xbf[1]")  # a byte order mark
     assert read_json(path, "a list") == [1]
+
+
+def test_only_what_cannot_be_made_again_is_waited_for(tmp_path, monkeypatch):
+    """The settings of a run, and not the results of a detector."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_json(tmp_path / "a.json", {}, durable=False)
+    found = Result(
+        np.array([[0, 0, 8, 8]]), np.array([1]), np.array([0.5]), np.ones((8, 8, 1), bool)
+    )
+    found.to_labelme("a.png", tmp_path / "b.json")
+    assert not synced
+    save_config(tmp_path, Config())
+    assert len(synced) == (2 if hasattr(os, "O_DIRECTORY") else 1)  # the file, and its folder
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "b.json", "config.json"]
 
 
 def test_plain_values():

@@ -219,7 +219,7 @@ def test_signed_pixels_need_a_range(tmp_path):
     dataset = Files(tmp_path, [GREY])
     path = dataset.image_info[0]["path"] = str(tmp_path / "a.tif")
     tifffile.imwrite(path, (GREY.astype(np.int16) - 128).astype(np.int8), photometric="minisblack")
-    with pytest.raises(ValueError, match="a.tif: .* dtype int8 must lie in .*--image-range"):
+    with pytest.raises(ValueError, match="a.tif: .* dtype int8 must lie in .*IMAGE_RANGE gives"):
         dataset.load_image(0)
     dataset.image_range = (-128, 127)
     np.testing.assert_array_equal(dataset.load_image(0)[..., 0], GREY)
@@ -235,7 +235,7 @@ def test_images_of_few_bits_are_reported_once(tmp_path, caplog, kind):
     use_image_range(dataset, config())
     (said,) = (record.getMessage() for record in caplog.records)
     assert "images of 16 bits without a value above 4095: " in said
-    assert "--image-range 0 4095" in said and "IMAGE_RANGE = (0, 4095)" in said
+    assert "say so with IMAGE_RANGE = (0, 4095)" in said
     assert ("Of 3 images looked at" in said and "4095: 2 (first: " in said) or kind is Arrays
     dark = [
         (finding.kind, finding.place.split()[1], finding.message.partition("--")[2])
@@ -263,6 +263,21 @@ def test_a_range_that_the_network_does_not_know_of(tmp_path):
             use_image_range(dataset, config(**fields))
     use_image_range(dataset, config(IMAGE_RANGE=[0, 4095]))
     np.testing.assert_array_equal(dataset.load_image(0)[..., 0], GREY)
+
+
+def test_each_config_reads_in_its_own_range(tmp_path):
+    """The range of one network is not taken for that of the user's images."""
+    dataset = Files(tmp_path, [of_bits(12)])
+    for asked, largest in (((0, 4095), 255), (None, 16), ((0, 8190), 128)):
+        use_image_range(dataset, config(IMAGE_RANGE=asked))
+        assert dataset.image_range == asked
+        assert abs(int(dataset.load_image(0).max()) - largest) <= 1
+    dataset.image_range = (0, 4095)  # that of the user's stays
+    with pytest.raises(ValueError, match=r"set IMAGE_RANGE = \(0, 4095\)"):
+        use_image_range(dataset, config(IMAGE_RANGE=(0, 8190)))
+    dataset.image_range = None
+    use_image_range(dataset, config())
+    assert dataset.image_range is None
 
 
 def test_words_of_few_bits():

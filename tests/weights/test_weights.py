@@ -476,6 +476,18 @@ def test_failure_keeps_the_old_file_and_leaves_no_other(toy, toy_file, monkeypat
     assert os.listdir(os.path.dirname(toy_file)) == ["toy.h5"]
 
 
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path, link):
+    """Such as latest.h5, which the user made of a checkpoint."""
+    other, path = tmp_path / "other.h5", tmp_path / "latest.h5"
+    h5_format.write_h5(other, [("a", [("a/kernel:0", np.zeros(3, np.float32))])])
+    link(other, path)
+    h5_format.write_h5(path, [("a", [("a/kernel:0", np.ones(3, np.float32))])])
+    assert not path.is_symlink()
+    for each, value in ((other, 0), (path, 1)):
+        np.testing.assert_array_equal(h5_format.read_h5(each)["a"][0][1], np.full(3, value))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes there")
 def test_full_disk_is_one_clear_error(tmp_path):
     path = tmp_path / "a.h5"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument, some
+from mrcnn.data.cache.classes import chosen_classes
 from mrcnn.data.cache.example import decode
 from mrcnn.data.cache.layout import (
     FIELDS,
@@ -17,6 +20,7 @@ from mrcnn.data.cache.layout import (
     settings_of,
 )
 from mrcnn.data.cache.read import read_record
+from mrcnn.data.class_labels import class_labels
 from mrcnn.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -30,10 +34,16 @@ class RecordDataset(Dataset):
 
     `MaskRCNN.train` takes it in place of that data set and trains on the same batches, bit for bit,
     as long as nothing of the resize is random. ``load_image`` and ``load_mask`` return what was
-    cached, at training size and without its padding; to evaluate, take the data set itself.
+    cached, at training size and without its padding; to evaluate, take the data set itself. The
+    image files of that are not needed.
 
     Args:
         folder: of `write_records`.
+        classes: names of the classes, in the order to number them in; one that the cache lacks
+            becomes a class without objects, of which it is not known whether there are any. None:
+            those of the data set, in its order.
+        other_classes: add the classes that the list lacks after those that it has; else their
+            objects are left out.
 
     Attributes:
         folder: str.
@@ -42,10 +52,15 @@ class RecordDataset(Dataset):
 
     Raises:
         FileNotFoundError: no cache, or one that is not whole.
-        ValueError: a damaged one.
+        ValueError: a damaged one, or one that has none of the classes.
     """
 
-    def __init__(self, folder: AnyPath) -> None:
+    def __init__(
+        self,
+        folder: AnyPath,
+        classes: Sequence[str] | None = None,
+        other_classes: bool = False,
+    ) -> None:
         super().__init__()
         self.folder = os.fspath(folder)
         about = read_about(self.folder)
@@ -55,8 +70,9 @@ class RecordDataset(Dataset):
         check_fingerprint(self.folder, about, parts.values())
         self.settings = about["settings"]
         self.bad_images = []
-        for info in about["classes"][1:]:  # the first is the background
-            self.add_class(info["source"], info["id"], info["name"], info.get("whole_name", False))
+        self._unlabelled: set[int] = set()  # class ids
+        # the class id of each class of the cache; 0 of those that are left out
+        self._class_ids = self._add_classes(about["classes"], classes, other_classes)
         for name, part in parts.items():
             self.bad_images += part["left_out"]
             for info in part["images"]:
@@ -79,18 +95,25 @@ class RecordDataset(Dataset):
         self.check_settings(config)
         return self._decoded(image_id)
 
-    def check_settings(self, config: Config) -> None:
-        """Raise a ValueError where the cache was made with other settings than a config has."""
+    def is_labelled(self, class_id: int) -> bool:
+        """As `Dataset.is_labelled`: of the data set that the cache is of."""
+        return class_id not in self._unlabelled
+
+    def check_settings(self, config: Config, fields: Sequence[str] = FIELDS) -> None:
+        """Raise a ValueError where the cache was made with other settings than a config has, of
+        these fields.
+        """
         now = settings_of(config)
         other = [
             f"{name} = {self.settings.get(name)!r} (the config has {now[name]!r})"
-            for name in FIELDS
+            for name in fields
             if self.settings.get(name) != now[name]
         ]
         if other:
             raise ValueError(
-                f"the cache {self.folder} was made with {', '.join(other)}: set the config so, or "
-                "write another cache"
+                f"the cache {self.folder} was made with {', '.join(other)}: "
+                + option_or_argument("give --size or --set FIELD=VALUE", "set the config")
+                + " so, or write another cache"
             )
 
     def load_image(self, image_id: int) -> np.ndarray:
@@ -110,7 +133,33 @@ class RecordDataset(Dataset):
         another image's.
         """
         info = self._info(image_id)
-        return decode(record, info["source"], info["id"]) if record else None
+        prepared = decode(record, info["source"], info["id"]) if record else None
+        if prepared is None:
+            return None
+        class_ids = np.sign(prepared.class_ids) * self._class_ids[np.abs(prepared.class_ids)]
+        chosen = class_ids != 0
+        # all are chosen nearly always, and masks are large
+        mask = prepared.mask if chosen.all() else prepared.mask[:, :, chosen]
+        return prepared._replace(mask=mask, class_ids=class_ids[chosen])
+
+    def _add_classes(self, infos, classes, other_classes):
+        """Add the classes asked for; int32 [classes of the cache], the class id that each has now,
+        0 of those that are left out.
+        """
+        chosen = chosen_classes(infos, classes, other_classes)
+        if len(infos) > 1 and all(number is None for _, number in chosen):
+            raise ValueError(
+                f"the cache {self.folder} is of the classes {some(class_labels(infos)[1:])}, none "
+                f"of which is among {some(classes)}"
+            )
+        class_ids = np.zeros(len(infos), np.int32)
+        for class_id, (info, number) in enumerate(chosen, 1):
+            self.add_class(info["source"], info["id"], info["name"], info.get("whole_name", False))
+            if not info.get("labelled", True):
+                self._unlabelled.add(class_id)
+            if number is not None:
+                class_ids[number] = class_id
+        return class_ids
 
     def _decoded(self, image_id):
         path, offset = self._info(image_id)["record"]

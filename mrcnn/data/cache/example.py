@@ -22,6 +22,7 @@ import io
 import numpy as np
 import tensorflow as tf
 
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.load import Prepared
 from mrcnn.data.masks import boxed_masks
 
@@ -126,7 +127,7 @@ def _png(pixels):
     if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
         raise ValueError(
             f"a PNG holds uint8 pixels of 1, 3 or 4 channels, these are {pixels.dtype} of "
-            f"{pixels.shape[2]}: take encoding='raw'"
+            f"{pixels.shape[2]}: take " + option_or_argument("--encoding raw", "encoding='raw'")
         )
     file = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(

@@ -56,7 +56,14 @@ def describe(dataset, config, encoding, parts, skip_bad):
         "settings": settings_of(config),
         "encoding": encoding,
         "skip_bad": skip_bad,
-        "classes": [{**info, "id": plain_id(info["id"])} for info in dataset.class_info],
+        "classes": [
+            {
+                **info,
+                "id": plain_id(info["id"]),
+                **({} if dataset.is_labelled(class_id) else {"labelled": False}),
+            }
+            for class_id, info in enumerate(dataset.class_info)
+        ],
         "objects": _hash([_hash(_facts(info)) for info in dataset.image_info]),
         "parts": [f"part-{number:05d}-of-{parts:05d}" for number in range(parts)],
     }
@@ -132,7 +139,7 @@ def read_about(folder):
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"{path} is missing: {folder} is no cache of records, or one that was not written to "
-            "its end; write_records goes on where it stopped"
+            "its end; writing it again goes on where that stopped"
         )
     about = read_json(path, _EXPECTED, ("version", "settings", "classes", "parts", "fingerprint"))
     if about["version"] != VERSION:

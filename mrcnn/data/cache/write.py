@@ -13,6 +13,7 @@ from mrcnn.common.files import AnyPath, remove_temporary_files, whole_file
 from mrcnn.common.json_files import write_json
 from mrcnn.common.progress import track
 from mrcnn.common.threads import map_ahead
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.cache.example import ENCODINGS, encode
 from mrcnn.data.cache.layout import (
     FILE_NAME,
@@ -150,8 +151,8 @@ def write_records(
     if problems and not skip_bad:
         raise ValueError(
             f"{len(problems)} of {len(missing)} images cannot be used; mend them and write the "
-            "cache "
-            "again, or leave them out with skip_bad:\n  " + "\n  ".join(problems)
+            "cache again, or leave them out with "
+            f"{option_or_argument('--skip-bad', 'skip_bad=True')}:\n  " + "\n  ".join(problems)
         )
     ordered = [whole[name] for name in wanted]
     images = [info for part in ordered for info in part["images"]]
@@ -200,8 +201,8 @@ def _what_differs(folder, about):
             ("classes", "classes"),
             ("objects", "images or objects"),
             ("encoding", "encoding"),
-            ("skip_bad", "skip_bad"),
-            ("parts", "parts"),
+            ("skip_bad", option_or_argument("--skip-bad", "skip_bad")),
+            ("parts", "number of files"),
         )
         if there.get(name) != about[name]
     ]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mrcnn.common.words import option_or_argument
+
 
 def id_text(number: int | float | str) -> str:
     """What ids are compared by: some tools write 5 in one place and "5" or 5.0 in another.
@@ -91,7 +93,7 @@ def categories_asked(
         found, is_name = _categories_called(asked, categories, labels, mapped)
         if not found:
             if not (allow_absent and isinstance(asked, str)):
-                raise ValueError(f"class_ids has {asked!r}, {not_among(categories, where)}")
+                raise ValueError(f"{_list()} has {asked!r}, {not_among(categories, where)}")
             found = [asked]
         elif class_ids.count(asked) > 1:  # each stands for another category of this name
             found = [one for one in found if one not in order][:1]
@@ -99,7 +101,7 @@ def categories_asked(
             called[found[0]] = str(asked)
         order += found
     if not set(order) & set(categories):
-        raise ValueError(f"class_ids is {class_ids[:100]}, {not_among(categories, where)}")
+        raise ValueError(f"{_list()} is {class_ids[:100]}, {not_among(categories, where)}")
     return order, called
 
 
@@ -126,3 +128,7 @@ def _categories_called(asked, categories, labels, mapped):
 def not_among(categories: Mapping[int | str, str], where: object) -> str:
     """Words for a message on a category that a file does not have."""
     return f"which {where} does not: its categories are {dict(list(categories.items())[:100])}"
+
+
+def _list():
+    return option_or_argument("the list of classes", "class_ids")

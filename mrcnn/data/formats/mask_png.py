@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
 from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
@@ -288,7 +289,8 @@ class MaskPng(Dataset):
     def _missing(self, message, reason, place, skip_missing):
         if not skip_missing:
             raise FileNotFoundError(
-                f"{message}. Leave such images out with --skip-missing (skip_missing=True)"
+                f"{message}. Leave such images out with "
+                + option_or_argument("--skip-missing", "skip_missing=True")
             )
         self.left_out.add(reason, place)
 

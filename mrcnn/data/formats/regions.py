@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image
 from mrcnn.data.rle import Rle, decode_masks, mask_areas
@@ -291,8 +291,10 @@ class RegionDataset(Dataset):
             if not skip_missing:
                 raise FileNotFoundError(
                     f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
-                    "annotations of it: put it there, give the folder of the images, or leave out "
-                    "what is missing with --skip-missing (skip_missing=True)"
+                    "annotations of it: put it there, give the folder of the images with "
+                    + option_or_argument("--images", "image_dir")
+                    + ", or leave out what is missing with "
+                    + option_or_argument("--skip-missing", "skip_missing=True")
                 )
             self.left_out.add("images missing", f"{annotations}: {name}")
         return path

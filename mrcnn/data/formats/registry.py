@@ -4,6 +4,7 @@ import os
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.formats.coco import CocoJson
 from mrcnn.data.formats.files import json_files
 from mrcnn.data.formats.labelme import Labelme
@@ -85,7 +86,9 @@ FORMATS = {
 def _only(classes):
     if classes is not None and len(classes) != 1:
         raise ValueError(
-            f"masks have no classes, so all objects are of one: classes is {classes!r}"
+            "masks have no classes, so all objects are of one: "
+            + option_or_argument("the classes asked for are", "classes is")
+            + f" {classes!r}"
         )
     return CLASS_OF_ALL if classes is None else classes[0]
 
@@ -122,7 +125,8 @@ def find_format(path: AnyPath, format: str = "auto", subset: str | None = None) 
     if os.path.isfile(path):
         if subset is not None:
             raise ValueError(
-                f"subset is {subset!r}, but {path} is a file: give the folder above, or no subset"
+                option_or_argument("the part asked for", "subset")
+                + f" is {subset!r}, but {path} is a file: give the folder above, or no part of it"
             )
         if format in ("id_masks", "object_masks"):
             raise ValueError(
@@ -148,7 +152,7 @@ def find_format(path: AnyPath, format: str = "auto", subset: str | None = None) 
     if len(wanted) > 1:
         raise ValueError(
             f"{path} has several annotations, {', '.join(place for _, place in wanted)}: give one "
-            "of the files, a format or a subset"
+            f"of the files, {option_or_argument('--format or --subset', 'a format or a subset')}"
         )
     return wanted[0]
 
@@ -205,7 +209,8 @@ def _subsets(path, subset):
         else []
     )
     return (
-        f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give a subset"
+        f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give "
+        + option_or_argument("--subset", "a subset")
         if found
         else ""
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.formats import shapes
 from mrcnn.data.formats.regions import (
     CLASS_OF_ALL,
@@ -216,8 +217,11 @@ def _class_attribute(entries, asked, path):
         return asked
     if asked is None and len(used) > 1:
         raise ValueError(
-            f"{path}: the regions have the attributes {used}: say with class_attribute "
-            '(--class-attribute) which is the class, or class_attribute="" for one class'
+            f"{path}: the regions have the attributes {used}: say with "
+            + option_or_argument(
+                '--class-attribute which is the class, or --class-attribute "" for one class',
+                'class_attribute which is the class, or class_attribute="" for one class',
+            )
         )
     return used[0] if asked is None and used else ""
 
@@ -228,7 +232,11 @@ def _class_of_all(attribute, classes):
         return ""
     if classes is not None and len(classes) != 1:
         raise ValueError(
-            f"without a class_attribute all regions are of one class, but classes is {classes!r}"
+            option_or_argument(
+                "without --class-attribute all regions are of one class, but asked for are",
+                "without a class_attribute all regions are of one class, but classes is",
+            )
+            + f" {classes!r}"
         )
     return CLASS_OF_ALL if classes is None else classes[0]
 

@@ -1,0 +1,228 @@
+"""Arguments about the data: where they are, their format, and how image files are read."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mrcnn.common.json_files import parse_once
+from mrcnn.config import Config
+from mrcnn.data.cache.layout import is_cache
+from mrcnn.data.formats import FORMATS, find_format, open_dataset
+from mrcnn.data.formats.coco import CROWDS
+from mrcnn.data.images import limit_pixels
+
+if TYPE_CHECKING:
+    from mrcnn.data.dataset import Dataset
+
+
+def positive(text: str) -> int:
+    """An int of at least 1, of an argument that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """The annotated images."""
+    parser.add_argument(
+        "dataset", help="annotation file, or folder with annotations and images, or of a cache"
+    )
+    parser.add_argument(
+        "--format",
+        default="auto",
+        choices=("auto", *FORMATS),
+        help="of the annotations (default: told by their contents)",
+    )
+    parser.add_argument(
+        "--subset",
+        metavar="NAME",
+        help="part of the data: a folder of this name in DATASET, or the "
+        "annotation file that has it in its name, such as train or val",
+    )
+    parser.add_argument(
+        "--class-attribute",
+        metavar="NAME",
+        help="region attribute of VIA json that holds the class, where there are several",
+    )
+    parser.add_argument(
+        "--crowds",
+        choices=CROWDS,
+        help="what the annotations of COCO json with iscrowd 1 are: ignored, neither learned nor "
+        "missed, or objects like all others; CVAT writes iscrowd 1 for every brush mask "
+        "(default: ignored)",
+    )
+    parser.add_argument(
+        "--boxes-as-masks",
+        action="store_true",
+        default=None,
+        help="take the box of an annotation of COCO json that has no segmentation as its mask "
+        "(default: such annotations are left out)",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="folder of the images, where COCO, VIA or labelme json does not lie beside them",
+    )
+    parser.add_argument(
+        "--skip-missing",
+        action="store_true",
+        help="leave out images that are not there, or that have no mask file, with a count "
+        "(default: an error)",
+    )
+    parser.add_argument(
+        "--split-pieces",
+        action="store_true",
+        help="of mask files: make an object of each connected piece, where all objects of a mask "
+        "have one value",
+    )
+
+
+# The options that some formats have alone: {name in the arguments: (argument of `open_dataset`,
+# formats, what they are)}.
+_TAKEN_BY = {
+    "class_attribute": ("class_attribute", ("via",), "VIA json"),
+    "crowds": ("crowds", ("coco",), "COCO json"),
+    "boxes_as_masks": ("boxes_as_masks", ("coco",), "COCO json"),
+    "images": ("image_dir", ("coco", "via", "labelme"), "COCO, VIA and labelme json"),
+    "split_pieces": ("split_pieces", ("id_masks", "object_masks"), "mask files"),
+    "skip_missing": ("skip_missing", tuple(FORMATS), "the formats with files of their own"),
+}
+_CACHE = "cache"  # in place of a format's name
+
+
+class Place(NamedTuple):
+    """Where one of the data sets of a command is."""
+
+    path: str
+    subset: str | None = None
+
+
+@parse_once()
+def open_data(
+    args: argparse.Namespace,
+    classes: Sequence[str] | None = None,
+    other_classes: bool = False,
+    collect_errors: bool = False,
+) -> Dataset:
+    """The prepared Dataset of `add_dataset`'s arguments, of a command that has this one alone.
+
+    Args:
+        args: of the command line.
+        classes: names, or None for all.
+        other_classes: whether classes that ``classes`` lacks follow them; else they are left out.
+        collect_errors: whether images and objects that cannot be read are counted, where the
+            format can; else the first one is an error.
+    """
+    place = Place(args.dataset, args.subset)
+    refuse_unused_options(args, [place])
+    return open_place(args, place, classes, other_classes, collect_errors)
+
+
+@parse_once()
+def open_place(
+    args: argparse.Namespace,
+    place: Place,
+    classes: Sequence[str] | None = None,
+    other_classes: bool = False,
+    collect_errors: bool = False,
+) -> Dataset:
+    """The prepared Dataset in a place, with those of the options that its format takes; the other
+    arguments are those of `open_data`.
+    """
+    found, where = _format_of(args, place)
+    if found == _CACHE:
+        from mrcnn.data.cache.dataset import RecordDataset
+
+        return RecordDataset(where, classes, other_classes)
+    options = {
+        argument: value
+        for name, (argument, formats, _) in _TAKEN_BY.items()
+        if found in formats and (value := _given(args, name)) is not None
+    }
+    if collect_errors and found in ("coco", "via", "labelme"):
+        options["collect_errors"] = True
+    return open_dataset(
+        place.path,
+        format=found,
+        subset=place.subset,
+        classes=classes,
+        other_classes=other_classes,
+        **options,
+    )
+
+
+@parse_once()
+def refuse_unused_options(args: argparse.Namespace, places: Sequence[Place]) -> None:
+    """Refuse options that none of a command's data sets takes.
+
+    Raises:
+        ValueError: naming the option and what the data sets are.
+    """
+    given = [name for name in _TAKEN_BY if _given(args, name) is not None]
+    if not given:
+        return
+    found = dict.fromkeys(_format_of(args, place) for place in places)
+    for name in given:
+        _, formats, what = _TAKEN_BY[name]
+        if not any(format in formats for format, _ in found):
+            said = " and ".join(
+                f"{where} is " + ("a cache" if format == _CACHE else f"of the format {format}")
+                for format, where in found
+            )
+            in_caches = any(format == _CACHE for format, _ in found)
+            raise ValueError(
+                f"--{name.replace('_', '-')} is of {what}, and {said}"
+                + (": give it to the command that writes the cache" if in_caches else "")
+            )
+
+
+def _given(args, name):
+    """The value of an option; None where it is not given."""
+    value = getattr(args, name, None)
+    return None if value is False else value
+
+
+def _format_of(args, place):
+    """The format of the data in a place, or "cache", and their file or folder."""
+    folder = os.path.join(place.path, place.subset or "")
+    if is_cache(folder):
+        return _CACHE, folder
+    if place.path != args.dataset:  # --format is of that, and of others where they leave a choice
+        with contextlib.suppress(ValueError):
+            return find_format(place.path, "auto", place.subset)
+    return find_format(place.path, args.format, place.subset)
+
+
+def add_image_range(parser: argparse.ArgumentParser) -> None:
+    """What is black and white in images of more than 8 bits."""
+    parser.add_argument(
+        "--image-range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help="values of black and white in images of more than 8 bits, such as 0 4095 for 12 bits "
+        "in 16: IMAGE_RANGE (default: of the settings, else what the file says or the whole 16 "
+        "bits)",
+    )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """The largest image files that are read."""
+    parser.add_argument(
+        "--max-pixels",
+        type=positive,
+        metavar="N",
+        help="most pixels of an image file, against files that claim to be huge: IMAGE_MAX_PIXELS "
+        f"(default: {Config.IMAGE_MAX_PIXELS:,})",
+    )
+
+
+def use_max_pixels(settings: dict[str, Any]) -> None:
+    """Let the data be opened with IMAGE_MAX_PIXELS, before there is a Config."""
+    count = settings.get("IMAGE_MAX_PIXELS", Config.IMAGE_MAX_PIXELS)
+    if isinstance(count, int) and count > 0:  # else the Config refuses it
+        limit_pixels(count)

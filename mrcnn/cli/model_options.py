@@ -1,0 +1,122 @@
+"""Arguments about the model: its weights and settings, and the model that they make."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from mrcnn.cli.data_options import add_image_range, add_max_pixels, positive
+from mrcnn.cli.settings import make_config, settings_of
+from mrcnn.cli.weights_fields import fields_of_weights
+from mrcnn.training.run_folder import find_last_checkpoint
+from mrcnn.weights.published import coco_weights
+
+if TYPE_CHECKING:
+    from mrcnn.model import MaskRCNN
+
+
+WORDS = ("coco", "imagenet", "last", "none")
+
+
+def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
+    """Weights and settings."""
+    parser.add_argument("--weights", required=True, metavar="FILE", help=weights_help)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="config.json to take the settings from (default: the one "
+        "beside the weights, where there is one)",
+    )
+    parser.add_argument(
+        "--logs", default="logs", metavar="FOLDER", help="folder of training runs (default: logs)"
+    )
+    parser.add_argument(
+        "--name",
+        help="NAME of the run, by which 'last' finds it (train: by default that of the "
+        "data's folder)",
+    )
+    parser.add_argument(
+        "--size",
+        type=positive,
+        metavar="PX",
+        help="longest side that images are scaled and padded to, a multiple of 64: IMAGE_MAX_DIM, "
+        "and IMAGE_MIN_DIM where that is larger (default: of the settings, else 1024)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="images at a time: IMAGES_PER_GPU (default: 1; train: of the settings, else 2)",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="resnet50, resnet101 or a class of keras.applications "
+        "(default: that of the settings or the weights, else resnet101)",
+    )
+    add_image_range(parser)
+    add_max_pixels(parser)
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
+        "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each",
+    )
+
+
+def weights_path(choice: str, logs: str, name: str | None, to_train: bool = False) -> str | None:
+    """The file of "coco", "last" or a path; None for "imagenet", which depends on the model, and
+    for "none".
+
+    Raises:
+        FileNotFoundError: no such file or run.
+        ValueError: "last" without a name.
+    """
+    word = choice.lower()
+    if word in ("imagenet", "none"):
+        return None
+    if word == "coco":
+        return coco_weights()
+    if word == "last":
+        if not name:
+            raise ValueError("--weights last needs --name, the NAME of the run")
+        return find_last_checkpoint(logs, name, with_state=to_train)
+    if not os.path.isfile(choice):
+        raise FileNotFoundError(
+            f"there is no weights file {choice}; --weights takes a path or one of "
+            f"{', '.join(WORDS)}"
+        )
+    return choice
+
+
+def inference_model(args: argparse.Namespace) -> MaskRCNN:
+    """The `MaskRCNN` of the arguments of `add_model` with its weights, for evaluate and
+    predict.
+    """
+    given = settings_of(args)
+    path = weights_path(args.weights, args.logs, given.get("NAME"))
+    if path is None:
+        raise ValueError(
+            f"--weights {args.weights} gives a model that finds nothing: take trained weights"
+        )
+    fields = {
+        **fields_of_weights(args, path, given),
+        "GPU_COUNT": 1,
+        "IMAGES_PER_GPU": 1,
+    }
+    if fields.get("IMAGE_RESIZE_MODE") == "crop" and "IMAGE_RESIZE_MODE" not in given:
+        print(
+            "The model was trained on crops (IMAGE_RESIZE_MODE 'crop'): it now detects with "
+            "'pad64' in whole images"
+        )
+        fields["IMAGE_RESIZE_MODE"] = "pad64"
+    config = make_config(fields, given)
+    from mrcnn.model import MaskRCNN  # takes seconds; wrong settings should show at once
+
+    model = MaskRCNN("inference", config, args.logs)
+    model.load_weights(path)  # every layer must be in the file
+    return model

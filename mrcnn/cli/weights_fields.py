@@ -1,0 +1,186 @@
+"""Which settings a weights file wants: those saved beside it, or what its tensors tell."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from typing import Any
+
+import numpy as np
+
+from mrcnn.cli.settings import make_config
+from mrcnn.config import Config
+from mrcnn.config.file import OUTPUT_FIELDS, config_beside, read_config, settings_names
+from mrcnn.data.coco_classes import COCO_CLASSES
+from mrcnn.weights.h5_format import read_h5
+from mrcnn.weights.load import rename_keras_resnet
+
+
+def fields_of_weights(
+    args: argparse.Namespace, path: str | None, given: dict[str, Any], to_train: bool = False
+) -> dict[str, Any]:
+    """Settings that fit a weights file: those saved beside it, or what its tensors tell.
+
+    Where nothing is saved, a warning names the fields that are then guesses: the defaults, which
+    those of the published COCO weights are.
+
+    Args:
+        args: with those of `add_model`.
+        path: .h5 file, or None.
+        given: settings of the command line, which are no guesses.
+        to_train: whether a training begins with the weights. Its images may have other channels,
+            see `weights.load.adapt_channels`.
+
+    Returns:
+        dict of fields of `Config`.
+
+    Raises:
+        ValueError: the tensors contradict the defaults or what is given.
+    """
+    config_path = args.config
+    if config_path is None and path is not None:
+        config_path = config_beside(path)
+        if config_path is None:
+            layers = _layers(path)
+            if _anchors_per_cell(layers) is not None and args.weights.lower() != "coco":
+                _check_tensors(path, layers, given, to_train)
+                _warn_of_guesses(path, given, to_train)
+            return _told(layers)
+    if config_path is None:
+        return {}
+    fields = read_config(config_path)
+    # a training takes the classes of its data
+    classes = ("NUM_CLASSES", "CLASS_NAMES", "CLASS_WEIGHTS") if to_train else ()
+    try:
+        make_config(
+            {name: value for name, value in fields.items() if name not in classes},
+            {name: value for name, value in given.items() if name not in classes},
+        )
+    except ValueError as error:
+        raise ValueError(f"{config_path} with the settings of the command line: {error}") from None
+    return fields
+
+
+# Fields that the tensors of a file do not tell: those that detection depends on, and of them those
+# that say what the network's input and outputs mean. A training chooses the others itself.
+GUESSED = (
+    "IMAGE_RESIZE_MODE",
+    "IMAGE_MIN_DIM",
+    "IMAGE_MAX_DIM",
+    "MEAN_PIXEL",
+    "RPN_ANCHOR_SCALES",
+    "RPN_ANCHOR_RATIOS",
+    "RPN_ANCHOR_STRIDE",
+)
+GUESSED_FOR_TRAINING = tuple(field for field in GUESSED if field in OUTPUT_FIELDS)
+
+
+def _warn_of_guesses(path, given, to_train):
+    known = {*given, *(("IMAGE_MIN_DIM",) if "IMAGE_MAX_DIM" in given else ())}
+    fields = GUESSED_FOR_TRAINING if to_train else GUESSED
+    guesses = [f"{field} = {getattr(Config, field)}" for field in fields if field not in known]
+    if not guesses:
+        return
+    if to_train:
+        what = (
+            "If it was trained with others, training has to learn anew what they mean: put its "
+            "config.json beside it, or give that with --config, or the fields with --set"
+        )
+    else:
+        what = (
+            "If it was trained with other sizes or anchors, objects will be missed: put its "
+            "config.json beside it, or give that with --config, or the fields with --size and --set"
+        )
+    warnings.warn(
+        f"{path} has no settings beside it ({' and '.join(settings_names(path))} are missing), "
+        f"so these are guesses, the defaults: {', '.join(guesses)}. {what}",
+        stacklevel=3,
+    )
+
+
+def _check_tensors(path, layers, given, to_train):
+    """Raise where the tensors of a file without settings contradict what the model would be."""
+    alone = f"{path} has no settings beside it"
+    anchors = _anchors_per_cell(layers)
+    ratios = list(np.atleast_1d(given.get("RPN_ANCHOR_RATIOS", Config.RPN_ANCHOR_RATIOS)))
+    if len(ratios) != anchors:
+        raise ValueError(
+            f"{alone}, and its tensors are of {anchors} anchors a cell, where RPN_ANCHOR_RATIOS "
+            f"has {len(ratios)}: give all of its ratios with --set RPN_ANCHOR_RATIOS=..., or its "
+            "config.json with --config"
+        )
+    if "BACKBONE" not in given and "BACKBONE" not in _told(layers):
+        raise ValueError(
+            f"{alone}, and its layers are neither resnet50's nor resnet101's: name its network "
+            "with --backbone, or give its config.json with --config"
+        )
+    channels = _image_channels(layers)
+    if not to_train and channels not in (None, 3) and "MEAN_PIXEL" not in given:
+        raise ValueError(
+            f"{alone}, and its tensors are of images of {channels} channels: give IMAGE_CHANNEL_"
+            f"COUNT={channels} and the mean of each channel, MEAN_PIXEL=..., with --set, or its "
+            "config.json with --config"
+        )
+
+
+# Fields that are the last side of a layer's first tensor.
+_TOLD = {
+    "BACKBONE_WIDTH": "conv1",
+    "TOP_DOWN_PYRAMID_SIZE": "fpn_c5p5",
+    "RPN_CONV_CHANNELS": "rpn_model",
+    "FPN_CLASSIF_FC_LAYERS_SIZE": "mrcnn_class_conv1",
+    "MASK_HEAD_CHANNELS": "mrcnn_mask_conv1",
+    "NUM_CLASSES": "mrcnn_class_logits",
+}
+
+
+def told_by_weights(path: str) -> dict[str, Any]:
+    """What the tensors of a weights file tell of its settings: classes, sizes of layers, which
+    ResNet.
+
+    A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the
+    weights.
+    """
+    return _told(_layers(path))
+
+
+def _layers(path):
+    """The layers of a file that have weights, under the original's names."""
+    layers = {name: weights for name, weights in read_h5(path).items() if weights}
+    return rename_keras_resnet(layers)
+
+
+def _anchors_per_cell(layers):
+    """How many anchors the RPN of a file has a cell, or None of a file without an RPN."""
+    return next(
+        (
+            value.shape[-1] // 2
+            for layer in ("rpn_model", "rpn_class_raw")
+            for name, value in layers.get(layer, ())
+            if "rpn_class_raw" in name and value.ndim == 4
+        ),
+        None,
+    )
+
+
+def _image_channels(layers):
+    """Channels of the images of a ResNet's file, or None."""
+    kernel = layers["conv1"][0][1] if "conv1" in layers else None
+    return kernel.shape[2] if kernel is not None and kernel.ndim == 4 else None
+
+
+def _told(layers):
+    fields: dict[str, Any] = {
+        field: int(layers[name][0][1].shape[-1])
+        for field, name in _TOLD.items()
+        if name in layers and layers[name][0][1].ndim
+    }
+    if "mrcnn_class_conv1" in layers and layers["mrcnn_class_conv1"][0][1].ndim == 4:
+        fields["POOL_SIZE"] = int(layers["mrcnn_class_conv1"][0][1].shape[0])
+    if fields.get("NUM_CLASSES") == len(COCO_CLASSES):
+        fields["CLASS_NAMES"] = COCO_CLASSES
+    if "res4f_branch2a" in layers:
+        fields["BACKBONE"] = "resnet101" if "res4w_branch2a" in layers else "resnet50"
+    else:
+        fields.pop("BACKBONE_WIDTH", None)
+    return fields
