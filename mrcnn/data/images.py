@@ -5,6 +5,7 @@ An image is [height, width, channels], RGB order, values 0..255.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -48,7 +49,7 @@ IMAGE_TYPES = (
 # === Files ===
 
 
-def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
+def read_image(path: AnyPath, as_stored: bool = False, indices: bool = False) -> np.ndarray:
     """Read an image file: any format that Pillow reads, and every TIFF.
 
     The EXIF orientation is applied, so that the pixels lie as people see and
@@ -63,6 +64,7 @@ def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
     Args:
         path: str or path-like.
         as_stored: leave the values of 9 to 15 bits as they are.
+        indices: give the numbers of a palette's colours, as masks of ids have them.
 
     Returns:
         [height, width] for grey (bool for 1-bit images), else [height, width,
@@ -74,7 +76,7 @@ def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
         ValueError: the file is empty, damaged, cut short or no image.
     """
     _require_file(path)
-    return _decode(path, path, as_stored)
+    return _decode(path, path, as_stored, indices)
 
 
 def _require_file(path):
@@ -95,12 +97,14 @@ def decode_image(content: bytes, what: str, as_stored: bool = False) -> np.ndarr
     return _decode(io.BytesIO(content), what, as_stored)
 
 
-def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.ndarray:
+def _decode(
+    file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool, indices: bool = False
+) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
-            array, frames, white = _opened(image, file)
+        with _stream(file) as stream, Image.open(stream) as image:
+            array, frames, white = _opened(image, file, indices)
     except UnidentifiedImageError as err:
         # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
         try:
@@ -121,11 +125,20 @@ def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.nda
         raise ValueError(
             f"Image file cannot be read: {what} ({type(err).__name__}: {err})"
         ) from err
+    if array.ndim not in (2, 3) or not array.size:
+        raise ValueError(f"Image file has no pixels, its shape is {array.shape}: {what}")
     if frames > 1:
         logger.warning("%s holds %d frames: only the first is read", what, frames)
     if white is None or as_stored or array.max(initial=0) > white:
         return array
     return np.rint(array * (65535 / white)).astype(np.uint16)
+
+
+def _stream(file):
+    """An open file: of a path, Pillow maps uncompressed pixels into memory without the checks of
+    its decoders, so that rows of a wrong length lie across each other.
+    """
+    return contextlib.nullcontext(file) if isinstance(file, io.BytesIO) else open(file, "rb")
 
 
 def image_size(path: AnyPath) -> tuple[int, int]:
@@ -149,7 +162,7 @@ def image_size(path: AnyPath) -> tuple[int, int]:
             # by a quarter turn
             turned = _may_have_exif(path, file.format) and _is_turned(file.getexif())
             # some versions of Pillow have turned its size already
-            if not (turned and file.format == "TIFF"):
+            if width and height and not (turned and file.format == "TIFF"):
                 return (width, height) if turned else (height, width)
     except Exception:  # Pillow raises nearly any; reading the file says what is wrong
         pass
@@ -198,7 +211,7 @@ def _may_have_exif(path, file_format):
     return any(name in content for name in (b"eXIf", b"exif", b"adobe.xmp"))
 
 
-def _opened(image, file):
+def _opened(image, file, indices):
     """(pixels, number of frames, white) of a file that Pillow has opened, as `read_tiff`."""
     of_tiff = layout(image) if image.format == "TIFF" else None
     if of_tiff is not None and loses_in_pillow(image):
@@ -209,7 +222,7 @@ def _opened(image, file):
             if image.mode not in ("RGB", "RGBA") or of_tiff.samples != len(image.getbands()):
                 raise
     frames = getattr(image, "n_frames", 1)
-    pixels = _pixels(image)
+    pixels = _pixels(image, indices)
     if image.format == "PNG" and pixels.dtype == np.uint16:
         return pixels, frames, _white_of_png(file, pixels)
     return pixels, frames, None if of_tiff is None else of_tiff.white
@@ -232,14 +245,16 @@ def _white_of_png(file, array):
     return 2**bits - 1
 
 
-def _pixels(image):
-    """A Pillow image as an upright array: grey, grey + alpha, RGB or RGB + alpha."""
+def _pixels(image, indices):
+    """A Pillow image as an upright array: grey or ``indices``, grey + alpha, RGB or RGB + alpha."""
     from PIL import ImageOps
 
     of_tiff = layout(image) if image.format == "TIFF" else None
     whole_numbers = image.format in ("PNG", "PPM") and image.mode == "I"
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("P", "PA"):
+    if indices and image.mode == "P":
+        pass
+    elif image.mode in ("P", "PA"):
         transparent = image.mode == "PA" or "transparency" in image.info
         image = image.convert("RGBA" if transparent else "RGB")
     elif image.mode not in ("1", "L", "LA", "RGB", "RGBA", "RGBX", "I", "F") and not (
