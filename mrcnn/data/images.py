@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.common.files import AnyPath, what_else
-from mrcnn.data.tiff import UnknownTiffError, as_stored, layout, loses_in_pillow, read_tiff
+from mrcnn.data.tiff import (
+    UnknownTiffError,
+    as_stored,
+    check_whole,
+    layout,
+    loses_in_pillow,
+    read_tiff,
+)
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -221,6 +228,8 @@ def _opened(image, file, indices):
             # of 16 bits the upper 8 are better than none
             if image.mode not in ("RGB", "RGBA") or of_tiff.samples != len(image.getbands()):
                 raise
+    if of_tiff is not None:
+        check_whole(image)
     frames = getattr(image, "n_frames", 1)
     pixels = _pixels(image, indices)
     if image.format == "PNG" and pixels.dtype == np.uint16:

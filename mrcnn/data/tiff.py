@@ -8,6 +8,7 @@ imagecodecs for some compressions.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,10 @@ TURNS = {
     7: lambda array: np.swapaxes(array[::-1, ::-1], 0, 1),
     8: lambda array: np.rot90(array),
 }
+
+
+# Without these the same pixels are other ones.
+OF_PIXELS = {256, 257, 258, 259, 262, 266, 274, 277, 278, 284, 317, 320, 322, 323, 339}
 
 
 class Layout(NamedTuple):
@@ -72,6 +77,34 @@ def layout(image: Image.Image) -> Layout:
     numbers = {258: 1, 262: 1, 277: 1, 281: 0, 284: 1, 339: 1}
     found = {tag: int(np.max(tags.get(tag, default))) for tag, default in numbers.items()}
     return Layout(found[262], found[258], found[339], found[277], found[284], found[281])
+
+
+def check_whole(image: Image.Image) -> None:
+    """Refuse what Pillow reads of a damaged TIFF: it passes over all tags behind one that it cannot
+    read, and leaves black what no strip or tile covers.
+
+    Raises:
+        ValueError: a tag that says how the pixels are stored is lost, or a part of them.
+    """
+    lost = (_stored_tags(image.fp) & OF_PIXELS) - set(image.tag_v2)  # type: ignore[attr-defined]
+    if lost:
+        raise ValueError(f"its tags {sorted(lost)} cannot be read")
+    covered = sum((x2 - x1) * (y2 - y1) for _, (x1, y1, x2, y2), *_ in image.tile)
+    if covered < image.width * image.height:
+        raise ValueError("strips or tiles are missing")
+
+
+def _stored_tags(file):
+    """The numbers of the tags of the first page."""
+    file.seek(0)
+    head = file.read(16)
+    order = "little" if head[:2] == b"II" else "big"
+    big = int.from_bytes(head[2:4], order) == 43
+    file.seek(int.from_bytes(head[8:16] if big else head[4:8], order))
+    count = int.from_bytes(file.read(8 if big else 2), order)
+    size = 20 if big else 12
+    entries = file.read(size * min(count, 65535))
+    return {int.from_bytes(entries[at : at + 2], order) for at in range(0, len(entries), size)}
 
 
 def loses_in_pillow(image: Image.Image) -> bool:
@@ -147,6 +180,13 @@ def _first_page(file):
         ends = np.add(page.dataoffsets, page.databytecounts)
         if len(ends) and max(ends) > tiff.filehandle.size:
             raise ValueError("it is cut short")
+        if len(ends) != math.prod(page.chunked):
+            raise ValueError("strips or tiles are missing")
+        depths = page.tags.valueof(258, default=1)
+        if np.size(depths) not in (1, page.samplesperpixel):
+            raise ValueError(
+                f"it has the bits of {np.size(depths)} samples a pixel, and {page.samplesperpixel}"
+            )
         if page.photometric in OTHER_COLOURS:
             raise UnknownTiffError(
                 f"its colours are {OTHER_COLOURS[page.photometric]} of {page.bitspersample} bits; "
