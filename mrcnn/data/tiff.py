@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -89,7 +89,12 @@ def check_whole(image: Image.Image) -> None:
     lost = (_stored_tags(image.fp) & OF_PIXELS) - set(image.tag_v2)  # type: ignore[attr-defined]
     if lost:
         raise ValueError(f"its tags {sorted(lost)} cannot be read")
-    covered = sum((x2 - x1) * (y2 - y1) for _, (x1, y1, x2, y2), *_ in image.tile)
+    tiles = image.tile  # type: ignore[attr-defined]
+    covered = sum(
+        (x2 - x1) * (y2 - y1)
+        for codec, (x1, y1, x2, y2), place, _ in tiles
+        if codec != "raw" or place >= 8  # what lies before is the head of the file
+    )
     if covered < image.width * image.height:
         raise ValueError("strips or tiles are missing")
 
@@ -98,7 +103,7 @@ def _stored_tags(file):
     """The numbers of the tags of the first page."""
     file.seek(0)
     head = file.read(16)
-    order = "little" if head[:2] == b"II" else "big"
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
     big = int.from_bytes(head[2:4], order) == 43
     file.seek(int.from_bytes(head[8:16] if big else head[4:8], order))
     count = int.from_bytes(file.read(8 if big else 2), order)
@@ -180,7 +185,9 @@ def _first_page(file):
         ends = np.add(page.dataoffsets, page.databytecounts)
         if len(ends) and max(ends) > tiff.filehandle.size:
             raise ValueError("it is cut short")
-        if len(ends) != math.prod(page.chunked):
+        # a part of which both are 0 is empty, as GDAL writes it
+        half = np.equal(page.dataoffsets, 0) != np.equal(page.databytecounts, 0)
+        if len(ends) != math.prod(page.chunked) or half.any():
             raise ValueError("strips or tiles are missing")
         depths = page.tags.valueof(258, default=1)
         if np.size(depths) not in (1, page.samplesperpixel):

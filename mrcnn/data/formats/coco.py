@@ -18,6 +18,7 @@ from mrcnn.data.formats.regions import (
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
+    names_on_one_line,
 )
 from mrcnn.data.formats.shapes import coordinates
 from mrcnn.data.images import check_pixels, image_size
@@ -52,6 +53,7 @@ class CocoJson(RegionDataset):
         info = self.class_info[class_id]
         return (info["source"], info["id"]) not in self._absent
 
+    @names_on_one_line()
     def load_coco_json(
         self,
         annotations: AnyPath | dict[str, Any],
@@ -202,11 +204,11 @@ class CocoJson(RegionDataset):
         image_ids, category_ids = (
             {_id_text(one): one for one in ids} for ids in (images, categories)
         )
-        for record in records:
+        for number, record in enumerate(records):
             if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
                 raise ValueError(
                     f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
-                    f"{str(record)[:100]}"
+                    f"annotations[{number}] is {str(record)[:100]}"
                 )
             if not all(
                 isinstance(record[key], (int, float, str)) for key in ("image_id", "category_id")
@@ -330,7 +332,7 @@ def _id_text(number):
 def _by_id(items, section, field, where):
     found: dict[int | str, dict[str, Any]] = {}
     texts: dict[str, dict[str, Any]] = {}
-    for item in items:
+    for number, item in enumerate(items):
         if isinstance(item, dict) and isinstance(item.get("id"), float) and item["id"].is_integer():
             item = {**item, "id": int(item["id"])}  # as JavaScript and pandas write them
         if (
@@ -339,7 +341,8 @@ def _by_id(items, section, field, where):
             or not isinstance(item.get(field), str)
         ):
             raise ValueError(
-                f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}"
+                f"{where}: each of {section!r} needs an 'id' and a {field!r}: "
+                f"{section}[{number}] is {str(item)[:100]}"
             )
         other = texts.setdefault(_id_text(item["id"]), item)
         if other is not item:

@@ -6,6 +6,8 @@ that the shape touches, cut off at the image's edges, and where that part lies: 
 `data.rle.encode_parts` takes. Shapes of no pixel give a part of no pixel; none of them is an error.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,7 +20,7 @@ FARTHEST = 1e6
 NO_PART = (np.zeros((0, 0), bool), 0, 0)
 
 
-def coordinates(values: ArrayLike, what: str) -> NDArray[np.float64]:
+def coordinates(values: Sequence[float], what: str) -> NDArray[np.float64]:
     """Numbers from an annotation file as float64 [n].
 
     Raises:
@@ -27,7 +29,10 @@ def coordinates(values: ArrayLike, what: str) -> NDArray[np.float64]:
     """
     try:
         numbers = np.asarray(values)
-        numeric = numbers.dtype.kind in "iuf" or not numbers.size
+        # NumPy takes true for 1 among numbers
+        numeric = (numbers.dtype.kind in "iuf" or not numbers.size) and bool not in map(
+            type, values
+        )
         numbers = numbers.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         numeric = False
