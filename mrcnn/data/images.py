@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
@@ -115,7 +116,7 @@ def _decode(
     except UnidentifiedImageError as err:
         # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
         try:
-            array, frames, white = read_tiff(file)
+            array, frames, white = read_tiff(file, _most_pixels())
         except UnknownTiffError as tiff_error:
             raise ValueError(f"Image file cannot be read: {what} ({tiff_error})") from err
         except ValueError:
@@ -186,14 +187,18 @@ def check_pixels(height: int, width: int, what: str) -> None:
     Raises:
         ValueError: naming ``what``.
     """
+    if height * width > _most_pixels():
+        raise ValueError(
+            f"{what} has {height} x {width} px (height x width), and {_most_pixels():,} px are "
+            "allowed: IMAGE_MAX_PIXELS (--max-pixels) allows more"
+        )
+
+
+def _most_pixels():
+    """What `limit_pixels` set; infinite where somebody has set Pillow's own limit to None."""
     from PIL import Image
 
-    most = 2 * (Image.MAX_IMAGE_PIXELS or height * width)
-    if height * width > most:
-        raise ValueError(
-            f"{what} has {height} x {width} px (height x width), and {most:,} px are allowed: "
-            "IMAGE_MAX_PIXELS (--max-pixels) allows more"
-        )
+    return 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
 
 
 def limit_pixels(count: int) -> None:
@@ -223,7 +228,7 @@ def _opened(image, file, indices):
     of_tiff = layout(image) if image.format == "TIFF" else None
     if of_tiff is not None and loses_in_pillow(image):
         try:
-            return read_tiff(image.fp)
+            return read_tiff(image.fp, _most_pixels())
         except UnknownTiffError:
             # of 16 bits the upper 8 are better than none
             if image.mode not in ("RGB", "RGBA") or of_tiff.samples != len(image.getbands()):

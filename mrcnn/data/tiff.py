@@ -152,11 +152,14 @@ class UnknownTiffError(ValueError):
     """A whole file of a kind that is not read here; the message says what to do."""
 
 
-def read_tiff(file: AnyPath | IO[bytes]) -> tuple[np.ndarray, int, int | None]:
+def read_tiff(
+    file: AnyPath | IO[bytes], most_pixels: float = math.inf
+) -> tuple[np.ndarray, int, int | None]:
     """Read the first page of a TIFF of any kind of pixels.
 
     Args:
         file: path, or a file that is open.
+        most_pixels: height x width that are allowed.
 
     Returns:
         (upright pixels [height, width] or [height, width, channels], black at 0, of the dtype that
@@ -164,24 +167,29 @@ def read_tiff(file: AnyPath | IO[bytes]) -> tuple[np.ndarray, int, int | None]:
 
     Raises:
         UnknownTiffError: a compression for which a package is missing, colours that nobody
-            converts, or more axes than an image has.
+            converts, more axes than an image has, or more pixels than are allowed.
         ValueError: a damaged file or no TIFF.
     """
     try:
-        return _first_page(file)
+        return _first_page(file, most_pixels)
     except UnknownTiffError:
         raise
     except Exception as error:  # a damaged tag can end in any exception
         raise ValueError(f"damaged or no TIFF ({error})") from error
 
 
-def _first_page(file):
+def _first_page(file, most_pixels):
     import tifffile  # comes with scikit-image
 
     if not isinstance(file, (str, os.PathLike)):
         file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
+        if page.imagelength * page.imagewidth > most_pixels:
+            raise UnknownTiffError(
+                f"it has {page.imagelength} x {page.imagewidth} px (height x width), and "
+                f"{most_pixels:,} px are allowed: IMAGE_MAX_PIXELS (--max-pixels) allows more"
+            )
         ends = np.add(page.dataoffsets, page.databytecounts)
         if len(ends) and max(ends) > tiff.filehandle.size:
             raise ValueError("it is cut short")

@@ -20,7 +20,7 @@ from mrcnn.data.formats.regions import (
     RegionDataset,
     names_on_one_line,
 )
-from mrcnn.data.formats.shapes import coordinates
+from mrcnn.data.formats.shapes import check_length, coordinates
 from mrcnn.data.images import check_pixels, image_size
 from mrcnn.data.rle import mask_areas, merge_rles, run_lengths
 
@@ -437,6 +437,7 @@ def _rings(segmentation):
         numbers = coordinates(ring, "a polygon")
         if len(numbers) % 2:
             raise ValueError(f"a polygon has {len(numbers)} numbers; it must be x, y, x, y, ...")
+        check_length(numbers)
         if len(numbers) >= 6:
             rings.append(numbers)
     return rings
