@@ -120,7 +120,8 @@ def damaged_json(content, seed):
         return json.dumps(content), [path, other]
     elif kind == 3 and isinstance(value, (int, float, str)):
         parent[key] = (
-            draw.choice((-value, value + 1, value * 1000, value / 3, str(value)))
+            # a quarter is exact, so that no pixel is on an edge for one reading alone
+            draw.choice((-value, value + 1, value * 1000, value / 4, str(value)))
             if not isinstance(value, str)
             else damaged(value.encode(), seed).decode("latin-1")
             if value

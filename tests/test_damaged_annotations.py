@@ -35,6 +35,7 @@ from tests.damage import (
 from tests.tiny import image
 
 SIZE = HEIGHT, WIDTH = 24, 32
+IMAGES = "a.png", "b.png", "c.png"
 SQUARE = [4, 3, 20, 3, 20, 15, 4, 15]
 TRIANGLE = [2.5, 20.25, 29, 22, 15.5, 2]
 BLOB = np.zeros(SIZE, bool)
@@ -117,7 +118,7 @@ class Format:
         return not one.touches(changed)
 
     def write_others(self, folder):
-        for seed, name in enumerate(("a.png", "b.png", "c.png")):
+        for seed, name in enumerate(IMAGES):
             Image.fromarray(image(*SIZE, seed)).save(folder / name)
 
     def label(self, dataset, class_id):
@@ -128,12 +129,11 @@ class Coco(Format):
     """Polygons, or run lengths."""
 
     def __init__(self, *segmentations):
-        names = ["a.png", "b.png", "c.png"]
         self.content = {
             "info": {"year": 2017},
             "images": [
                 {"id": 10 + i, "file_name": name, "height": HEIGHT, "width": WIDTH}
-                for i, name in enumerate(names)
+                for i, name in enumerate(IMAGES)
             ],
             "categories": [{"id": 3, "name": "cat"}, {"id": 1, "name": "dog"}],
             "annotations": [
@@ -447,7 +447,9 @@ def loaded(kind, folder, collect, names, what):
                 return error
             wrong.add(name)
             continue
-        np.testing.assert_array_equal(pixels, image(*SIZE, "abc".index(name[0])), what)
+        # what labelme has in the file is the second
+        seed = IMAGES.index(name) if name in IMAGES else 1
+        np.testing.assert_array_equal(pixels, image(*SIZE, seed), what)
         masks, class_ids = dataset.load_mask(image_id)
         for mask, class_id in zip(np.moveaxis(masks, -1, 0), class_ids.tolist(), strict=True):
             found[name, kind.label(dataset, class_id), np.packbits(mask).tobytes()] += 1
@@ -478,7 +480,7 @@ def try_damage(name, seed, folder):
         changed = None
     (folder / kind.path).write_bytes(text)
     what = f"{name} {seed}: {changed}"
-    names = [str(folder / other) for other in (kind.path, "a.png", "b.png", "c.png")]
+    names = [str(folder / other) for other in (kind.path, *IMAGES)]
     with within_limits(what):
         strict = loaded(kind, folder, False, names, what)
         lenient = loaded(kind, folder, True, names, what)
