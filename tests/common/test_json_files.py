@@ -14,6 +14,7 @@ from mrcnn.common.json_files import plain, read_json, write_json
         ("[" * 10**5, "a.json is not JSON"),
         ("[]", "a.json is not a list of cats: it must be an object with 'cats' and 'dogs'"),
         ('{"cats": 1}', "with 'cats' and 'dogs'"),
+        ('{"cats": [{"a": 1, "a": 2}], "dogs": 1}', "a.json .* key 'a' twice, with different"),
     ],
 )
 def test_a_wrong_file_is_refused(text, message, tmp_path):
@@ -34,6 +35,11 @@ def test_what_is_written_is_read(tmp_path):
     assert read_json(path, "a list of cats", ["cats"]) == {"cats": ["Ä"]}
     path.write_bytes(b"\xef\xbb\xbf[1]")  # a byte order mark
     assert read_json(path, "a list") == [1]
+
+
+def test_a_key_that_is_there_twice_with_one_value(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": [1], "b": 2, "a": [1]}')
+    assert read_json(tmp_path / "a.json", "a list") == {"a": [1], "b": 2}
 
 
 def test_plain_values():
