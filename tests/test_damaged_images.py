@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, features
 
 from mrcnn.data import images
 from mrcnn.data.formats import open_dataset
+from mrcnn.data.masks import mask_of_picture
 from mrcnn.inference.sources import Source, find_sources, read_frames
 from tests import tiff_twin
 from tests.damage import (
@@ -294,40 +295,57 @@ def test_many_damaged_images(tmp_path, kind):
 # === A damaged file in a folder ===
 
 
-def pair(folder, number):
-    """Paths of an image and of its mask of ids."""
-    return folder / "images" / f"{number}.png", folder / "masks" / f"{number}.png"
+def pair(folder, kind, number):
+    """Paths of an image and of its mask of ids, or of the mask of its first object."""
+    if kind == "objects":
+        return folder / f"{number}/images/{number}.png", folder / f"{number}/masks/0.png"
+    return folder / f"images/{number}.png", folder / f"masks/{number}.png"
 
 
 def write_masks(folder, kind):
-    """Three images with masks, of which the second has a mask of this kind."""
+    """Three images with masks of a kind; returns the two masks of each, [height, width, 2]."""
     ids = np.zeros((HEIGHT, WIDTH), np.uint8)
     ids[2:9, 3:12], ids[12:20, 5:30] = 1, 2
-    for name in ("images", "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    right = np.stack([ids == 1, ids == 2], axis=-1)
     for number in range(3):
-        image, mask = pair(folder, number)
+        image, mask = pair(folder, kind, number)
+        for path in (image, mask):
+            path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels(3, seed=number)).save(image)
         picture = Image.fromarray(ids)
         if kind == "palette":
             picture.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0])
         elif kind == "classes":  # as KITTI has them: 256 * class + number
             picture = Image.fromarray(np.where(ids > 0, ids + np.uint16(256 * 24), 0))
+        elif kind == "objects":
+            picture = Image.fromarray(right[..., 0])
+            Image.fromarray(right[..., 1]).save(mask.with_name("1.png"))
         picture.save(mask)
-    return np.stack([ids == 1, ids == 2], axis=-1)
+    return right
+
+
+def masks_in(path, kind, right):
+    """The masks of an image by another reading, [height, width, N]; ``right`` are undamaged."""
+    with Image.open(path) as mask:
+        values = np.asarray(mask)
+    if kind == "objects":
+        first = mask_of_picture(values)
+        return right[..., 1:] if not first.any() else np.dstack([first, right[..., 1]])
+    ids = [value for value in np.unique(values) if value]
+    return np.moveaxis(np.array([values == value for value in ids], bool), 0, -1) if ids else None
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["grey", "palette", "classes"])
-@pytest.mark.parametrize("cases", [24, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["grey", "palette", "classes", "objects"])
+@pytest.mark.parametrize("cases", [12, pytest.param(600, marks=pytest.mark.slow)])
 def test_a_damaged_file_of_a_folder(tmp_path, kind, cases):
     """`check` names it and ends with 1, prediction passes over it, and the others are as before."""
     right = write_masks(tmp_path, kind)
-    wholes = [path.read_bytes() for path in pair(tmp_path, 1)]
+    wholes = [path.read_bytes() for path in pair(tmp_path, kind, 1)]
     for seed in range(cases):
         what = f"{kind} {seed}"
         of_mask = seed % 2
-        path, content = pair(tmp_path, 1)[of_mask], wholes[of_mask]
+        path, content = pair(tmp_path, kind, 1)[of_mask], wholes[of_mask]
         harm = damaged if seed % 4 < 2 else lambda content, seed: rearranged(content, content, seed)
         path.write_bytes(harm(content, seed))
         with within_limits(what):
@@ -340,19 +358,19 @@ def test_a_damaged_file_of_a_folder(tmp_path, kind, cases):
             np.testing.assert_array_equal(dataset.load_image(number), pixels(3, seed=number))
             np.testing.assert_array_equal(dataset.load_mask(number)[0], right)
         if not of_mask:
-            _predict(tmp_path / "images", path, read, what)
+            _predict(path, read, what)
         elif masks is not None:
-            ids = np.asarray(Image.open(path))
-            each = [ids == value for value in np.unique(ids) if value]
-            np.testing.assert_array_equal(np.moveaxis(masks[0], -1, 0), each or masks[0].T, what)
+            again = masks_in(path, kind, right)
+            assert masks[0].size == 0 if again is None else np.array_equal(masks[0], again), what
         path.write_bytes(content)
 
 
-def _predict(folder, path, read, what):
+def _predict(path, read, what):
     unreadable = []
-    frames = list(read_frames(find_sources(folder)[0], unreadable=unreadable))
-    shown = {frame.name: frame.image for frame in frames}
-    assert list(shown) == [f"{i}.png" for i in range(3) if i != 1 or read is not None], what
+    found, _ = find_sources(path.parent)
+    shown = {frame.name: frame.image for frame in read_frames(found, unreadable=unreadable)}
+    whole = [source.name for source in found if source.name != path.name]
+    assert sorted(shown) == sorted([*whole, *([] if read is None else [path.name])]), what
     if read is None:
         assert [name for name, _ in unreadable] == [path.name] and str(path) in unreadable[0][1]
     else:
