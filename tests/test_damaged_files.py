@@ -6,7 +6,6 @@ checksum, and a changed number in it is a number.
 """
 
 import os
-import random
 import shutil
 import signal
 
@@ -22,25 +21,10 @@ from mrcnn.training.run_state import RunState, file_facts, load_state, save_stat
 from mrcnn.weights.h5_format import read_h5, write_h5
 from mrcnn.weights.keras_file import check_keras_file, whole_or_not
 from tests.cli.test_cli import chosen_fields
+from tests.damage import damaged
 from tests.tiny import Rectangles, tiny_config
 
 CHECKPOINT = "toy20200102T0000/mask_rcnn_toy_{:04d}.h5"
-
-
-def damaged(content, seed):
-    """The bytes of a file, with a few of them changed, a piece of it lost, or its end."""
-    draw = random.Random(seed)
-    content = bytearray(content)
-    kind = draw.randrange(4)
-    if kind == 0:
-        return bytes(content[: draw.randrange(len(content))])
-    for _ in range(draw.choice((1, 1, 2, 8))):
-        place = draw.randrange(len(content))
-        content[place] = draw.choice((0, 255, draw.randrange(256), content[place] ^ 1))
-    if kind == 1:
-        first = draw.randrange(len(content))
-        del content[first : first + draw.randrange(1, 16)]
-    return bytes(content)
 
 
 def layers():

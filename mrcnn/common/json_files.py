@@ -74,12 +74,23 @@ def _parsed(path):
         print(f"Reading {path} ({facts.st_size / 1e6:.0f} MB)", file=sys.stderr, flush=True)
     # some editors on Windows write a byte order mark first
     with open(path, encoding="utf-8-sig") as file:
-        content = json.load(file)
+        content = json.load(file, object_pairs_hook=_unambiguous)
     if _kept is not None:
         _kept[key] = content
         while len(_kept) > KEPT:  # of labelme's thousands of files, each with its image
             del _kept[next(iter(_kept))]
     return content
+
+
+def _unambiguous(pairs):
+    """The dict of an object's keys and values; json takes the last of a key that is there twice."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    for key, value in pairs:
+        if found[key] != value:
+            raise ValueError(f"an object has the key {key!r} twice, with different values")
+    return found
 
 
 def write_json(

@@ -5,8 +5,10 @@ An image is [height, width, channels], RGB order, values 0..255.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
@@ -16,7 +18,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.common.files import AnyPath, what_else
 from mrcnn.common.words import option_or_argument
-from mrcnn.data.tiff import UnknownTiffError, as_stored, layout, loses_in_pillow, read_tiff
+from mrcnn.data.tiff import (
+    UnknownTiffError,
+    as_stored,
+    check_whole,
+    layout,
+    loses_in_pillow,
+    read_tiff,
+)
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -49,7 +58,7 @@ IMAGE_TYPES = (
 # === Files ===
 
 
-def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
+def read_image(path: AnyPath, as_stored: bool = False, indices: bool = False) -> np.ndarray:
     """Read an image file: any format that Pillow reads, and every TIFF.
 
     The EXIF orientation is applied, so that the pixels lie as people see and
@@ -64,6 +73,7 @@ def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
     Args:
         path: str or path-like.
         as_stored: leave the values of 9 to 15 bits as they are.
+        indices: give the numbers of a palette's colours, as masks of ids have them.
 
     Returns:
         [height, width] for grey (bool for 1-bit images), else [height, width,
@@ -75,7 +85,7 @@ def read_image(path: AnyPath, as_stored: bool = False) -> np.ndarray:
         ValueError: the file is empty, damaged, cut short or no image.
     """
     _require_file(path)
-    return _decode(path, path, as_stored)
+    return _decode(path, path, as_stored, indices)
 
 
 def _require_file(path):
@@ -96,16 +106,18 @@ def decode_image(content: bytes, what: str, as_stored: bool = False) -> np.ndarr
     return _decode(io.BytesIO(content), what, as_stored)
 
 
-def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.ndarray:
+def _decode(
+    file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool, indices: bool = False
+) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
-            array, frames, white = _opened(image, file)
+        with _stream(file) as stream, Image.open(stream) as image:
+            array, frames, white = _opened(image, file, indices)
     except UnidentifiedImageError as err:
         # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
         try:
-            array, frames, white = read_tiff(file)
+            array, frames, white = read_tiff(file, _most_pixels())
         except UnknownTiffError as tiff_error:
             raise ValueError(f"Image file cannot be read: {what} ({tiff_error})") from err
         except ValueError:
@@ -122,11 +134,20 @@ def _decode(file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool) -> np.nda
         raise ValueError(
             f"Image file cannot be read: {what} ({type(err).__name__}: {err})"
         ) from err
+    if array.ndim not in (2, 3) or not array.size:
+        raise ValueError(f"Image file has no pixels, its shape is {array.shape}: {what}")
     if frames > 1:
         logger.warning("%s holds %d frames: only the first is read", what, frames)
     if white is None or as_stored or array.max(initial=0) > white:
         return array
     return np.rint(array * (65535 / white)).astype(np.uint16)
+
+
+def _stream(file):
+    """An open file: of a path, Pillow maps uncompressed pixels into memory without the checks of
+    its decoders, so that rows of a wrong length lie across each other.
+    """
+    return contextlib.nullcontext(file) if isinstance(file, io.BytesIO) else open(file, "rb")
 
 
 def image_size(path: AnyPath) -> tuple[int, int]:
@@ -150,7 +171,7 @@ def image_size(path: AnyPath) -> tuple[int, int]:
             # by a quarter turn
             turned = _may_have_exif(path, file.format) and _is_turned(file.getexif())
             # some versions of Pillow have turned its size already
-            if not (turned and file.format == "TIFF"):
+            if width and height and not (turned and file.format == "TIFF"):
                 return (width, height) if turned else (height, width)
     except Exception:  # Pillow raises nearly any; reading the file says what is wrong
         pass
@@ -167,14 +188,18 @@ def check_pixels(height: int, width: int, what: str) -> None:
     Raises:
         ValueError: naming ``what``.
     """
+    if height * width > _most_pixels():
+        raise ValueError(
+            f"{what} has {height} x {width} px (height x width), and {_most_pixels():,} px are "
+            f"allowed: {option_or_argument('--max-pixels', 'IMAGE_MAX_PIXELS')} allows more"
+        )
+
+
+def _most_pixels():
+    """What `limit_pixels` set; infinite where somebody has set Pillow's own limit to None."""
     from PIL import Image
 
-    most = 2 * (Image.MAX_IMAGE_PIXELS or height * width)
-    if height * width > most:
-        raise ValueError(
-            f"{what} has {height} x {width} px (height x width), and {most:,} px are allowed: "
-            f"{option_or_argument('--max-pixels', 'IMAGE_MAX_PIXELS')} allows more"
-        )
+    return 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
 
 
 def limit_pixels(count: int) -> None:
@@ -199,18 +224,20 @@ def _may_have_exif(path, file_format):
     return any(name in content for name in (b"eXIf", b"exif", b"adobe.xmp"))
 
 
-def _opened(image, file):
+def _opened(image, file, indices):
     """(pixels, number of frames, white) of a file that Pillow has opened, as `read_tiff`."""
     of_tiff = layout(image) if image.format == "TIFF" else None
     if of_tiff is not None and loses_in_pillow(image):
         try:
-            return read_tiff(image.fp)
+            return read_tiff(image.fp, _most_pixels())
         except UnknownTiffError:
             # of 16 bits the upper 8 are better than none
             if image.mode not in ("RGB", "RGBA") or of_tiff.samples != len(image.getbands()):
                 raise
+    if of_tiff is not None:
+        check_whole(image)
     frames = getattr(image, "n_frames", 1)
-    pixels = _pixels(image)
+    pixels = _pixels(image, indices)
     if image.format == "PNG" and pixels.dtype == np.uint16:
         return pixels, frames, _white_of_png(file, pixels)
     return pixels, frames, None if of_tiff is None else of_tiff.white
@@ -233,14 +260,16 @@ def _white_of_png(file, array):
     return 2**bits - 1
 
 
-def _pixels(image):
-    """A Pillow image as an upright array: grey, grey + alpha, RGB or RGB + alpha."""
+def _pixels(image, indices):
+    """A Pillow image as an upright array: grey or ``indices``, grey + alpha, RGB or RGB + alpha."""
     from PIL import ImageOps
 
     of_tiff = layout(image) if image.format == "TIFF" else None
     whole_numbers = image.format in ("PNG", "PPM") and image.mode == "I"
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("P", "PA"):
+    if indices and image.mode == "P":
+        pass
+    elif image.mode in ("P", "PA"):
         transparent = image.mode == "PA" or "transparency" in image.info
         image = image.convert("RGBA" if transparent else "RGB")
     elif image.mode not in ("1", "L", "LA", "RGB", "RGBA", "RGBX", "I", "F") and not (

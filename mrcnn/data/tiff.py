@@ -8,8 +8,9 @@ imagecodecs for some compressions.
 
 from __future__ import annotations
 
+import math
 import os
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,10 @@ TURNS = {
     7: lambda array: np.swapaxes(array[::-1, ::-1], 0, 1),
     8: lambda array: np.rot90(array),
 }
+
+
+# Without these the same pixels are other ones.
+OF_PIXELS = {256, 257, 258, 259, 262, 266, 274, 277, 278, 284, 317, 320, 322, 323, 339}
 
 
 class Layout(NamedTuple):
@@ -72,6 +77,39 @@ def layout(image: Image.Image) -> Layout:
     numbers = {258: 1, 262: 1, 277: 1, 281: 0, 284: 1, 339: 1}
     found = {tag: int(np.max(tags.get(tag, default))) for tag, default in numbers.items()}
     return Layout(found[262], found[258], found[339], found[277], found[284], found[281])
+
+
+def check_whole(image: Image.Image) -> None:
+    """Refuse what Pillow reads of a damaged TIFF: it passes over all tags behind one that it cannot
+    read, and leaves black what no strip or tile covers.
+
+    Raises:
+        ValueError: a tag that says how the pixels are stored is lost, or a part of them.
+    """
+    lost = (_stored_tags(image.fp) & OF_PIXELS) - set(image.tag_v2)  # type: ignore[attr-defined]
+    if lost:
+        raise ValueError(f"its tags {sorted(lost)} cannot be read")
+    tiles = image.tile  # type: ignore[attr-defined]
+    covered = sum(
+        (x2 - x1) * (y2 - y1)
+        for codec, (x1, y1, x2, y2), place, _ in tiles
+        if codec != "raw" or place >= 8  # what lies before is the head of the file
+    )
+    if covered < image.width * image.height:
+        raise ValueError("strips or tiles are missing")
+
+
+def _stored_tags(file):
+    """The numbers of the tags of the first page."""
+    file.seek(0)
+    head = file.read(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    big = int.from_bytes(head[2:4], order) == 43
+    file.seek(int.from_bytes(head[8:16] if big else head[4:8], order))
+    count = int.from_bytes(file.read(8 if big else 2), order)
+    size = 20 if big else 12
+    entries = file.read(size * min(count, 65535))
+    return {int.from_bytes(entries[at : at + 2], order) for at in range(0, len(entries), size)}
 
 
 def loses_in_pillow(image: Image.Image) -> bool:
@@ -114,11 +152,14 @@ class UnknownTiffError(ValueError):
     """A whole file of a kind that is not read here; the message says what to do."""
 
 
-def read_tiff(file: AnyPath | IO[bytes]) -> tuple[np.ndarray, int, int | None]:
+def read_tiff(
+    file: AnyPath | IO[bytes], most_pixels: float = math.inf
+) -> tuple[np.ndarray, int, int | None]:
     """Read the first page of a TIFF of any kind of pixels.
 
     Args:
         file: path, or a file that is open.
+        most_pixels: height x width that are allowed.
 
     Returns:
         (upright pixels [height, width] or [height, width, channels], black at 0, of the dtype that
@@ -126,27 +167,41 @@ def read_tiff(file: AnyPath | IO[bytes]) -> tuple[np.ndarray, int, int | None]:
 
     Raises:
         UnknownTiffError: a compression for which a package is missing, colours that nobody
-            converts, or more axes than an image has.
+            converts, more axes than an image has, or more pixels than are allowed.
         ValueError: a damaged file or no TIFF.
     """
     try:
-        return _first_page(file)
+        return _first_page(file, most_pixels)
     except UnknownTiffError:
         raise
     except Exception as error:  # a damaged tag can end in any exception
         raise ValueError(f"damaged or no TIFF ({error})") from error
 
 
-def _first_page(file):
+def _first_page(file, most_pixels):
     import tifffile  # comes with scikit-image
 
     if not isinstance(file, (str, os.PathLike)):
         file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
+        if page.imagelength * page.imagewidth > most_pixels:
+            raise UnknownTiffError(
+                f"it has {page.imagelength} x {page.imagewidth} px (height x width), and "
+                f"{most_pixels:,} px are allowed: IMAGE_MAX_PIXELS (--max-pixels) allows more"
+            )
         ends = np.add(page.dataoffsets, page.databytecounts)
         if len(ends) and max(ends) > tiff.filehandle.size:
             raise ValueError("it is cut short")
+        # a part of which both are 0 is empty, as GDAL writes it
+        half = np.equal(page.dataoffsets, 0) != np.equal(page.databytecounts, 0)
+        if len(ends) != math.prod(page.chunked) or half.any():
+            raise ValueError("strips or tiles are missing")
+        depths = page.tags.valueof(258, default=1)
+        if np.size(depths) not in (1, page.samplesperpixel):
+            raise ValueError(
+                f"it has the bits of {np.size(depths)} samples a pixel, and {page.samplesperpixel}"
+            )
         if page.photometric in OTHER_COLOURS:
             raise UnknownTiffError(
                 f"its colours are {OTHER_COLOURS[page.photometric]} of {page.bitspersample} bits; "

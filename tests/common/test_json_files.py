@@ -19,6 +19,7 @@ from mrcnn.inference import Result
         ("[" * 10**5, "a.json is not JSON"),
         ("[]", "a.json is not a list of cats: it must be an object with 'cats' and 'dogs'"),
         ('{"cats": 1}', "with 'cats' and 'dogs'"),
+        ('{"cats": [{"a": 1, "a": 2}], "dogs": 1}', "a.json .* key 'a' twice, with different"),
     ],
 )
 def test_a_wrong_file_is_refused(text, message, tmp_path):
@@ -54,6 +55,11 @@ def test_only_what_cannot_be_made_again_is_waited_for(tmp_path, monkeypatch):
     save_config(tmp_path, Config())
     assert len(synced) == (2 if hasattr(os, "O_DIRECTORY") else 1)  # the file, and its folder
     assert sorted(os.listdir(tmp_path)) == ["a.json", "b.json", "config.json"]
+
+
+def test_a_key_that_is_there_twice_with_one_value(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": [1], "b": 2, "a": [1]}')
+    assert read_json(tmp_path / "a.json", "a list") == {"a": [1], "b": 2}
 
 
 def test_plain_values():

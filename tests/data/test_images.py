@@ -210,6 +210,31 @@ def test_damaged_files_are_named(tmp_path, suffix):
             assert f"{name}.{suffix}" in str(error)
 
 
+def test_rows_of_another_length_are_refused(tmp_path):
+    """Of a path, Pillow would map them into memory, where they lie across each other."""
+    path = tmp_path / "a.bmp"
+    Image.fromarray(noise(24, 31)).save(path)
+    content = bytearray(path.read_bytes())
+    content[28] = 1  # bits of a pixel
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.bmp"):
+        images.read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".gif"])
+def test_the_numbers_of_a_palette(tmp_path, suffix):
+    numbers = noise(6, 9) % 7
+    image = Image.fromarray(numbers)
+    image.putpalette([90, 9, 9, 200, 0, 0, 0, 200, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+    image.save(tmp_path / f"a{suffix}")
+    read = images.read_image(tmp_path / f"a{suffix}", indices=True)
+    np.testing.assert_array_equal(read, numbers)
+    np.testing.assert_array_equal(images.read_image(tmp_path / f"a{suffix}"), image.convert("RGB"))
+    Image.fromarray(noise(6, 9, 3)).save(tmp_path / "rgb.png")  # others are as they were
+    read = images.read_image(tmp_path / "rgb.png", indices=True)
+    np.testing.assert_array_equal(read, noise(6, 9, 3))
+
+
 def test_a_broken_file_is_closed(tmp_path):
     path = tmp_path / "cut.png"
     Image.fromarray(noise(40, 50, 3)).save(path)

@@ -1,12 +1,19 @@
 """TIFFs of every kind of pixels: they must be read as the same pixels in a plain file."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.data.images import as_uint8_range, decode_image, image_size, read_image
+from mrcnn.data.images import (
+    as_uint8_range,
+    decode_image,
+    image_size,
+    limit_pixels,
+    read_image,
+)
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -154,6 +161,116 @@ def test_files_cut_short(tmp_path, options, dtype):
         cut.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="cut.tif"):
             read_image(cut)
+
+
+def changed(content, change):
+    """A little-endian TIFF with each (tag, type, count, value or place of values) of its first page
+    as ``change`` returns it.
+    """
+    content = bytearray(content)
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        struct.pack_into(
+            "<HHII", content, place, *change(*struct.unpack_from("<HHII", content, place))
+        )
+    return bytes(content)
+
+
+OFFSETS, COUNTS = (273, 324), (279, 325)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channels": ()},
+        {"channels": (), "compression": "zlib"},
+        {"channels": (), "tile": (16, 16)},
+        {"channels": (3,), "photometric": "rgb"},
+        {"channels": (3,), "planarconfig": "separate"},
+        {"channels": (3,), "photometric": "rgb", "compression": "zlib"},
+        {"channels": (3,), "photometric": "rgb", "tile": (16, 16)},
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+def test_missing_strips_and_tiles(tmp_path, options, dtype):
+    """They would be black."""
+    options = dict(options) if "tile" in options else {"rowsperstrip": 5, **options}
+    array = pixels((40, 30, *options.pop("channels")), dtype)
+    whole = write(tmp_path / "a.tif", array, metadata=None, **options).read_bytes()
+    np.testing.assert_array_equal(decode_image(whole, "a.tif"), array)
+    fewer = changed(
+        whole,
+        lambda tag, kind, count, value: (tag, kind, count - (tag in OFFSETS + COUNTS), value),
+    )
+    with pytest.raises(ValueError, match="a.tif"):
+        decode_image(fewer, "a.tif")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [1, 6])
+def test_a_strip_that_lies_nowhere(tmp_path, dtype, channels):
+    """It would be black, or the head of the file."""
+    array = pixels((40, 30, channels) if channels > 1 else (40, 30), dtype)
+    more = {"planarconfig": "contig"} if channels > 1 else {}
+    path = write(tmp_path / "a.tif", array, metadata=None, rowsperstrip=10, **more)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages.first.tags["StripOffsets"]
+        tag.overwrite((*tag.value[:2], 0, tag.value[3]))
+    with pytest.raises(ValueError, match="a.tif"):
+        read_image(path)
+
+
+def test_tags_behind_one_that_cannot_be_read(tmp_path):
+    """Pillow passes over them: floats would come out as integers."""
+    array = pixels((20, 30), "float32")
+    whole = write(tmp_path / "a.tif", array, metadata=None).read_bytes()
+    np.testing.assert_array_equal(decode_image(whole, "a.tif"), array)
+    harmed = changed(
+        whole,
+        # XResolution, whose value now lies behind the end
+        lambda tag, kind, count, value: (tag, kind, count, value + 2**24 * (tag == 282)),
+    )
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match=r"\[339\] cannot be read"):
+        decode_image(harmed, "a.tif")
+
+
+def test_images_of_no_pixels_are_refused(tmp_path):
+    """Of a directory that is cut short, a width is left and no height."""
+    path = write(tmp_path / "a.tif", pixels((20, 30, 3), "uint8"), photometric="rgb")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, *struct.unpack_from("<I", content, 4), 1)
+    path.write_bytes(content)
+    for read in (read_image, image_size):
+        with pytest.raises(ValueError, match=r"a\.tif"):
+            read(path)
+
+
+def test_samples_that_contradict_each_other(tmp_path):
+    array = pixels((20, 30, 3), "uint8")
+    whole = write(tmp_path / "a.tif", array, metadata=None, photometric="rgb").read_bytes()
+    one = changed(
+        whole, lambda tag, kind, count, value: (tag, kind, count, 1 if tag == 277 else value)
+    )
+    with pytest.raises(ValueError, match="a.tif"):
+        decode_image(one, "a.tif")
+
+
+def test_the_most_pixels_hold_for_all_kinds(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    limit_pixels(598)
+    for name, array in (
+        ("bands", pixels((20, 30, 6), "uint8")),
+        ("deep", pixels((20, 30, 3), "f8")),
+    ):
+        path = write(tmp_path / f"{name}.tif", array, planarconfig="contig")
+        for read in (read_image, image_size):
+            with pytest.raises(
+                ValueError, match=f"{name}.tif .*20 x 30 px .*598 px .*--max-pixels"
+            ):
+                read(path)
+    limit_pixels(600)
+    assert read_image(tmp_path / "bands.tif").shape == (20, 30, 6)
 
 
 def test_colours_that_are_not_converted(tmp_path):

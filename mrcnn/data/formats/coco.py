@@ -24,6 +24,7 @@ from mrcnn.data.formats.regions import (
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
+    names_on_one_line,
 )
 from mrcnn.data.images import check_pixels, image_size
 from mrcnn.data.rle import mask_areas
@@ -55,6 +56,7 @@ class CocoJson(RegionDataset):
         info = self.class_info[class_id]
         return (info["source"], info["id"]) not in self._absent
 
+    @names_on_one_line()
     def load_coco_json(
         self,
         annotations: AnyPath | dict[str, Any],
@@ -184,9 +186,9 @@ class CocoJson(RegionDataset):
         """{id: item} of a section; an item that is none is counted as ``unreadable``."""
         found: dict[int | str, dict[str, Any]] = {}
         texts: dict[str, dict[str, Any]] = {}
-        for item in items:
+        for number, item in enumerate(items):
             with self._counting(unreadable):
-                item = _with_id(item, section, field, where)
+                item = _with_id(item, number, section, field, where)
                 other = texts.setdefault(id_text(item["id"]), item)
                 if other is not item:
                     raise ValueError(
@@ -249,9 +251,9 @@ class CocoJson(RegionDataset):
         image_ids, category_ids = (
             {id_text(one): one for one in ids} for ids in (images, categories)
         )
-        for record in records:
+        for number, record in enumerate(records):
             with self._counting(UNREADABLE_OBJECT):
-                image_text, category_text = _ids_of(record, where)
+                image_text, category_text = _ids_of(record, number, where)
                 if category_text not in category_ids:
                     raise ValueError(
                         f"{where}: annotation {record['id']} has the category_id "
@@ -333,7 +335,7 @@ def _in_order(ids):
     return sorted(ids, key=lambda one: (isinstance(one, str), one))
 
 
-def _with_id(item, section, field, where):
+def _with_id(item, number, section, field, where):
     """An image or a category, checked, with an id that is no float."""
     if isinstance(item, dict) and isinstance(item.get("id"), float) and item["id"].is_integer():
         item = {**item, "id": int(item["id"])}  # as JavaScript and pandas write them
@@ -343,16 +345,18 @@ def _with_id(item, section, field, where):
         or not isinstance(item.get(field), str)
     ):
         raise ValueError(
-            f"{where}: each of {section!r} needs an 'id' and a {field!r}: {str(item)[:100]}"
+            f"{where}: each of {section!r} needs an 'id' and a {field!r}: "
+            f"{section}[{number}] is {str(item)[:100]}"
         )
     return item
 
 
-def _ids_of(record, where):
+def _ids_of(record, number, where):
     """What the ids of an annotation's image and category are compared by."""
     if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
         raise ValueError(
-            f"{where}: an annotation needs 'id', 'image_id' and 'category_id': {str(record)[:100]}"
+            f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
+            f"annotations[{number}] is {str(record)[:100]}"
         )
     ids = record["image_id"], record["category_id"]
     if not all(isinstance(one, (int, float, str)) for one in ids):

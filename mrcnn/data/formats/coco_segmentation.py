@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from mrcnn.data.formats.regions import FEW_POINTS
-from mrcnn.data.formats.shapes import coordinates
+from mrcnn.data.formats.shapes import check_length, coordinates
 from mrcnn.data.rle import Rle, merge_rles, run_lengths
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ def _rings(segmentation):
         numbers = coordinates(ring, "a polygon")
         if len(numbers) % 2:
             raise ValueError(f"a polygon has {len(numbers)} numbers; it must be x, y, x, y, ...")
+        check_length(numbers)
         if len(numbers) >= 6:
             rings.append(numbers)
     return rings

@@ -18,6 +18,7 @@ from mrcnn.data.formats.regions import (
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
+    names_on_one_line,
 )
 from mrcnn.data.images import decode_image, image_size
 from mrcnn.data.masks import mask_of_picture
@@ -51,6 +52,7 @@ class Labelme(RegionDataset):
         >>> dataset.prepare()
     """
 
+    @names_on_one_line()
     def load_labelme(
         self,
         folder: AnyPath,

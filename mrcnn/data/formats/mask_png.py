@@ -360,14 +360,7 @@ def _refuse_lossy(path):
 
 def _read_ids(path):
     """The values of a mask file, int [height, width]; of a palette's colours, their numbers."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            ids = np.array(image) if image.mode in ("P", "L", "1") else None
-    except (UnidentifiedImageError, OSError):
-        ids = None
-    ids = read_image(path, as_stored=True) if ids is None else ids
+    ids = read_image(path, as_stored=True, indices=True)
     if ids.ndim == 3:
         colours = ids[..., : 1 if ids.shape[2] == 2 else 3]  # not alpha
         # grey that was saved as RGB has three equal channels

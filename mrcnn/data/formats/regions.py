@@ -16,14 +16,14 @@ once, a polygon is drawn once and not in every epoch, and a data set takes littl
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.words import option_or_argument, some
+from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image
 from mrcnn.data.rle import Rle, decode_masks, mask_areas
@@ -65,6 +65,19 @@ def class_numbers(
     return {name: numbers[name] for name in names}
 
 
+@contextlib.contextmanager
+def names_on_one_line() -> Iterator[None]:
+    """Raise errors with names and values out of an annotation file as they may be shown."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        text = on_one_line(str(error))
+        if text == str(error):
+            raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(text) from error
+
+
 class Instance(NamedTuple):
     """One object of an image."""
 
@@ -88,7 +101,7 @@ class LeftOut:
 
     def add(self, reason: str, place: str, spoils: bool = False) -> None:
         """Count one thing at ``place`` (file, image, region), once however often it is met."""
-        self.places.setdefault(reason, {})[place] = None
+        self.places.setdefault(reason, {})[on_one_line(place)] = None
         if spoils:
             self.spoiling.add(reason)
 

@@ -6,6 +6,8 @@ that the shape touches, cut off at the image's edges, and where that part lies: 
 `data.rle.encode_parts` takes. Shapes of no pixel give a part of no pixel; none of them is an error.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,11 +16,13 @@ from mrcnn.data.rle import Part
 # Further away than any image is large: a coordinate beyond it is a slip, and pycocotools would
 # take memory in proportion to it.
 FARTHEST = 1e6
+# pycocotools takes 40 bytes for each px of an outline.
+LONGEST = 1e7
 
 NO_PART = (np.zeros((0, 0), bool), 0, 0)
 
 
-def coordinates(values: ArrayLike, what: str) -> NDArray[np.float64]:
+def coordinates(values: Sequence[float], what: str) -> NDArray[np.float64]:
     """Numbers from an annotation file as float64 [n].
 
     Raises:
@@ -27,7 +31,10 @@ def coordinates(values: ArrayLike, what: str) -> NDArray[np.float64]:
     """
     try:
         numbers = np.asarray(values)
-        numeric = numbers.dtype.kind in "iuf" or not numbers.size
+        # NumPy takes true for 1 among numbers
+        numeric = (numbers.dtype.kind in "iuf" or not numbers.size) and bool not in map(
+            type, values
+        )
         numbers = numbers.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         numeric = False
@@ -39,6 +46,23 @@ def coordinates(values: ArrayLike, what: str) -> NDArray[np.float64]:
             f"{what} must be numbers of at most {FARTHEST:.0f} px, got {numbers[wrong][0]}"
         )
     return numbers
+
+
+def check_length(numbers: NDArray[np.float64]) -> None:
+    """Refuse a polygon x, y, x, y, ... for which pycocotools would take gigabytes.
+
+    Raises:
+        ValueError: its outline is longer than any around an object of an image.
+    """
+    # an edge is at most twice as long as its ends are far away
+    if len(numbers) * np.abs(numbers).max(initial=0) <= LONGEST:
+        return
+    points = numbers.reshape(-1, 2)
+    length = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
+    if length > LONGEST:
+        raise ValueError(
+            f"a polygon's outline is {length:.0f} px long; it must be {LONGEST:.0f} px at most"
+        )
 
 
 def polygon(xs: ArrayLike, ys: ArrayLike, height: int, width: int) -> Part:

@@ -18,6 +18,7 @@ from mrcnn.data.formats.regions import (
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
+    names_on_one_line,
 )
 from mrcnn.data.images import image_size
 from mrcnn.data.rle import encode_parts
@@ -38,6 +39,7 @@ class Via(RegionDataset):
         >>> dataset.prepare()
     """
 
+    @names_on_one_line()
     def load_via(
         self,
         annotations: AnyPath,

@@ -1,5 +1,6 @@
 """COCO json as COCO and labelling tools write it, and as users break it."""
 
+import contextlib
 import copy
 import json
 import logging
@@ -706,6 +707,17 @@ def change(place, value):
             "a.jpg, annotation 7: iscrowd is '0'; it must be 0 or 1",
         ),
         (change(["images", 0, "id"], [1]), "each of 'images' needs an 'id'"),
+        (change(["categories", 1], 5), r"each of 'categories' needs .*categories\[1\] is 5"),
+        (change(["categories", 2], None), r"'categories' needs .*categories\[2\] is None"),
+        (change(["annotations", 3], []), r"an annotation needs .*annotations\[3\] is \[\]"),
+        (
+            change(["annotations", 0, "segmentation"], [[1, 2, 9, True, 5, 6]]),
+            "annotation 7: a polygon must be numbers, not .*True",
+        ),
+        (  # pycocotools would take 8 GB
+            change(["annotations", 0, "segmentation"], [[1e6, -1e6, -1e6, 1e6] * 25]),
+            "annotation 7: a polygon's outline is 100000000 px long; it must be 10000000 px",
+        ),
         (
             change(["annotations", 0, "category_id"], 17),
             r"annotation 7 has the category_id 17.*\[1, 18, 90\]",
@@ -803,6 +815,27 @@ def test_all_errors_are_collected(tmp_path, data):
     assert dataset.left_out.spoiling == set(counts)
     places = [place for places in dataset.left_out.places.values() for place in places]
     assert all("instances_train2017.json" in place for place in places)
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        change(["images", 0, "file_name"], "a\x1b[31m\nb.jpg"),
+        change(["categories", 1], "a\x1b[31m\nb"),
+        change(["annotations", 0], "a\x1b[31m\nb"),
+        change(["annotations", 0, "id"], "a\x1b[31m\nb"),
+        change(["annotations", 0, "segmentation"], [["a\x1b[31m\nb"] * 6]),
+    ],
+)
+def test_names_in_messages_are_on_one_line(tmp_path, data, apply):
+    data["annotations"][0]["segmentation"] = [[1, None]]
+    apply(data)
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        load(tmp_path, data)
+    assert str(caught.value).isprintable() and r"a\x1b[31m\nb" in str(caught.value)
+    with contextlib.suppress(ValueError):
+        counted = load(tmp_path, data, collect_errors=True).left_out
+        assert str(counted).isprintable() and r"a\x1b[31m\nb" in str(counted)
 
 
 def test_two_names_for_one_image(tmp_path, data):

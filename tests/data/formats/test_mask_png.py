@@ -107,6 +107,40 @@ def test_kinds_of_files(tmp_path, mask, values):
     np.testing.assert_array_equal(dataset.load_mask(0)[0], wanted)
 
 
+@pytest.mark.parametrize("kind", ["L", "P", "I;16"])
+def test_masks_are_turned_as_images_are(tmp_path, kind):
+    """As their EXIF orientation says, whatever kind of values they hold."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    mask = {"L": Image.fromarray(IDS), "P": palette_image()}.get(
+        kind, Image.fromarray(IDS.astype(np.uint16))
+    )
+    images, masks = id_folders(tmp_path, {}, images="a.png")
+    mask.save(os.path.join(masks, "a_mask.png"), exif=exif)
+    dataset = MaskPng()
+    dataset.load_id_masks(images, masks, "person")
+    dataset.prepare()
+    np.testing.assert_array_equal(dataset.load_mask(0)[0], expected(IDS[::-1, ::-1]))
+
+
+def test_every_error_of_pillow_names_the_mask(tmp_path, monkeypatch):
+    dataset = load_ids(tmp_path, {"a": palette_image()}, images="a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # a decompression bomb, which is no OSError
+    dataset.image_info[0]["path"] = str(tmp_path / "small.png")
+    Image.fromarray(image(5, 6)).save(tmp_path / "small.png")
+    with pytest.raises(ValueError, match="a_mask.png .*--max-pixels"):
+        dataset.load_mask(0)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    dataset = load_ids(tmp_path, {"a": IDS}, images="a.png")
+    path = dataset.image_info[0]["mask_path"]
+    os.remove(path)
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="a_mask.png"):
+        dataset.load_mask(0)
+
+
 def test_values_that_are_no_object(tmp_path):
     bordered = IDS.copy()
     bordered[0] = 255

@@ -152,3 +152,21 @@ def test_numbers_that_cannot_be(value):
 def test_numbers():
     np.testing.assert_array_equal(shapes.coordinates([1, 2.5, -3], "xs"), [1, 2.5, -3])
     assert shapes.coordinates([], "xs").shape == (0,)
+
+
+# === Numbers ===
+
+
+@pytest.mark.parametrize("values", [[True], [1.5, False, 2], [1, True]])
+def test_true_is_no_coordinate(values):
+    """NumPy takes it for 1."""
+    with pytest.raises(ValueError, match=r"x must be numbers, not \["):
+        shapes.coordinates(values, "x")
+
+
+def test_the_length_of_an_outline():
+    square = np.array([0, 0, 1e6, 0, 1e6, 1e6, 0, 1e6])
+    shapes.check_length(square)
+    shapes.check_length(np.tile(square, 2))
+    with pytest.raises(ValueError, match="12000000 px long; it must be 10000000 px at most"):
+        shapes.check_length(np.tile(square, 3))
