@@ -16,6 +16,7 @@ from mrcnn.cli.options import (
     positive,
     use_max_pixels,
 )
+from mrcnn.common.files import require_writable
 from mrcnn.config.file import parse_settings
 from mrcnn.data.survey.objects import require_objects
 
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> None:
     given = {field: value for field, value in given.items() if value is not None}
     given.update(parse_settings(args.set))
     use_max_pixels(given)
+    require_writable(args.output, "--output")
     dataset = open_data(args, args.classes)
     require_objects(dataset)
     config = make_config({"NUM_CLASSES": dataset.num_classes}, given)

@@ -5,6 +5,7 @@ lists what is wrong. The exit code is 1 if there are errors, so that a script ca
 """
 
 import argparse
+import os
 
 from mrcnn.cli.options import (
     add_dataset,
@@ -15,6 +16,7 @@ from mrcnn.cli.options import (
     positive,
     use_max_pixels,
 )
+from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import write_json
 
 
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
     if args.max_pixels is not None:
         use_max_pixels({"IMAGE_MAX_PIXELS": args.max_pixels})
+    if args.json is not None:
+        require_writable(os.path.dirname(args.json) or os.curdir, "the folder of --json")
     dataset = open_data(args, collect_errors=True)
     dataset.image_range = make_config({}, {"IMAGE_RANGE": args.image_range}).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]

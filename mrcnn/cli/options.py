@@ -80,7 +80,15 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         metavar="FOLDER",
-        help="folder of the images, where COCO, VIA or labelme json does not lie beside them",
+        help="folder of the images, where COCO, VIA or labelme json does not lie beside them, or "
+        "of --masks, where DATASET is not this folder",
+    )
+    parser.add_argument(
+        "--masks",
+        metavar="FOLDER",
+        help="folder of mask files, one of ids for each image of DATASET, where it has another "
+        "name than those that are found: images and masks, img and label and their like; a mask "
+        "has the name of its image, or that with _mask, _gt, _label or the like",
     )
     parser.add_argument(
         "--skip-missing",
@@ -110,14 +118,14 @@ def open_data(
     Args:
         args: of the command line.
         classes: names, or None for all.
-        path: other data, of which ``subset`` is a part; --subset says nothing of them.
+        path: other data, of which ``subset`` is a part; --subset and --masks say nothing of them,
+            but --val-masks does.
         subset: of the arguments' own data, in place of --subset.
         other_classes: whether classes that ``classes`` lacks follow them; else they are left out.
         collect_errors: whether images and objects that cannot be read are counted, where the
             format can; else the first one is an error.
     """
-    if path is None:
-        path, subset = args.dataset, subset or args.subset
+    args, path, subset = _place(args, path, subset)
     options = {
         name: value
         for name in _FORMATS_OF
@@ -127,7 +135,7 @@ def open_data(
         _check_options(options, "cache", os.path.join(path, subset or ""))
         return _open_cache(os.path.join(path, subset or ""), classes)
     if options or collect_errors:
-        found, place = find_format(path, args.format, subset)
+        found, place, _ = find_format(path, args.format, subset, args.masks, args.images)
         _check_options(options, found, place)
         if collect_errors and found in ("coco", "via", "labelme"):
             options["collect_errors"] = True
@@ -136,10 +144,37 @@ def open_data(
         format=args.format,
         subset=subset,
         image_dir=args.images,
+        mask_dir=options.pop("masks", None),
         classes=classes,
         other_classes=other_classes,
         **options,
     )
+
+
+def require_data(
+    args: argparse.Namespace, path: str | None = None, subset: str | None = None
+) -> None:
+    """Make sure that there are data of a known format, before weights are downloaded.
+
+    Args:
+        args, path, subset: as of `open_data`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `find_format`.
+    """
+    args, path, subset = _place(args, path, subset)
+    if not is_cache(os.path.join(path, subset or "")):
+        find_format(path, args.format, subset, args.masks, args.images)
+
+
+def _place(args, path, subset):
+    """The arguments, path and subset of the arguments' own data or of other data."""
+    if path is None:
+        return args, args.dataset, subset or args.subset
+    if args.masks is not None or args.val_masks is not None:
+        # a folder of images and that of their masks belong to one set
+        args = argparse.Namespace(**{**vars(args), "images": None, "masks": args.val_masks})
+    return args, path, subset
 
 
 # The arguments that some formats have alone: {name: (formats, what they are)}.
@@ -147,6 +182,7 @@ _FORMATS_OF = {
     "class_attribute": (("via",), "VIA json"),
     "crowds": (("coco",), "COCO json"),
     "boxes_as_masks": (("coco",), "COCO json"),
+    "masks": (("id_masks",), "mask files"),
     "split_pieces": (("id_masks", "object_masks"), "mask files"),
     "skip_missing": (tuple(FORMATS), "the formats with files of their own"),
 }
@@ -485,8 +521,8 @@ def _told(layers):
 # === A model that detects ===
 
 
-def inference_model(args: argparse.Namespace, **settings: Any) -> MaskRCNN:
-    """The `MaskRCNN` of the arguments with its weights, for evaluate and predict.
+def inference_config(args: argparse.Namespace, **settings: Any) -> tuple[Config, str]:
+    """The config of a model for evaluate and predict, and the path of its weights.
 
     Args:
         args: with those of `add_model`.
@@ -510,9 +546,13 @@ def inference_model(args: argparse.Namespace, **settings: Any) -> MaskRCNN:
             "'pad64' in whole images"
         )
         fields["IMAGE_RESIZE_MODE"] = "pad64"
-    config = make_config(fields, given)
+    return make_config(fields, given), path
+
+
+def load_model(config: Config, weights: str, logs: str) -> MaskRCNN:
+    """The `MaskRCNN` of mode "inference" of an `inference_config`."""
     from mrcnn.model import MaskRCNN  # takes seconds; wrong settings should show at once
 
-    model = MaskRCNN("inference", config, args.logs)
-    model.load_weights(path)  # every layer must be in the file
+    model = MaskRCNN("inference", config, logs)
+    model.load_weights(weights)  # every layer must be in the file
     return model

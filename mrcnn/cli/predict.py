@@ -8,7 +8,8 @@ written.
 import argparse
 from collections.abc import Collection, Iterable
 
-from mrcnn.cli.options import add_model, inference_model, positive
+from mrcnn.cli.options import add_model, inference_config, load_model, positive
+from mrcnn.common.files import require_writable
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, predict
 from mrcnn.inference.sources import find_sources
@@ -81,13 +82,15 @@ def run(args: argparse.Namespace) -> int:
     """Detect and print the summary; the exit code: 1 if something could not be read, 130 after
     Ctrl-C.
     """
-    # a wrong path should show at once
+    # a wrong path should show at once, before the seconds that TensorFlow takes
     sources, _ = find_sources(args.sources, args.recursive, args.output)
+    require_writable(args.output, "--output")
     settings = (
         {} if args.min_confidence is None else {"DETECTION_MIN_CONFIDENCE": args.min_confidence}
     )
-    model = inference_model(args, **settings)
-    classes = args.classes and class_choices(args.classes, model.config.CLASS_NAMES)
+    config, weights = inference_config(args, **settings)
+    classes = args.classes and class_choices(args.classes, config.CLASS_NAMES)
+    model = load_model(config, weights, args.logs)
     summary = predict(
         model,
         args.sources,

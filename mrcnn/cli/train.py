@@ -24,11 +24,13 @@ from mrcnn.cli.options import (
     make_config,
     open_data,
     positive,
+    require_data,
     settings_of,
     told_by_weights,
     use_max_pixels,
     weights_path,
 )
+from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
 from mrcnn.config.classes import class_ids
 from mrcnn.config.run_name import LONGEST
@@ -67,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--val-subset",
         metavar="NAME",
         help="part of the data, or of those of --val, to validate on",
+    )
+    parser.add_argument(
+        "--val-masks",
+        metavar="FOLDER",
+        help="as --masks, of the images of --val",
     )
     parser.add_argument(
         "--val-share",
@@ -147,11 +154,16 @@ def run(args: argparse.Namespace) -> None:
             given.setdefault(field, value)
     given.setdefault("NAME", run_name(args.dataset))
     check_name(args.logs, given["NAME"])
-    path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
-    fields = fields_of_weights(args, path, given, to_train=True)
-    use_max_pixels({**fields, **given})
-    # of a run that goes on, its own seed: the same images must be set aside
-    train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")))
+    require_writable(args.logs, "--logs")
+    with parse_once():
+        require_data(args, subset=train_part(args))
+        if args.val is not None:
+            require_data(args, args.val, args.val_subset)
+        path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
+        fields = fields_of_weights(args, path, given, to_train=True)
+        use_max_pixels({**fields, **given})
+        # of a run that goes on, its own seed: the same images must be set aside
+        train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")))
     config = training_config(fields, given, train_set, val_set)
 
     from mrcnn.distributed.strategy import is_chief
@@ -219,8 +231,12 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
     subset, val_subset = args.subset, args.val_subset
     if args.val_share is not None and (args.val or val_subset):
         raise ValueError("give one of --val-share and --val or --val-subset")
-    if not subset and args.val_share is None and has_subset(args, "train"):
-        subset = "train"
+    if args.val_masks is not None and args.val is None:
+        raise ValueError(
+            "--val-masks goes with --val, the folder of the validation images; for a part of the "
+            "data that --val-subset names, --masks is the folder of its masks too"
+        )
+    if not subset and (subset := train_part(args)):
         if not (args.val or val_subset):
             parts = ("val", "valid", "validation")  # the second is Roboflow's
             val_subset = next((name for name in parts if has_subset(args, name)), None)
@@ -250,6 +266,12 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
     return train_set, val_set
 
 
+def train_part(args: argparse.Namespace) -> str | None:
+    """The part of the data to train on: --subset or, where no share is set aside, "train"."""
+    found = not args.subset and args.val_share is None and has_subset(args, "train")
+    return "train" if found else args.subset
+
+
 def has_subset(args: argparse.Namespace, name: str) -> bool:
     """Whether the data have a part of this name."""
     if not os.path.isdir(args.dataset):
@@ -257,7 +279,7 @@ def has_subset(args: argparse.Namespace, name: str) -> bool:
     if is_cache(os.path.join(args.dataset, name)):
         return True
     try:
-        find_format(args.dataset, args.format, name)
+        find_format(args.dataset, args.format, name, args.masks, args.images)
     except (ValueError, FileNotFoundError):
         return False
     return True

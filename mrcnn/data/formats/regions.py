@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.formats.files import find_image
+from mrcnn.data.formats.files import find_image, near_miss
 from mrcnn.data.rle import Rle, decode_masks, mask_areas
 
 logger = logging.getLogger(__name__)
@@ -260,6 +260,7 @@ class RegionDataset(Dataset):
                     f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
                     "annotations of it: put it there, give the folder of the images, or leave out "
                     "what is missing with --skip-missing (skip_missing=True)"
+                    + near_miss(folders, name, "rename it, or change its name in the annotations")
                 )
             self.left_out.add("images missing", f"{annotations}: {name}")
         return path

@@ -162,7 +162,7 @@ def test_two_files_that_differ_in_their_ending(tmp_path):
 def test_images_and_masks_in_one_folder(tmp_path):
     """An image would be its own mask."""
     images, _ = id_folders(tmp_path, {})
-    with pytest.raises(ValueError, match="image_dir and mask_dir are both .*PNGImages"):
+    with pytest.raises(ValueError, match="--masks, mask_dir. are both .*PNGImages"):
         MaskPng().load_id_masks(images, os.path.join(images, "..", "PNGImages"), "person")
 
 
