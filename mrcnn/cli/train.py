@@ -228,15 +228,8 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
     """Training and validation data of the arguments; the second is None where there are none, which
     is told.
     """
-    subset, val_subset = args.subset, args.val_subset
-    if args.val_share is not None and (args.val or val_subset):
-        raise ValueError("give one of --val-share and --val or --val-subset")
-    if args.val_masks is not None and args.val is None:
-        raise ValueError(
-            "--val-masks goes with --val, the folder of the validation images; for a part of the "
-            "data that --val-subset names, --masks is the folder of its masks too"
-        )
-    if not subset and (subset := train_part(args)):
+    val_subset = args.val_subset
+    if (subset := train_part(args)) and not args.subset:
         if not (args.val or val_subset):
             parts = ("val", "valid", "validation")  # the second is Roboflow's
             val_subset = next((name for name in parts if has_subset(args, name)), None)
@@ -267,7 +260,18 @@ def open_both(args: argparse.Namespace, seed: int | None = None) -> tuple[Datase
 
 
 def train_part(args: argparse.Namespace) -> str | None:
-    """The part of the data to train on: --subset or, where no share is set aside, "train"."""
+    """The part of the data to train on: --subset or, where no share is set aside, "train".
+
+    Raises:
+        ValueError: options that name the validation data and do not go together.
+    """
+    if args.val_share is not None and (args.val or args.val_subset):
+        raise ValueError("give one of --val-share and --val or --val-subset")
+    if args.val_masks is not None and args.val is None:
+        raise ValueError(
+            "--val-masks goes with --val, the folder of the validation images; for a part of the "
+            "data that --val-subset names, --masks is the folder of its masks too"
+        )
     found = not args.subset and args.val_share is None and has_subset(args, "train")
     return "train" if found else args.subset
 
