@@ -16,6 +16,7 @@ from mrcnn.cli.data_options import (
     use_max_pixels,
 )
 from mrcnn.cli.settings import make_config, settings_of
+from mrcnn.common.files import require_writable
 from mrcnn.data.survey.objects import require_objects
 
 EXIT_CODES = {
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the cache; prints what it holds."""
     given = settings_of(args)
     use_max_pixels(given)
+    require_writable(args.output, "--output")
     dataset = open_data(args, args.classes)
     require_objects(dataset)
     config = make_config({"NUM_CLASSES": dataset.num_classes}, given)

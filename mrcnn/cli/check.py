@@ -5,6 +5,7 @@ lists what is wrong.
 """
 
 import argparse
+import os
 
 from mrcnn.cli.data_options import (
     add_dataset,
@@ -15,6 +16,7 @@ from mrcnn.cli.data_options import (
     use_max_pixels,
 )
 from mrcnn.cli.settings import make_config, settings_of
+from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import write_json
 
 EXIT_CODES = {
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Print summary and findings; the exit code."""
     given = settings_of(args)
     use_max_pixels(given)
+    if args.json is not None:
+        require_writable(os.path.dirname(args.json) or os.curdir, "the folder of --json")
     dataset = open_data(args, collect_errors=True)
     dataset.image_range = make_config({}, given).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]

@@ -13,6 +13,7 @@ from mrcnn.config import Config
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats import FORMATS, find_format, open_dataset
 from mrcnn.data.formats.coco import CROWDS
+from mrcnn.data.formats.registry import Annotations
 from mrcnn.data.images import limit_pixels
 
 if TYPE_CHECKING:
@@ -65,7 +66,15 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         metavar="FOLDER",
-        help="folder of the images, where COCO, VIA or labelme json does not lie beside them",
+        help="folder of the images, where COCO, VIA or labelme json does not lie beside them, or "
+        "of --masks, where DATASET is not this folder",
+    )
+    parser.add_argument(
+        "--masks",
+        metavar="FOLDER",
+        help="folder of mask files, one of ids for each image of DATASET, where it has another "
+        "name than those that are found: images and masks, img and label and their like; a mask "
+        "has the name of its image, or that with _mask, _gt, _label or the like",
     )
     parser.add_argument(
         "--skip-missing",
@@ -87,7 +96,12 @@ _TAKEN_BY = {
     "class_attribute": ("class_attribute", ("via",), "VIA json"),
     "crowds": ("crowds", ("coco",), "COCO json"),
     "boxes_as_masks": ("boxes_as_masks", ("coco",), "COCO json"),
-    "images": ("image_dir", ("coco", "via", "labelme"), "COCO, VIA and labelme json"),
+    "images": (
+        "image_dir",
+        ("coco", "via", "labelme"),
+        "COCO, VIA and labelme json and of --masks",
+    ),
+    "masks": ("mask_dir", ("id_masks",), "mask files"),
     "split_pieces": ("split_pieces", ("id_masks", "object_masks"), "mask files"),
     "skip_missing": ("skip_missing", tuple(FORMATS), "the formats with files of their own"),
 }
@@ -99,6 +113,13 @@ class Place(NamedTuple):
 
     path: str
     subset: str | None = None
+    images: str | None = None  # folder of the images, where that is given
+    masks: str | None = None  # folder of the mask files, likewise
+
+
+def own_place(args: argparse.Namespace, subset: str | None = None) -> Place:
+    """That of `add_dataset`'s arguments, or of a part of them."""
+    return Place(args.dataset, subset or args.subset, args.images, args.masks)
 
 
 @parse_once()
@@ -117,8 +138,8 @@ def open_data(
         collect_errors: whether images and objects that cannot be read are counted, where the
             format can; else the first one is an error.
     """
-    place = Place(args.dataset, args.subset)
-    refuse_unused_options(args, [place])
+    place = own_place(args)
+    require_data(args, [place])
     return open_place(args, place, classes, other_classes, collect_errors)
 
 
@@ -133,21 +154,21 @@ def open_place(
     """The prepared Dataset in a place, with those of the options that its format takes; the other
     arguments are those of `open_data`.
     """
-    found, where = _format_of(args, place)
-    if found == _CACHE:
+    found = find_annotations(args, place)
+    if found.format == _CACHE:
         from mrcnn.data.cache.dataset import RecordDataset
 
-        return RecordDataset(where, classes, other_classes)
+        return RecordDataset(found.place, classes, other_classes)
     options = {
         argument: value
-        for name, (argument, formats, _) in _TAKEN_BY.items()
-        if found in formats and (value := _given(args, name)) is not None
+        for name, (argument, _, _) in _TAKEN_BY.items()
+        if (value := _given(args, place, name)) is not None and _takes(found.format, place, name)
     }
-    if collect_errors and found in ("coco", "via", "labelme"):
+    if collect_errors and found.format in ("coco", "via", "labelme"):
         options["collect_errors"] = True
     return open_dataset(
         place.path,
-        format=found,
+        format=found.format,
         subset=place.subset,
         classes=classes,
         other_classes=other_classes,
@@ -156,45 +177,60 @@ def open_place(
 
 
 @parse_once()
-def refuse_unused_options(args: argparse.Namespace, places: Sequence[Place]) -> None:
-    """Refuse options that none of a command's data sets takes.
+def require_data(args: argparse.Namespace, places: Sequence[Place]) -> None:
+    """Make sure that there are data of a known format in every place, and that each option about
+    them is of one of these formats; before weights are downloaded.
 
     Raises:
-        ValueError: naming the option and what the data sets are.
+        FileNotFoundError, ValueError: as `find_format`.
+        ValueError: naming an option that no data set takes, and what the data sets are.
     """
-    given = [name for name in _TAKEN_BY if _given(args, name) is not None]
-    if not given:
-        return
-    found = dict.fromkeys(_format_of(args, place) for place in places)
-    for name in given:
-        _, formats, what = _TAKEN_BY[name]
-        if not any(format in formats for format, _ in found):
-            said = " and ".join(
-                f"{where} is " + ("a cache" if format == _CACHE else f"of the format {format}")
-                for format, where in found
-            )
-            in_caches = any(format == _CACHE for format, _ in found)
-            raise ValueError(
-                f"--{name.replace('_', '-')} is of {what}, and {said}"
-                + (": give it to the command that writes the cache" if in_caches else "")
-            )
+    found = [(place, find_annotations(args, place)) for place in places]
+    for name, (_, _, what) in _TAKEN_BY.items():
+        if all(_given(args, place, name) is None for place in places) or any(
+            _takes(annotations.format, place, name) for place, annotations in found
+        ):
+            continue
+        sets = dict.fromkeys((annotations.format, annotations.place) for _, annotations in found)
+        said = " and ".join(
+            f"{where} is " + ("a cache" if format == _CACHE else f"of the format {format}")
+            for format, where in sets
+        )
+        in_caches = any(format == _CACHE for format, _ in sets)
+        raise ValueError(
+            f"--{name.replace('_', '-')} is of {what}, and {said}"
+            + (": give it to the command that writes the cache" if in_caches else "")
+        )
 
 
-def _given(args, name):
-    """The value of an option; None where it is not given."""
-    value = getattr(args, name, None)
+def _given(args, place, name):
+    """The value of an option for the data in a place; None where it is not given."""
+    value = getattr(place if name in Place._fields else args, name, None)
     return None if value is False else value
 
 
-def _format_of(args, place):
-    """The format of the data in a place, or "cache", and their file or folder."""
+def _takes(format, place, name):
+    """Whether an option is of a format; a folder of masks has a folder of images."""
+    return format in _TAKEN_BY[name][1] or (
+        name == "images" and format == "id_masks" and place.masks is not None
+    )
+
+
+def find_annotations(args: argparse.Namespace, place: Place) -> Annotations:
+    """What annotations are in a place; those of a cache have the format "cache".
+
+    Raises:
+        FileNotFoundError, ValueError: as `find_format`.
+    """
     folder = os.path.join(place.path, place.subset or "")
     if is_cache(folder):
-        return _CACHE, folder
+        return Annotations(_CACHE, folder)
+    # other formats say themselves where the images are; `require_data` refuses the option
+    more = (place.masks, None if place.masks is None else place.images)
     if place.path != args.dataset:  # --format is of that, and of others where they leave a choice
         with contextlib.suppress(ValueError):
-            return find_format(place.path, "auto", place.subset)
-    return find_format(place.path, args.format, place.subset)
+            return find_format(place.path, "auto", place.subset, *more)
+    return find_format(place.path, args.format, place.subset, *more)
 
 
 def add_image_range(parser: argparse.ArgumentParser) -> None:

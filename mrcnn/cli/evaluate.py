@@ -6,8 +6,17 @@ an HTML page with curves, confusions and the worst images.
 
 import argparse
 
-from mrcnn.cli.data_options import add_dataset, open_data, positive, use_max_pixels
-from mrcnn.cli.model_options import add_model, inference_model
+from mrcnn.cli.data_options import (
+    add_dataset,
+    open_data,
+    own_place,
+    positive,
+    require_data,
+    use_max_pixels,
+)
+from mrcnn.cli.model_options import add_model, inference_config, load_model
+from mrcnn.common.files import require_writable
+from mrcnn.common.json_files import parse_once
 from mrcnn.data.survey.objects import require_objects
 
 EXIT_CODES = {
@@ -55,18 +64,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the measures; the exit code: 1 if an image could not be read."""
-    model = inference_model(args)
-    use_max_pixels({"IMAGE_MAX_PIXELS": model.config.IMAGE_MAX_PIXELS})
-    names = model.config.CLASS_NAMES
-    # the classes of the model, so that both number them alike, then those that it lacks
-    dataset = open_data(
-        args,
-        classes=None if names is None else list(names[1:]),
-        other_classes=not args.own_classes,
-    )
+    if args.report is not None:
+        require_writable(args.report, "--report")
+    with parse_once():
+        require_data(args, [own_place(args)])
+        config, weights = inference_config(args)
+        use_max_pixels({"IMAGE_MAX_PIXELS": config.IMAGE_MAX_PIXELS})
+        names = config.CLASS_NAMES
+        # the classes of the model, so that both number them alike, then those that it lacks
+        dataset = open_data(
+            args,
+            classes=None if names is None else list(names[1:]),
+            other_classes=not args.own_classes,
+        )
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     require_objects(dataset, image_ids, "find")
-    evaluation = model.evaluate(
+    evaluation = load_model(config, weights, args.logs).evaluate(
         dataset,
         image_ids,
         report=args.report,

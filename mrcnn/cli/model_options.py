@@ -13,6 +13,7 @@ from mrcnn.training.run_folder import find_last_checkpoint
 from mrcnn.weights.published import coco_weights
 
 if TYPE_CHECKING:
+    from mrcnn.config import Config
     from mrcnn.model import MaskRCNN
 
 
@@ -93,9 +94,11 @@ def weights_path(choice: str, logs: str, name: str | None, to_train: bool = Fals
     return choice
 
 
-def inference_model(args: argparse.Namespace) -> MaskRCNN:
-    """The `MaskRCNN` of the arguments of `add_model` with its weights, for evaluate and
-    predict.
+def inference_config(args: argparse.Namespace) -> tuple[Config, str]:
+    """The config of a model for evaluate and predict, and the path of its weights.
+
+    Args:
+        args: with those of `add_model`.
     """
     given = settings_of(args)
     path = weights_path(args.weights, args.logs, given.get("NAME"))
@@ -114,9 +117,13 @@ def inference_model(args: argparse.Namespace) -> MaskRCNN:
             "'pad64' in whole images"
         )
         fields["IMAGE_RESIZE_MODE"] = "pad64"
-    config = make_config(fields, given)
+    return make_config(fields, given), path
+
+
+def load_model(config: Config, weights: str, logs: str) -> MaskRCNN:
+    """The `MaskRCNN` of mode "inference" of an `inference_config`."""
     from mrcnn.model import MaskRCNN  # takes seconds; wrong settings should show at once
 
-    model = MaskRCNN("inference", config, args.logs)
-    model.load_weights(path)  # every layer must be in the file
+    model = MaskRCNN("inference", config, logs)
+    model.load_weights(weights)  # every layer must be in the file
     return model

@@ -8,7 +8,8 @@ import argparse
 from collections.abc import Collection, Iterable
 
 from mrcnn.cli.data_options import positive
-from mrcnn.cli.model_options import add_model, inference_model
+from mrcnn.cli.model_options import add_model, inference_config, load_model
+from mrcnn.common.files import require_writable
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, predict
 from mrcnn.inference.sources import find_sources
@@ -86,10 +87,12 @@ def run(args: argparse.Namespace) -> int:
     """Detect and print the summary; the exit code: 1 if something could not be read, 130 after
     Ctrl-C.
     """
-    # a wrong path should show at once
+    # a wrong path should show at once, before the seconds that TensorFlow takes
     sources, _ = find_sources(args.sources, args.recursive, args.output)
-    model = inference_model(args)
-    classes = args.classes and class_choices(args.classes, model.config.CLASS_NAMES)
+    require_writable(args.output, "--output")
+    config, weights = inference_config(args)
+    classes = args.classes and class_choices(args.classes, config.CLASS_NAMES)
+    model = load_model(config, weights, args.logs)
     summary = predict(
         model,
         args.sources,

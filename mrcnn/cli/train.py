@@ -21,20 +21,21 @@ import numpy as np
 from mrcnn.cli.data_options import (
     Place,
     add_dataset,
+    find_annotations,
     open_place,
+    own_place,
     positive,
-    refuse_unused_options,
+    require_data,
     use_max_pixels,
 )
 from mrcnn.cli.model_options import add_model, weights_path
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
+from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
 from mrcnn.config.classes import class_ids
 from mrcnn.config.run_name import LONGEST
-from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats.regions import CLASS_OF_ALL
-from mrcnn.data.formats.registry import find_format
 from mrcnn.data.survey.objects import require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
@@ -73,6 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--val-subset",
         metavar="NAME",
         help="part of the data, or of those of --val, to validate on",
+    )
+    parser.add_argument(
+        "--val-masks",
+        metavar="FOLDER",
+        help="as --masks, of the images of --val",
     )
     parser.add_argument(
         "--val-share",
@@ -146,12 +152,15 @@ def run(args: argparse.Namespace) -> None:
     given = settings_of(args)
     given.setdefault("NAME", run_name(args.dataset))
     check_name(args.logs, given["NAME"])
-    path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
-    fields = fields_of_weights(args, path, given, to_train=True)
-    use_max_pixels({**fields, **given})
-    # of a run that goes on, its own seed and classes: the same images must be set aside
-    names = fields.get("CLASS_NAMES") if args.weights.lower() == "last" else None
-    train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")), names)
+    require_writable(args.logs, "--logs")
+    with parse_once():
+        require_data(args, find_places(args))
+        path = weights_path(args.weights, args.logs, given["NAME"], to_train=True)
+        fields = fields_of_weights(args, path, given, to_train=True)
+        use_max_pixels({**fields, **given})
+        # of a run that goes on, its own seed and classes: the same images must be set aside
+        names = fields.get("CLASS_NAMES") if args.weights.lower() == "last" else None
+        train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")), names)
     config = training_config(fields, given, train_set, val_set)
 
     from mrcnn.distributed.strategy import is_chief
@@ -212,6 +221,36 @@ def run_name(dataset: str) -> str:
 
 
 @parse_once()
+def find_places(args: argparse.Namespace) -> list[Place]:
+    """Where the training data of the arguments are and, of validation data apart, where these are.
+
+    Raises:
+        ValueError: options that name the validation data and do not go together.
+    """
+    if args.val_share is not None and (args.val or args.val_subset):
+        raise ValueError("give one of --val-share and --val or --val-subset")
+    if args.val_masks is not None and args.val is None:
+        raise ValueError(
+            "--val-masks goes with --val, the folder of the validation images; for a part of the "
+            "data that --val-subset names, --masks is the folder of its masks too"
+        )
+    subset, val_subset = args.subset, args.val_subset
+    if not subset and args.val_share is None and has_subset(args, "train"):
+        subset = "train"
+        if not (args.val or val_subset):
+            parts = ("val", "valid", "validation")  # the second is Roboflow's
+            val_subset = next((name for name in parts if has_subset(args, name)), None)
+    places = [own_place(args, subset)]
+    if args.val is not None:
+        # a folder of images and that of their masks belong to one set
+        images = None if args.masks or args.val_masks else args.images
+        places.append(Place(args.val, val_subset, images, args.val_masks))
+    elif val_subset is not None:
+        places.append(own_place(args, val_subset))
+    return places
+
+
+@parse_once()
 def open_both(
     args: argparse.Namespace, seed: int | None = None, names: Sequence[str] | None = None
 ) -> tuple[Dataset, Dataset | None]:
@@ -224,20 +263,9 @@ def open_both(
         names: the classes of the run that goes on, background first; None: of the data. The data
             have them where they have no others.
     """
-    subset, val_subset = args.subset, args.val_subset
-    if args.val_share is not None and (args.val or val_subset):
-        raise ValueError("give one of --val-share and --val or --val-subset")
-    if not subset and args.val_share is None and has_subset(args, "train"):
-        subset = "train"
-        if not (args.val or val_subset):
-            parts = ("val", "valid", "validation")  # the second is Roboflow's
-            val_subset = next((name for name in parts if has_subset(args, name)), None)
-    train_place, val_place = Place(args.dataset, subset), None
-    if args.val is not None:
-        val_place = Place(args.val, val_subset)
-    elif val_subset is not None:
-        val_place = Place(args.dataset, val_subset)
-    refuse_unused_options(args, [train_place] if val_place is None else [train_place, val_place])
+    places = find_places(args)
+    require_data(args, places)
+    train_place, *val_places = places
     train_set = open_place(args, train_place)
     if args.classes:
         if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
@@ -250,8 +278,8 @@ def open_both(
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
         train_set, val_set = split(train_set, args.val_share, seed)
-    elif val_place is not None:
-        val_set = open_place(args, val_place, names)
+    elif val_places:
+        val_set = open_place(args, val_places[0], names)
         require_masks(val_set)
     else:
         val_set = None
@@ -281,10 +309,8 @@ def has_subset(args: argparse.Namespace, name: str) -> bool:
     """Whether the data have a part of this name."""
     if not os.path.isdir(args.dataset):
         return False
-    if is_cache(os.path.join(args.dataset, name)):
-        return True
     try:
-        find_format(args.dataset, args.format, name)
+        find_annotations(args, own_place(args, name))
     except (ValueError, FileNotFoundError):
         return False
     return True

@@ -59,6 +59,34 @@ def write_whole(path: AnyPath, content: bytes | memoryview, durable: bool = True
         file.write(content)
 
 
+def require_writable(folder: AnyPath, what: str) -> None:
+    """Make sure that a folder is there and can be written to, or can be made; nothing is made.
+
+    So a wrong path shows before work that takes long.
+
+    Args:
+        folder: to write to later.
+        what: what names it, for the message, such as "--output".
+
+    Raises:
+        NotADirectoryError: it, or what it would be in, is a file.
+        PermissionError: nothing may be written there.
+    """
+    place = os.path.abspath(folder)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise NotADirectoryError(
+            f"{what} must be a folder or a path where one can be made, it is {os.fspath(folder)}: "
+            f"{place} is no folder"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{what} is {os.fspath(folder)}, but nothing may be written into {place}: take another "
+            "folder, or change its permissions"
+        )
+
+
 def remove_temporary_files(folder: AnyPath) -> list[str]:
     """Delete what writers that were killed left behind in a folder; returns the names."""
     left = [name for name in os.listdir(folder) if re.fullmatch(r"\.[0-9a-f]{8}\.tmp(\..*)?", name)]

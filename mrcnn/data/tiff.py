@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -188,7 +189,9 @@ def _first_page(file, most_pixels):
         if page.imagelength * page.imagewidth > most_pixels:
             raise UnknownTiffError(
                 f"it has {page.imagelength} x {page.imagewidth} px (height x width), and "
-                f"{most_pixels:,} px are allowed: IMAGE_MAX_PIXELS (--max-pixels) allows more"
+                f"{most_pixels:,} px are allowed: "
+                + option_or_argument("--max-pixels", "IMAGE_MAX_PIXELS")
+                + " allows more"
             )
         ends = np.add(page.dataoffsets, page.databytecounts)
         if len(ends) and max(ends) > tiff.filehandle.size:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from mrcnn.common.files import AnyPath
+from mrcnn.common.files import AnyPath, require_writable
 from mrcnn.common.progress import track
 from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.config.classes import class_ids, numbered_names
@@ -218,7 +218,8 @@ def predict(
         FileNotFoundError: a place does not exist, or has no image and no video.
         ValueError: an unknown word in ``save``, an unknown class, ``every`` or ``limit`` below 1,
             or a file written would replace an image, another of its kind or a file of labelme.
-        OSError: the results cannot be written; what was written before is closed, so that it can be
+        OSError: the output cannot be a folder to write to, which is told before anything is read,
+            or the results cannot be written; what was written before is closed, so that it can be
             read.
         ImportError: there is a video and no OpenCV.
     """
@@ -234,16 +235,7 @@ def predict(
         # an unknown one is reported before anything is written
         class_ids(classes, model.config.CLASS_NAMES, model.config.NUM_CLASSES)
     sources, others = find_sources(places, recursive, leave_out=output)
-    if not sources:
-        raise FileNotFoundError(
-            f"{places} has no image and no video"
-            + (
-                ""
-                if recursive
-                else "; images in folders within it are found with "
-                + option_or_argument("--recursive", "recursive=True")
-            )
-        )
+    require_writable(output, "output")
     identities = (file_identity(str(source.path)) for source in sources if source.kind != "camera")
     kept = frozenset(identity for identity in identities if identity is not None)
     _check_outputs(sources, kept, output, save, video_type)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import IMAGE_TYPES, as_uint8_range, fit_channels, read_image
 
@@ -65,7 +66,8 @@ def find_sources(
         are not counted.
 
     Raises:
-        FileNotFoundError: there is no such file or folder, or nothing fits a pattern.
+        FileNotFoundError: there is no such file or folder, nothing fits a pattern, or there is no
+            image and no video in any of the places.
     """
     places = [places] if isinstance(places, (str, int, os.PathLike)) else list(places)
     files, folders, cameras = {}, [], []
@@ -101,6 +103,18 @@ def find_sources(
         Source(path, _name(path, root), "video" if path.lower().endswith(VIDEO_TYPES) else "image")
         for path in files
     ]
+    if not sources + cameras:
+        there = some(f"{count} {end or 'without ending'}" for end, count in others.most_common())
+        raise FileNotFoundError(
+            f"{some(places)} has no image and no video"
+            + (f", of its files there are {there}" if there else "")
+            + (
+                ""
+                if recursive
+                else "; folders within it are searched with "
+                + option_or_argument("--recursive", "recursive=True")
+            )
+        )
     return sources + cameras, others
 
 

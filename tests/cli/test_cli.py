@@ -1058,8 +1058,8 @@ def test_files_that_do_not_contradict_what_is_given(tmp_path):
             "give one of",
         ),
         (["train", "PHOTOS", "--weights", "none", "--classes", "green"], "green"),
-        (["evaluate", "PHOTOS", "--weights", "last"], "needs --name"),
-        (["evaluate", "PHOTOS", "--weights", "none"], "finds nothing"),
+        (["evaluate", "PHOTOS/val", "--weights", "last"], "needs --name"),
+        (["evaluate", "PHOTOS/val", "--weights", "none"], "finds nothing"),
         (
             ["predict", "missing.jpg", "--weights", "coco", "--output", "x"],
             "no file, folder or camera missing.jpg",

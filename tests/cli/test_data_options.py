@@ -62,7 +62,7 @@ def test_an_option_that_no_data_set_takes_is_refused(coco, tmp_path):
         (["--split-pieces"], "mask files", [coco, tmp_path / "v"]),
         (["--crowds", "objects"], "COCO json", [masks, tmp_path / "v"]),
         (["--class-attribute", "color"], "VIA json", [masks, coco]),
-        (["--images", tmp_path], "COCO, VIA and labelme json", [masks, masks]),
+        (["--images", tmp_path], "COCO, VIA and labelme json and of --masks", [masks, masks]),
     ):
         with pytest.raises(ValueError) as error:
             open_both(arguments(data[0], "--val", data[1], *option))
@@ -117,17 +117,17 @@ def test_a_cache_has_the_classes_that_its_source_would_have(tmp_path, classes, o
     """Also those that the source lacks, such as blue."""
     crowd = {**SQUARE, "iscrowd": 1}
     write_coco(tmp_path / "c", [GREEN, SQUARE, crowd, GREEN], ("red", "green"), count=2)
-    args = argparse.Namespace(dataset=str(tmp_path / "c"), subset=None, format="auto")
+    args = arguments(str(tmp_path / "c"))
     source = open_data(args, classes, other_classes)
     cache = cache_of(open_data(args), tmp_path / "cache")
-    args = argparse.Namespace(dataset=str(cache), subset=None, format="auto")
+    args = arguments(str(cache))
     found = open_data(args, classes, other_classes)
     assert isinstance(found, RecordDataset) and contents(found) == contents(source)
 
 
 def test_a_cache_keeps_which_classes_its_source_does_not_label(tmp_path):
     write_coco(tmp_path / "c", [SQUARE], ("red",))
-    args = argparse.Namespace(dataset=str(tmp_path / "c"), subset=None, format="auto")
+    args = arguments(str(tmp_path / "c"))
     source = open_data(args, ["blue", "red"])
     found = RecordDataset(cache_of(source, tmp_path / "cache"))
     assert contents(found)[1] == contents(source)[1] == [True, False, True]
@@ -135,7 +135,7 @@ def test_a_cache_keeps_which_classes_its_source_does_not_label(tmp_path):
 
 
 def test_a_cache_of_masks_has_a_class_of_any_name(tmp_path):
-    args = argparse.Namespace(dataset=str(write_masks(tmp_path / "m")), subset=None, format="auto")
+    args = arguments(str(write_masks(tmp_path / "m")))
     cache = cache_of(open_data(args), tmp_path / "cache")
     args.dataset = str(cache)
     assert open_data(args, ["nucleus"]).class_names == ["BG", "nucleus"]
@@ -143,7 +143,7 @@ def test_a_cache_of_masks_has_a_class_of_any_name(tmp_path):
 
 def test_a_cache_without_any_of_the_classes_is_refused(tmp_path):
     write_coco(tmp_path / "c", [SQUARE], ("red", "green"))
-    args = argparse.Namespace(dataset=str(tmp_path / "c"), subset=None, format="auto")
+    args = arguments(str(tmp_path / "c"))
     args.dataset = str(cache_of(open_data(args), tmp_path / "cache"))
     with pytest.raises(ValueError, match="is of the classes red, green, none of which is among c"):
         open_data(args, ["cat", "dog"])

@@ -276,6 +276,14 @@ def test_a_camera_is_read_until_the_key_q(model, tmp_path, monkeypatch):
     assert files(tmp_path / "found") == ["camera0.mp4", "predictions.json"]
 
 
+def test_an_output_that_is_a_file_is_told_before_detection(tmp_path, photos, monkeypatch, model):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(model, "detect", None)
+    with pytest.raises(NotADirectoryError, match="output must be a folder"):
+        predict(model, photos, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_nothing_to_do_is_an_error(model, tmp_path, photos):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no image and no video.*recursive"):

@@ -212,6 +212,17 @@ def test_hidden_files_are_no_sources(folder):
     assert names(find_sources(folder / ".thumbs")) == ["a.jpg"]  # asked for by its name
 
 
+def test_places_without_an_image(tmp_path):
+    for name in ("a.heic", "b.heic", "notes"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        FileNotFoundError, match="there are 2 .heic, 1 without ending; .*recursive=True"
+    ):
+        find_sources(tmp_path)
+    with pytest.raises(FileNotFoundError, match="1 without ending$"):
+        find_sources(tmp_path, recursive=True)
+
+
 def test_every_ending_of_images(tmp_path):
     for name in ("a.jfif", "b.jpe", "c.AVIF", "d.heic"):
         (tmp_path / name).touch()

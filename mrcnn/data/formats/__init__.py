@@ -22,6 +22,7 @@ def open_dataset(
     subset: str | None = None,
     image_dir: AnyPath | None = None,
     classes: Sequence[str] | None = None,
+    mask_dir: AnyPath | None = None,
     **options: Any,
 ) -> Dataset:
     """A prepared Dataset of annotated images, in any of the formats.
@@ -33,8 +34,9 @@ def open_dataset(
                   annotations/instances_<subset>*.json
     via           a VIA json file, or a folder with one
     labelme       a folder of labelme json files
-    id_masks      a folder with images and one mask for each: PNGImages and PedMasks, or images
-                  and masks
+    id_masks      a folder with images and one mask for each, in two folders: images and masks,
+                  img and label, PNGImages and PedMasks and their like, with parts such as
+                  images/train and masks/train; or, with ``mask_dir``, a folder of images
     object_masks  a folder of folders <id>/images and <id>/masks, as in the Data Science Bowl 2018
     ============  ===============================================================================
 
@@ -43,10 +45,12 @@ def open_dataset(
         format: a name of the table, or "auto" to tell it by the contents.
         subset: part of the data, such as "train": the folder of that name in ``path``, or the
             annotation file that has it in its name. None: ``path`` itself.
-        image_dir: folder of the images (coco, via, labelme); None: where such a file's images
-            usually are.
+        image_dir: folder of the images (coco, via, labelme, and id_masks with ``mask_dir``); None:
+            where such a file's images usually are.
         classes: names of the classes. Give those of the training data when opening the validation
             data, so that both number them alike. None: all that are found.
+        mask_dir: folder of the masks (id_masks), where it has another name; its images are in
+            ``image_dir`` or ``path``. Where it has a folder ``subset``, the masks in that.
         options: further arguments of the format's ``load_...`` method, such as skip_missing or, of
             mask files, split_pieces; or other_classes, which all formats take.
 
@@ -54,12 +58,12 @@ def open_dataset(
         `coco.CocoJson`, `via.Via`, `labelme.Labelme` or `mask_png.MaskPng`, prepared.
 
     Raises:
-        FileNotFoundError: no such file, folder or subset.
+        FileNotFoundError: no such file, folder or subset; no mask has an image's name.
         ValueError: contents that are none of the formats, or of which there are several.
     """
     if format not in ("auto", *FORMATS):
         raise ValueError(f"format is {format!r}; use 'auto' or one of {', '.join(FORMATS)}")
-    found, place = find_format(path, format, subset)
-    dataset = FORMATS[found](place, image_dir, classes, options)
+    found = find_format(path, format, subset, mask_dir, image_dir)
+    dataset = FORMATS[found.format](found.place, found.image_dir or image_dir, classes, options)
     dataset.prepare()
     return dataset

@@ -10,16 +10,24 @@ from numpy.typing import NDArray
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.formats.files import image_files, near_miss
+from mrcnn.data.formats.mask_files import (
+    check_size,
+    ids_of,
+    objects_of,
+    pieces,
+    pieces_of_values,
+    read_object,
+    refuse_lossy,
+    shades_of_edges,
+)
+from mrcnn.data.formats.mask_pairs import expected_mask, hint_of_case, pair_files
 from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
-from mrcnn.data.images import IMAGE_TYPES, image_size, read_image
-from mrcnn.data.masks import foreground, has_soft_edges, mask_of_picture, number_pieces
+from mrcnn.data.images import image_size, read_image
+from mrcnn.data.masks import foreground, has_soft_edges, number_pieces
 
-MASK_SUFFIXES = ("", "_mask", "_masks")
-LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
 # Masks that are looked at when a data set is opened; `check` looks at all.
 LOOKED_AT = 20
-# Objects of a mask of ids, at most.
-MOST_OBJECTS = 10_000
 SOFT_EDGES = "mask of ids with soft edges"
 CUT_AT_HALF = "mask with soft edges"
 IN_PIECES = "object in separate pieces"
@@ -59,8 +67,9 @@ class MaskPng(Dataset):
     ) -> None:
         """Add images with one mask file each, in which a pixel's value is the number of its object.
 
-        The mask of ``a.png`` is ``a``, ``a_mask`` or ``a_masks`` with any ending, as in Penn-Fudan.
-        0 is the background; numbers need not be contiguous, nor an object in one piece.
+        The mask of ``a.png`` is ``a``, ``a_mask``, ``a_gt``, ``a-label`` or the like with any
+        ending, see `mask_pairs.pair_files`. 0 is the background; numbers need not be contiguous,
+        nor an object in one piece.
 
         Args:
             image_dir, mask_dir: folders.
@@ -74,35 +83,24 @@ class MaskPng(Dataset):
         Raises:
             FileNotFoundError: a folder or a mask is missing, or there are no images.
             ValueError: both folders are one, or have two files that differ in their ending only;
-                masks are JPEG.
+                an image has several masks; masks are JPEG.
         """
         class_id = class_numbers(self, source, [class_name])[class_name]
-        images, masks = _by_stem(image_dir), _by_stem(mask_dir)
-        if not images:
-            raise FileNotFoundError(f"{image_dir} has no images ({', '.join(IMAGE_TYPES)})")
-        if os.path.realpath(image_dir) == os.path.realpath(mask_dir):
-            raise ValueError(
-                f"image_dir and mask_dir are both {image_dir}: images and masks must be in two "
-                "folders"
-            )
-        first, unused = len(self.image_info), dict(masks)
-        for stem, name in images.items():
-            mask = next(
-                (masks[stem + suffix] for suffix in MASK_SUFFIXES if stem + suffix in masks), None
-            )
+        pairs, unused = pair_files(image_dir, mask_dir)
+        first = len(self.image_info)
+        for stem, name, mask in pairs:
             path = os.path.join(image_dir, name)
             if mask is None:
                 self._missing(
-                    f"{mask_dir} has no mask for {path}: it should be {stem}.png or "
-                    f"{stem}_mask.png",
+                    f"{mask_dir} has no mask for {path}: it should be {expected_mask(stem)}"
+                    f"{hint_of_case(stem, unused)}",
                     "images without a mask file",
                     path,
                     skip_missing,
                 )
                 continue
-            unused.pop(os.path.splitext(mask)[0], None)
             mask_path = os.path.join(mask_dir, mask)
-            _refuse_lossy(mask_path)
+            refuse_lossy(mask_path)
             self.add_image(
                 source,
                 stem,
@@ -112,7 +110,7 @@ class MaskPng(Dataset):
                 class_id=class_id,
                 split_pieces=split_pieces,
             )
-        for name in unused.values():
+        for name in unused:
             self.left_out.add("mask files without an image", os.path.join(mask_dir, name))
         self._tell(image_dir, first)
 
@@ -167,10 +165,11 @@ class MaskPng(Dataset):
             images_dir, masks_dir = (
                 os.path.join(folder, image_id, name) for name in ("images", "masks")
             )
-            images = _images(images_dir) if os.path.isdir(images_dir) else []
+            images = image_files(images_dir) if os.path.isdir(images_dir) else []
             if len(images) != 1:
                 self._missing(
-                    f"{images_dir} must have one image, it has {len(images)}",
+                    f"{images_dir} must have one image, it has {len(images)}"
+                    f"{_hint_of_folder(images_dir)}",
                     "folders without an image",
                     images_dir,
                     skip_missing,
@@ -178,7 +177,8 @@ class MaskPng(Dataset):
                 continue
             if annotated and not os.path.isdir(masks_dir):
                 self._missing(
-                    f"{masks_dir} is missing, though other images have masks",
+                    f"{masks_dir} is missing, though other images have masks"
+                    f"{_hint_of_folder(masks_dir)}",
                     "images without masks",
                     images_dir,
                     skip_missing,
@@ -214,7 +214,7 @@ class MaskPng(Dataset):
         size = image_size(info["path"])
         found = (mask for _, mask in self._objects(info, size))
         if info.get("split_pieces"):
-            found = (piece for mask in found for piece in _pieces(mask))
+            found = (piece for mask in found for piece in pieces(mask))
         # without a list of them, which would take the memory twice
         masks = np.moveaxis(np.fromiter(found, np.dtype((bool, size))), 0, -1)
         class_id = self.map_source_class_id(f"{info['source']}.{info['class_id']}")
@@ -233,19 +233,20 @@ class MaskPng(Dataset):
             return []
         size, soft = image_size(info["path"]), []
         if "mask_path" in info:
-            ids = _ids_of(info, size)
-            if shades := _shades_of_edges(ids):
+            ids = ids_of(info, size)
+            if shades := shades_of_edges(ids):
                 return [
                     (
                         SOFT_EDGES,
-                        f"{info['mask_path']}: {len(shades)} of its {len(_objects_of(ids))} values "
+                        f"{info['mask_path']}: {len(shades)} of its {len(objects_of(ids))} values "
                         "occur in edges only, and each is an object; save the mask without "
-                        "smoothing or, where the pieces are the objects, use --split-pieces",
+                        "smoothing or, where the pieces are the objects, use "
+                        + option_or_argument("--split-pieces", "split_pieces=True"),
                     )
                 ]
             parted = [
                 (f"{info['mask_path']}: value {value}", count)
-                for value, count in _pieces_of_values(ids)
+                for value, count in pieces_of_values(ids)
                 if count > 1
             ]
         else:
@@ -263,7 +264,7 @@ class MaskPng(Dataset):
             (
                 IN_PIECES,
                 f"{place} has {count} pieces, one object unless pieces are split "
-                f"(--split-pieces){more}",
+                f"({option_or_argument('--split-pieces', 'split_pieces=True')}){more}",
             )
             for place, count in parted[:1]
         ]
@@ -271,16 +272,16 @@ class MaskPng(Dataset):
     def _objects(self, info, size) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """(where it is, mask [height, width]) of each object, in the order of ids or files."""
         if "mask_path" in info:
-            ids = _ids_of(info, size)
-            if info.get("split_pieces") and _shades_of_edges(ids):
+            ids = ids_of(info, size)
+            if info.get("split_pieces") and shades_of_edges(ids):
                 ids = foreground(ids)
-            for value in _objects_of(ids):
+            for value in objects_of(ids):
                 yield f"{info['mask_path']}: value {value}", ids == value
             return
         for name in _names_of(info):
             path = os.path.join(info["mask_dir"], name)
-            mask = _read_object(path)
-            _check_size(mask, path, size, info["path"])
+            mask = read_object(path)
+            check_size(mask, path, size, info["path"])
             if mask.any():
                 yield path, mask
             else:
@@ -316,137 +317,19 @@ class MaskPng(Dataset):
             logger.warning("%s: of the masks of %d images, %s", folder, len(looked_at), doubts)
 
 
-def _images(folder):
-    """Names of the image files in a folder, sorted; files that start with a dot are not."""
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder} is no folder; it should have image files")
-    return sorted(
-        name
-        for name in os.listdir(folder)
-        if os.path.splitext(name)[1].lower() in IMAGE_TYPES and not name.startswith(".")
+def _hint_of_folder(path):
+    return (
+        ""
+        if os.path.isdir(path)
+        else near_miss([os.path.dirname(path)], os.path.basename(path), "rename it")
     )
-
-
-def _by_stem(folder):
-    """{name without its ending: name} of the image files in a folder, sorted."""
-    found: dict[str, str] = {}
-    for name in _images(folder):
-        other = found.setdefault(os.path.splitext(name)[0], name)
-        if other != name:
-            raise ValueError(
-                f"{folder} has {other} and {name}: images and masks belong together by their names "
-                "without the ending, so that one of the two must go"
-            )
-    return found
 
 
 def _names_of(info):
     """The names of an image's files of one object each."""
-    return _images(info["mask_dir"]) if info["mask_dir"] else []
+    return image_files(info["mask_dir"]) if info["mask_dir"] else []
 
 
 def _is_own(info):
     """Whether `MaskPng` added an image, not a subclass."""
     return "mask_path" in info or "mask_dir" in info
-
-
-def _refuse_lossy(path):
-    if path.lower().endswith(LOSSY):
-        raise ValueError(
-            f"{path} is JPEG, which changes the values of a mask: save masks as PNG, from the tool "
-            "that made them"
-        )
-
-
-def _read_ids(path):
-    """The values of a mask file, int [height, width]; of a palette's colours, their numbers."""
-    ids = read_image(path, as_stored=True, indices=True)
-    if ids.ndim == 3:
-        colours = ids[..., : 1 if ids.shape[2] == 2 else 3]  # not alpha
-        # grey that was saved as RGB has three equal channels
-        ids = ids[..., 0] if (colours == colours[..., :1]).all() else ids
-    if ids.ndim != 2 or ids.dtype.kind not in "biu":
-        raise ValueError(
-            f"{path} must have one whole number a pixel, the id of its object; it is "
-            f"{ids.dtype} of shape {ids.shape}"
-        )
-    return ids.astype(np.uint8) if ids.dtype == bool else ids
-
-
-def _ids_of(info, size):
-    """The `_read_ids` of an image, with 0 for the values that are no object."""
-    ids = _read_ids(info["mask_path"])
-    _check_size(ids, info["mask_path"], size, info["path"])
-    ids = np.where(np.isin(ids, info["ignore"]), 0, ids) if info["ignore"] else ids
-    if (count := len(_objects_of(ids))) > MOST_OBJECTS:
-        raise ValueError(
-            f"{info['mask_path']} has {count} different values, each an object: more than "
-            f"{MOST_OBJECTS} are no ids, but perhaps depths or the pixels of a photo"
-        )
-    return ids
-
-
-def _objects_of(ids):
-    """The different values but 0, ascending."""
-    return [value for value in _values(ids) if value]
-
-
-def _shades_of_edges(ids):
-    """The values of a mask of ids that are only shades between objects and the background.
-
-    Anti-aliasing, a resize or JPEG leave many values along the edge of an object. None of them has
-    a pixel whose four neighbours have its value too, as a real object has unless it is a line. Two
-    of them at least, and at least half of all values, are no chance.
-    """
-    framed = np.pad(ids, 1, mode="edge")
-    inside = (
-        (ids == framed[:-2, 1:-1])
-        & (ids == framed[2:, 1:-1])
-        & (ids == framed[1:-1, :-2])
-        & (ids == framed[1:-1, 2:])
-    )
-    values, real = _objects_of(ids), _objects_of(ids[inside])
-    thin = len(values) - len(real)
-    if thin < 2 or 2 * thin < len(values):  # as nearly always
-        return []
-    numbers, _ = number_pieces(ids != 0)
-    beside_real = np.isin(numbers, numbers[np.isin(ids, real)])
-    shades = set(_objects_of(ids[beside_real])) - set(real)
-    return sorted(shades) if len(shades) >= 2 and 2 * len(shades) >= len(values) else []
-
-
-def _pieces_of_values(ids):
-    """(value, number of its pieces) of every object, by one look at all."""
-    numbers, count = number_pieces(ids)
-    value_of = np.zeros(count + 1, ids.dtype)
-    value_of[numbers] = ids
-    values, counts = np.unique(value_of[1:], return_counts=True)
-    return zip(values.tolist(), counts.tolist())
-
-
-def _pieces(mask):
-    numbers, count = number_pieces(mask)
-    return (numbers == number for number in range(1, count + 1))
-
-
-def _read_object(path):
-    """The mask of a file of one object, bool [height, width]."""
-    pixels = read_image(path)
-    if path.lower().endswith(LOSSY) and pixels.max(initial=0) < 128:
-        _refuse_lossy(path)  # too dark to be told from what JPEG adds
-    return mask_of_picture(pixels)
-
-
-def _values(ids):
-    """The different values, ascending; counting is ten times as fast as sorting."""
-    if ids.dtype in (np.uint8, np.uint16):
-        return np.flatnonzero(np.bincount(ids.ravel())).tolist()
-    return np.unique(ids).tolist()
-
-
-def _check_size(mask, path, size, image_path):
-    if mask.shape != tuple(size):
-        raise ValueError(
-            f"{path} is {mask.shape[1]} x {mask.shape[0]} px (width x height), its image "
-            f"{image_path} is {size[1]} x {size[0]} px"
-        )

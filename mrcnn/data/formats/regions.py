@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.formats.files import find_image
+from mrcnn.data.formats.files import find_image, near_miss
 from mrcnn.data.rle import Rle, decode_masks, mask_areas
 
 logger = logging.getLogger(__name__)
@@ -308,6 +308,7 @@ class RegionDataset(Dataset):
                     + option_or_argument("--images", "image_dir")
                     + ", or leave out what is missing with "
                     + option_or_argument("--skip-missing", "skip_missing=True")
+                    + near_miss(folders, name, "rename it, or change its name in the annotations")
                 )
             self.left_out.add("images missing", f"{annotations}: {name}")
         return path

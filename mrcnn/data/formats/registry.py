@@ -1,30 +1,22 @@
 """All formats of annotations: how each is opened (`FORMATS`), and which one a file has."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.formats.coco import CocoJson
-from mrcnn.data.formats.files import json_files
+from mrcnn.data.formats.files import json_files, near_miss
 from mrcnn.data.formats.labelme import Labelme
+from mrcnn.data.formats.mask_pairs import PARTS, find_pairs, has_images, image_folders
 from mrcnn.data.formats.mask_png import MaskPng
 from mrcnn.data.formats.regions import CLASS_OF_ALL
+from mrcnn.data.formats.unread import unread_file, unread_folder, unread_json, what_is_read
 from mrcnn.data.formats.via import Via
 
-# folders of images and of their id masks
-ID_MASK_FOLDERS = (
-    ("PNGImages", "PedMasks"),
-    ("images", "masks"),
-    ("JPEGImages", "SegmentationObject"),
-    ("imgs", "masks"),
-    ("image", "mask"),
-    ("img", "mask"),
-    ("images", "mask"),
-    ("image", "masks"),
-)
-# Names of folders that are parts of a data set, and no images of their own.
-PARTS = ("train", "training", "val", "valid", "validation", "test", "testing")
 PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is too difficult
 
 
@@ -53,22 +45,16 @@ def _open_labelme(folder, image_dir, classes, options):
     return dataset
 
 
-def _open_id_masks(folder, image_dir, classes, options):
-    _refuse_image_dir(image_dir, "id_masks")
-    images, masks = next(pair for pair in ID_MASK_FOLDERS if _has_folders(folder, pair))
-    ignore = PASCAL_BORDER if masks == "SegmentationObject" else ()
+def _open_id_masks(masks, image_dir, classes, options):
+    ignore = PASCAL_BORDER if "SegmentationObject" in Path(masks).parts else ()
     dataset = MaskPng()
     dataset.load_id_masks(
-        os.path.join(folder, images),
-        os.path.join(folder, masks),
-        _only(classes),
-        **{"ignore": ignore, **_without_others(options)},
+        image_dir, masks, _only(classes), **{"ignore": ignore, **_without_others(options)}
     )
     return dataset
 
 
 def _open_object_masks(folder, image_dir, classes, options):
-    _refuse_image_dir(image_dir, "object_masks")
     dataset = MaskPng()
     dataset.load_object_masks(folder, _only(classes), **_without_others(options))
     return dataset
@@ -98,116 +84,201 @@ def _without_others(options):
     return {name: value for name, value in options.items() if name != "other_classes"}
 
 
-def _refuse_image_dir(image_dir, name):
-    if image_dir is not None:
-        raise ValueError(
-            f"image_dir is {image_dir!r}, but the format {name} says itself where its images are"
-        )
-
-
 # === Telling ===
 
 
-def find_format(path: AnyPath, format: str = "auto", subset: str | None = None) -> tuple[str, str]:
+class Annotations(NamedTuple):
+    """Annotations that were found."""
+
+    format: str
+    place: str  # the file or folder to open; of id_masks the folder of the masks
+    image_dir: str | None = None  # of id_masks: the folder of their images
+
+
+def find_format(
+    path: AnyPath,
+    format: str = "auto",
+    subset: str | None = None,
+    mask_dir: AnyPath | None = None,
+    image_dir: AnyPath | None = None,
+) -> Annotations:
     """The name of a format, and the file or folder to open.
 
     Args:
-        path, format, subset: as `open_dataset` has them.
+        path, format, subset, mask_dir, image_dir: as `open_dataset` has them.
 
     Raises:
         FileNotFoundError, ValueError: as `open_dataset`.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
+        folder, name = os.path.split(os.path.normpath(path))
         raise FileNotFoundError(
             f"{path} is missing: expected an annotation file or a folder with one"
+            + near_miss([folder or os.curdir], name)
         )
-    if os.path.isfile(path):
-        if subset is not None:
-            raise ValueError(
-                option_or_argument("the part asked for", "subset")
-                + f" is {subset!r}, but {path} is a file: give the folder above, or no part of it"
-            )
-        if format in ("id_masks", "object_masks"):
-            raise ValueError(
-                f"{path} is a file: the format {format} is a folder of images and masks"
-            )
-        found = json_format(path) if format == "auto" else format
-        if found is None:
-            raise ValueError(
-                f"{path} is none of the annotation files known here: COCO json ('images', "
-                "'annotations', 'categories'), VIA 1 or 2, labelme"
-            )
-        return (found, os.path.dirname(path) or os.curdir) if found == "labelme" else (found, path)
-    places = list(_places(path, subset))
-    wanted = [place for place in places if format in ("auto", place[0])]
-    if not wanted:
+    if mask_dir is not None:
+        return _given_masks(path, format, subset, os.fspath(mask_dir), image_dir)
+    found = (
+        _format_of_file(path, format, subset)
+        if os.path.isfile(path)
+        else _format_of_folder(path, format, subset)
+    )
+    if image_dir is not None and found.format in ("id_masks", "object_masks"):
+        more = f", or give the folder of the masks too with {_masks_option()}"
         raise ValueError(
-            f"{path} has no annotations{f' of {subset!r}' if subset else ''} that are "
-            f"known{'' if format == 'auto' else f' as {format}'}: expected one of "
-            f"{', '.join(FORMATS)}"
-            f"{f'; there is {places[0][0]} in {places[0][1]}' if places else ''}"
-            f"{_subsets(path, subset)}"
+            f"a folder of images is given with {_images_option()}, {os.fspath(image_dir)}, but "
+            f"the format {found.format} of {found.place} says itself where its images are: leave "
+            f"it out{more if found.format == 'id_masks' else ''}"
         )
+    return found
+
+
+def _images_option():
+    return option_or_argument("--images", "image_dir")
+
+
+def _masks_option():
+    return option_or_argument("--masks", "mask_dir")
+
+
+def _format_of_file(path, format, subset):
+    if subset is not None:
+        raise ValueError(
+            option_or_argument("the part asked for", "subset")
+            + f" is {subset!r}, but {path} is a file: give the folder above, or no part of it"
+        )
+    if format in ("id_masks", "object_masks"):
+        raise ValueError(f"{path} is a file: the format {format} is a folder of images and masks")
+    if format == "auto" and (unread := unread_file(path)):
+        raise ValueError(f"{path} is no annotation file that is read here. {unread}")
+    found = json_format(path) if format == "auto" else format
+    if found is None:
+        raise ValueError(f"{path} is none of the annotation files known here: {what_is_read()}")
+    return Annotations(found, (os.path.dirname(path) or os.curdir) if found == "labelme" else path)
+
+
+def _format_of_folder(path, format, subset):
+    places = list(_places(path, subset))
+    wanted = [place for place in places if format in ("auto", place.format)]
+    if not wanted:
+        of = f" of {subset!r}" if subset else ""
+        known = "" if format == "auto" else f" as {format}"
+        inner = os.path.join(path, subset or "")
+        why = (
+            f": there is {places[0].format} in {places[0].place}"
+            if places
+            else _subsets(path, subset)
+            or f". {unread_folder(inner if os.path.isdir(inner) else path)}"
+        )
+        raise ValueError(f"{path} has no annotations{of} that are known{known}{why}")
     if len(wanted) > 1:
         raise ValueError(
-            f"{path} has several annotations, {', '.join(place for _, place in wanted)}: give one "
-            f"of the files, {option_or_argument('--format or --subset', 'a format or a subset')}"
+            f"{path} has several annotations, {', '.join(found.place for found in wanted)}: give "
+            "one of the files, "
+            + option_or_argument("--format, --subset", "a format, a subset")
+            + f" or the folder of the masks with {_masks_option()}"
         )
     return wanted[0]
 
 
-def _places(folder, subset):
-    """(format, file or folder) of all annotations in the usual places of a folder."""
+def _given_masks(path, format, subset, masks, image_dir):
+    """The `Annotations` of a folder of masks that is named.
+
+    The images are in a folder that is named too or in ``path``: there, in a folder with one of the
+    usual names, or in the part of the two that ``subset`` is. The masks may lie in such parts.
+    """
+    option = f"a folder of masks is given with {_masks_option()}, {masks}"
+    if format not in ("auto", "id_masks"):
+        raise ValueError(f"{option}, which the format {format} does not take: only id_masks does")
+    if os.path.isfile(path):
+        raise ValueError(
+            f"{option}, but {path} is a file: masks go with a folder of images, in place of an "
+            "annotation file"
+        )
+    if not os.path.isdir(masks):
+        folder, name = os.path.split(os.path.normpath(masks))
+        raise FileNotFoundError(
+            f"{option}, which is no folder{near_miss([folder or os.curdir], name)}"
+        )
+    above = path if image_dir is None else os.fspath(image_dir)
+    if subset is None:
+        places = [above, *image_folders(above)]
+    else:
+        inner = os.path.join(above, subset)
+        places = [
+            inner,
+            *image_folders(inner),
+            *(os.path.join(place, subset) for place in image_folders(above)),
+        ]
+        part = os.path.join(masks, subset)
+        masks = part if os.path.isdir(part) else masks
+    images = next((place for place in places if has_images(place)), None)
+    if images is None:
+        raise FileNotFoundError(
+            f"{option}, but {places[0]} has no images to go with them: name their folder with "
+            f"{_images_option()} or, of data in parts, the part with "
+            + option_or_argument("--subset", "subset")
+        )
+    return Annotations("id_masks", masks, images)
+
+
+def _places(folder: str, subset: str | None) -> Iterator[Annotations]:
+    """All annotations in the usual places of a folder."""
     inner = os.path.join(folder, subset) if subset else folder
     annotations = os.path.join(folder, "annotations")
+    pairs = find_pairs(folder, subset) if subset else []
     if os.path.isdir(inner):
         yield from _annotations_in(inner)
-    elif not os.path.isdir(annotations):
-        raise FileNotFoundError(f"{folder} has no folder {subset!r} and no folder 'annotations'")
+    elif not os.path.isdir(annotations) and not pairs:
+        raise FileNotFoundError(
+            f"{folder} has no folder {subset!r} and no folder 'annotations'"
+            f"{near_miss([folder], str(subset))}"
+        )
+    yield from (Annotations("id_masks", masks, images) for images, masks in pairs)
     for path in json_files(annotations):
         name = os.path.splitext(os.path.basename(path))[0].lower()
         part = name.removeprefix("instances_")  # so, with the year, COCO names them
-        if (part != name and subset is None) or (
-            subset and subset.lower() in (part, part.rstrip("0123456789"))
-        ):
-            yield "coco", path
+        wanted = (
+            part != name
+            if subset is None
+            else subset.lower() in (part, part.rstrip("0123456789"))
+            and (part != name or json_format(path) == "coco")  # other tools' have any name
+        )
+        if wanted:
+            yield Annotations("coco", path)
 
 
 def _annotations_in(folder):
-    """(format, file or folder) of what lies in this folder itself."""
+    """The annotations that lie in this folder itself."""
     for path in json_files(folder):
         found = json_format(path)
         if found == "labelme":  # as the rest of them will be
-            yield "labelme", folder
+            yield Annotations("labelme", folder)
             break
         if found:
-            yield found, path
-    if any(_has_folders(folder, pair) for pair in ID_MASK_FOLDERS):
-        yield "id_masks", folder
+            yield Annotations(found, path)
+    for images, masks in find_pairs(folder):
+        yield Annotations("id_masks", masks, images)
     if any(
-        _has_folders(os.path.join(folder, entry), ("images", "masks"))
+        all(os.path.isdir(os.path.join(folder, entry, name)) for name in ("images", "masks"))
         for entry in sorted(os.listdir(folder))
         if entry.lower() not in PARTS
     ):
-        yield "object_masks", folder
-
-
-def _has_folders(folder, names):
-    return all(os.path.isdir(os.path.join(folder, name)) for name in names)
+        yield Annotations("object_masks", folder)
 
 
 def _subsets(path, subset):
-    """Words for the subfolders that would do as a subset, where none was given."""
-    found = (
-        [
-            name
-            for name in sorted(os.listdir(path))
-            if os.path.isdir(os.path.join(path, name)) and next(iter(_places(path, name)), None)
-        ]
-        if subset is None
-        else []
-    )
+    """Words for the parts that would do as a subset, where none was given."""
+    if subset is not None:
+        return ""
+    names = {
+        name
+        for place in (path, *image_folders(path))
+        for name in os.listdir(place)
+        if os.path.isdir(os.path.join(place, name))
+    }
+    found = [name for name in sorted(names) if _has_part(path, name)]
     return (
         f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give "
         + option_or_argument("--subset", "a subset")
@@ -216,22 +287,26 @@ def _subsets(path, subset):
     )
 
 
+def _has_part(path, name):
+    try:
+        return next(_places(path, name), None) is not None
+    except FileNotFoundError:  # of a folder within that of the images
+        return False
+
+
 def json_format(path: AnyPath) -> str | None:
     """The format of a json file: "coco", "via" or "labelme"; None for another file."""
     data = read_json(path, "an annotation file")
-    if isinstance(data, dict):
-        if {"images", "categories"} <= set(data):
-            return "coco"
-        if {"shapes", "imagePath"} <= set(data):
-            return "labelme"
-        entries = data.get("_via_img_metadata", data)
-        if (
-            isinstance(entries, dict)
-            and all(
-                isinstance(entry, dict) and {"filename", "regions"} <= set(entry)
-                for entry in entries.values()
-            )
-            and (entries or entries is not data)
-        ):
-            return "via"
+    if unread_json(data) is not None or not isinstance(data, dict):
+        return None
+    if {"images", "categories"} <= set(data):
+        return "coco"
+    if {"shapes", "imagePath"} <= set(data):
+        return "labelme"
+    if "_via_img_metadata" in data or any(
+        # VIA's reader tells of the others, and `check` counts them
+        isinstance(entry, dict) and {"filename", "regions"} <= set(entry)
+        for entry in data.values()
+    ):
+        return "via"
     return None

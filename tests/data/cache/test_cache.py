@@ -2,11 +2,11 @@
 of.
 """
 
+import argparse
 import functools
 import json
 import os
 import shutil
-from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from mrcnn.cli import main
-from mrcnn.cli.data_options import open_data
+from mrcnn.cli.data_options import add_dataset, open_data
 from mrcnn.data import image_range as image_range_module
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.cache import write
@@ -615,7 +615,9 @@ def test_command_writes_a_cache_that_train_opens(tmp_path, capsys):
             ]
         )
     assert ended.value.code == 0 and "2 images with 2 objects" in capsys.readouterr().out
-    args = Namespace(dataset=str(tmp_path / "cache"), subset="train", format="auto", images=None)
+    parser = argparse.ArgumentParser()
+    add_dataset(parser)
+    args = parser.parse_args([str(tmp_path / "cache"), "--subset", "train"])
     assert isinstance(open_data(args), RecordDataset)
 
 
