@@ -17,6 +17,7 @@ from mrcnn.cli.data_options import (
 )
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.files import require_writable
+from mrcnn.common.threads import cores
 from mrcnn.data.survey.objects import require_objects
 
 EXIT_CODES = {
@@ -60,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=positive,
-        default=2,
+        default=cores(),
         metavar="N",
-        help="threads that load images (default: 2)",
+        help="threads that load images (default: one a core, here %(default)s)",
     )
     parser.add_argument(
         "--skip-bad",

@@ -18,6 +18,7 @@ from mrcnn.cli.data_options import (
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import write_json
+from mrcnn.common.threads import cores
 
 EXIT_CODES = {
     0: "the data were looked at without an error; there may be warnings",
@@ -32,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_max_pixels(parser)
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="look at the first N images only"
+    )
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=cores(),
+        metavar="N",
+        help="threads that open images; each holds an image with its masks in memory (default: one "
+        "a core, here %(default)s)",
     )
     parser.add_argument(
         "--json",
@@ -55,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     dataset = open_data(args, collect_errors=True)
     dataset.image_range = make_config({}, given).IMAGE_RANGE
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
-    print(dataset.summary(image_ids))
-    report = dataset.check(image_ids)
+    print(dataset.summary(image_ids, workers=args.workers))
+    report = dataset.check(image_ids, workers=args.workers)
     print(report)
     if args.json is not None:
         write_json(args.json, report.to_dict(), indent=2, durable=False)

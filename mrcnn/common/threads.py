@@ -1,12 +1,52 @@
 """Work done by threads ahead of whoever needs it."""
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from mrcnn.common.progress import track
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+
+def cores() -> int:
+    """The number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_all(
+    function: Callable[[Item], Made],
+    items: Sequence[Item],
+    description: str,
+    progress: bool = True,
+    workers: int = 1,
+) -> Iterator[Made]:
+    """Yield ``function(item)`` of every item in order, while a progress bar runs.
+
+    Args:
+        function: of one argument; what it raises is raised here. With more than one worker it must
+            be thread-safe.
+        items: any sequence.
+        description: what is being done, in a word or two.
+        progress: show a progress bar on stderr.
+        workers: number of threads; 1: this thread does all itself.
+
+    Raises:
+        ValueError: workers below 1.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1")
+    if workers == 1:
+        yield from track(map(function, items), description, progress, len(items))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        made = map_ahead(pool, function, items, workers)
+        yield from track(made, description, progress, len(items))
 
 
 def map_ahead(

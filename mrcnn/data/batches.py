@@ -244,6 +244,7 @@ class TrainingBatches:
         self.dataset, self.config, self.shuffle = dataset, config, shuffle
         seed = config.SEED if seed is None else seed
         self.seed = int(np.random.randint(2**31 - 1) if seed is None else seed)
+        self._lock = threading.Lock()
         self.start_counting()
         self._options = {
             "anchors": _anchors(config),
@@ -258,12 +259,12 @@ class TrainingBatches:
         self._passes = Passes(dataset.image_ids, self.seed, shuffle, weights)
         self._tries = _tries(self._passes.length, config, augmentation, training)
         self._recent: OrderedDict[int, list[int]] = OrderedDict()
-        self._lock = threading.Lock()
 
     def start_counting(self) -> None:
-        """Set skipped, dropped and crowded to nothing."""
-        self.skipped, self.dropped = 0, 0
-        self.crowded: dict[int, int] = {}
+        """Set skipped, dropped and crowded to nothing, at once for the threads that count."""
+        with self._lock:
+            self.skipped, self.dropped = 0, 0
+            self.crowded: dict[int, int] = {}
 
     def batch(self, index: int, at_hand: Mapping[int, Prepared] | None = None) -> list[np.ndarray]:
         """The input arrays of batch `index` (0, 1, ...), as in `data_generator`.

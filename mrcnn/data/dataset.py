@@ -291,23 +291,37 @@ class Dataset:
         """
         return []
 
-    def summary(self, image_ids: Iterable[int] | None = None, progress: bool = True) -> Summary:
+    def summary(
+        self, image_ids: Iterable[int] | None = None, progress: bool = True, workers: int = 1
+    ) -> Summary:
         """Images, objects, classes, sizes and areas: a `data.survey.summary.Summary`; print it.
 
         Args:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
-        """
-        return summarize(self, self._chosen(image_ids), progress)
+            workers: threads that measure; with more than one, `measure_objects`, or else
+                `load_mask`, must be thread-safe.
 
-    def check(self, image_ids: Iterable[int] | None = None, progress: bool = True) -> CheckReport:
+        Raises:
+            ValueError: no such image, workers below 1, or `prepare` was not called.
+        """
+        return summarize(self, self._chosen(image_ids), progress, workers)
+
+    def check(
+        self, image_ids: Iterable[int] | None = None, progress: bool = True, workers: int = 1
+    ) -> CheckReport:
         """Open every image and draw every mask: a `data.survey.check.CheckReport`; print it.
 
         Args:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
+            workers: threads that do it; with more than one, `load_image` and `load_mask` must be
+                thread-safe.
+
+        Raises:
+            ValueError: no such image, workers below 1, or `prepare` was not called.
         """
-        return check_dataset(self, self._chosen(image_ids), progress)
+        return check_dataset(self, self._chosen(image_ids), progress, workers)
 
     def _chosen(self, image_ids):
         """A list of image ids, checked; for None all of them."""

@@ -1,15 +1,13 @@
 """The batches that Keras reads."""
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.keras_internals import own_rows
-from mrcnn.common.progress import track
-from mrcnn.common.threads import map_ahead
+from mrcnn.common.threads import map_all
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.cache.read import record_pipeline
@@ -90,10 +88,9 @@ class TrainingData(keras.utils.PyDataset):
         """
         numbers = [self.numbers(step)[self.shard[0]] for step in range(self.steps)]
         numbers = list(self.batches.with_new_images(numbers))
-        with ThreadPoolExecutor(workers) as pool:
-            loaded = map_ahead(pool, self.batches.samples, numbers, workers)
-            for _ in track(loaded, "Checking the validation images", progress, len(numbers)):
-                pass
+        what = "Checking the validation images"
+        for _ in map_all(self.batches.samples, numbers, what, progress, workers):
+            pass
 
     def inputs(self, number, at_hand=None):
         """The model's inputs of a batch; arguments as of `TrainingBatches.batch`."""

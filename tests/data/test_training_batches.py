@@ -179,3 +179,18 @@ def test_random_crops_get_more_tries():
 
     batches = TrainingBatches(Corner([1]), CropConfig(), batch_size=8, seed=0)
     assert batches.batch(0)[6].any(axis=(1, 2, 3)).all() and batches.skipped > 8
+
+
+def test_counting_starts_between_two_counts():
+    """A batch that another thread counts meanwhile is counted whole, before or after."""
+    batches = TrainingBatches(Blocks([1, 0, 2]), SmallConfig(), seed=0)
+    batches.batch(0)
+    with ThreadPoolExecutor(1) as pool:
+        with batches._lock:  # as `batch` holds it
+            batches.skipped = 3
+            reset = pool.submit(batches.start_counting)
+            with pytest.raises(TimeoutError):
+                reset.result(0.05)
+            assert batches.skipped == 3
+        reset.result(10)
+    assert (batches.skipped, batches.dropped, batches.crowded) == (0, 0, {})

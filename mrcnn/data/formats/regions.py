@@ -110,7 +110,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         return "; ".join(
-            f"{reason}: {len(places)} (first: {next(iter(places))})"
+            f"{reason}: {len(places)} (first: {min(places)})"  # threads meet them in any order
             for reason, places in self.places.items()
         )
 

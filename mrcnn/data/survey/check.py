@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
+from mrcnn.common.threads import map_all
 from mrcnn.common.words import some
 from mrcnn.config import Config
 from mrcnn.data.image_range import used_bits
@@ -36,6 +37,8 @@ NEARLY_BLACK = 16
 MOST = min(Config.MAX_GT_INSTANCES, Config.DETECTION_MAX_INSTANCES)
 # So many masks and more, all of them rectangles, are likely boxes.
 LIKELY_BOXES = 10
+# Places of a kind of finding that the table names.
+EXAMPLES = 3
 # Kinds of findings that leave open what objects an image has.
 _UNKNOWN = "masks cannot be drawn", "masks or class ids wrong"
 
@@ -57,6 +60,7 @@ class CheckReport(NamedTuple):
     images: int
     objects: int
     findings: list[Finding]
+    names: dict[str, str]  # {place of a finding: path of its image}, for the table
 
     @property
     def errors(self) -> list[Finding]:
@@ -94,15 +98,23 @@ class CheckReport(NamedTuple):
         kinds: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.findings:
             kinds.setdefault((finding.severity, finding.kind), []).append(finding)
-        rows: list[list[object]] = [["", "what", "count", "first"]]
+        rows: list[list[object]] = [["", "what", "count", "examples"]]
         rows += [
-            [severity, kind, len(found), ": ".join(part for part in found[0][2:] if part)]
+            [severity, kind, len(found), self._examples(found)]
             for (severity, kind), found in sorted(kinds.items())
         ]
         return f"{format_table(rows)}\n{total}"
 
+    def _examples(self, found):
+        """The first finding whole, then a few other places of its kind."""
+        first, *others = dict.fromkeys(self.names.get(one.place, one.place) for one in found)
+        whole = ": ".join(part for part in (first, found[0].message) if part)
+        return f"{whole}; also {some(others, EXAMPLES - 1)}" if others else whole
 
-def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = True) -> CheckReport:
+
+def check_dataset(
+    dataset: Dataset, image_ids: Sequence[int], progress: bool = True, workers: int = 1
+) -> CheckReport:
     """The `CheckReport` of a prepared Dataset.
 
     Errors: an image that cannot be read or has NaN or values outside of 0..255; masks that cannot
@@ -113,6 +125,8 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     than training takes by default, classes without objects, class names that differ in case or
     spaces only, masks that the reader doubts, and what else it left out.
 
+    The findings and their order do not depend on the number of workers.
+
     Args and more as `Dataset.check`.
     """
     findings = _repeated_ids(dataset, image_ids)
@@ -120,53 +134,22 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     met: set[int] = set()
     objects = learnable = crowds = rectangles = 0
     many: list[tuple[int, str]] = []  # (objects, place) of images with more than MOST
-    for image_id in track(image_ids, "Checking", progress):
-        place = describe_image(dataset, image_id)
-        image = _attempt(findings, "image cannot be read", place, dataset.load_image, image_id)
-        masks = _attempt(
-            findings, "masks cannot be drawn", place, call_load_mask, dataset, image_id
-        )
-        if image is not None:
-            image = np.asarray(image)
-            values = _attempt(
-                findings, "pixels out of range", place, as_uint8_range, image, dataset.image_range
-            )
-            if values is not None:
-                findings += _dark(dataset, image_id, image, values, place)
-            digest = hashlib.blake2b(np.ascontiguousarray(image).data).digest(), image.shape
-            if digest in pixels:
+    for look in map_all(partial(_look_at, dataset), image_ids, "Checking", progress, workers):
+        findings += look.findings
+        if look.pixels is not None:
+            twin = pixels.setdefault(look.pixels, look.place)
+            if twin is not look.place:
                 findings.append(
-                    Finding(
-                        WARNING, "image there twice", place, f"the same pixels as {pixels[digest]}"
-                    )
+                    Finding(WARNING, "image there twice", look.place, f"the same pixels as {twin}")
                 )
-            pixels.setdefault(digest, place)
-        if masks is not None:
-            checked = _attempt(
-                findings,
-                "masks or class ids wrong",
-                place,
-                _checked,
-                dataset,
-                masks,
-                image,
-                place,
-                findings,
-            )
-            if checked is not None:
-                class_ids, areas, box_areas = checked
-                own = class_ids > 0
-                met.update(class_ids[own].tolist())
-                objects += len(class_ids)
-                findings += [
-                    Finding(WARNING, kind, place, what)
-                    for kind, what in dataset.mask_doubts(image_id)
-                ]
-                crowds += int((~own).sum())
-                learnable += int((own & (areas > 0)).sum())
-                rectangles += int((own & (areas > 0) & (areas == box_areas)).sum())
-                if len(class_ids) > MOST:
-                    many.append((len(class_ids), place))
+        own, some_pixels = look.class_ids > 0, look.areas > 0
+        met.update(look.class_ids[own].tolist())
+        objects += len(own)
+        crowds += int((~own).sum())
+        learnable += int((own & some_pixels).sum())
+        rectangles += int((own & some_pixels & (look.areas == look.box_areas)).sum())
+        if len(own) > MOST:
+            many.append((len(own), look.place))
     if not (learnable or any(finding.kind in _UNKNOWN for finding in findings)):
         why = why_no_object(dataset, len(image_ids), crowds)
         findings.append(Finding(ERROR, "nothing to learn", "", why))
@@ -210,10 +193,52 @@ def check_dataset(dataset: Dataset, image_ids: Sequence[int], progress: bool = T
     ]
     left_out = getattr(dataset, "left_out", None)
     spoiling = getattr(left_out, "spoiling", ())
-    for reason, places in getattr(left_out, "places", {}).items():
+    # sorted, because threads met some of them
+    for reason, places in sorted(getattr(left_out, "places", {}).items()):
         severity = ERROR if reason in spoiling else WARNING
-        findings += [Finding(severity, f"left out: {reason}", place, "") for place in places]
-    return CheckReport(len(image_ids), objects, findings)
+        findings += [
+            Finding(severity, f"left out: {reason}", place, "") for place in sorted(places)
+        ]
+    paths = ((image_id, dataset.image_info[image_id].get("path")) for image_id in image_ids)
+    names = {describe_image(dataset, image_id): str(path) for image_id, path in paths if path}
+    return CheckReport(len(image_ids), objects, findings, names)
+
+
+class _Look(NamedTuple):
+    """What one image has, without its pixels."""
+
+    place: str
+    findings: list[Finding]
+    pixels: tuple[bytes, tuple[int, ...]] | None  # their digest and shape; None where unread
+    class_ids: np.ndarray  # int [objects]; none where the masks cannot be used
+    areas: np.ndarray  # int [objects] px
+    box_areas: np.ndarray  # int [objects] px
+
+
+def _look_at(dataset, image_id):
+    """Open one image and draw its masks: a `_Look`."""
+    place = describe_image(dataset, image_id)
+    findings: list[Finding] = []
+    image = _attempt(findings, "image cannot be read", place, dataset.load_image, image_id)
+    masks = _attempt(findings, "masks cannot be drawn", place, call_load_mask, dataset, image_id)
+    digest = None
+    if image is not None:
+        image = np.asarray(image)
+        values = _attempt(
+            findings, "pixels out of range", place, as_uint8_range, image, dataset.image_range
+        )
+        if values is not None:
+            findings += _dark(dataset, image_id, image, values, place)
+        digest = hashlib.blake2b(np.ascontiguousarray(image).data).digest(), image.shape
+    checked = None
+    if masks is not None:
+        kind = "masks or class ids wrong"
+        checked = _attempt(findings, kind, place, _checked, dataset, masks, image, place, findings)
+    if checked is None:
+        return _Look(place, findings, digest, *np.zeros((3, 0), int))
+    doubts = _attempt(findings, "masks cannot be drawn", place, dataset.mask_doubts, image_id)
+    findings += [Finding(WARNING, kind, place, what) for kind, what in doubts or ()]
+    return _Look(place, findings, digest, *checked)
 
 
 def _dark(dataset, image_id, image, values, place):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mrcnn.common.progress import track
 from mrcnn.common.tables import format_table
+from mrcnn.common.threads import map_all
 from mrcnn.data.load import describe_image
 
 if TYPE_CHECKING:
@@ -89,15 +89,24 @@ class Summary(NamedTuple):
         return "\n\n".join(parts)
 
 
-def summarize(dataset: Dataset, image_ids: Sequence[int], progress: bool = True) -> Summary:
+def summarize(
+    dataset: Dataset, image_ids: Sequence[int], progress: bool = True, workers: int = 1
+) -> Summary:
     """The `Summary` of a prepared Dataset; see `Dataset.summary`."""
-    sizes, class_ids, areas, unread = [], [], [], []
-    for image_id in track(image_ids, "Measuring", progress):
+
+    def measure(image_id):
+        """The size, class ids and areas of an image, or why it has none."""
         try:
-            size, ids, found = dataset.measure_objects(image_id)
+            return dataset.measure_objects(image_id)
         except (ValueError, OSError) as error:
-            unread.append(f"{describe_image(dataset, image_id)}: {error}")
+            return f"{describe_image(dataset, image_id)}: {error}"
+
+    sizes, class_ids, areas, unread = [], [], [], []
+    for measured in map_all(measure, image_ids, "Measuring", progress, workers):
+        if isinstance(measured, str):
+            unread.append(measured)
             continue
+        size, ids, found = measured
         sizes.append(size)
         class_ids.append(ids)
         areas.append(found)

@@ -1,6 +1,8 @@
 """Dataset.summary and Dataset.check, on data with known numbers and known faults."""
 
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -261,16 +263,77 @@ def test_ids_there_twice():
     )
 
 
-def test_many_findings_are_counted():
+def test_examples_of_many_findings():
+    """A line a kind: the first whole, two more places, and how many others there are."""
     dataset = Given(
-        *[(OSError(f"number {number}"), masks(10, 20), [1, 2]) for number in range(5)], fine()
+        *[(OSError(f"number {number}"), masks(10, 20), [1, 2]) for number in range(5)],
+        (image(100, 120, 1), masks(10, 10), [1, 1]),
+        (image(100, 120, 2), masks(10, 20, 20, 20), [1, 2, 2, 2]),
+        (image(100, 120, 3), masks(0), [1]),
     )
-    lines = str(dataset.check(progress=False)).splitlines()
-    assert (
-        lines[1].split()[:7] == ["error", "image", "cannot", "be", "read", "5", "image"]
-        and "number 0" in lines[1]
-    )
-    assert lines[-1] == "Checked 6 images with 12 objects: not fit for training, 5 errors"
+    for number in range(6):
+        dataset.image_info[number]["path"] = f"photos/{number}.jpg"
+    report = dataset.check(progress=False)
+    assert str(report).splitlines()[1:] == [
+        "error    image cannot be read      5      photos/0.jpg: number 0; also photos/1.jpg, "
+        "photos/2.jpg and 2 more",
+        "warning  all masks are rectangles  1      16 of them: a network learns boxes from boxes, "
+        "not outlines",
+        "warning  object there twice        3      photos/5.jpg: objects 0 and 1 are the same; also "
+        "image 6 (source 'given', id 6, path None)",
+        "warning  object without a pixel    1      image 7 (source 'given', id 7, path None): "
+        "object 0",
+        "Checked 8 images with 17 objects: not fit for training, 5 errors",
+    ]
+    assert [one["message"] for one in report.to_dict()["findings"]][:5] == [
+        f"number {number}" for number in range(5)
+    ]
+
+
+class Late(Given):
+    """Images of which the first take longest, and each waits for another thread."""
+
+    def load_image(self, image_id):
+        time.sleep(0.02 / (1 + image_id))
+        return super().load_image(image_id)
+
+    def mask_doubts(self, image_id):
+        if image_id == 7:
+            raise KeyError("edges")
+        return [("soft", f"image {image_id}")] if image_id % 2 else []
+
+
+def test_findings_do_not_depend_on_the_number_of_workers():
+    samples = [
+        (image(100, 120, number % 5), masks(10, 20 * (number % 3)), [1, 2]) for number in range(12)
+    ]
+    samples[3] = OSError("torn"), ValueError("no outline"), []
+    samples[8] = image(100, 120, 1), masks(10), [3]
+    one = Late(*samples).check(progress=False)
+    assert one == Late(*samples).check(progress=False, workers=5)
+    twice = [finding for finding in one.findings if finding.kind == "image there twice"]
+    assert [finding.place[:8] for finding in twice][:2] == ["image 5 ", "image 6 "]
+    assert "the same pixels as image 0 (" in twice[0].message
+    (broken,) = [finding for finding in one.errors if "edges" in finding.message]
+    assert broken.place.startswith("image 7 ") and broken.message == "KeyError: 'edges'"
+    summaries = [Late(*samples).summary(progress=False, workers=workers) for workers in (1, 5)]
+    assert str(summaries[0]) == str(summaries[1]) and "Not counted: 1 images" in str(summaries[0])
+
+
+@pytest.mark.parametrize("method", ["summary", "check"])
+def test_several_images_at_once(method):
+    meeting = threading.Barrier(3, timeout=10)  # breaks unless three come at one time
+
+    class Meeting(Given):
+        def load_mask(self, image_id):
+            meeting.wait()
+            return super().load_mask(image_id)
+
+    dataset = Meeting(*[fine(number) for number in range(6)])
+    found = getattr(dataset, method)(progress=False, workers=3)
+    assert (found.findings if method == "check" else found.unread) == []
+    with pytest.raises(ValueError, match="workers is 0; it must be at least 1"):
+        getattr(dataset, method)(progress=False, workers=0)
 
 
 def test_faults_of_files_are_found(tmp_path):
