@@ -93,6 +93,9 @@ def _cases():
             partial(network_cases.feed, mini_masks=True, workers=workers, batches=32),
             3,
         )
+    for workers in (1, 2):
+        cases[f"check-{workers}"] = partial(data_cases.check, workers=workers), 5
+    cases["open-coco"] = data_cases.open_coco, 2
     cases["rpn-targets-1024"] = data_cases.rpn_targets, 7
     for side in (512, 1024):
         cases[f"mold-{side}"] = partial(data_cases.mold, side=side), 15

@@ -2,7 +2,9 @@
 TensorFlow.
 """
 
+import json
 import tempfile
+from pathlib import Path
 
 import measure
 import numpy as np
@@ -107,6 +109,71 @@ def cached_batches(quick, repeats, encoding, workers):
         pipeline = record_pipeline(batches, steps, workers=workers)
         result = measure.repeat(lambda: [None for _ in pipeline], repeats)
     return {**result, "images": 2 * steps, "images_per_second": 2 * steps / result["seconds"]}
+
+
+def open_coco(quick, repeats):
+    """open_dataset of COCO json with as many images and objects as COCO's training images have; the
+    images are empty files, since none is read.
+    """
+    from names import open_dataset
+
+    images, objects = (20, 150) if quick else (118_000, 860_000)
+    with tempfile.TemporaryDirectory() as folder:
+        size = _write_coco(Path(folder), images, objects, points=4)
+        for number in range(images):
+            (Path(folder) / "train2017" / f"{number:012d}.jpg").touch()
+        found = measure.repeat(lambda: open_dataset(folder), repeats)
+    return {**found, "images": images, "objects": objects, "file_megabytes": size / 1e6}
+
+
+def check(quick, repeats, workers):
+    """Dataset.check of 200 JPEG files of 480 x 640 px with 7 polygons of 30 points each."""
+    from names import open_dataset
+    from PIL import Image
+
+    images = 4 if quick else 200
+    with tempfile.TemporaryDirectory() as folder:
+        _write_coco(Path(folder), images, 7 * images, points=30)
+        for number in range(images):
+            photo = Image.fromarray(measure.photo(480, 640, seed=number))
+            photo.save(Path(folder) / "train2017" / f"{number:012d}.jpg", quality=85)
+        dataset = open_dataset(folder)
+        found = measure.repeat(lambda: dataset.check(progress=False, workers=workers), repeats)
+    return {**found, "images": images, "images_per_second": images / found["seconds"]}
+
+
+def _write_coco(folder, images, objects, points):
+    """Write annotations/instances_train2017.json with polygons around random places; its bytes."""
+    draw = np.random.default_rng(0)
+    angles = np.sort(draw.uniform(0, 2 * np.pi, (objects, points)), axis=1)
+    radius, center = draw.uniform(10, 60, (objects, 1)), draw.uniform(60, 420, (2, objects, 1))
+    xs, ys = center[0] + 80 + radius * np.cos(angles), center[1] + radius * np.sin(angles)
+    outlines = np.stack([xs, ys], axis=-1).round(2).reshape(objects, -1).tolist()
+    owners, classes = (draw.integers(*ends, objects).tolist() for ends in ((0, images), (1, 81)))
+    content = {
+        "images": [
+            {"id": number, "file_name": f"{number:012d}.jpg", "height": 480, "width": 640}
+            for number in range(images)
+        ],
+        "categories": [{"id": number, "name": f"class {number}"} for number in range(1, 81)],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": owners[number],
+                "category_id": classes[number],
+                "segmentation": [outlines[number]],
+                "area": round(float(radius[number, 0]) ** 2, 2),
+                "bbox": [0, 0, 1, 1],
+                "iscrowd": 0,
+            }
+            for number in range(objects)
+        ],
+    }
+    for name in ("annotations", "train2017"):
+        (folder / name).mkdir()
+    path = folder / "annotations" / "instances_train2017.json"
+    path.write_text(json.dumps(content))
+    return path.stat().st_size
 
 
 def rpn_targets(quick, repeats):

@@ -22,6 +22,7 @@ MODULES = {
     "encode_masks": ("data.rle",),
     "extract_bboxes": ("data.masks",),
     "load_image_gt": ("data.load", "data.samples"),
+    "open_dataset": ("data", "data.formats"),
     "mold_inputs": ("inference.detect", "inference"),
     "pyramid_anchors": ("ops.anchors",),
     "record_pipeline": ("data.cache.read", "records.pipeline"),

@@ -98,7 +98,10 @@ def test_runs(name, tmp_path):
     assert len(pictures(notebook)) == saved, (
         f"{name} shows other pictures than those that were saved"
     )
-    assert not warnings(notebook)
+    # a network whose training was cut short finds more objects than the limit, and says so in two
+    # lines, of which the second is code
+    said = [line for line in warnings(notebook) if not line.startswith("  ")]
+    assert not [line for line in said if "LimitReached" not in line]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

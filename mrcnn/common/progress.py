@@ -60,6 +60,8 @@ class Bar:
         self.description, self.total, self.enabled, self.unit = description, total, enabled, unit
         self.step = max(total / 10, 1) if total else 100e6 if unit == "bytes" else 100
         self.steps = done // self.step
+        # rich takes longer for an update than some work does for an item
+        self.shown, self.least = done, total // 1000 if total else 0
         self.rich = None
         if enabled:
             try:
@@ -84,7 +86,9 @@ class Bar:
     def update(self, done: int) -> None:
         """Show that so much is done, all together."""
         if self.rich:
-            self.rich.update(self.task, completed=done)
+            if done - self.shown >= self.least or done == self.total:
+                self.shown = done
+                self.rich.update(self.task, completed=done)
         elif self.enabled and done // self.step > self.steps:
             self.steps = done // self.step
             total = f"/{self.total:,}" if self.total else ""

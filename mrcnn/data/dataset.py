@@ -266,6 +266,12 @@ class Dataset:
         """
         return None
 
+    def known_objects(self, image_id: int) -> dict[str, Any]:
+        """All that is known of an image and its objects without reading a file, as a dict with the
+        items of its ``image_info``; a cache is compared by it.
+        """
+        return self._info(image_id)
+
     def measure_objects(
         self, image_id: int
     ) -> tuple[tuple[int, int], np.ndarray, NDArray[np.int64]]:

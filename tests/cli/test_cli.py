@@ -286,7 +286,9 @@ def test_a_large_file_is_parsed_once_by_a_command_and_told(tmp_path, capsys, mon
     path = tmp_path / "annotations" / "instances_train.json"
     (tmp_path / "images" / "c.json").rename(path)
     parsed, load = [], json.load
-    monkeypatch.setattr(json, "load", lambda file: parsed.append(file.name) or load(file))
+    monkeypatch.setattr(
+        json, "load", lambda file, **options: parsed.append(file.name) or load(file, **options)
+    )
     monkeypatch.setattr(json_files, "LARGE", 100)
     parser = argparse.ArgumentParser()
     add_arguments(parser)

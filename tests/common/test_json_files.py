@@ -1,5 +1,6 @@
 """JSON files: what is wrong with one is named, and values that JSON lacks."""
 
+import gc
 import os
 
 import numpy as np
@@ -9,6 +10,7 @@ from mrcnn.common import json_files
 from mrcnn.common.json_files import plain, read_json, write_json
 from mrcnn.config import Config
 from mrcnn.config.file import save_config
+from mrcnn.data import open_dataset
 from mrcnn.inference import Result
 
 
@@ -79,3 +81,29 @@ def test_no_more_files_are_kept_than_two(tmp_path):
         (tmp_path / "4.json").write_text("[44]")
         assert json_files.read_json(tmp_path / "4.json", "numbers") == [44]  # it was changed
     assert json_files._kept is None
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_collection(enabled):
+    """Neither inside nor, where it was off before, afterwards; an error changes nothing of that."""
+    was = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        with pytest.raises(KeyError), json_files.no_garbage_collection():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable() if was else gc.disable()
+
+
+def test_open_dataset_parses_a_file_once(tmp_path, monkeypatch):
+    path = tmp_path / "instances.json"
+    path.write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}')
+    parsed = []
+    load = json_files.json.load
+    monkeypatch.setattr(
+        json_files.json, "load", lambda file, **options: parsed.append(1) or load(file, **options)
+    )
+    open_dataset(str(path))
+    assert parsed == [1]

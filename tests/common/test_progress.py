@@ -45,3 +45,14 @@ def test_without_rich_there_are_plain_lines(capsys, monkeypatch):
             bar.update(done)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["photo.h5: 6,000/50,000 bytes", "photo.h5: 30,000/50,000 bytes"]
+
+
+def test_rich_is_asked_a_thousand_times_at_most(capsys):
+    """One of its updates takes longer than some work does for an item."""
+    pytest.importorskip("rich")
+    with Bar("Counting", 50_000) as bar:
+        updates = []
+        bar.rich.update = lambda task, completed: updates.append(completed)
+        for done in range(1, 50_001):
+            bar.update(done)
+    assert len(updates) == 1000 and updates[-1] == 50_000

@@ -266,7 +266,7 @@ def test_the_most_pixels_hold_for_all_kinds(tmp_path, monkeypatch):
         path = write(tmp_path / f"{name}.tif", array, planarconfig="contig")
         for read in (read_image, image_size):
             with pytest.raises(
-                ValueError, match=f"{name}.tif .*20 x 30 px .*598 px .*--max-pixels"
+                ValueError, match=f"{name}.tif .*20 x 30 px .*598 px .*IMAGE_MAX_PIXELS"
             ):
                 read(path)
     limit_pixels(600)

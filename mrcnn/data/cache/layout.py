@@ -64,7 +64,9 @@ def describe(dataset, config, encoding, parts, skip_bad):
             }
             for class_id, info in enumerate(dataset.class_info)
         ],
-        "objects": _hash([_hash(_facts(info)) for info in dataset.image_info]),
+        "objects": _hash(
+            [_hash(_facts(dataset.known_objects(image_id))) for image_id in dataset.image_ids]
+        ),
         "parts": [f"part-{number:05d}-of-{parts:05d}" for number in range(parts)],
     }
     images = [

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.json_files import no_garbage_collection, parse_once
 from mrcnn.data.formats.registry import FORMATS, find_format
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
 
 
+@no_garbage_collection()
+@parse_once()
 def open_dataset(
     path: AnyPath,
     format: str = "auto",

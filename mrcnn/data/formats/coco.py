@@ -1,5 +1,6 @@
 """COCO json: polygons, run lengths and crowds (https://cocodataset.org/#format-data)."""
 
+import functools
 import math
 import os
 from collections import Counter
@@ -7,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.json_files import read_json
+from mrcnn.common.json_files import no_garbage_collection, read_json
+from mrcnn.common.progress import track
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.formats.coco_categories import (
     categories_asked,
@@ -16,9 +18,8 @@ from mrcnn.data.formats.coco_categories import (
     not_among,
     root_of,
 )
-from mrcnn.data.formats.coco_segmentation import NO_MASK, box_outline, is_empty, outline_rle
+from mrcnn.data.formats.coco_segmentation import NO_MASK, box_outline, is_empty, read_segmentation
 from mrcnn.data.formats.regions import (
-    NO_PIXEL,
     UNREADABLE_CLASS,
     UNREADABLE_IMAGE,
     UNREADABLE_OBJECT,
@@ -27,8 +28,10 @@ from mrcnn.data.formats.regions import (
     names_on_one_line,
 )
 from mrcnn.data.images import check_pixels, image_size
-from mrcnn.data.rle import mask_areas
 
+_IDS, _ID = {"id", "image_id", "category_id"}, (int, float, str)
+# Annotations of a file from which on a progress bar is shown.
+MANY = 100_000
 # What ``crowds`` may be.
 CROWDS = ("ignored", "objects")
 ROOT = "categories that no annotation has and all others are grouped under"
@@ -57,6 +60,7 @@ class CocoJson(RegionDataset):
         return (info["source"], info["id"]) not in self._absent
 
     @names_on_one_line()
+    @no_garbage_collection()
     def load_coco_json(
         self,
         annotations: AnyPath | dict[str, Any],
@@ -128,36 +132,30 @@ class CocoJson(RegionDataset):
         category_class = self._add_categories(
             categories, class_ids, class_map, source, where, allow_absent, other_classes
         )
-        by_image = self._by_image(images, records, categories, where)
-        folders = _image_dirs(annotations) if image_dir is None else [image_dir]
+        found = self._known_records(records, images, categories, where)
         if allow_absent:  # else the caller chose among this file's own categories
-            self._count_others(categories, category_class, by_image, where)
+            self._count_others(categories, category_class, found, where)
         keep_empty = class_ids is None if keep_empty is None else keep_empty
-        first = len(self.image_info)
-        for image_id, image in images.items():
-            chosen = [
-                (record, category_class[category_id])
-                for record, category_id in by_image[image_id]
-                if category_id in category_class
-            ]
-            if not chosen and not keep_empty:
+        with_objects = {image_id for _, image_id, category in found if category in category_class}
+        folders = _image_dirs(annotations) if image_dir is None else [image_dir]
+        first, many = len(self.image_info), len(records) >= MANY
+        for image_id, image in track(images.items(), "Images", many, len(images)):
+            if image_id not in with_objects and not keep_empty:
                 continue
             with self._counting(UNREADABLE_IMAGE):
                 path = self._image_path(folders, image["file_name"], where, skip_missing)
-                if path is None:
-                    continue
-                height, width = _size(image, path, where)
-                instances = self._instances(
-                    chosen,
-                    height,
-                    width,
-                    f"{where}: {image['file_name']}",
-                    crowds == "objects",
-                    boxes_as_masks,
-                )
-                self.add_image(
-                    source, image_id, path, height=height, width=width, instances=instances
-                )
+                if path is not None:
+                    height, width = _size(image, path, where)
+                    self.add_image(source, image_id, path, height=height, width=width, instances=[])
+        infos = {info["id"]: info for info in self.image_info[first:]}
+        # in the order of the file, in which they lie in memory: faster than image by image
+        crowds_too, counting = crowds == "objects", self._counting(UNREADABLE_OBJECT)
+        for record, image_id, category_id in track(found, "Objects", many, len(found)):
+            if category_id in category_class and image_id in infos:
+                info, class_id = infos[image_id], category_class[category_id]
+                place = functools.partial(_place, where, images[image_id], record)
+                with counting:
+                    self._add_instance(info, class_id, record, place, crowds_too, boxes_as_masks)
         self._tell(where, first)
 
     def _sections(self, data, where):
@@ -245,34 +243,36 @@ class CocoJson(RegionDataset):
                 )
         return chosen
 
-    def _by_image(self, images, records, categories, where):
-        """{image id: [(its annotation, id of the category)]}; those of no image are left out."""
-        by_image: dict[int | str, list] = {image_id: [] for image_id in images}
+    def _known_records(self, records, images, categories, where):
+        """[(annotation, id of its image, id of its category)]; those of no image are left out."""
+        found = []
         image_ids, category_ids = (
             {id_text(one): one for one in ids} for ids in (images, categories)
         )
+        counting = self._counting(UNREADABLE_OBJECT)
         for number, record in enumerate(records):
-            with self._counting(UNREADABLE_OBJECT):
-                image_text, category_text = _ids_of(record, number, where)
-                if category_text not in category_ids:
+            with counting:
+                _check_ids(record, number, where)
+                image_id = _known(record["image_id"], images, image_ids)
+                category_id = _known(record["category_id"], categories, category_ids)
+                if category_id is None:
                     raise ValueError(
                         f"{where}: annotation {record['id']} has the category_id "
                         f"{record['category_id']!r}, which 'categories' does not list: "
                         f"{_in_order(categories)[:100]}"
                     )
-                if image_text in image_ids:
-                    category_id = category_ids[category_text]
-                    by_image[image_ids[image_text]].append((record, category_id))
+                if image_id is not None:
+                    found.append((record, image_id, category_id))
                 else:
                     self.left_out.add(
                         "annotations of images that 'images' does not list",
                         f"{where}: annotation {record['id']}",
                     )
-        return by_image
+        return found
 
-    def _count_others(self, categories, category_class, by_image, where):
+    def _count_others(self, categories, category_class, found, where):
         """Count the categories that no class is made of, with their annotations."""
-        count = Counter(category_id for records in by_image.values() for _, category_id in records)
+        count = Counter(category_id for _, _, category_id in found)
         for category_id, name in categories.items():
             if count[category_id] and category_id not in category_class:
                 self.left_out.add(
@@ -280,32 +280,30 @@ class CocoJson(RegionDataset):
                     f"{where}: {name!r}, {count[category_id]} annotations",
                 )
 
-    def _instances(self, records, height, width, where, crowds_too, boxes_too):
-        """The `Instance`s of one image's (annotation, class id)s; what is left out is counted."""
-        drawn = []
-        for record, class_id in records:
-            place = f"{where}, annotation {record['id']}"
-            with self._counting(UNREADABLE_OBJECT):
-                crowd = record.get("iscrowd")
-                if crowd not in (0, 1, None):
-                    raise ValueError(f"{place}: iscrowd is {crowd!r}; it must be 0 or 1")
-                crowd = bool(crowd) and not crowds_too
-                try:
-                    segmentation = record.get("segmentation")
-                    if boxes_too and is_empty(segmentation):
-                        segmentation = box_outline(record.get("bbox"))
-                    rle, reason = outline_rle(segmentation, height, width, crowd, place)
-                except ValueError as error:
-                    raise ValueError(f"{place}: {error}") from error
-                if rle is None:
-                    self.left_out.add(f"annotations {reason}", place, spoils=reason == NO_MASK)
-                else:
-                    drawn.append(Instance(class_id, rle, f"annotation {record['id']}", crowd))
-        areas = mask_areas([instance.rle for instance in drawn])
-        for instance, area in zip(drawn, areas):
-            if not area:
-                self.left_out.add(f"annotations {NO_PIXEL}", f"{where}, {instance.place}")
-        return [instance for instance, area in zip(drawn, areas) if area]
+    def _add_instance(self, info, class_id, record, place, crowds_too, boxes_too):
+        """Add the `Instance` of an annotation to its image, or count it where it is left out."""
+        try:
+            crowd = record.get("iscrowd")
+            if crowd not in (0, 1, None):
+                raise ValueError(f"iscrowd is {crowd!r}; it must be 0 or 1")
+            crowd = bool(crowd) and not crowds_too
+            segmentation = record.get("segmentation")
+            if boxes_too and is_empty(segmentation):
+                segmentation = box_outline(record.get("bbox"))
+            outline, reason = read_segmentation(
+                segmentation, info["height"], info["width"], crowd, place
+            )
+        except ValueError as error:
+            raise ValueError(f"{place()}: {error}") from error
+        if outline is None:
+            self.left_out.add(f"annotations {reason}", place(), spoils=reason == NO_MASK)
+        else:
+            one = Instance(class_id, outline, f"annotation {record['id']}", crowd)
+            info["instances"].append(one)
+
+
+def _place(where, image, record):
+    return f"{where}: {image['file_name']}, annotation {record['id']}"
 
 
 def _image_dirs(path):
@@ -351,20 +349,28 @@ def _with_id(item, number, section, field, where):
     return item
 
 
-def _ids_of(record, number, where):
-    """What the ids of an annotation's image and category are compared by."""
-    if not isinstance(record, dict) or not {"id", "image_id", "category_id"} <= set(record):
+def _check_ids(record, number, where):
+    """Refuse an annotation without an id, or without those of its image and category."""
+    if not isinstance(record, dict) or not _IDS <= record.keys():
         raise ValueError(
             f"{where}: an annotation needs 'id', 'image_id' and 'category_id': "
             f"annotations[{number}] is {str(record)[:100]}"
         )
-    ids = record["image_id"], record["category_id"]
-    if not all(isinstance(one, (int, float, str)) for one in ids):
+    image_id, category_id = record["image_id"], record["category_id"]
+    if not (isinstance(image_id, _ID) and isinstance(category_id, _ID)):
         raise ValueError(
             f"{where}: annotation {record['id']}: 'image_id' and 'category_id' must be numbers or "
-            f"text, got {ids[0]!r} and {ids[1]!r}"
+            f"text, got {image_id!r} and {category_id!r}"
         )
-    return map(id_text, ids)
+
+
+def _known(number, ids, texts):
+    """The one of some ids, keys of a dict, that an annotation means, or None; ``texts`` are
+    {`id_text`: id}.
+    """
+    if type(number) is int and number in ids:  # in a large file all of them
+        return number
+    return texts.get(id_text(number))
 
 
 def _size(image, path, where):

@@ -1,11 +1,15 @@
-"""Segmentations of COCO json, polygons and run lengths, as `data.rle.Rle`s."""
+"""Segmentations of COCO json: polygons and run lengths."""
+
+from __future__ import annotations
 
 import logging
+from array import array
+from collections.abc import Callable
 from typing import Any
 
-from mrcnn.data.formats.regions import FEW_POINTS
-from mrcnn.data.formats.shapes import check_length, coordinates
-from mrcnn.data.rle import Rle, merge_rles, run_lengths
+from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Outline
+from mrcnn.data.formats.shapes import FARTHEST, LONGEST, check_length, coordinates, farthest
+from mrcnn.data.rle import run_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -32,50 +36,62 @@ def box_outline(box: Any) -> list[list[float]] | None:
     return [[x, y, x + width, y, x + width, y + height, x, y + height]]
 
 
-def outline_rle(
-    segmentation: Any, height: int, width: int, crowd: bool, place: str
-) -> tuple[Rle | None, str | None]:
-    """The run lengths of a segmentation, or None and why it has none.
+def read_segmentation(
+    segmentation: Any, height: int, width: int, crowd: bool, place: Callable[[], str]
+) -> tuple[Outline | None, str | None]:
+    """The run lengths or the polygons of a segmentation, or None and why it has none.
 
     Args:
         segmentation: of an annotation: polygons or run lengths.
         height, width: of the image in pixels.
         crowd: whether it is a region of many objects, whose run lengths may be of another size.
-        place: file, image and annotation, for messages.
+        place: returns file, image and annotation, for a warning.
 
     Raises:
         ValueError: a segmentation that makes no sense; the message has no place.
     """
-    from pycocotools import mask as coco_mask
-
     if is_empty(segmentation):
         return None, NO_MASK
-    if isinstance(segmentation, dict):
-        rle = _checked_rle(segmentation, height, width, crowd, place)
-    elif isinstance(segmentation, list):
+    if isinstance(segmentation, list):
         rings = _rings(segmentation)
-        if not rings:
-            return None, FEW_POINTS
-        rle = merge_rles(coco_mask.frPyObjects(rings, height, width))
-    else:
-        raise ValueError(
-            "its segmentation must be a list of polygons or an RLE of 'counts' and 'size', not "
-            f"{type(segmentation).__name__}"
-        )
-    counts = rle["counts"]
-    return {
-        "size": [height, width],
-        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
-    }, None
+        return (tuple(rings), None) if rings else (None, FEW_POINTS)
+    if isinstance(segmentation, dict):
+        from pycocotools import mask as coco_mask
+
+        runs = _checked_runs(segmentation, height, width, crowd, place)
+        if not sum(runs[1::2]):
+            return None, NO_PIXEL
+        rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+        return {"size": [height, width], "counts": rle["counts"].decode("ascii")}, None
+    raise ValueError(
+        "its segmentation must be a list of polygons or an RLE of 'counts' and 'size', not "
+        f"{type(segmentation).__name__}"
+    )
 
 
 def _rings(segmentation):
-    """float64 [[x, y, x, y ...], ...] of three points or more; a single polygon may be given
-    without its outer list.
+    """[[x, y, x, y ...], ...] of three points or more; a single polygon may be given without its
+    outer list.
     """
     if not isinstance(segmentation[0], list):
         segmentation = [segmentation]
     rings = []
+    for ring in segmentation:
+        far = farthest(ring)
+        if far > FARTHEST or len(ring) == 2:
+            _refuse_points(segmentation)
+            ring = coordinates(ring, "a polygon").tolist()
+        if len(ring) % 2:
+            raise ValueError(f"a polygon has {len(ring)} numbers; it must be x, y, x, y, ...")
+        if far * len(ring) > LONGEST:  # an edge is at most twice as long as its ends are far away
+            check_length(ring)
+        if len(ring) >= 6:
+            rings.append(array("d", ring))
+    return rings
+
+
+def _refuse_points(segmentation):
+    """Refuse polygons whose points are lists of their own."""
     lists = [ring for ring in segmentation if isinstance(ring, list)]
     nested = any(isinstance(number, list) for ring in lists for number in ring[:1])
     pairs = len(lists) == len(segmentation) and all(len(ring) == 2 for ring in lists)
@@ -84,20 +100,10 @@ def _rings(segmentation):
             "its segmentation has points of their own, [[x, y], [x, y], ...]; a polygon must be "
             "one flat list, and the segmentation a list of these: [[x, y, x, y, ...]]"
         )
-    for ring in segmentation:
-        numbers = coordinates(ring, "a polygon")
-        if len(numbers) % 2:
-            raise ValueError(f"a polygon has {len(numbers)} numbers; it must be x, y, x, y, ...")
-        check_length(numbers)
-        if len(numbers) >= 6:
-            rings.append(numbers)
-    return rings
 
 
-def _checked_rle(rle, height, width, crowd, place):
-    """The RLE packed; pycocotools reads beyond the end of one whose runs do not fill its size."""
-    from pycocotools import mask as coco_mask
-
+def _checked_runs(rle, height, width, crowd, place):
+    """The run lengths of an RLE, which fill its size: else pycocotools reads beyond their end."""
     size, counts = rle.get("size"), rle.get("counts")
     if (
         not isinstance(size, (list, tuple))
@@ -117,12 +123,9 @@ def _checked_rle(rle, height, width, crowd, place):
         logger.warning(
             "%s: a crowd's RLE has the size %s, the image is %s (height, width): all of the image "
             "is taken as the crowd, as in the original",
-            place,
+            place(),
             list(size),
             [height, width],
         )
-        return coco_mask.frPyObjects(
-            {"size": [height, width], "counts": [0, height * width]}, height, width
-        )
-    runs = run_lengths(rle)
-    return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+        return [0, height * width]
+    return run_lengths(rle).tolist()

@@ -4,20 +4,23 @@ All of them treat objects alike:
 
 - Outlines are cut off at the image's edges.
 - An object that covers no pixel (outside of the image, less than a pixel, fewer than three
-  points, a point) is left out. It is counted, and told when loading ends.
+  points, a point) is left out. It is counted, and told when loading ends or, of polygons that are
+  drawn later, by `Dataset.check`.
 - Objects that overlap keep all their pixels: a pixel can belong to several masks.
 - What makes no sense (no number where one is due, an unknown class) is a ValueError that names the
   file, the image and the region.
 
-Outlines become run lengths (RLE) while a file is read. That way what covers nothing is known at
-once, a polygon is drawn once and not in every epoch, and a data set takes little memory.
+Outlines become run lengths (RLE) while a file is read; the polygons of COCO json, of which there
+can be hundreds of thousands, when their image is first asked for. That way a polygon is drawn once
+and not in every epoch, and a data set takes little memory.
 """
 
 import contextlib
 import logging
 import os
+from array import array
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +29,7 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
-from mrcnn.data.rle import Rle, decode_masks, mask_areas
+from mrcnn.data.rle import Rle, decode_masks, mask_areas, merge_rles
 
 logger = logging.getLogger(__name__)
 
@@ -78,13 +81,32 @@ def names_on_one_line() -> Iterator[None]:
         raise kind(text) from error
 
 
+Outline: TypeAlias = "Rle | tuple[array[float], ...]"
+
+
 class Instance(NamedTuple):
     """One object of an image."""
 
     class_id: int | str | None  # of its source; None, of a crowd alone: every class of it
-    rle: Rle  # of the image's size; covers at least a pixel
+    # an RLE of the image's size that covers a pixel; or polygons, each [x, y, x, y ...] px of three
+    # points or more, which are drawn when the image is first asked for: a file may have hundreds of
+    # thousands, and drawing would take most of the time of opening it
+    outline: Outline
     place: str  # where the annotation file has it, such as "region 3"
     crowd: bool = False
+
+
+def _draw(polygons, height, width):
+    """The run lengths of all pixels of some polygons."""
+    from pycocotools import mask as coco_mask
+
+    rings = [np.frombuffer(ring) for ring in polygons]
+    rle = merge_rles(coco_mask.frPyObjects(rings, height, width))
+    counts = rle["counts"]
+    return {
+        "size": [height, width],
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }
 
 
 class LeftOut:
@@ -113,6 +135,22 @@ class LeftOut:
             f"{reason}: {len(places)} (first: {min(places)})"  # threads meet them in any order
             for reason, places in self.places.items()
         )
+
+
+class _Counting:
+    """What `RegionDataset._counting` returns; a generator takes three times as long."""
+
+    def __init__(self, dataset, what):
+        self.dataset, self.what = dataset, what
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, kind, error, traceback):
+        counts = isinstance(error, (ValueError, OSError)) and self.dataset.collects_errors
+        if counts:
+            self.dataset.left_out.add(self.what, str(error), spoils=True)
+        return counts
 
 
 class RegionDataset(Dataset):
@@ -167,7 +205,7 @@ class RegionDataset(Dataset):
         if "instances" not in info:  # added by a subclass, from another source
             return super().load_mask(image_id)
         shape = info["height"], info["width"]
-        rles, class_ids = self._with_class_ids(info)
+        rles, class_ids = self._with_class_ids(info, self._drawn(info))
         self._tell_of_size(info, len(rles) * shape[0] * shape[1])
         return decode_masks(rles, shape), class_ids
 
@@ -186,9 +224,13 @@ class RegionDataset(Dataset):
             )
 
     def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
-        """As `Dataset.known_class_ids`: an annotation file has them."""
+        """As `Dataset.known_class_ids`: an annotation file has them. Nothing is drawn for it, so
+        that polygons are among them which may turn out to cover no pixel.
+        """
         info = self._info(image_id)
-        return self._with_class_ids(info)[1] if "instances" in info else None
+        if "instances" not in info:
+            return None
+        return self._with_class_ids(info, info["instances"])[1]
 
     def measure_objects(
         self, image_id: int
@@ -197,27 +239,52 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return super().measure_objects(image_id)
-        rles, class_ids = self._with_class_ids(info)
+        rles, class_ids = self._with_class_ids(info, self._drawn(info))
         return (info["height"], info["width"]), class_ids, mask_areas(rles)
 
     def image_reference(self, image_id: int) -> str:
         """The path of the image."""
         return str(self._info(image_id)["path"])
 
-    def _with_class_ids(self, info):
-        """The run lengths and the class ids, int32, of an image's objects. A crowd of every class
-        is among them once for each, so that nothing found in it counts as false.
+    def _with_class_ids(self, info, instances):
+        """The outlines and the class ids, int32, of an image's instances. A crowd of every class is
+        among them once for each, so that nothing found in it counts as false.
         """
-        rles, class_ids = [], []
-        for instance in info["instances"]:
+        outlines, class_ids = [], []
+        for instance in instances:
             if instance.class_id is None:
                 self._prepared("sources")
                 ids = self.source_class_ids.get(info["source"], [])[1:]
             else:
                 ids = [self.map_source_class_id(f"{info['source']}.{instance.class_id}")]
-            rles += [instance.rle] * len(ids)
+            outlines += [instance.outline] * len(ids)
             class_ids += [-number if instance.crowd else number for number in ids]
-        return rles, np.array(class_ids, np.int32)
+        return outlines, np.array(class_ids, np.int32)
+
+    def _drawn(self, info):
+        """The `Instance`s of an image, all as run lengths, without those that cover no pixel."""
+        found = info["instances"]
+        if not any(isinstance(one.outline, tuple) for one in found):
+            return found
+        size = info["height"], info["width"]
+        found = [
+            one._replace(outline=_draw(one.outline, *size))
+            if isinstance(one.outline, tuple)
+            else one
+            for one in found
+        ]
+        areas = mask_areas([one.outline for one in found])
+        for one, area in zip(found, areas):
+            if not area:
+                self.left_out.add(f"annotations {NO_PIXEL}", f"{info['path']}, {one.place}")
+        # several threads may do this, with the same result
+        info["instances"] = [one for one, area in zip(found, areas) if area]
+        return info["instances"]
+
+    def known_objects(self, image_id: int) -> dict[str, Any]:
+        """As `Dataset.known_objects`."""
+        info = self._info(image_id)
+        return {**info, "instances": self._drawn(info)} if "instances" in info else info
 
     # === For the readers ===
 
@@ -274,15 +341,9 @@ class RegionDataset(Dataset):
             meant.update(zip(called, own))
         return names, meant
 
-    @contextlib.contextmanager
     def _counting(self, what):
-        """Count an error under ``what``, where errors are collected."""
-        try:
-            yield
-        except (ValueError, OSError) as error:
-            if not self.collects_errors:
-                raise
-            self.left_out.add(what, str(error), spoils=True)
+        """Count an error under ``what``, where errors are collected: a context manager."""
+        return _Counting(self, what)
 
     def _find_image(self, folders, name, annotations):
         """As `find_image`; an error where the annotations have two names that both end at one

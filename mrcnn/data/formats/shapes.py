@@ -6,7 +6,9 @@ that the shape touches, cut off at the image's edges, and where that part lies: 
 `data.rle.encode_parts` takes. Shapes of no pixel give a part of no pixel; none of them is an error.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +21,21 @@ FARTHEST = 1e6
 # pycocotools takes 40 bytes for each px of an outline.
 LONGEST = 1e7
 
+_NUMBERS = {int, float}  # not bool
+
 NO_PART = (np.zeros((0, 0), bool), 0, 0)
+
+
+def farthest(values: Any) -> float:
+    """The largest absolute value of a list of numbers; infinite of anything else.
+
+    It takes a quarter of the time of `coordinates`, and a large file has a million such lists.
+    """
+    if type(values) is not list or not values or not set(map(type, values)) <= _NUMBERS:
+        return math.inf
+    if math.isnan(sum(values)):  # which a maximum can pass over
+        return math.inf
+    return max(max(values), -min(values))
 
 
 def coordinates(values: Sequence[float], what: str) -> NDArray[np.float64]:
@@ -29,6 +45,8 @@ def coordinates(values: Sequence[float], what: str) -> NDArray[np.float64]:
         ValueError: not a list, or not of finite numbers of at most a million; says which, after
             ``what``.
     """
+    if farthest(values) <= FARTHEST:
+        return np.array(values, np.float64)
     try:
         numbers = np.asarray(values)
         # NumPy takes true for 1 among numbers
@@ -48,16 +66,13 @@ def coordinates(values: Sequence[float], what: str) -> NDArray[np.float64]:
     return numbers
 
 
-def check_length(numbers: NDArray[np.float64]) -> None:
-    """Refuse a polygon x, y, x, y, ... for which pycocotools would take gigabytes.
+def check_length(values: Sequence[float]) -> None:
+    """Refuse a polygon [x, y, x, y, ...] for which pycocotools would take gigabytes.
 
     Raises:
         ValueError: its outline is longer than any around an object of an image.
     """
-    # an edge is at most twice as long as its ends are far away
-    if len(numbers) * np.abs(numbers).max(initial=0) <= LONGEST:
-        return
-    points = numbers.reshape(-1, 2)
+    points = np.reshape(values, (-1, 2))
     length = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
     if length > LONGEST:
         raise ValueError(

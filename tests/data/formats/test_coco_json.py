@@ -616,9 +616,6 @@ def test_neither_box_nor_mask(tmp_path, data):
         ([[20, 20, 40, 30]], "fewer than three points"),  # a box for a polygon: tensorpack#1041
         ([[1, 1], [2, 2]], "fewer than three points"),
         ([[]], "without a segmentation"),
-        ([[-9, -9, -2, -9, -2, -3]], "no pixel"),
-        ([[70, 5, 90, 5, 90, 20]], "no pixel"),
-        ([[5, 5, 5, 5, 5, 5]], "no pixel"),
         (rle_of(np.zeros((40, 60))), "no pixel"),
         ({"size": [40, 60], "counts": [2400]}, "no pixel"),
     ],
@@ -631,6 +628,23 @@ def test_objects_without_a_pixel(tmp_path, data, caplog, segmentation, reason):
     assert [record.levelno for record in caplog.records] == [logging.WARNING]  # one line
     assert "3 images with 4 instances of 3 classes; left out so far: annotations" in caplog.text
     assert dataset.load_mask(0)[1].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "polygon", [[-9, -9, -2, -9, -2, -3], [70, 5, 90, 5, 90, 20], [5, 5, 5, 5, 5, 5]]
+)
+@pytest.mark.parametrize("ask", ["load_mask", "measure_objects", "known_objects"])
+def test_polygons_without_a_pixel(tmp_path, data, polygon, ask):
+    """They are drawn, and left out, when their image is first asked for."""
+    data["annotations"][1]["segmentation"] = [polygon]
+    dataset = load(tmp_path, data)
+    assert not len(dataset.left_out) and len(dataset.known_class_ids(0)) == 2
+    getattr(dataset, ask)(0)
+    assert "no pixel of the image: 1 (first: " in str(dataset.left_out)
+    assert "a.jpg, annotation 8" in str(dataset.left_out)
+    assert dataset.load_mask(0)[1].tolist() == dataset.known_class_ids(0).tolist() == [2]
+    assert len(dataset.measure_objects(0)[2]) == len(dataset.known_objects(0)["instances"]) == 1
+    assert len(dataset.left_out) == 1
 
 
 def test_a_part_of_two_points_beside_a_whole_one(tmp_path, data):

@@ -279,8 +279,8 @@ def test_examples_of_many_findings():
         "photos/2.jpg and 2 more",
         "warning  all masks are rectangles  1      16 of them: a network learns boxes from boxes, "
         "not outlines",
-        "warning  object there twice        3      photos/5.jpg: objects 0 and 1 are the same; also "
-        "image 6 (source 'given', id 6, path None)",
+        "warning  object there twice        3      photos/5.jpg: objects 0 and 1 are the same; "
+        "also image 6 (source 'given', id 6, path None)",
         "warning  object without a pixel    1      image 7 (source 'given', id 7, path None): "
         "object 0",
         "Checked 8 images with 17 objects: not fit for training, 5 errors",
