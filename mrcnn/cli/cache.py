@@ -11,12 +11,15 @@ from mrcnn.cli.data_options import (
     add_dataset,
     add_image_range,
     add_max_pixels,
-    open_data,
+    open_asked,
+    own_place,
     positive,
+    require_data,
     use_max_pixels,
 )
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.files import require_writable
+from mrcnn.common.json_files import parse_once
 from mrcnn.common.threads import cores
 from mrcnn.data.survey.objects import require_objects
 
@@ -82,7 +85,10 @@ def run(args: argparse.Namespace) -> None:
     given = settings_of(args)
     use_max_pixels(given)
     require_writable(args.output, "--output")
-    dataset = open_data(args, args.classes)
+    with parse_once():
+        place = own_place(args)
+        require_data(args, [place])
+        dataset = open_asked(args, place)
     require_objects(dataset)
     config = make_config({"NUM_CLASSES": dataset.num_classes}, given)
     from mrcnn.data.cache.write import write_records

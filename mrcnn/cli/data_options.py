@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrcnn.common.json_files import parse_once
 from mrcnn.config import Config
+from mrcnn.config.classes import class_ids
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats import FORMATS, find_format, open_dataset
 from mrcnn.data.formats.coco import CROWDS
+from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.registry import Annotations
 from mrcnn.data.images import limit_pixels
 
@@ -174,6 +176,22 @@ def open_place(
         other_classes=other_classes,
         **options,
     )
+
+
+@parse_once()
+def open_asked(args: argparse.Namespace, place: Place) -> Dataset:
+    """The prepared Dataset in a place, with the classes of --classes, or with all.
+
+    Raises:
+        ValueError: a name of --classes that is none of the data, which would be a class without
+            objects, besides its causes in `open_place`.
+    """
+    dataset = open_place(args, place)
+    if not args.classes:
+        return dataset
+    if dataset.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
+        class_ids(args.classes, dataset.class_names)
+    return open_place(args, place, args.classes)
 
 
 @parse_once()

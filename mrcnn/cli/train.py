@@ -22,6 +22,7 @@ from mrcnn.cli.data_options import (
     Place,
     add_dataset,
     find_annotations,
+    open_asked,
     open_place,
     own_place,
     positive,
@@ -33,9 +34,7 @@ from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
-from mrcnn.config.classes import class_ids
 from mrcnn.config.run_name import LONGEST
-from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.survey.objects import require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
@@ -266,13 +265,8 @@ def open_both(
     places = find_places(args)
     require_data(args, places)
     train_place, *val_places = places
-    train_set = open_place(args, train_place)
-    if args.classes:
-        if train_set.class_names[1:] != [CLASS_OF_ALL]:  # which stands for any name
-            # a misspelt one would be a class without objects
-            class_ids(args.classes, train_set.class_names)
-        train_set = open_place(args, train_place, args.classes)
-    elif names:
+    train_set = open_asked(args, train_place)
+    if names and not args.classes:
         train_set = _with_classes(train_set, names, args, train_place)
     require_objects(train_set)
     names = list(train_set.class_names[1:])

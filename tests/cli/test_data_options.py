@@ -125,6 +125,20 @@ def test_a_cache_has_the_classes_that_its_source_would_have(tmp_path, classes, o
     assert isinstance(found, RecordDataset) and contents(found) == contents(source)
 
 
+def test_a_misspelt_class_is_refused(tmp_path):
+    write_coco(tmp_path / "c", [SQUARE, GREEN], ("red", "green"))
+    write_masks(tmp_path / "m")
+    out, size = ("--output", tmp_path / "cache"), ("--size", "64")
+    for command in (("cache", *out), ("train", "--weights", "none")):
+        said = code_of(command[0], tmp_path / "c", *command[1:], "--classes", "red", "gren")
+        assert "there is no class 'gren'; did you mean 'green'?" in said
+    assert not (tmp_path / "cache").exists()
+    assert code_of("cache", tmp_path / "c", *out, *size, "--classes", "green") == 0
+    assert RecordDataset(tmp_path / "cache").class_names == ["BG", "green"]
+    out = ("--output", tmp_path / "masks")
+    assert code_of("cache", tmp_path / "m", *out, *size, "--classes", "nucleus") == 0
+
+
 def test_a_cache_keeps_which_classes_its_source_does_not_label(tmp_path):
     write_coco(tmp_path / "c", [SQUARE], ("red",))
     args = arguments(str(tmp_path / "c"))
