@@ -125,6 +125,17 @@ def test_a_cache_has_the_classes_that_its_source_would_have(tmp_path, classes, o
     assert isinstance(found, RecordDataset) and contents(found) == contents(source)
 
 
+@pytest.mark.parametrize("classes", [["Bottle", "Can"], ["Can", "Bottle"], ["Bottle, glass"]])
+def test_a_cache_has_every_class_that_a_name_begins(tmp_path, classes):
+    names = ("Bottle, glass", "Bottle, plastic", "Can")
+    objects = [{**SQUARE, "category_id": number} for number in (1, 2, 3)]
+    write_coco(tmp_path / "c", objects, names)
+    args = arguments(tmp_path / "c")
+    source = open_data(args, classes)
+    args.dataset = str(cache_of(open_data(args), tmp_path / "cache"))
+    assert contents(open_data(args, classes)) == contents(source)
+
+
 def test_a_misspelt_class_is_refused(tmp_path):
     write_coco(tmp_path / "c", [SQUARE, GREEN], ("red", "green"))
     write_masks(tmp_path / "m")

@@ -16,8 +16,10 @@ def chosen_classes(
 
     Args:
         infos: the classes of the cache, the background first.
-        classes: names as `class_labels` gives them, whole or cut at the comma; None: all of the
-            cache. A single name is that of a cache of masks without classes, whatever it is.
+        classes: names as `class_labels` gives them, whole, with their ids or cut at the comma, or
+            ids that are text; None: all of the cache. One that several classes have stands for all
+            of them or, where the list has it more than once, for another of them each time. A
+            single name is that of a cache of masks without classes, whatever it is.
         other_classes: add the classes of the cache that the list lacks after those that it has.
 
     Returns:
@@ -26,24 +28,47 @@ def chosen_classes(
         id None.
     """
     labels = class_labels(infos)
-    spellings = (
-        labels,
-        [info["name"] for info in infos],
-        [info["name"].split(",")[0] for info in infos],
-    )
-    numbers = range(1, len(infos))
     if classes is not None and len(classes) == 1 and labels[1:] == [CLASS_OF_ALL]:
         return [({**infos[1], "name": classes[0]}, 1)]
+    asked = list(classes or ())
     chosen: list[tuple[dict[str, Any], int | None]] = []
-    left = list(numbers)
-    for name in classes or ():
-        number = next((one for spelt in spellings for one in left if spelt[one] == name), None)
-        if number is None:
-            info = {"source": infos[1]["source"], "id": name, "labelled": False}
-        else:
+    left = list(range(1, len(infos)))
+    for name in asked:
+        found = _called(name, infos, labels, asked)
+        if not found and all(info["name"] != name for info, _ in chosen):
+            source = infos[-1]["source"] or "cache"  # the background has none
+            info = {"source": source, "id": name, "labelled": False}
+            chosen.append(({**info, "name": name, "whole_name": True}, None))
+        new = [number for number in found if number in left]
+        for number in new[:1] if asked.count(name) > 1 else new:
             left.remove(number)
-            info = dict(infos[number])
-        chosen.append(({**info, "name": name, "whole_name": True}, number))
+            # an id is no name, and several classes keep those that tell them apart
+            own = name if len(found) == 1 and name != infos[number]["id"] else labels[number]
+            chosen.append(({**infos[number], "name": own, "whole_name": True}, number))
     if classes is None or other_classes:
         chosen += [(dict(infos[number]), number) for number in left]
     return chosen
+
+
+def _called(name, infos, labels, asked):
+    """The class ids in the cache of the classes that a name stands for: as the reader of COCO json
+    has it, but the beginning of a name is not that of a class that is asked for by its whole name.
+    """
+    others = set(asked) - {name}
+    spellings = (
+        lambda info, label: label,
+        lambda info, label: info["name"],
+        lambda info, label: f"{info['name']} ({info['id']})",
+        lambda info, label: info["name"].split(",")[0],
+        lambda info, label: info["id"],
+    )
+    candidates = [
+        (number, info, label)
+        for number, (info, label) in enumerate(zip(infos, labels))
+        if number and (name != info["name"].split(",")[0] or info["name"] not in others)
+    ]
+    for spell in spellings:
+        found = [number for number, info, label in candidates if spell(info, label) == name]
+        if found:
+            return found
+    return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -22,10 +23,13 @@ from mrcnn.data.cache.layout import (
 from mrcnn.data.cache.read import read_record
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.formats.regions import LeftOut
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
     from mrcnn.data.load import Prepared
+
+logger = logging.getLogger(__name__)
 
 
 class RecordDataset(Dataset):
@@ -43,12 +47,13 @@ class RecordDataset(Dataset):
             becomes a class without objects, of which it is not known whether there are any. None:
             those of the data set, in its order.
         other_classes: add the classes that the list lacks after those that it has; else their
-            objects are left out.
+            objects are left out, which is counted.
 
     Attributes:
         folder: str.
         settings: {field of Config: value} that the cache was made with.
         bad_images: list of str, the images that were left out, with the reason of each.
+        left_out: `data.formats.regions.LeftOut`, the classes of the cache that ``classes`` lacks.
 
     Raises:
         FileNotFoundError: no cache, or one that is not whole.
@@ -70,6 +75,7 @@ class RecordDataset(Dataset):
         check_fingerprint(self.folder, about, parts.values())
         self.settings = about["settings"]
         self.bad_images = []
+        self.left_out = LeftOut()
         self._unlabelled: set[int] = set()  # class ids
         # the class id of each class of the cache; 0 of those that are left out
         self._class_ids = self._add_classes(about["classes"], classes, other_classes)
@@ -83,6 +89,14 @@ class RecordDataset(Dataset):
                     record=(os.path.join(self.folder, f"{name}.tfrecord"), info["offset"]),
                 )
         self.prepare()
+        logger.log(
+            logging.WARNING if len(self.left_out) else logging.INFO,
+            "%s: %d images of %d classes%s",
+            self.folder,
+            self.num_images,
+            self.num_classes - 1,
+            f"; left out: {self.left_out}" if len(self.left_out) else "",
+        )
 
     def load_prepared(self, image_id: int, config: Config) -> Prepared:
         """The `data.load.Prepared` of an image, of which ``load_image_gt`` makes what is trained
@@ -159,6 +173,11 @@ class RecordDataset(Dataset):
                 self._unlabelled.add(class_id)
             if number is not None:
                 class_ids[number] = class_id
+        for label, class_id in zip(class_labels(infos)[1:], class_ids[1:]):
+            if not class_id:
+                self.left_out.add(
+                    "classes of the cache that the classes do not list", f"{self.folder}: {label!r}"
+                )
         return class_ids
 
     def _decoded(self, image_id):

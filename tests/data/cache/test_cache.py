@@ -216,12 +216,23 @@ def test_chosen_classes_are_trained_on_alike(records):
     [
         (["fish (1)", "fish (2)"], ["fish (2)"], False, [("fish (2)", 2)]),
         (["Bottle, glass", "cup, mug"], ["cup", "Bottle"], False, [("cup", 2), ("Bottle", 1)]),
-        (["fish", "fish"], ["fish", "fish"], False, [("fish", 1), ("fish", 2)]),
+        (["fish", "fish"], ["fish", "fish"], False, [("fish (1)", 1), ("fish (2)", 2)]),
+        (["fish", "fish"], ["fish"], False, [("fish (1)", 1), ("fish (2)", 2)]),
+        (["fish", "cat"], ["fish (1)"], False, [("fish (1)", 1)]),
         (["a", "b", "c"], ["c", "x"], True, [("c", 3), ("x", None), ("a", 1), ("b", 2)]),
         (["a", "b"], None, False, [("a", 1), ("b", 2)]),
         (["object"], ["nucleus"], False, [("nucleus", 1)]),
         (["object"], ["nucleus", "cell"], False, [("nucleus", None), ("cell", None)]),
         (["dog", "dog, wild"], ["dog, wild", "dog"], False, [("dog, wild", 2), ("dog", 1)]),
+        (["dog, wild"], ["dog", "dog, wild"], False, [("dog", None), ("dog, wild", 1)]),
+        (
+            ["Bottle, glass", "Bottle, plastic", "Can"],
+            ["Can", "Bottle"],
+            False,
+            [("Can", 3), ("Bottle, glass", 1), ("Bottle, plastic", 2)],
+        ),
+        ([], ["a", "a"], False, [("a", None)]),
+        ([], None, True, []),
     ],
 )
 def test_which_classes_are_chosen(infos, classes, others, expected):
@@ -234,6 +245,26 @@ def test_which_classes_are_chosen(infos, classes, others, expected):
     assert [info.get("labelled", True) for info, _ in chosen] == [
         number is not None for _, number in expected
     ]
+
+
+def test_a_class_that_is_called_by_its_id():
+    """Its id is no name; another class of this id would be passed over by `add_class`."""
+    infos = [{"source": "s", "id": one, "name": name} for one, name in ((0, "BG"), ("7", "cat"))]
+    assert [(info["name"], number) for info, number in chosen_classes(infos, ["7"], False)] == [
+        ("cat", 1)
+    ]
+
+
+def test_classes_that_are_left_out_are_told(records, caplog):
+    for classes, other_classes in ((None, False), (["blue"], True)):
+        assert not len(RecordDataset(records.folder, classes, other_classes).left_out)
+    assert not caplog.records
+    chosen = RecordDataset(records.folder, ["blue"])
+    expected = (
+        f"classes of the cache that the classes do not list: 1 (first: {chosen.folder}: 'red')"
+    )
+    assert str(chosen.left_out) == expected
+    assert f"7 images of 1 classes; left out: {expected}" in caplog.text
 
 
 # === Without the image files ===
