@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mrcnn.common.json_files import read_json
+from mrcnn.common.threads import map_all
 
 FILE_NAME = "records.json"
 VERSION = 2  # of the format; 1 was that of 1.0.0 before its modules moved
@@ -47,10 +48,15 @@ def settings_of(config):
     }
 
 
-def describe(dataset, config, encoding, parts, skip_bad):
+def describe(dataset, config, encoding, parts, skip_bad, workers=1, progress=False):
     """What a cache is of, for records.json; ``fingerprint`` is a hash of it and of the list of
-    images, ``objects`` one of all that the data set knows of them without reading a file.
+    images, ``objects`` one of all that the data set knows of them without reading a file, which may
+    draw their polygons: by as many threads as there are ``workers``.
     """
+
+    def facts(image_id):
+        return _hash(_facts(dataset.known_objects(image_id)))
+
     about = {
         "version": VERSION,
         "settings": settings_of(config),
@@ -64,9 +70,7 @@ def describe(dataset, config, encoding, parts, skip_bad):
             }
             for class_id, info in enumerate(dataset.class_info)
         ],
-        "objects": _hash(
-            [_hash(_facts(dataset.known_objects(image_id))) for image_id in dataset.image_ids]
-        ),
+        "objects": _hash(list(map_all(facts, dataset.image_ids, "Objects", progress, workers))),
         "parts": [f"part-{number:05d}-of-{parts:05d}" for number in range(parts)],
     }
     images = [

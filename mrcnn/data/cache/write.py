@@ -26,6 +26,7 @@ from mrcnn.data.cache.layout import (
 )
 from mrcnn.data.image_range import use_image_range
 from mrcnn.data.load import SampleError, describe_image, prepare
+from mrcnn.data.survey.objects import require_masks
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -48,6 +49,7 @@ class Written(NamedTuple):
     parts: int  # files of records
     kept: int  # of them, those that an earlier writing had finished
     bad_images: list[str]  # which image was left out, and why
+    left_out: str = ""  # what the reader of the annotations left out, then and while drawing
 
     def __str__(self) -> str:
         said = (
@@ -59,7 +61,8 @@ class Written(NamedTuple):
                 f", {self.kept} of them of an earlier writing (where image or mask files have "
                 "changed since, delete the folder and write it again)"
             )
-        return said + "".join(f"\n  left out: {problem}" for problem in self.bad_images)
+        problems = [*self.bad_images, *([self.left_out] if self.left_out else [])]
+        return said + "".join(f"\n  left out: {problem}" for problem in problems)
 
 
 def write_records(
@@ -79,7 +82,8 @@ def write_records(
     that is missing.
 
     Args:
-        dataset: a prepared Dataset; its load_image and load_mask must be thread-safe.
+        dataset: a prepared Dataset; its load_image, load_mask and known_objects must be
+            thread-safe.
         config: the IMAGE_* fields are read, and NUM_CLASSES.
         folder: for the cache; it is made. One folder holds one cache.
         shards: number of files; None: one for each 256 images.
@@ -88,22 +92,23 @@ def write_records(
         workers: threads that load images.
         skip_bad: leave out images that cannot be used, and tell them; False: raise after all were
             tried.
-        progress: show a progress bar on stderr.
+        progress: show progress bars on stderr.
 
     Returns:
         `Written`.
 
     Raises:
         ValueError: the folder holds a cache of another data set, of other objects or settings,
-            IMAGE_RESIZE_MODE is "crop", which is random, a wrong argument, or images that cannot be
-            used, each with its reason.
+            IMAGE_RESIZE_MODE is "crop", which is random, a wrong argument, objects that would count
+            as background because their masks are missing, or images that cannot be used, each with
+            its reason.
         OSError: a file cannot be written.
     """
     _check(dataset, config, shards, encoding, workers)
     use_image_range(dataset, config)
     count = len(dataset.image_ids)
     parts = min(shards or -(-count // IMAGES_PER_PART), count)
-    about = describe(dataset, config, encoding, parts, bool(skip_bad))
+    about = describe(dataset, config, encoding, parts, bool(skip_bad), workers, progress)
     os.makedirs(folder, exist_ok=True)
     remove_temporary_files(folder)
     if is_cache(folder) and read_about(folder)["fingerprint"] != about["fingerprint"]:
@@ -148,6 +153,7 @@ def write_records(
                 )
                 problems += part["left_out"]
                 whole[name] = part
+        next(records, None)  # none is left, which ends the progress bar
     if problems and not skip_bad:
         raise ValueError(
             f"{len(problems)} of {len(missing)} images cannot be used; mend them and write the "
@@ -167,6 +173,7 @@ def write_records(
         parts,
         kept,
         [problem for part in ordered for problem in part["left_out"]],
+        str(getattr(dataset, "left_out", "")),
     )
 
 
@@ -185,6 +192,7 @@ def _check(dataset, config, shards, encoding, workers):
     for name, value in (("shards", shards), ("workers", workers)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
+    require_masks(dataset)
 
 
 def _what_differs(folder, about):

@@ -15,13 +15,14 @@ from PIL import Image
 
 from mrcnn.cli import main
 from mrcnn.cli.data_options import add_dataset, open_data
+from mrcnn.common import progress
 from mrcnn.data import image_range as image_range_module
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.cache import write
 from mrcnn.data.cache.classes import chosen_classes
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.cache.example import decode, encode
-from mrcnn.data.cache.layout import read_about
+from mrcnn.data.cache.layout import describe, read_about
 from mrcnn.data.cache.read import record_pipeline
 from mrcnn.data.cache.write import write_records
 from mrcnn.data.dataset import Dataset
@@ -517,6 +518,62 @@ def test_a_cache_of_other_objects_is_not_kept(tmp_path, monkeypatch):
     written = write(of_coco(tmp_path / "data", crowds="objects"), folder=tmp_path / "cache")
     assert written.kept == 0
     assert RecordDataset(tmp_path / "cache").load_mask(0)[1].tolist() == [1]
+
+
+def test_what_is_left_out_while_drawing_is_told(tmp_path):
+    """A polygon is drawn, and found to cover no pixel, when the cache is written."""
+    of_coco(tmp_path / "data")
+    contents = json.loads((tmp_path / "data" / "c.json").read_text())
+    contents["annotations"].append(
+        {"id": 3, "image_id": 1, "category_id": 1, "segmentation": [[5.1, 5.1, 5.2, 5.1, 5.2, 5.2]]}
+    )
+    (tmp_path / "data" / "c.json").write_text(json.dumps(contents))
+    config = tiny_config(NUM_CLASSES=2)
+    write = functools.partial(write_records, config=config, progress=False)
+    dataset = open_dataset(tmp_path / "data" / "c.json")
+    assert not len(dataset.left_out)
+    for kept in range(2):
+        dataset = open_dataset(tmp_path / "data" / "c.json")
+        written = write(dataset, folder=tmp_path / "cache")
+        assert (written.kept, written.objects) == (kept, 2)
+        assert "left out: annotations covering no pixel of the image: 1 (first: " in str(written)
+        assert "1.png, annotation 3" in str(written)
+    assert "left out" not in str(write(Pictures(), config=tiny_config(), folder=tmp_path / "o"))
+
+
+def test_boxes_without_masks_are_refused(tmp_path):
+    of_coco(tmp_path)
+    contents = json.loads((tmp_path / "c.json").read_text())
+    box = {"id": 3, "image_id": 1, "category_id": 1, "bbox": [1, 1, 20, 20]}
+    contents["annotations"].append(box)
+    (tmp_path / "c.json").write_text(json.dumps(contents))
+    with pytest.raises(ValueError, match="1 annotations without a segmentation.*as background"):
+        cached(tmp_path / "cache", open_dataset(tmp_path / "c.json"), tiny_config(NUM_CLASSES=2))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_progress_bars_reach_their_end(tmp_path, monkeypatch):
+    bars = []
+
+    class Recorded(progress.Bar):
+        def __init__(self, description, total):
+            super().__init__(description, total, enabled=False)
+            bars.append([description, total, 0])
+
+        def update(self, done):
+            bars[-1][2] = done
+
+    monkeypatch.setattr(progress, "Bar", Recorded)
+    write_records(Pictures(), tiny_config(), tmp_path, shards=3)
+    assert bars == [["Objects", 7, 7], ["Caching", 7, 7]]
+
+
+def test_the_number_of_threads_is_not_of_the_cache(tmp_path):
+    config = tiny_config(NUM_CLASSES=2)
+    one, several = (
+        describe(of_coco(tmp_path), config, "raw", 1, False, workers) for workers in (1, 3)
+    )
+    assert one == several
 
 
 def test_a_cache_of_masks_that_are_split(tmp_path):
