@@ -10,6 +10,7 @@ from typing import Any
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import no_garbage_collection, read_json
 from mrcnn.common.progress import track
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.formats.coco_categories import (
     categories_asked,
@@ -18,7 +19,7 @@ from mrcnn.data.formats.coco_categories import (
     not_among,
     root_of,
 )
-from mrcnn.data.formats.coco_segmentation import NO_MASK, box_outline, is_empty, read_segmentation
+from mrcnn.data.formats.coco_segmentation import box_outline, is_empty, no_mask, read_segmentation
 from mrcnn.data.formats.regions import (
     UNREADABLE_CLASS,
     UNREADABLE_IMAGE,
@@ -58,6 +59,11 @@ class CocoJson(RegionDataset):
         """As `Dataset.is_labelled`: the categories of a file say what its objects may be."""
         info = self.class_info[class_id]
         return (info["source"], info["id"]) not in self._absent
+
+    def crowd_words(self) -> tuple[str, str]:
+        """As `Dataset.crowd_words`."""
+        option = option_or_argument("--crowds objects", 'crowds="objects"')
+        return "iscrowd 1", f"{option} takes them for objects"
 
     @names_on_one_line()
     @no_garbage_collection()
@@ -296,7 +302,7 @@ class CocoJson(RegionDataset):
         except ValueError as error:
             raise ValueError(f"{place()}: {error}") from error
         if outline is None:
-            self.left_out.add(f"annotations {reason}", place(), spoils=reason == NO_MASK)
+            self.left_out.add(f"annotations {reason}", place(), spoils=reason == no_mask())
         else:
             one = Instance(class_id, outline, f"annotation {record['id']}", crowd)
             info["instances"].append(one)

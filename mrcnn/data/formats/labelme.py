@@ -136,6 +136,10 @@ class Labelme(RegionDataset):
                 )
         self._tell(folder, first)
 
+    def crowd_words(self) -> tuple[str, str]:
+        """As `Dataset.crowd_words`."""
+        return f"label {IGNORED}", ""
+
     def load_image(self, image_id: int) -> np.ndarray:
         """As `RegionDataset.load_image`; reads the image in a json file where there is no other."""
         info = self._info(image_id)

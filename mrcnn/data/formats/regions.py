@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import on_one_line, option_or_argument, some
+from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
 from mrcnn.data.rle import Rle, decode_masks, mask_areas, merge_rles
@@ -230,7 +231,7 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return None
-        return self._with_class_ids(info, info["instances"])[1]
+        return self._class_ids(info, info["instances"])
 
     def measure_objects(
         self, image_id: int
@@ -239,26 +240,36 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return super().measure_objects(image_id)
-        rles, class_ids = self._with_class_ids(info, self._drawn(info))
-        return (info["height"], info["width"]), class_ids, mask_areas(rles)
+        instances = self._drawn(info)
+        areas = mask_areas([one.outline for one in instances])
+        return (info["height"], info["width"]), self._class_ids(info, instances), areas
 
     def image_reference(self, image_id: int) -> str:
         """The path of the image."""
         return str(self._info(image_id)["path"])
 
+    def _class_ids(self, info, instances):
+        """Class ids of instances, int32; `SEVERAL_CLASSES` for a crowd of every class."""
+        self._prepared("sources")
+        numbers = []
+        for one in instances:
+            if one.class_id is None:
+                numbers.append(SEVERAL_CLASSES)
+            else:
+                number = self.map_source_class_id(f"{info['source']}.{one.class_id}")
+                numbers.append(-number if one.crowd else number)
+        return np.array(numbers, np.int32)
+
     def _with_class_ids(self, info, instances):
         """The outlines and the class ids, int32, of an image's instances. A crowd of every class is
-        among them once for each, so that nothing found in it counts as false.
+        among them once for each, so that no detection in it counts as false.
         """
+        every = [-one for one in self.source_class_ids.get(info["source"], [])[1:]]
         outlines, class_ids = [], []
-        for instance in instances:
-            if instance.class_id is None:
-                self._prepared("sources")
-                ids = self.source_class_ids.get(info["source"], [])[1:]
-            else:
-                ids = [self.map_source_class_id(f"{info['source']}.{instance.class_id}")]
-            outlines += [instance.outline] * len(ids)
-            class_ids += [-number if instance.crowd else number for number in ids]
+        for instance, number in zip(instances, self._class_ids(info, instances).tolist()):
+            numbers = every if number == SEVERAL_CLASSES else [number]
+            outlines += [instance.outline] * len(numbers)
+            class_ids += numbers
         return outlines, np.array(class_ids, np.int32)
 
     def _drawn(self, info):

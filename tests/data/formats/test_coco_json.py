@@ -584,7 +584,7 @@ def test_boxes_as_masks(tmp_path, data, segmentation):
     data["annotations"][0].update(segmentation=segmentation, bbox=[20, 20, 20, 15])
     left_out = load(tmp_path, data).left_out
     assert left_out.spoiling == set(left_out.places)
-    assert "--boxes-as-masks" in str(left_out) and len(left_out) == 1
+    assert "boxes_as_masks=True" in str(left_out) and len(left_out) == 1
     dataset = load(tmp_path, data, boxes_as_masks=True)
     assert not len(dataset.left_out) and dataset.load_mask(0)[1].tolist() == [2, 1]
     np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], drawn([SQUARE]))
