@@ -86,7 +86,7 @@ class Labelme(RegionDataset):
             FileNotFoundError: no folder, no json files in it, or a missing image.
             ValueError: not a labelme file, two files of one image, or a shape that makes no sense.
         """
-        self.collects_errors = collect_errors
+        self._start_loading(collect_errors)
         files = {}
         file_of: dict[str, str] = {}
         for path in _annotation_files(folder):
@@ -134,7 +134,7 @@ class Labelme(RegionDataset):
                     annotations=path,
                     instances=self._instances(data["shapes"], numbers, (height, width), path),
                 )
-        self._tell(folder, first)
+        self._report(folder, first)
 
     def crowd_words(self) -> tuple[str, str]:
         """As `Dataset.crowd_words`."""
