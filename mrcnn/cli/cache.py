@@ -24,8 +24,8 @@ from mrcnn.common.threads import cores
 from mrcnn.data.survey.objects import require_objects
 
 EXIT_CODES = {
-    0: "the cache is whole; images that --skip-bad or --skip-missing left out are told",
-    1: "an error: the cache is not whole, and the next run goes on where this one ended",
+    0: "the cache is whole; images that --skip-bad or --skip-missing skipped are reported",
+    1: "an error: the cache is not whole, and the next run resumes where this one ended",
 }
 
 

@@ -83,8 +83,8 @@ def _warn_of_guesses(path, given, to_train):
         return
     if to_train:
         what = (
-            "If it was trained with others, training has to learn anew what they mean: put its "
-            "config.json beside it, or give that with --config, or the fields with --set"
+            "If it was trained with others, training has to learn from scratch what they mean: put "
+            "its config.json beside it, or give that with --config, or the fields with --set"
         )
     else:
         what = (

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.class_labels import class_labels
+from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.masks import binary_masks
@@ -261,10 +262,16 @@ class Dataset:
         return True
 
     def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
-        """The class ids of an image's objects, negative for a crowd, as `load_mask` returns them;
-        None where they are known only once the masks are loaded.
+        """The class ids of an image's objects, negative for a crowd, as `measure_objects` returns
+        them; None where they are known only once the masks are loaded.
         """
         return None
+
+    def crowd_words(self) -> tuple[str, str]:
+        """What makes an object a crowd, and how to make objects of crowds ("" if there is no way);
+        for messages.
+        """
+        return "a negative class id", ""
 
     def known_objects(self, image_id: int) -> dict[str, Any]:
         """All that is known of an image and its objects without reading a file, as a dict with the
@@ -280,13 +287,15 @@ class Dataset:
 
         Returns:
             size: (height, width) px, (0, 0) where `load_mask` returns no masks.
-            class_ids: int32 [instances], negative for a crowd.
+            class_ids: int [instances], negative for a crowd. A crowd of several classes, which
+                `load_mask` gives once for each, is there once, as `crowds.SEVERAL_CLASSES`.
             areas: int64 [instances] px.
         """
         masks, class_ids = self.load_mask(image_id)
         on = binary_masks(np.asarray(masks))
-        areas = [np.count_nonzero(on[..., index]) for index in range(on.shape[-1])]
-        return masks.shape[:2], np.asarray(class_ids), np.array(areas, np.int64)
+        rows, class_ids = distinct_regions(on, np.asarray(class_ids))
+        areas = [np.count_nonzero(on[..., row]) for row in rows]
+        return masks.shape[:2], class_ids, np.array(areas, np.int64)
 
     def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
         """What looks wrong with the masks of an image though they can be drawn; for `check`.

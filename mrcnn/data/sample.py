@@ -11,6 +11,7 @@ from mrcnn.data.augment.copy_paste import choose_objects, paste_objects
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.images import mold_image
 from mrcnn.data.load import SampleError, boxes_and_masks, describe_image, load_view
+from mrcnn.data.masks import extract_bboxes
 from mrcnn.data.random_rois import build_detection_targets, generate_random_rois
 from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.ops.image_meta import PARTS
@@ -87,13 +88,11 @@ def make_sample(
     if not (view.class_ids > 0).any() and not config.KEEP_EMPTY_IMAGES:
         return None
     _check_shape(view, dataset, config, image_id)
+    view = _with_crowds_once(view)
     if training and config.COPY_PASTE and varies(image_id):
         view = _with_pasted_objects(view, dataset, config, image_id, load, rng)
     image, meta, class_ids, _ = view
     boxes, masks = boxes_and_masks(view, config, config.USE_MINI_MASK)
-    once = _crowds_once(class_ids, boxes)
-    if len(once) < len(class_ids):
-        class_ids, boxes, masks = class_ids[once], boxes[once], masks[:, :, once]
     rpn_match, rpn_bbox = build_rpn_targets(image.shape, anchors, class_ids, boxes, config, rng)
     rois = targets = None
     if random_rois:
@@ -120,13 +119,16 @@ def make_sample(
     )
 
 
-def _crowds_once(class_ids, boxes):
-    """Indices of the objects and of one crowd of each box: crowds are there for their boxes,
-    whatever their class, and a region to ignore is one of every class.
+def _with_crowds_once(view):
+    """The view with one crowd of each box: training looks at the boxes of crowds, whatever their
+    class, and a region to ignore is a crowd of every class.
     """
-    crowds = np.flatnonzero(class_ids < 0)
-    _, first = np.unique(boxes[crowds], axis=0, return_index=True)
-    return np.sort(np.concatenate([np.flatnonzero(class_ids >= 0), crowds[first]]))
+    crowds = np.flatnonzero(view.class_ids < 0)
+    _, first = np.unique(extract_bboxes(view.masks[:, :, crowds]), axis=0, return_index=True)
+    if len(first) == len(crowds):
+        return view
+    once = np.sort(np.concatenate([np.flatnonzero(view.class_ids >= 0), crowds[first]]))
+    return view._replace(masks=view.masks[:, :, once], class_ids=view.class_ids[once])
 
 
 def _check_shape(view, dataset, config, image_id):

@@ -195,7 +195,10 @@ class Tally:
         met = match(ious, scene.detections, scene.annotations, self.iou)
         for annotation in scene.annotations:
             self._objects[annotation["category_id"]] += not annotation["iscrowd"]
-            self.crowds += annotation["iscrowd"]
+        # a region of several classes is a crowd of each
+        self.crowds += len(
+            {str(one["segmentation"]) for one in scene.annotations if one["iscrowd"]}
+        )
         classes = [detection["category_id"] for detection in scene.detections]
         self.surplus += int(np.maximum(np.bincount(classes or [0]) - COCO_MAX_DETECTIONS, 0).sum())
         self._detections += [

@@ -168,7 +168,7 @@ class Evaluation(Mapping):
                 f"The network lacks {len(lacking)} classes of the data, whose objects count as "
                 f"missed: {some(lacking)}. "
                 + option_or_argument("--own-classes", "other_classes=False of open_dataset")
-                + " leaves them out."
+                + " ignores them."
             )
         unlabelled = [f"{name} ({n})" for name, n in left_out["unlabelled_detections"].items()]
         if unlabelled:

@@ -292,7 +292,7 @@ class Window(Writer):
             return cv2.waitKey(1) & 0xFF in (ord("q"), 27)
         except cv2.error as error:
             raise OSError(
-                f"OpenCV has no window here ({error}): leave out "
+                f"OpenCV has no window here ({error}): omit "
                 + option_or_argument("--show", "show=True")
             ) from error
 

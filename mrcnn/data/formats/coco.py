@@ -10,15 +10,16 @@ from typing import Any
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import no_garbage_collection, read_json
 from mrcnn.common.progress import track
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.formats.coco_categories import (
     categories_asked,
+    category_of,
     id_text,
     is_asked_for,
-    not_among,
     root_of,
 )
-from mrcnn.data.formats.coco_segmentation import NO_MASK, box_outline, is_empty, read_segmentation
+from mrcnn.data.formats.coco_segmentation import box_outline, is_empty, no_mask, read_segmentation
 from mrcnn.data.formats.regions import (
     UNREADABLE_CLASS,
     UNREADABLE_IMAGE,
@@ -58,6 +59,11 @@ class CocoJson(RegionDataset):
         """As `Dataset.is_labelled`: the categories of a file say what its objects may be."""
         info = self.class_info[class_id]
         return (info["source"], info["id"]) not in self._absent
+
+    def crowd_words(self) -> tuple[str, str]:
+        """As `Dataset.crowd_words`."""
+        option = option_or_argument("--crowds objects", 'crowds="objects"')
+        return "iscrowd 1", f"{option} takes them for objects"
 
     @names_on_one_line()
     @no_garbage_collection()
@@ -109,7 +115,7 @@ class CocoJson(RegionDataset):
             FileNotFoundError: the file or an image is missing.
             ValueError: not COCO json, an unknown class, or an annotation that makes no sense.
         """
-        self.collects_errors = collect_errors
+        self._start_loading(collect_errors)
         if crowds not in CROWDS:
             raise ValueError(f"crowds is {crowds!r}; use one of {', '.join(CROWDS)}")
         # an empty list means all classes, as in the original
@@ -156,7 +162,7 @@ class CocoJson(RegionDataset):
                 place = functools.partial(_place, where, images[image_id], record)
                 with counting:
                     self._add_instance(info, class_id, record, place, crowds_too, boxes_as_masks)
-        self._tell(where, first)
+        self._report(where, first)
 
     def _sections(self, data, where):
         """{id: image}, [annotation] and {id: category}, checked."""
@@ -202,7 +208,9 @@ class CocoJson(RegionDataset):
         """Add the classes; returns {category id: id of its class in the source}."""
         for unknown in class_map or ():
             if unknown not in categories and unknown not in categories.values():
-                raise ValueError(f"class_map has {unknown!r}, {not_among(categories, where)}")
+                raise ValueError(
+                    f"class_map has {unknown!r}, which is no {category_of(categories, where)}"
+                )
         mapped: dict[int | str, Any] = {
             category_id: (class_map or {}).get(category_id, (class_map or {}).get(name))
             for category_id, name in categories.items()
@@ -296,7 +304,7 @@ class CocoJson(RegionDataset):
         except ValueError as error:
             raise ValueError(f"{place()}: {error}") from error
         if outline is None:
-            self.left_out.add(f"annotations {reason}", place(), spoils=reason == NO_MASK)
+            self.left_out.add(f"annotations {reason}", place(), spoils=reason == no_mask())
         else:
             one = Instance(class_id, outline, f"annotation {record['id']}", crowd)
             info["instances"].append(one)

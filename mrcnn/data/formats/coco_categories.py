@@ -93,7 +93,9 @@ def categories_asked(
         found, is_name = _categories_called(asked, categories, labels, mapped)
         if not found:
             if not (allow_absent and isinstance(asked, str)):
-                raise ValueError(f"{_list()} has {asked!r}, {not_among(categories, where)}")
+                raise ValueError(
+                    f"{_list()} has {asked!r}, which is no {category_of(categories, where)}"
+                )
             found = [asked]
         elif class_ids.count(asked) > 1:  # each stands for another category of this name
             found = [one for one in found if one not in order][:1]
@@ -101,7 +103,9 @@ def categories_asked(
             called[found[0]] = str(asked)
         order += found
     if not set(order) & set(categories):
-        raise ValueError(f"{_list()} is {class_ids[:100]}, {not_among(categories, where)}")
+        raise ValueError(
+            f"{_list()} is {class_ids[:100]}, none of which is a {category_of(categories, where)}"
+        )
     return order, called
 
 
@@ -125,9 +129,9 @@ def _categories_called(asked, categories, labels, mapped):
     return [], False
 
 
-def not_among(categories: Mapping[int | str, str], where: object) -> str:
-    """Words for a message on a category that a file does not have."""
-    return f"which {where} does not: its categories are {dict(list(categories.items())[:100])}"
+def category_of(categories: Mapping[int | str, str], where: object) -> str:
+    """Words that end a message on a category that a file does not have."""
+    return f"category of {where}: the categories are {dict(list(categories.items())[:100])}"
 
 
 def _list():

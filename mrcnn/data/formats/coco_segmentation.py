@@ -7,13 +7,18 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+from mrcnn.common.words import option_or_argument
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Outline
 from mrcnn.data.formats.shapes import FARTHEST, LONGEST, check_length, coordinates, farthest
 from mrcnn.data.rle import run_lengths
 
 logger = logging.getLogger(__name__)
 
-NO_MASK = "without a segmentation (a box is no mask; --boxes-as-masks takes it for one)"
+
+def no_mask() -> str:
+    """Words for an annotation without a segmentation."""
+    option = option_or_argument("--boxes-as-masks", "boxes_as_masks=True")
+    return f"without a segmentation (a box is no mask; {option} takes it for one)"
 
 
 def is_empty(segmentation: Any) -> bool:
@@ -51,7 +56,7 @@ def read_segmentation(
         ValueError: a segmentation that makes no sense; the message has no place.
     """
     if is_empty(segmentation):
-        return None, NO_MASK
+        return None, no_mask()
     if isinstance(segmentation, list):
         rings = _rings(segmentation)
         return (tuple(rings), None) if rings else (None, FEW_POINTS)

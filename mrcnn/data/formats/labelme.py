@@ -86,7 +86,7 @@ class Labelme(RegionDataset):
             FileNotFoundError: no folder, no json files in it, or a missing image.
             ValueError: not a labelme file, two files of one image, or a shape that makes no sense.
         """
-        self.collects_errors = collect_errors
+        self._start_loading(collect_errors)
         files = {}
         file_of: dict[str, str] = {}
         for path in _annotation_files(folder):
@@ -134,7 +134,11 @@ class Labelme(RegionDataset):
                     annotations=path,
                     instances=self._instances(data["shapes"], numbers, (height, width), path),
                 )
-        self._tell(folder, first)
+        self._report(folder, first)
+
+    def crowd_words(self) -> tuple[str, str]:
+        """As `Dataset.crowd_words`."""
+        return f"label {IGNORED}", ""
 
     def load_image(self, image_id: int) -> np.ndarray:
         """As `RegionDataset.load_image`; reads the image in a json file where there is no other."""

@@ -1,5 +1,6 @@
 """What one file of masks holds: the ids of its objects, or the mask of one object."""
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,18 +10,40 @@ from numpy.typing import NDArray
 from mrcnn.data.images import read_image
 from mrcnn.data.masks import mask_of_picture, number_pieces
 
-LOSSY = (".jpg", ".jpeg")  # the pixels beside an edge have other values than were saved
 # Objects of a mask of ids, at most.
 MOST_OBJECTS = 10_000
 
 
 def refuse_lossy(path: str) -> None:
-    """Raise a ValueError where a mask is JPEG."""
-    if path.lower().endswith(LOSSY):
+    """Raise a ValueError where a mask is JPEG or lossy WebP, whatever its name: the pixels beside
+    an edge have other values than were saved.
+    """
+    kind = _lossy_kind(path)
+    if kind is not None:
         raise ValueError(
-            f"{path} is JPEG, which changes the values of a mask: save masks as PNG, from the tool "
-            "that made them"
+            f"{path} is {kind}, which changes the values of a mask: save masks as PNG, from the "
+            "tool that made them"
         )
+
+
+def _lossy_kind(path):
+    """The format of a file that stores pixels with loss, or None, also of one that is damaged or
+    no file: `read_image` says what is wrong with it.
+    """
+    if not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        start = file.read(12)
+        if start.startswith(b"\xff\xd8\xff"):
+            return "JPEG"
+        if start[:4] != b"RIFF" or start[8:] != b"WEBP":
+            return None
+        while len(header := file.read(8)) == 8:  # of a chunk: its name and the bytes that follow
+            if header[:4] in (b"VP8 ", b"VP8L"):
+                return "lossy WebP" if header[:4] == b"VP8 " else None
+            length = int.from_bytes(header[4:], "little")
+            file.seek(length + length % 2, os.SEEK_CUR)
+    return None
 
 
 def _read_ids(path):
@@ -106,8 +129,8 @@ def pieces(mask: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
 def read_object(path: str) -> NDArray[np.bool_]:
     """The mask of a file of one object, bool [height, width]."""
     pixels = read_image(path)
-    if path.lower().endswith(LOSSY) and pixels.max(initial=0) < 128:
-        refuse_lossy(path)  # too dark to be told from what JPEG adds
+    if pixels.max(initial=0) < 128:
+        refuse_lossy(path)  # which adds values that are as dark
     return mask_of_picture(pixels)
 
 
@@ -119,7 +142,7 @@ def _values(ids):
 
 
 def check_size(mask: np.ndarray, path: str, size: tuple[int, int], image_path: str) -> None:
-    """Raise a ValueError where a mask has not the (height, width) px of its image."""
+    """Raise a ValueError where a mask and its image differ in (height, width) px."""
     if mask.shape != tuple(size):
         raise ValueError(
             f"{path} is {mask.shape[1]} x {mask.shape[0]} px (width x height), its image "

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+from collections.abc import Iterable
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument, some
@@ -124,7 +125,7 @@ def pair_files(
             f"the mask of {images[first]} should be "
             f"{expected_mask(first)}; there "
             + (f"is {some(masks.values(), 3)}" if masks else "are no image files")
-            + hint_of_case(first, masks)
+            + hint_of_case(first, masks.values())
         )
     return [(stem, name, found.get(stem)) for stem, name in images.items()], list(left.values())
 
@@ -134,13 +135,12 @@ def expected_mask(stem: str) -> str:
     return f"{stem}.png or {stem}_mask.png"
 
 
-def hint_of_case(stem: str, masks: dict[str, str] | list[str]) -> str:
+def hint_of_case(stem: str, masks: Iterable[str]) -> str:
     """Words for masks whose names differ from an image's in upper and lower case only, or ""."""
-    names = list(masks.values()) if isinstance(masks, dict) else masks
     wanted = folded(stem)
     near = [
         name
-        for name in names
+        for name in masks
         if any(folded(base) == wanted for base in _image_names_of(os.path.splitext(name)[0]))
     ]
     return (

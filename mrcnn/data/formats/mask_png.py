@@ -22,7 +22,7 @@ from mrcnn.data.formats.mask_files import (
     shades_of_edges,
 )
 from mrcnn.data.formats.mask_pairs import expected_mask, hint_of_case, pair_files
-from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger
+from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger, report_loaded
 from mrcnn.data.images import image_size, read_image
 from mrcnn.data.masks import foreground, has_soft_edges, number_pieces
 
@@ -91,13 +91,12 @@ class MaskPng(Dataset):
         for stem, name, mask in pairs:
             path = os.path.join(image_dir, name)
             if mask is None:
-                self._missing(
-                    f"{mask_dir} has no mask for {path}: it should be {expected_mask(stem)}"
-                    f"{hint_of_case(stem, unused)}",
-                    "images without a mask file",
-                    path,
-                    skip_missing,
-                )
+                if not skip_missing:
+                    raise _missing(
+                        f"{mask_dir} has no mask for {path}: it should be {expected_mask(stem)}"
+                        f"{hint_of_case(stem, unused)}"
+                    )
+                self.left_out.add("images without a mask file", path)
                 continue
             mask_path = os.path.join(mask_dir, mask)
             refuse_lossy(mask_path)
@@ -112,7 +111,7 @@ class MaskPng(Dataset):
             )
         for name in unused:
             self.left_out.add("mask files without an image", os.path.join(mask_dir, name))
-        self._tell(image_dir, first)
+        self._report(image_dir, first)
 
     def load_object_masks(
         self,
@@ -167,22 +166,20 @@ class MaskPng(Dataset):
             )
             images = image_files(images_dir) if os.path.isdir(images_dir) else []
             if len(images) != 1:
-                self._missing(
-                    f"{images_dir} must have one image, it has {len(images)}"
-                    f"{_hint_of_folder(images_dir)}",
-                    "folders without an image",
-                    images_dir,
-                    skip_missing,
-                )
+                if not skip_missing:
+                    raise _missing(
+                        f"{images_dir} must have one image, it has {len(images)}"
+                        f"{_hint_of_folder(images_dir)}"
+                    )
+                self.left_out.add("folders without an image", images_dir)
                 continue
             if annotated and not os.path.isdir(masks_dir):
-                self._missing(
-                    f"{masks_dir} is missing, though other images have masks"
-                    f"{_hint_of_folder(masks_dir)}",
-                    "images without masks",
-                    images_dir,
-                    skip_missing,
-                )
+                if not skip_missing:
+                    raise _missing(
+                        f"{masks_dir} is missing, though other images have masks"
+                        f"{_hint_of_folder(masks_dir)}"
+                    )
+                self.left_out.add("images without masks", images_dir)
                 continue
             self.add_image(
                 source,
@@ -194,7 +191,7 @@ class MaskPng(Dataset):
             )
         if len(self.image_info) == first:
             raise FileNotFoundError(f"{folder} has no images as <id>/images/<id>.png")
-        self._tell(folder, first)
+        self._report(folder, first)
 
     # === Asking ===
 
@@ -287,25 +284,11 @@ class MaskPng(Dataset):
             else:
                 self.left_out.add(f"masks {NO_PIXEL}", path)
 
-    def _missing(self, message, reason, place, skip_missing):
-        if not skip_missing:
-            raise FileNotFoundError(
-                f"{message}. Leave such images out with "
-                + option_or_argument("--skip-missing", "skip_missing=True")
-            )
-        self.left_out.add(reason, place)
-
-    def _tell(self, folder, first_image):
-        """One line on what was added since ``image_info`` had ``first_image`` images."""
-        level = "warning" if len(self.left_out) else "info"
-        left_out = f"; left out so far: {self.left_out}" if len(self.left_out) else ""
-        getattr(logger, level)(
-            "%s: %d images%s", folder, len(self.image_info) - first_image, left_out
-        )
-        self._tell_doubts(folder, first_image)
-
-    def _tell_doubts(self, folder, first_image):
-        """A warning of what looks wrong in a few of the masks added."""
+    def _report(self, folder, first_image):
+        """Report what was added since ``image_info`` had ``first_image`` images, and what looks
+        wrong in a few of the masks.
+        """
+        report_loaded(folder, f"{len(self.image_info) - first_image} images", self.left_out)
         added = len(self.image_info) - first_image
         looked_at = range(first_image, len(self.image_info), -(-added // LOOKED_AT) or 1)
         doubts = LeftOut()
@@ -315,6 +298,14 @@ class MaskPng(Dataset):
                     doubts.add(kind, place)
         if len(doubts):
             logger.warning("%s: of the masks of %d images, %s", folder, len(looked_at), doubts)
+
+
+def _missing(message):
+    """The error of a missing file, with the way to skip such images."""
+    return FileNotFoundError(
+        f"{message}. Skip such images with "
+        + option_or_argument("--skip-missing", "skip_missing=True")
+    )
 
 
 def _hint_of_folder(path):

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.common.files import AnyPath
 from mrcnn.common.words import on_one_line, option_or_argument, some
+from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
 from mrcnn.data.rle import Rle, decode_masks, mask_areas, merge_rles
@@ -137,6 +137,18 @@ class LeftOut:
         )
 
 
+def report_loaded(place: object, what: str, left_out: LeftOut) -> None:
+    """Log one line on what was loaded, a warning where something was left out.
+
+    Args:
+        place: the annotations or folder.
+        what: such as "3 images".
+        left_out: of the dataset.
+    """
+    skipped = f"; left out so far: {left_out}" if len(left_out) else ""
+    logger.log(logging.WARNING if skipped else logging.INFO, "%s: %s%s", place, what, skipped)
+
+
 class _Counting:
     """What `RegionDataset._counting` returns; a generator takes three times as long."""
 
@@ -172,8 +184,8 @@ class RegionDataset(Dataset):
         self._told_of_size = False
         # {(source, name of a list of classes): the names in the annotations that it stands for}
         self._called: dict[tuple[str, str], list[str]] = {}
-        # {(annotations, path): the name that they have for it}
-        self._image_names: dict[tuple[AnyPath, str | None], str] = {}
+        # {path: the name that the annotations which are being loaded have for it}
+        self._image_names: dict[str | None, str] = {}
 
     def load_image(self, image_id: int) -> np.ndarray:
         """As `Dataset.load_image`.
@@ -230,7 +242,7 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return None
-        return self._with_class_ids(info, info["instances"])[1]
+        return self._class_ids(info, info["instances"])
 
     def measure_objects(
         self, image_id: int
@@ -239,26 +251,37 @@ class RegionDataset(Dataset):
         info = self._info(image_id)
         if "instances" not in info:
             return super().measure_objects(image_id)
-        rles, class_ids = self._with_class_ids(info, self._drawn(info))
-        return (info["height"], info["width"]), class_ids, mask_areas(rles)
+        instances = self._drawn(info)
+        areas = mask_areas([one.outline for one in instances])
+        return (info["height"], info["width"]), self._class_ids(info, instances), areas
 
     def image_reference(self, image_id: int) -> str:
         """The path of the image."""
         return str(self._info(image_id)["path"])
 
+    def _class_ids(self, info, instances):
+        """Class ids of instances, int32; `SEVERAL_CLASSES` for a crowd of every class."""
+        self._prepared("sources")
+        numbers = []
+        for one in instances:
+            if one.class_id is None:
+                numbers.append(SEVERAL_CLASSES)
+            else:
+                number = self.map_source_class_id(f"{info['source']}.{one.class_id}")
+                numbers.append(-number if one.crowd else number)
+        return np.array(numbers, np.int32)
+
     def _with_class_ids(self, info, instances):
         """The outlines and the class ids, int32, of an image's instances. A crowd of every class is
-        among them once for each, so that nothing found in it counts as false.
+        among them once for each, so that no detection in it counts as false.
         """
-        outlines, class_ids = [], []
-        for instance in instances:
-            if instance.class_id is None:
-                self._prepared("sources")
-                ids = self.source_class_ids.get(info["source"], [])[1:]
-            else:
-                ids = [self.map_source_class_id(f"{info['source']}.{instance.class_id}")]
-            outlines += [instance.outline] * len(ids)
-            class_ids += [-number if instance.crowd else number for number in ids]
+        every = [-one for one in self.source_class_ids.get(info["source"], [])[1:]]
+        outlines: list[Outline] = []
+        class_ids: list[int] = []
+        for instance, number in zip(instances, self._class_ids(info, instances).tolist()):
+            numbers = every if number == SEVERAL_CLASSES else [number]
+            outlines += [instance.outline] * len(numbers)
+            class_ids += numbers
         return outlines, np.array(class_ids, np.int32)
 
     def _drawn(self, info):
@@ -341,6 +364,11 @@ class RegionDataset(Dataset):
             meant.update(zip(called, own))
         return names, meant
 
+    def _start_loading(self, collect_errors):
+        """Forget what is of the annotations that were loaded before."""
+        self.collects_errors = collect_errors
+        self._image_names.clear()
+
     def _counting(self, what):
         """Count an error under ``what``, where errors are collected: a context manager."""
         return _Counting(self, what)
@@ -350,7 +378,7 @@ class RegionDataset(Dataset):
         image.
         """
         path = find_image(folders, name)
-        other = self._image_names.setdefault((annotations, path), name)
+        other = self._image_names.setdefault(path, name)
         if path is not None and other != name:
             raise ValueError(
                 f"{annotations} names {other!r} and {name!r}, of which there is only {path}: put "
@@ -367,24 +395,19 @@ class RegionDataset(Dataset):
                     f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
                     "annotations of it: put it there, give the folder of the images with "
                     + option_or_argument("--images", "image_dir")
-                    + ", or leave out what is missing with "
+                    + ", or skip what is missing with "
                     + option_or_argument("--skip-missing", "skip_missing=True")
                     + near_miss(folders, name, "rename it, or change its name in the annotations")
                 )
             self.left_out.add("images missing", f"{annotations}: {name}")
         return path
 
-    def _tell(self, annotations, first_image):
-        """One line on what was read since ``image_info`` had ``first_image`` images."""
+    def _report(self, annotations, first_image):
+        """Report what was read since ``image_info`` had ``first_image`` images."""
         added = self.image_info[first_image:]
         count = sum(len(info["instances"]) for info in added)
-        left_out = f"; left out so far: {self.left_out}" if len(self.left_out) else ""
-        logger.log(
-            logging.WARNING if left_out else logging.INFO,
-            "%s: %d images with %d instances of %d classes%s",
+        report_loaded(
             annotations,
-            len(added),
-            count,
-            len(self.class_info) - 1,
-            left_out,
+            f"{len(added)} images with {count} instances of {len(self.class_info) - 1} classes",
+            self.left_out,
         )

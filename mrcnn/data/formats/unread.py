@@ -106,7 +106,7 @@ FORMATS_NOT_READ = {
 _OTHERS = {
     "archive": "This is an archive: unpack it, and give the folder or the annotation file in it",
     "cache": "This is a cache of which the writing was not finished: run the command cache "
-    "(write_records) again, which goes on where it was",
+    "(write_records) again to resume it",
     "image": "This is an image: give the file of its annotations, or the folder of the images and "
     "their masks",
 }
@@ -117,7 +117,7 @@ def unread_file(path: AnyPath) -> str:
     may be read or is unknown.
     """
     kind = _kind_of_file(os.fspath(path), alone=True)
-    return _advice(kind) if kind else ""
+    return unread_advice(kind) if kind else ""
 
 
 def unread_json(data: Any) -> str | None:
@@ -156,7 +156,7 @@ def unread_folder(folder: AnyPath) -> str:
     kind = _kind_of_folder(folder, paths)
     said = f"It has {_counted(paths, os.fspath(folder))}"
     if kind is not None:
-        return f"{said}. {_advice(kind)}"
+        return f"{said}. {unread_advice(kind)}"
     if all(_is_image(path) for path in paths):
         return (
             f"{said}, and no annotations: annotate the outlines of objects, in labelme or in a "
@@ -166,7 +166,8 @@ def unread_folder(folder: AnyPath) -> str:
     return f"{said}. What is read: {what_is_read()}"
 
 
-def _advice(kind):
+def unread_advice(kind: str) -> str:
+    """Words for one of `FORMATS_NOT_READ`: what it is, and how to convert it."""
     if kind in _OTHERS:
         return _OTHERS[kind]
     name, how = FORMATS_NOT_READ[kind]

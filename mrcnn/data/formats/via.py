@@ -20,6 +20,7 @@ from mrcnn.data.formats.regions import (
     RegionDataset,
     names_on_one_line,
 )
+from mrcnn.data.formats.unread import unread_advice, unread_json
 from mrcnn.data.images import image_size
 from mrcnn.data.rle import encode_parts
 
@@ -77,7 +78,7 @@ class Via(RegionDataset):
             FileNotFoundError: the file or an image is missing.
             ValueError: not a VIA file, no such attribute, or a region that makes no sense.
         """
-        self.collects_errors = collect_errors
+        self._start_loading(collect_errors)
         data = read_json(annotations, "a file of the VGG Image Annotator")
         entries = self._entries(data, annotations)
         folders = _folders(data, annotations) if image_dir is None else [image_dir]
@@ -110,15 +111,12 @@ class Via(RegionDataset):
                 self.add_image(
                     source, filename, path, height=size[0], width=size[1], instances=instances
                 )
-        self._tell(annotations, first)
+        self._report(annotations, first)
 
     def _entries(self, data, path):
         """{file name: list of regions} of any version of the file; what is no image is counted."""
-        if isinstance(data, dict) and {"project", "config", "file", "metadata"} <= set(data):
-            raise ValueError(
-                f"{path} is a project of VIA 3, which this reads not: annotate images with VIA 2, "
-                "or export COCO json"
-            )
+        if (kind := unread_json(data)) is not None:
+            raise ValueError(f"{path} is not a VIA export. {unread_advice(kind)}")
         if not isinstance(data, dict):
             raise ValueError(
                 f"{path} is not a VIA export: expected an object of images, got "
@@ -135,7 +133,7 @@ class Via(RegionDataset):
                 filename, regions = _entry(entry, f"{path}: entry {key!r}")
                 if filename in entries:
                     raise ValueError(
-                        f"{path}: {filename} is there twice; VIA adds an image anew when its file "
+                        f"{path}: {filename} is there twice; VIA adds an image again when its file "
                         "has changed. Delete the entry that is out of date"
                     )
                 entries[filename] = regions

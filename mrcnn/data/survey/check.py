@@ -11,8 +11,9 @@ import numpy as np
 
 from mrcnn.common.tables import format_table
 from mrcnn.common.threads import map_all
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.config import Config
+from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import used_bits
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import (
@@ -23,7 +24,7 @@ from mrcnn.data.load import (
     describe_image,
 )
 from mrcnn.data.masks import extract_bboxes
-from mrcnn.data.survey.objects import CROWDS_AS_OBJECTS, why_no_object
+from mrcnn.data.survey.objects import why_no_object
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
@@ -254,7 +255,10 @@ def _dark(dataset, image_id, image, values, place):
         "they are saved as 16-bit"
     )
     if bits is not None:
-        what += f", or read with their range, such as --image-range 0 {2**bits - 1}"
+        most = 2**bits - 1
+        what += ", or read with their range, such as " + option_or_argument(
+            f"--image-range 0 {most}", f"image_range = (0, {most})"
+        )
     return [Finding(WARNING, "image nearly black", place, what)]
 
 
@@ -278,10 +282,12 @@ def _checked(dataset, loaded, image, place, findings):
     if not len(class_ids):
         findings.append(Finding(WARNING, "image without objects", place, ""))
         return class_ids, np.zeros(0, int), np.zeros(0, int)
-    boxes, areas = extract_bboxes(masks), np.count_nonzero(masks, axis=(0, 1))
+    rows, class_ids = distinct_regions(masks, class_ids)
+    boxes, areas = extract_bboxes(masks)[rows], np.count_nonzero(masks, axis=(0, 1))[rows]
     alike: dict[tuple[int, ...], list[int]] = {}
-    for index, (box, area, class_id) in enumerate(
-        zip(boxes.tolist(), areas.tolist(), class_ids.tolist())
+    mark, remedy = dataset.crowd_words()
+    for index, box, area, class_id in zip(
+        rows.tolist(), boxes.tolist(), areas.tolist(), class_ids.tolist()
     ):
         if not area:
             findings.append(Finding(WARNING, "object without a pixel", place, f"object {index}"))
@@ -292,7 +298,7 @@ def _checked(dataset, loaded, image, place, findings):
                     WARNING,
                     "crowd, which is not learned",
                     place,
-                    f"object {index}; {CROWDS_AS_OBJECTS}",
+                    f"object {index} ({mark})" + (f"; {remedy}" if remedy else ""),
                 )
             )
         y1, x1, y2, x2 = box

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
 
 
-CROWDS_AS_OBJECTS = "--crowds objects takes those of COCO json for objects"
-
-
 def why_no_object(dataset: Dataset, images: int, crowds: int) -> str:
     """Why images without an object other than crowds have none, as a part of a sentence.
 
@@ -28,9 +25,10 @@ def why_no_object(dataset: Dataset, images: int, crowds: int) -> str:
     if not images:
         why = f"{type(dataset).__name__} has no images"
     elif crowds:
+        mark, remedy = dataset.crowd_words()
         why = (
-            f"all {crowds} objects are crowds (iscrowd 1), which are neither learned nor searched "
-            f"for; {CROWDS_AS_OBJECTS}"
+            f"all {crowds} objects are crowds ({mark}), which are neither learned nor searched for"
+            + (f"; {remedy}" if remedy else "")
         )
     else:
         classes = some(dataset.class_names[1:]) or "any class"
@@ -102,9 +100,10 @@ def not_learned(dataset: Dataset, config: Config) -> list[str]:
     crowds = np.array([int((ids < 0).sum()) for ids in class_ids], int)
     said = []
     if crowds.any():
+        mark, remedy = dataset.crowd_words()
         said.append(
-            f"{crowds.sum()} crowds (iscrowd 1) on {np.count_nonzero(crowds)} images are neither "
-            f"objects nor background; {CROWDS_AS_OBJECTS}"
+            f"{crowds.sum()} crowds ({mark}) on {np.count_nonzero(crowds)} images are neither "
+            "objects nor background" + (f"; {remedy}" if remedy else "")
         )
     said += beyond_limit([len(ids) for ids in class_ids], config.MAX_GT_INSTANCES)
     return said

@@ -169,10 +169,14 @@ def test_classes_that_the_file_lacks(tmp_path, data):
     dataset = load(tmp_path, data, class_ids=names, allow_absent=True)
     assert dataset.class_names == ["BG", *names] and dataset.load_mask(0)[1].tolist() == [2, 4]
     assert dataset.source_class_ids["coco"] == [0, 1, 2, 3, 4]
-    for wrong in (["bird", "cat"], [5]):
-        with pytest.raises(
-            ValueError, match=r"class_ids (is \['bird', 'cat'\]|has 5), which .*does not"
-        ):
+    for wrong, said in (
+        (
+            ["bird", "cat"],
+            r"class_ids is \['bird', 'cat'\], none of which is a category of .*json: ",
+        ),
+        ([5], "class_ids has 5, which is no category of .*json: "),
+    ):
+        with pytest.raises(ValueError, match=said):
             load(tmp_path, data, class_ids=wrong, allow_absent=True)
 
 
@@ -584,7 +588,7 @@ def test_boxes_as_masks(tmp_path, data, segmentation):
     data["annotations"][0].update(segmentation=segmentation, bbox=[20, 20, 20, 15])
     left_out = load(tmp_path, data).left_out
     assert left_out.spoiling == set(left_out.places)
-    assert "--boxes-as-masks" in str(left_out) and len(left_out) == 1
+    assert "boxes_as_masks=True" in str(left_out) and len(left_out) == 1
     dataset = load(tmp_path, data, boxes_as_masks=True)
     assert not len(dataset.left_out) and dataset.load_mask(0)[1].tolist() == [2, 1]
     np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], drawn([SQUARE]))
@@ -862,6 +866,18 @@ def test_two_names_for_one_image(tmp_path, data):
         load(tmp_path, data)
 
 
+def test_a_name_is_of_its_own_annotations(tmp_path, data):
+    """Two dicts may name one image differently."""
+    _, images = save(tmp_path, data)
+    dataset = CocoJson()
+    for source, folder in (("one", ""), ("other", "x/")):
+        for item in data["images"]:
+            item["file_name"] = folder + item["file_name"]
+        dataset.load_coco_json(json.loads(json.dumps(data)), images, source=source)
+    dataset.prepare()
+    assert len({info["path"] for info in dataset.image_info}) == dataset.num_images / 2
+
+
 def test_a_second_file_with_other_categories(tmp_path, data):
     dataset = CocoJson()
     dataset.load_coco_json(*save(tmp_path, data))
@@ -899,9 +915,12 @@ def test_no_file(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"class_ids": ["cat"]}, "class_ids has 'cat', which .*does not: .*90: 'toothbrush'"),
+        ({"class_ids": ["cat"]}, "class_ids has 'cat', which is no category of .*90: 'toothbrush'"),
         ({"class_ids": [2]}, "class_ids has 2"),
-        ({"class_map": {"cat": "animal"}}, "class_map has 'cat'"),
+        (
+            {"class_map": {"cat": "animal"}},
+            "class_map has 'cat', which is no category of .*json: the",
+        ),
     ],
 )
 def test_unknown_classes(tmp_path, data, options, message):

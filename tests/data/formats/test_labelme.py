@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mrcnn.data.contours import mask_polygons
+from mrcnn.data.crowds import SEVERAL_CLASSES
+from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats import open_dataset
 from mrcnn.data.formats.labelme import Labelme
 from mrcnn.data.formats.regions import UNREADABLE_IMAGE, UNREADABLE_OBJECT
 from mrcnn.data.sample import make_sample
+from mrcnn.data.survey.objects import not_learned, require_objects
 from mrcnn.evaluation import evaluate
 from mrcnn.ops.anchors import pyramid_anchors
 from tests.tiny import image, tiny_config
@@ -314,8 +317,14 @@ def test_a_region_to_ignore_is_a_crowd_of_every_class(tmp_path):
     for index, mask in enumerate([box(0, 0, 3, 4)] * 2 + [box(20, 10, 45, 40)] * 2):
         np.testing.assert_array_equal(masks[..., index], mask)
     np.testing.assert_array_equal(masks[..., 5], box(0, 10, 3, 14))
-    assert dataset.known_class_ids(0).tolist() == class_ids.tolist()
-    assert dataset.measure_objects(0)[2].tolist() == [12, 12, 750, 750, 12, 12]
+    once = [SEVERAL_CLASSES, 2, 1, SEVERAL_CLASSES]
+    assert dataset.known_class_ids(0).tolist() == dataset.measure_objects(0)[1].tolist() == once
+    assert dataset.measure_objects(0)[2].tolist() == [12, 750, 750, 12]
+    # also where the masks alone are known, as of a cache
+    assert [part.tolist() for part in Dataset.measure_objects(dataset, 0)[1:]] == [
+        once,
+        [12, 750, 750, 12],
+    ]
     assert list(dataset.left_out.places) == [
         "shapes of the label '_background_', which are no objects"
     ]
@@ -352,6 +361,7 @@ def test_what_is_found_in_a_region_to_ignore_is_not_false(tmp_path):
         }
         metrics = evaluate(dataset, lambda images: [found for _ in images], verbose=0)
         scores.append(metrics["segm_AP"])
+        assert metrics["crowds"] == (label == "__ignore__")
     assert scores[0] == pytest.approx(1) and scores[1] == pytest.approx(0.75, abs=0.01)
 
 
@@ -364,6 +374,48 @@ def test_one_crowd_of_a_region_takes_a_place_in_training(tmp_path):
     config = tiny_config(NUM_CLASSES=5, MAX_GT_INSTANCES=5)
     sample = make_sample(dataset, config, 0, pyramid_anchors(config, config.IMAGE_SHAPE))
     assert sample.dropped == 0 and sample.class_ids.tolist() == [1, 2, 3, 4, -1]
+
+
+def test_a_region_to_ignore_leaves_room_for_pasted_objects(tmp_path):
+    """One place of three is the region's and one the object's, whatever the number of classes."""
+    ignored = shape("__ignore__", [[50, 5], [70, 15]], "rectangle")
+    files = {
+        "a.json": labelme([shape("cat", SQUARE), ignored]),
+        "b.json": labelme([shape("dog", [[2, 40], [9, 40], [9, 47]]), ignored], "b.png"),
+    }
+    dataset = load(tmp_path, files)
+    config = tiny_config(NUM_CLASSES=3, MAX_GT_INSTANCES=3, COPY_PASTE=1.0)
+    sample = make_sample(dataset, config, 0, pyramid_anchors(config, config.IMAGE_SHAPE))
+    assert sorted(sample.class_ids) == [-1, 1, 2]
+
+
+def test_a_region_to_ignore_is_counted_once_and_in_no_class(tmp_path):
+    ignored = shape("__ignore__", [[50, 5], [70, 15]], "rectangle")
+    shapes = [shape("cat", SQUARE), shape("dog", SQUARE), shape("bird", SQUARE), ignored]
+    dataset = load(tmp_path, {"a.json": labelme(shapes), "b.json": labelme(shapes, "b.png")})
+    summary = dataset.summary(progress=False)
+    assert summary.counts.tolist() == [4, 4] and (summary.class_ids < 0).sum() == 2
+    assert {name: count for name, (count, *_) in summary.classes().items()} == {
+        "bird": 2,
+        "cat": 2,
+        "dog": 2,
+    }
+    report = dataset.check(progress=False)
+    crowds = [one.message for one in report.findings if one.kind == "crowd, which is not learned"]
+    assert report.objects == 8 and crowds == ["object 3 (label __ignore__)"] * 2
+    assert not any(one.kind == "object there twice" for one in report.findings)
+    assert not_learned(dataset, tiny_config(MAX_GT_INSTANCES=4)) == [
+        "2 crowds (label __ignore__) on 2 images are neither objects nor background"
+    ]
+
+
+def test_nothing_but_regions_to_ignore(tmp_path):
+    dataset = load(
+        tmp_path, {"a.json": labelme([shape("__ignore__", SQUARE)])}, classes=["cat", "dog"]
+    )
+    message = r"all 1 objects are crowds \(label __ignore__\), which are .* searched for$"
+    with pytest.raises(ValueError, match=message):
+        require_objects(dataset)
 
 
 # === What is left out ===

@@ -210,10 +210,58 @@ def test_masks_saved_with_loss(tmp_path):
     dataset.load_object_masks(folder, "nucleus")
     dataset.prepare()
     np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], IDS == 7)
-    # too dark to be told from what JPEG adds
+    # what JPEG adds is as dark as this
     Image.fromarray(IDS).save(os.path.join(folder, "x", "masks", "2.jpg"))
     with pytest.raises(ValueError, match="2.jpg is JPEG"):
         dataset.load_mask(0)
+
+
+@pytest.mark.parametrize(
+    "name, options, kind",
+    [
+        ("a.jfif", {}, "JPEG"),
+        ("a.jpe", {}, "JPEG"),
+        ("a.png", {"format": "JPEG"}, "JPEG"),
+        ("a.jpg", {"format": "PNG"}, None),
+        ("a.webp", {}, "lossy WebP"),
+        ("a.webp", {"icc_profile": b"odd"}, "lossy WebP"),
+        ("a.webp", {"lossless": True}, None),
+    ],
+)
+def test_loss_is_of_the_contents_of_a_mask(tmp_path, name, options, kind):
+    images, masks = id_folders(tmp_path, {}, images="a.png")
+    path = os.path.join(masks, name)
+    Image.fromarray(np.uint8(IDS == 7) * 90).save(path, **options)
+    dataset = MaskPng()
+    if kind is None:
+        dataset.load_id_masks(images, masks, "person")
+        dataset.prepare()
+        np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], IDS == 7)
+        return
+    with pytest.raises(ValueError, match=f"{name} is {kind}, which changes the values of a mask"):
+        dataset.load_id_masks(images, masks, "person")
+    os.makedirs(tmp_path / "objects" / "x" / "masks")
+    os.rename(path, tmp_path / "objects" / "x" / "masks" / name)
+    os.rename(images, tmp_path / "objects" / "x" / "images")
+    dataset.load_object_masks(tmp_path / "objects", "person")
+    dataset.prepare()
+    with pytest.raises(ValueError, match=f"{name} is {kind}"):  # too dark
+        dataset.load_mask(0)
+
+
+def test_no_hints_for_images_that_are_skipped(tmp_path, monkeypatch):
+    """A hint looks at the names of all masks: of thousands of images that takes minutes."""
+
+    def hint(*_):
+        raise AssertionError("a hint that nobody sees")
+
+    for name in ("hint_of_case", "_hint_of_folder"):
+        monkeypatch.setattr(f"mrcnn.data.formats.mask_png.{name}", hint)
+    dataset = load_ids(tmp_path, {"a": IDS}, skip_missing=True)
+    assert dataset.num_images == 1 and len(dataset.left_out) == 1
+    samples = {"x": [IDS], "y": None}
+    dataset = load_objects(tmp_path / "objects", samples, skip_missing=True)
+    assert dataset.num_images == 1 and len(dataset.left_out) == 1
 
 
 def test_several_classes_from_several_folders(tmp_path):

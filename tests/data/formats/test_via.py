@@ -434,7 +434,10 @@ def test_two_names_for_one_image(tmp_path):
             {"images": [], "annotations": []},
             "'images' is not a VIA image.*'filename' and 'regions'",
         ),
-        ({"project": {}, "config": {}, "file": {}, "metadata": {}, "view": {}}, "project of VIA 3"),
+        (
+            {"project": {}, "config": {}, "file": {}, "metadata": {}, "view": {}},
+            r"\.json is not a VIA export. This looks like a project of VIA 3, which is not read: ",
+        ),
         ({"x": {"filename": "a.png", "regions": "none"}}, "'x' is not a VIA image"),
         ({"x": {"filename": None, "regions": []}}, "'x' is not a VIA image"),
         (

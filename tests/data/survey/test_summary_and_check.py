@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrcnn.common.words import naming_options
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.coco import CocoJson
 from mrcnn.data.survey.objects import not_learned, require_objects
@@ -199,7 +200,8 @@ def test_errors(sample, kind, message):
         (
             ((np.arange(12000) % 4096).astype(np.uint16).reshape(100, 120), masks(10), [1]),
             "image nearly black",
-            "its largest value is 16 of 255; 10 and 12-bit",
+            "its largest value is 16 of 255; 10 and 12-bit images must be scaled when they are "
+            "saved as 16-bit, or read with their range, such as image_range = (0, 4095)",
         ),
         # Dataset.load_mask's own
         (
@@ -405,8 +407,12 @@ BOX = {"segmentation": [], "bbox": [25, 5, 15, 15]}
     "annotations, options, message",
     [
         ([], {}, "none of the 1 images of CocoJson has an object of cat, dog"),
-        ([BOX, BOX], {}, "a box is no mask; --boxes-as-masks takes it for one"),
-        ([{**SQUARE, "iscrowd": 1}] * 2, {}, "all 2 objects are crowds .* --crowds objects takes"),
+        ([BOX, BOX], {}, "a box is no mask; boxes_as_masks=True takes it for one"),
+        (
+            [{**SQUARE, "iscrowd": 1}] * 2,
+            {},
+            r"all 2 objects are crowds \(iscrowd 1\).* crowds=\"objects\" takes",
+        ),
         ([SQUARE], {"class_ids": ["dog"], "keep_empty": True}, "has an object of dog"),
         ([SQUARE], {"class_ids": ["dog"]}, "CocoJson has no images"),
     ],
@@ -450,8 +456,8 @@ def test_boxes_among_masks_are_an_error(tmp_path):
     """They would be learned as background."""
     report = of_coco(tmp_path, [SQUARE, BOX]).check(progress=False)
     assert [finding.kind for finding in report.errors] == [
-        "left out: annotations without a segmentation (a box is no mask; --boxes-as-masks takes it "
-        "for one)"
+        "left out: annotations without a segmentation (a box is no mask; boxes_as_masks=True takes "
+        "it for one)"
     ]
     with pytest.raises(ValueError, match="^1 annotations without a segmentation .*background: "):
         require_objects(of_coco(tmp_path, [SQUARE, BOX]))
@@ -464,9 +470,16 @@ def test_crowds_are_named(tmp_path):
     dataset = of_coco(tmp_path, annotations)
     report = dataset.check(progress=False)
     crowds = [finding for finding in report.findings if finding.kind.startswith("crowd")]
-    assert report.ok and len(crowds) == 2 and "--crowds objects" in crowds[0].message
+    assert report.ok and len(crowds) == 2
+    assert crowds[0].message == 'object 0 (iscrowd 1); crowds="objects" takes them for objects'
     (said,) = not_learned(dataset, tiny_config())
     assert said.startswith("2 crowds (iscrowd 1) on 1 images are neither objects nor background")
+    with naming_options():
+        (said,) = not_learned(dataset, tiny_config())
+    assert said.endswith("; --crowds objects takes them for objects")
+    own = Given((image(100, 120), masks(40, 50), [1, -1])).check(progress=False)
+    (crowd,) = [one for one in own.findings if one.kind.startswith("crowd")]
+    assert crowd.message == "object 1 (a negative class id)"
     dataset = of_coco(tmp_path, annotations, crowds="objects")
     assert not_learned(dataset, tiny_config()) == []
     assert not any("crowd" in finding.kind for finding in dataset.check(progress=False).findings)
