@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
 import os
 import re
@@ -21,12 +22,15 @@ import numpy as np
 from mrcnn.cli.data_options import (
     Place,
     add_dataset,
+    add_val,
     find_annotations,
     open_place,
     own_place,
+    own_val_place,
     positive,
     require_data,
     use_max_pixels,
+    val_place,
 )
 from mrcnn.cli.model_options import add_model, weights_path
 from mrcnn.cli.settings import make_config, settings_of
@@ -36,6 +40,7 @@ from mrcnn.common.json_files import parse_once
 from mrcnn.config.classes import class_ids
 from mrcnn.config.run_name import LONGEST
 from mrcnn.data.formats.regions import CLASS_OF_ALL
+from mrcnn.data.formats.registry import MissingPart
 from mrcnn.data.survey.objects import require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
@@ -69,17 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order"
     )
-    parser.add_argument("--val", metavar="DATASET", help="validation data in another place")
-    parser.add_argument(
-        "--val-subset",
-        metavar="NAME",
-        help="part of the data, or of those of --val, to validate on",
-    )
-    parser.add_argument(
-        "--val-masks",
-        metavar="FOLDER",
-        help="as --masks, of the images of --val",
-    )
+    add_val(parser)
     parser.add_argument(
         "--val-share",
         type=float,
@@ -229,25 +224,24 @@ def find_places(args: argparse.Namespace) -> list[Place]:
     """
     if args.val_share is not None and (args.val or args.val_subset):
         raise ValueError("give one of --val-share and --val or --val-subset")
-    if args.val_masks is not None and args.val is None:
-        raise ValueError(
-            "--val-masks goes with --val, the folder of the validation images; for a part of the "
-            "data that --val-subset names, --masks is the folder of its masks too"
-        )
-    subset, val_subset = args.subset, args.val_subset
-    if not subset and args.val_share is None and has_subset(args, "train"):
-        subset = "train"
-        if not (args.val or val_subset):
-            parts = ("val", "valid", "validation")  # the second is Roboflow's
-            val_subset = next((name for name in parts if has_subset(args, name)), None)
-    places = [own_place(args, subset)]
+    for name in ("images", "masks"):
+        if getattr(args, f"val_{name}") is not None and args.val is None:
+            raise ValueError(
+                f"--val-{name} goes with --val, the validation data; for a part of the data that "
+                f"--val-subset names, --{name} is the folder of its {name} too"
+            )
+    place = own_place(args)
+    parts: tuple[str, ...] = ()
+    if not args.subset and args.val_share is None:
+        train_part = own_place(args, "train")
+        if is_there(args, train_part):
+            place, parts = train_part, ("val", "valid", "validation")  # the second is Roboflow's
     if args.val is not None:
-        # a folder of images and that of their masks belong to one set
-        images = None if args.masks or args.val_masks else args.images
-        places.append(Place(args.val, val_subset, images, args.val_masks))
-    elif val_subset is not None:
-        places.append(own_place(args, val_subset))
-    return places
+        return [place, val_place(args)]
+    if args.val_subset:
+        return [place, own_val_place(args, args.val_subset)]
+    val_parts = (own_val_place(args, name) for name in parts)
+    return [place, *itertools.islice((part for part in val_parts if is_there(args, part)), 1)]
 
 
 @parse_once()
@@ -305,13 +299,18 @@ def _with_classes(train_set, names, args, place):
     return known if known.num_classes == len(names) else train_set
 
 
-def has_subset(args: argparse.Namespace, name: str) -> bool:
-    """Whether the data have a part of this name."""
+def is_there(args: argparse.Namespace, part: Place) -> bool:
+    """Whether the data have this part.
+
+    Raises:
+        OSError, ValueError: there is one, but it cannot be opened; else a training would go on
+            without its images, which nobody would notice.
+    """
     if not os.path.isdir(args.dataset):
         return False
     try:
-        find_annotations(args, own_place(args, name))
-    except (ValueError, FileNotFoundError):
+        find_annotations(args, part)
+    except MissingPart:
         return False
     return True
 
