@@ -9,11 +9,13 @@ config.json beside it keeps the settings, so that evaluate and predict need none
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import itertools
 import math
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,9 @@ from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
+from mrcnn.common.words import some
 from mrcnn.config.classes import class_ids
+from mrcnn.config.file import config_beside, read_config
 from mrcnn.config.run_name import LONGEST
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.registry import MissingPart
@@ -156,13 +160,17 @@ def run(args: argparse.Namespace) -> None:
         # of a run that goes on, its own seed and classes: the same images must be set aside
         names = fields.get("CLASS_NAMES") if args.weights.lower() == "last" else None
         train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")), names)
+    names = names_of_weights(path, fields)
+    new_classes = has_other_classes(path, names, train_set.class_names)
+    if new_classes and args.config is None and fields.pop("CLASS_WEIGHTS", None) is not None:
+        print(f"CLASS_WEIGHTS of {path} are left out: they are of its own classes")
     config = training_config(fields, given, train_set, val_set)
 
     from mrcnn.distributed.strategy import is_chief
     from mrcnn.model import MaskRCNN
 
     model = MaskRCNN("training", config, args.logs)
-    load_start(model, args.weights, path)
+    load_start(model, args.weights, path, new_classes)
     layers, epochs = (args.stages, None) if args.stages else (args.layers, args.epochs)
     model.train(
         train_set,
@@ -368,20 +376,67 @@ def training_config(
     return make_config({**fields, **steps}, given)
 
 
-def load_start(model: MaskRCNN, choice: str, path: str | None) -> None:
-    """Load the starting weights; class layers of another number of classes are left out."""
-    exclude = None
+def names_of_weights(path: str | None, fields: dict[str, Any]) -> list[str] | None:
+    """The classes of a weights file, background first; None where they are not known.
+
+    Args:
+        path: of the file, or None.
+        fields: of `fields_of_weights`; where no settings are beside the file, its classes are
+            those of --config or those that its tensors tell.
+    """
+    beside = None if path is None else config_beside(path)
+    if beside is not None:
+        with contextlib.suppress(ValueError):  # a damaged one, which --config stands in for
+            return read_config(beside).get("CLASS_NAMES")
+    return fields.get("CLASS_NAMES")
+
+
+def has_other_classes(
+    path: str | None, in_file: Sequence[str] | None, in_data: Sequence[str]
+) -> bool:
+    """Whether a weights file is for other classes than the data, which is told: each row of its
+    class layers is of one class, and would be taken for another.
+
+    Args:
+        path: of the file; None: there is none.
+        in_file: its classes, background first; None: not known, and their number alone counts.
+        in_data: those of the data.
+
+    Raises:
+        ValueError: they are the same in another order. New class layers would lose what the file
+            has learned of them, and the order of a run is not changed on its way.
+    """
+    if path is None:
+        return False
+    count = told_by_weights(path).get("NUM_CLASSES")
+    if count not in (None, len(in_data)):
+        what, has = f"{count} classes", str(len(in_data))
+    elif in_file is None or count is None or _are_alike(in_file[1:], in_data[1:]):
+        return False
+    elif sorted(in_file) == sorted(in_data):
+        raise ValueError(
+            f"{path} is for the classes {', '.join(in_file[1:])}, in this order, and the data have "
+            f"{', '.join(in_data[1:])}: choose its order with --classes "
+            + " ".join(map(shlex.quote, in_file[1:]))
+        )
+    else:
+        what, has = f"the classes {some(in_file[1:])}", some(in_data[1:])
+    print(f"{path} is for {what}, the data have {has}: the class layers are trained anew")
+    return True
+
+
+def _are_alike(names, others):
+    """Whether two lists of classes are one; the class of all masks stands for any other."""
+    return list(names) == list(others) or (
+        len(names) == len(others) == 1 and CLASS_OF_ALL in (*names, *others)
+    )
+
+
+def load_start(model: MaskRCNN, choice: str, path: str | None, new_classes: bool) -> None:
+    """Load the starting weights; without the class layers if these are to be new."""
     if choice.lower() == "imagenet":
         path = model.get_imagenet_weights()
-    elif path is not None:
-        classes = told_by_weights(path).get("NUM_CLASSES")
-        if classes not in (None, model.config.NUM_CLASSES):
-            print(
-                f"{path} is for {classes} classes, the data have {model.config.NUM_CLASSES}: "
-                "the class layers are trained anew"
-            )
-            exclude = CLASS_LAYERS
     if path is not None:
-        model.load_weights(path, by_name=True, exclude=exclude)
+        model.load_weights(path, by_name=True, exclude=CLASS_LAYERS if new_classes else None)
     if choice.lower() != "last":
         model.set_log_dir()  # a run of its own, also where the path is a checkpoint of another one
