@@ -1,9 +1,10 @@
 """Train on annotated images, from published weights or your own.
 
 DATASET with the parts train and val (folders of these names, or instances_train*.json and
-instances_val*.json in annotations/) trains on the one and validates on the other. Of data in one
-piece, --val-share sets a part aside. Each epoch writes a checkpoint to a folder under --logs, and
-config.json beside it keeps the settings, so that evaluate and predict need none.
+instances_val*.json in annotations/) trains on the one and validates on the other; a part that is
+there but cannot be opened is an error. Of data in one piece, --val-share sets a part aside. Each
+epoch writes a checkpoint to a folder under --logs, and config.json beside it keeps the settings, so
+that evaluate and predict need none.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "where to start: 'coco' (its class layers are left out unless the data have COCO's 80 "
         "classes), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
-        "'none' (random) or the path of a .h5 file, for a new run",
+        "'none' (random) or the path of a .h5 file, for a new run; class layers of other classes "
+        "are left out",
     )
     parser.add_argument(
         "--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order"
