@@ -19,6 +19,7 @@ from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import write_json
 from mrcnn.common.threads import cores
+from mrcnn.data.image_range import use_image_range
 
 EXIT_CODES = {
     0: "the data were looked at without an error; there may be warnings",
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         require_writable(os.path.dirname(args.json) or os.curdir, "the folder of --json")
     dataset = open_data(args, collect_errors=True)
-    dataset.image_range = make_config({}, given).IMAGE_RANGE
+    if "IMAGE_RANGE" in given:
+        use_image_range(dataset, make_config({}, given))
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     print(dataset.summary(image_ids, workers=args.workers))
     report = dataset.check(image_ids, workers=args.workers)

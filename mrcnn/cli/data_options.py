@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrcnn.common.json_files import parse_once
+from mrcnn.common.words import renamed_options
 from mrcnn.config import Config
 from mrcnn.config.classes import class_ids
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats import FORMATS, find_format, open_dataset
 from mrcnn.data.formats.coco import CROWDS
 from mrcnn.data.formats.regions import CLASS_OF_ALL
-from mrcnn.data.formats.registry import Annotations
+from mrcnn.data.formats.registry import Annotations, SeveralAnnotations
 from mrcnn.data.images import limit_pixels
 
 if TYPE_CHECKING:
@@ -92,9 +92,10 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# The options that some formats have alone: {name in the arguments: (argument of `open_dataset`,
-# formats, what they are)}.
+# The options that some formats, or all but caches, have alone: {name in the arguments: (argument of
+# `open_dataset`, formats, what they are)}.
 _TAKEN_BY = {
+    "format": ("format", tuple(FORMATS), "annotation files and folders of masks"),
     "class_attribute": ("class_attribute", ("via",), "VIA json"),
     "crowds": ("crowds", ("coco",), "COCO json"),
     "boxes_as_masks": ("boxes_as_masks", ("coco",), "COCO json"),
@@ -117,11 +118,46 @@ class Place(NamedTuple):
     subset: str | None = None
     images: str | None = None  # folder of the images, where that is given
     masks: str | None = None  # folder of the mask files, likewise
+    options: Mapping[str, str] = {}  # {option of the command's own data: the one for this place}
 
 
 def own_place(args: argparse.Namespace, subset: str | None = None) -> Place:
     """That of `add_dataset`'s arguments, or of a part of them."""
     return Place(args.dataset, subset or args.subset, args.images, args.masks)
+
+
+# In place of the options of `add_dataset`, those for the data of --val.
+VAL_OPTIONS = {"--subset": "--val-subset", "--images": "--val-images", "--masks": "--val-masks"}
+
+
+def add_val(parser: argparse.ArgumentParser) -> None:
+    """A second data set, of which `val_place` is the place."""
+    parser.add_argument("--val", metavar="DATASET", help="validation data in another place")
+    parser.add_argument(
+        "--val-subset",
+        metavar="NAME",
+        help="part of the data, or of those of --val, to validate on",
+    )
+    parser.add_argument(
+        "--val-images",
+        metavar="FOLDER",
+        help="as --images, of the data of --val (default: --images, where no masks are given)",
+    )
+    parser.add_argument("--val-masks", metavar="FOLDER", help="as --masks, of the images of --val")
+
+
+def own_val_place(args: argparse.Namespace, subset: str) -> Place:
+    """The part of `add_dataset`'s data that is validated on."""
+    options = {"--subset": VAL_OPTIONS["--subset"]}
+    return own_place(args, subset)._replace(options=options)
+
+
+def val_place(args: argparse.Namespace) -> Place:
+    """That of `add_val`'s arguments."""
+    images = args.val_images
+    if images is None and not (args.masks or args.val_masks):  # which have images of their own
+        images = args.images
+    return Place(args.val, args.val_subset, images, args.val_masks, VAL_OPTIONS)
 
 
 @parse_once()
@@ -161,21 +197,22 @@ def open_place(
         from mrcnn.data.cache.dataset import RecordDataset
 
         return RecordDataset(found.place, classes, other_classes)
-    options = {
+    options: dict[str, Any] = {
         argument: value
         for name, (argument, _, _) in _TAKEN_BY.items()
         if (value := _given(args, place, name)) is not None and _takes(found.format, place, name)
     }
     if collect_errors and found.format in ("coco", "via", "labelme"):
         options["collect_errors"] = True
-    return open_dataset(
-        place.path,
-        format=found.format,
-        subset=place.subset,
-        classes=classes,
-        other_classes=other_classes,
-        **options,
-    )
+    options["format"] = found.format
+    with renamed_options(place.options):
+        return open_dataset(
+            place.path,
+            subset=place.subset,
+            classes=classes,
+            other_classes=other_classes,
+            **options,
+        )
 
 
 @parse_once()
@@ -205,26 +242,39 @@ def require_data(args: argparse.Namespace, places: Sequence[Place]) -> None:
     """
     found = [(place, find_annotations(args, place)) for place in places]
     for name, (_, _, what) in _TAKEN_BY.items():
-        if all(_given(args, place, name) is None for place in places) or any(
-            _takes(annotations.format, place, name) for place, annotations in found
-        ):
-            continue
-        sets = dict.fromkeys((annotations.format, annotations.place) for _, annotations in found)
-        said = " and ".join(
-            f"{where} is " + ("a cache" if format == _CACHE else f"of the format {format}")
-            for format, where in sets
-        )
-        in_caches = any(format == _CACHE for format, _ in sets)
-        raise ValueError(
-            f"--{name.replace('_', '-')} is of {what}, and {said}"
-            + (": give it to the command that writes the cache" if in_caches else "")
-        )
+        asked: dict[str, list[tuple[Place, Annotations]]] = {}  # {option: what it is given for}
+        for place, data in found:
+            if _given(args, place, name) is not None:
+                asked.setdefault(_option(args, place, name), []).append((place, data))
+        for option, sets in asked.items():
+            if not any(_takes(data.format, place, name) for place, data in sets):
+                raise ValueError(_not_taken(option, what, [data for _, data in sets]))
+
+
+def _not_taken(option, what, found):
+    """Words for an option of ``what`` that is given for other annotations."""
+    sets = dict.fromkeys((data.format, data.place) for data in found)
+    said = " and ".join(
+        f"{where} is " + ("a cache" if format == _CACHE else f"of the format {format}")
+        for format, where in sets
+    )
+    in_caches = any(format == _CACHE for format, _ in sets)
+    return f"{option} is of {what}, and {said}" + (
+        ": give it to the command that writes the cache" if in_caches else ""
+    )
 
 
 def _given(args, place, name):
     """The value of an option for the data in a place; None where it is not given."""
     value = getattr(place if name in Place._fields else args, name, None)
-    return None if value is False else value
+    return None if value is False or (name, value) == ("format", "auto") else value
+
+
+def _option(args, place, name):
+    """The option that gives the data in a place a value: one of their own or that of all data."""
+    option = f"--{name.replace('_', '-')}"
+    of_all = _given(args, place, name) == getattr(args, name, None)
+    return option if of_all else place.options.get(option, option)
 
 
 def _takes(format, place, name):
@@ -245,10 +295,14 @@ def find_annotations(args: argparse.Namespace, place: Place) -> Annotations:
         return Annotations(_CACHE, folder)
     # other formats say themselves where the images are; `require_data` refuses the option
     more = (place.masks, None if place.masks is None else place.images)
-    if place.path != args.dataset:  # --format is of that, and of others where they leave a choice
-        with contextlib.suppress(ValueError):
-            return find_format(place.path, "auto", place.subset, *more)
-    return find_format(place.path, args.format, place.subset, *more)
+    with renamed_options(place.options):
+        if place.path != args.dataset:  # --format is of that, of others where they leave a choice
+            try:
+                return find_format(place.path, "auto", place.subset, *more)
+            except SeveralAnnotations:
+                if args.format == "auto":
+                    raise
+        return find_format(place.path, args.format, place.subset, *more)
 
 
 def add_image_range(parser: argparse.ArgumentParser) -> None:

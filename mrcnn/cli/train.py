@@ -1,18 +1,22 @@
 """Train on annotated images, from published weights or your own.
 
 DATASET with the parts train and val (folders of these names, or instances_train*.json and
-instances_val*.json in annotations/) trains on the one and validates on the other. Of data in one
-piece, --val-share sets a part aside. Each epoch writes a checkpoint to a folder under --logs, and
-config.json beside it keeps the settings, so that evaluate and predict need none.
+instances_val*.json in annotations/) trains on the one and validates on the other; a part that is
+there but cannot be opened is an error. Of data in one piece, --val-share sets a part aside. Each
+epoch writes a checkpoint to a folder under --logs, and config.json beside it keeps the settings, so
+that evaluate and predict need none.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import itertools
 import math
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +25,27 @@ import numpy as np
 from mrcnn.cli.data_options import (
     Place,
     add_dataset,
+    add_val,
     find_annotations,
     open_asked,
     open_place,
     own_place,
+    own_val_place,
     positive,
     require_data,
     use_max_pixels,
+    val_place,
 )
 from mrcnn.cli.model_options import add_model, weights_path
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
+from mrcnn.common.words import some
+from mrcnn.config.file import config_beside, read_config
 from mrcnn.config.run_name import LONGEST
+from mrcnn.data.formats.regions import CLASS_OF_ALL
+from mrcnn.data.formats.registry import MissingPart
 from mrcnn.data.survey.objects import require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
@@ -63,22 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "where to start: 'coco' (its class layers are left out unless the data have COCO's 80 "
         "classes), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
-        "'none' (random) or the path of a .h5 file, for a new run",
+        "'none' (random) or the path of a .h5 file, for a new run; class layers of other classes "
+        "are left out",
     )
     parser.add_argument(
         "--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order"
     )
-    parser.add_argument("--val", metavar="DATASET", help="validation data in another place")
-    parser.add_argument(
-        "--val-subset",
-        metavar="NAME",
-        help="part of the data, or of those of --val, to validate on",
-    )
-    parser.add_argument(
-        "--val-masks",
-        metavar="FOLDER",
-        help="as --masks, of the images of --val",
-    )
+    add_val(parser)
     parser.add_argument(
         "--val-share",
         type=float,
@@ -160,13 +162,17 @@ def run(args: argparse.Namespace) -> None:
         # of a run that goes on, its own seed and classes: the same images must be set aside
         names = fields.get("CLASS_NAMES") if args.weights.lower() == "last" else None
         train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")), names)
+    names = names_of_weights(path, fields)
+    new_classes = has_other_classes(path, names, train_set.class_names)
+    if new_classes and args.config is None and fields.pop("CLASS_WEIGHTS", None) is not None:
+        print(f"CLASS_WEIGHTS of {path} are left out: they are of its own classes")
     config = training_config(fields, given, train_set, val_set)
 
     from mrcnn.distributed.strategy import is_chief
     from mrcnn.model import MaskRCNN
 
     model = MaskRCNN("training", config, args.logs)
-    load_start(model, args.weights, path)
+    load_start(model, args.weights, path, new_classes)
     layers, epochs = (args.stages, None) if args.stages else (args.layers, args.epochs)
     model.train(
         train_set,
@@ -228,25 +234,24 @@ def find_places(args: argparse.Namespace) -> list[Place]:
     """
     if args.val_share is not None and (args.val or args.val_subset):
         raise ValueError("give one of --val-share and --val or --val-subset")
-    if args.val_masks is not None and args.val is None:
-        raise ValueError(
-            "--val-masks goes with --val, the folder of the validation images; for a part of the "
-            "data that --val-subset names, --masks is the folder of its masks too"
-        )
-    subset, val_subset = args.subset, args.val_subset
-    if not subset and args.val_share is None and has_subset(args, "train"):
-        subset = "train"
-        if not (args.val or val_subset):
-            parts = ("val", "valid", "validation")  # the second is Roboflow's
-            val_subset = next((name for name in parts if has_subset(args, name)), None)
-    places = [own_place(args, subset)]
+    for name in ("images", "masks"):
+        if getattr(args, f"val_{name}") is not None and args.val is None:
+            raise ValueError(
+                f"--val-{name} goes with --val, the validation data; for a part of the data that "
+                f"--val-subset names, --{name} is the folder of its {name} too"
+            )
+    place = own_place(args)
+    parts: tuple[str, ...] = ()
+    if not args.subset and args.val_share is None:
+        train_part = own_place(args, "train")
+        if is_there(args, train_part):
+            place, parts = train_part, ("val", "valid", "validation")  # the second is Roboflow's
     if args.val is not None:
-        # a folder of images and that of their masks belong to one set
-        images = None if args.masks or args.val_masks else args.images
-        places.append(Place(args.val, val_subset, images, args.val_masks))
-    elif val_subset is not None:
-        places.append(own_place(args, val_subset))
-    return places
+        return [place, val_place(args)]
+    if args.val_subset:
+        return [place, own_val_place(args, args.val_subset)]
+    val_parts = (own_val_place(args, name) for name in parts)
+    return [place, *itertools.islice((part for part in val_parts if is_there(args, part)), 1)]
 
 
 @parse_once()
@@ -299,13 +304,18 @@ def _with_classes(train_set, names, args, place):
     return known if known.num_classes == len(names) else train_set
 
 
-def has_subset(args: argparse.Namespace, name: str) -> bool:
-    """Whether the data have a part of this name."""
+def is_there(args: argparse.Namespace, part: Place) -> bool:
+    """Whether the data have this part.
+
+    Raises:
+        OSError, ValueError: there is one, but it cannot be opened; else a training would go on
+            without its images, which nobody would notice.
+    """
     if not os.path.isdir(args.dataset):
         return False
     try:
-        find_annotations(args, own_place(args, name))
-    except (ValueError, FileNotFoundError):
+        find_annotations(args, part)
+    except MissingPart:
         return False
     return True
 
@@ -363,20 +373,67 @@ def training_config(
     return make_config({**fields, **steps}, given)
 
 
-def load_start(model: MaskRCNN, choice: str, path: str | None) -> None:
-    """Load the starting weights; class layers of another number of classes are left out."""
-    exclude = None
+def names_of_weights(path: str | None, fields: dict[str, Any]) -> list[str] | None:
+    """The classes of a weights file, background first; None where they are not known.
+
+    Args:
+        path: of the file, or None.
+        fields: of `fields_of_weights`; where no settings are beside the file, its classes are
+            those of --config or those that its tensors tell.
+    """
+    beside = None if path is None else config_beside(path)
+    if beside is not None:
+        with contextlib.suppress(ValueError):  # a damaged one, which --config stands in for
+            return read_config(beside).get("CLASS_NAMES")
+    return fields.get("CLASS_NAMES")
+
+
+def has_other_classes(
+    path: str | None, in_file: Sequence[str] | None, in_data: Sequence[str]
+) -> bool:
+    """Whether a weights file is for other classes than the data, which is told: each row of its
+    class layers is of one class, and would be taken for another.
+
+    Args:
+        path: of the file; None: there is none.
+        in_file: its classes, background first; None: not known, and their number alone counts.
+        in_data: those of the data.
+
+    Raises:
+        ValueError: they are the same in another order. New class layers would lose what the file
+            has learned of them, and the order of a run is not changed on its way.
+    """
+    if path is None:
+        return False
+    count = told_by_weights(path).get("NUM_CLASSES")
+    if count not in (None, len(in_data)):
+        what, has = f"{count} classes", str(len(in_data))
+    elif in_file is None or count is None or _are_alike(in_file[1:], in_data[1:]):
+        return False
+    elif sorted(in_file) == sorted(in_data):
+        raise ValueError(
+            f"{path} is for the classes {', '.join(in_file[1:])}, in this order, and the data have "
+            f"{', '.join(in_data[1:])}: choose its order with --classes "
+            + " ".join(map(shlex.quote, in_file[1:]))
+        )
+    else:
+        what, has = f"the classes {some(in_file[1:])}", some(in_data[1:])
+    print(f"{path} is for {what}, the data have {has}: the class layers are trained anew")
+    return True
+
+
+def _are_alike(names, others):
+    """Whether two lists of classes are one; the class of all masks stands for any other."""
+    return list(names) == list(others) or (
+        len(names) == len(others) == 1 and CLASS_OF_ALL in (*names, *others)
+    )
+
+
+def load_start(model: MaskRCNN, choice: str, path: str | None, new_classes: bool) -> None:
+    """Load the starting weights; without the class layers if these are to be new."""
     if choice.lower() == "imagenet":
         path = model.get_imagenet_weights()
-    elif path is not None:
-        classes = told_by_weights(path).get("NUM_CLASSES")
-        if classes not in (None, model.config.NUM_CLASSES):
-            print(
-                f"{path} is for {classes} classes, the data have {model.config.NUM_CLASSES}: "
-                "the class layers are trained anew"
-            )
-            exclude = CLASS_LAYERS
     if path is not None:
-        model.load_weights(path, by_name=True, exclude=exclude)
+        model.load_weights(path, by_name=True, exclude=CLASS_LAYERS if new_classes else None)
     if choice.lower() != "last":
         model.set_log_dir()  # a run of its own, also where the path is a checkpoint of another one

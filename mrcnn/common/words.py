@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 # Whether who reads the messages has run a command, and knows its options.
 _options_are_named = False
+# Of these options, those that others stand in for: see `renamed_options`.
+_renamed: Mapping[str, str] = {}
 
 
 @contextlib.contextmanager
@@ -22,6 +25,22 @@ def naming_options() -> Iterator[None]:
         _options_are_named = outer
 
 
+@contextlib.contextmanager
+def renamed_options(names: Mapping[str, str]) -> Iterator[None]:
+    """Inside of it `option_or_argument` gives other options in place of some.
+
+    Args:
+        names: {option: the one in its place}, such as {"--masks": "--val-masks"} while the second
+            data set of a command is opened.
+    """
+    global _renamed
+    outer, _renamed = _renamed, names
+    try:
+        yield
+    finally:
+        _renamed = outer
+
+
 def option_or_argument(option: str, argument: str) -> str:
     """What a message calls something that the user chooses.
 
@@ -29,7 +48,9 @@ def option_or_argument(option: str, argument: str) -> str:
         option: for who has run a command, such as "--skip-missing".
         argument: for who has called a function, such as "skip_missing=True".
     """
-    return option if _options_are_named else argument
+    if not _options_are_named:
+        return argument
+    return re.sub(r"--[\w-]+", lambda found: _renamed.get(found[0], found[0]), option)
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:

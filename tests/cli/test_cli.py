@@ -27,6 +27,7 @@ from mrcnn.config import Config
 from mrcnn.config.file import read_config, save_config
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.formats import open_dataset
+from mrcnn.weights import CLASS_LAYERS
 from mrcnn.weights.h5_format import write_h5
 from tests.tiny import Rectangles, image
 
@@ -455,6 +456,50 @@ def test_train_on_other_classes_from_a_path_is_a_new_run(photos, trained, tmp_pa
     assert "is for 3 classes, the data have 2: the class layers are trained anew" in out
     assert checkpoint(logs).name == "mask_rcnn_red_0001.h5"
     assert read_config(checkpoint(logs).parent / "config.json")["CLASS_NAMES"] == ["BG", "red"]
+
+
+def test_weights_of_as_many_other_classes(photos, trained, tmp_path, capsys, monkeypatch):
+    """The row of one class must not become that of another; nor its weight in the loss."""
+
+    def loaded(self, path, by_name, exclude=None):
+        found.append((exclude, self.config.CLASS_WEIGHTS))
+        raise ValueError("enough")
+
+    found: list = []
+    monkeypatch.setattr("mrcnn.model.MaskRCNN.load_weights", loaded)
+    shutil.copytree(trained, tmp_path / "logs")
+    path = checkpoint(tmp_path / "logs")
+    settings_file = path.parent / "config.json"
+    contents = json.loads(settings_file.read_text())
+    contents["config"]["CLASS_WEIGHTS"] = {"blue": 3}
+    settings_file.write_text(json.dumps(contents))
+    write_via(tmp_path / "photos", 2, 0)
+    via = tmp_path / "photos" / "via_region_data.json"
+    via.write_text(via.read_text().replace('"blue"', '"cat"').replace('"red"', '"blue"'))
+    logs = ["--logs", tmp_path / "logs", "--name", "photos"]
+    for weights in (path, "last"):
+        code = code_of("train", tmp_path / "photos", "--weights", weights, *logs)
+        assert "enough" in code
+        out = capsys.readouterr().out
+        assert "is for the classes blue, red, the data have blue, cat: the class layers are" in out
+        assert f"CLASS_WEIGHTS of {path} are left out" in out
+        assert found.pop() == (CLASS_LAYERS, None)
+        # the same classes in the order of the file
+        code_of("train", photos, "--weights", weights, *logs)
+        assert "class" not in capsys.readouterr().out
+        assert found.pop() == (None, {"blue": 3})
+        code = code_of("train", photos, "--weights", weights, *logs, "--classes", "red", "blue")
+        assert "classes blue, red, in this order, and the data have red, blue: choose" in code
+        assert "--classes blue red" in code and not found
+
+
+def test_the_class_of_masks_is_that_of_the_weights(monkeypatch):
+    monkeypatch.setattr(train, "told_by_weights", lambda path: {"NUM_CLASSES": 2})
+    for names in (["BG", "nucleus"], ["BG", "object"], None):
+        assert not train.has_other_classes("a.h5", names, ["BG", "object"])
+        assert train.has_other_classes("a.h5", names, ["BG", "cell"]) == (
+            names == ["BG", "nucleus"]
+        )
 
 
 def test_validation_images_are_set_aside(photos):

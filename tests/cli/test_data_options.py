@@ -86,6 +86,123 @@ def test_the_format_is_that_of_the_data_and_of_others_in_doubt(coco, tmp_path):
     assert [type(each).__name__ for each in both] == ["CocoJson", "CocoJson"]
 
 
+# === Parts, and data in another place ===
+
+
+def write_part(folder, *names):
+    """COCO json of a square, under one or more names, with its image."""
+    if not folder.exists():
+        write_coco(folder, [SQUARE], ("object",))
+    for name in names:
+        (folder / name).write_text((folder / "c.json").read_text())
+
+
+@pytest.mark.parametrize("part", ["train", "val", "valid"])
+def test_a_part_that_cannot_be_opened_is_not_left_out(tmp_path, part):
+    """A part that is missing is: there would be no validation."""
+    for name in {"train", part}:
+        write_part(tmp_path / name)
+    broken = tmp_path / part / "c.json"
+    whole = broken.read_text()
+    for contents, words in (
+        ("{", "c.json is not JSON"),
+        ("[1]", f"no annotations of '{part}' that are known. It has"),
+        (None, "c.json is missing|No such file"),
+    ):
+        broken.unlink()
+        if contents is None:
+            broken.symlink_to(tmp_path / "gone")
+        else:
+            broken.write_text(contents)
+        with pytest.raises((ValueError, OSError), match=words):
+            open_both(arguments(tmp_path))
+    broken.unlink()
+    broken.write_text(whole)
+    write_part(tmp_path / part, "d.json")
+    with pytest.raises(ValueError, match="several annotations, .*c.json, .*d.json"):
+        open_both(arguments(tmp_path))
+    (tmp_path / part / "d.json").unlink()
+    train_set, val_set = open_both(arguments(tmp_path))
+    assert train_set.num_images == 1 and (val_set is None) == (part == "train")
+
+
+def test_a_part_with_broken_masks_or_annotations_in_their_folder(tmp_path):
+    masks = write_masks(tmp_path / "m")
+    for kind in ("images", "masks"):
+        for part in ("train", "val"):
+            (masks / kind / part).mkdir()
+        for number, part in enumerate(("train", "val")):
+            (masks / kind / f"{number}.png").rename(masks / kind / part / f"{number}.png")
+    assert [each.num_images for each in open_both(arguments(masks))] == [1, 1]
+    (masks / "masks" / "val" / "1.png").unlink()
+    with pytest.raises(FileNotFoundError, match="masks.val"):
+        open_both(arguments(masks))
+    (tmp_path / "c" / "annotations").mkdir(parents=True)
+    for name in ("train", "val"):
+        folder = tmp_path / "c" / f"{name}2017"
+        write_coco(folder, [SQUARE], ("object",))
+        path = tmp_path / "c" / "annotations" / f"instances_{name}2017.json"
+        (folder / "c.json").rename(path)
+    assert [each.num_images for each in open_both(arguments(tmp_path / "c"))] == [1, 1]
+    path.write_text("{")
+    with pytest.raises(ValueError, match="instances_val2017.json is not JSON"):
+        open_both(arguments(tmp_path / "c"))
+
+
+def test_images_without_annotations_are_no_part(tmp_path):
+    """COCO's layout has a folder of the images of each part, and of some no annotations."""
+    write_part(tmp_path / "train")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "train" / "c.json").rename(tmp_path / "annotations" / "instances_train.json")
+    (tmp_path / "val").mkdir()
+    Image.fromarray(image(64, 64, 0)).save(tmp_path / "val" / "9.png")
+    train_set, val_set = open_both(arguments(tmp_path))
+    assert train_set.num_images == 1 and val_set is None
+
+
+def test_messages_on_the_data_of_val_name_their_options(coco, tmp_path):
+    write_part(tmp_path / "t")
+    file, folder = tmp_path / "t" / "c.json", tmp_path / "pictures"
+    several = tmp_path / "several"
+    write_part(several, "d.json")
+    for given, words in (
+        (["--val", file, "--val-masks", folder], "given with --val-masks, "),
+        (["--val", folder, "--val-masks", tmp_path / "x"], "given with --val-masks, "),
+        (["--val", several], "--format, --val-subset or the folder of the masks with --val-masks"),
+        (["--val", coco], "the folder of the images with --val-images"),
+        (
+            ["--val", write_masks(tmp_path / "m"), "--val-images", folder],
+            "--val-images is of COCO, VIA and labelme json and of --masks, and ",
+        ),
+        (["--val-images", folder], "--val-images goes with --val"),
+    ):
+        said = code_of("train", file, "--weights", "none", *given)
+        assert words in said, (given, said)
+    said = code_of("train", file, "--weights", "none", "--val-subset", "val")
+    assert "c.json is a file" in said
+    said = code_of("check", several)
+    assert "--format, --subset or the folder of the masks with --masks" in said
+
+
+def test_a_fault_of_the_data_of_val_is_told(coco, tmp_path):
+    """--format is for them where they leave a choice, and hides nothing else."""
+    (tmp_path / "val.json").write_text('{"shapes": []}')
+    given = ["--format", "coco", "--images", tmp_path / "pictures", "--val", tmp_path / "val.json"]
+    with pytest.raises(ValueError, match="val.json is none of the annotation files known here"):
+        open_both(arguments(coco, *given))
+
+
+def test_images_of_masks_and_of_val(coco, tmp_path):
+    masks = write_masks(tmp_path / "m")
+    (masks / "masks").rename(tmp_path / "truth")
+    line = [masks, "--masks", tmp_path / "truth", "--images", masks / "images", "--val", coco]
+    with pytest.raises(FileNotFoundError, match="0.png is missing"):
+        open_both(arguments(*line))
+    both = open_both(arguments(*line, "--val-images", tmp_path / "pictures"))
+    assert [type(each).__name__ for each in both] == ["MaskPng", "CocoJson"]
+    assert both[0].image_info[0]["path"].startswith(str(masks))
+
+
 # === Caches ===
 
 
@@ -172,3 +289,17 @@ def test_a_cache_without_any_of_the_classes_is_refused(tmp_path):
     args.dataset = str(cache_of(open_data(args), tmp_path / "cache"))
     with pytest.raises(ValueError, match="is of the classes red, green, none of which is among c"):
         open_data(args, ["cat", "dog"])
+
+
+def test_options_that_a_cache_does_not_take(tmp_path):
+    masks = write_masks(tmp_path / "m")
+    cache = cache_of(open_data(arguments(masks)), tmp_path / "cache")
+    said = code_of("check", cache, "--format", "coco")
+    assert said.startswith("error: --format is of annotation files and folders of masks, and ")
+    assert "is a cache: give it to the command that writes the cache" in said
+    said = code_of("check", cache, "--image-range", 0, 4095)
+    assert "was made with IMAGE_RANGE = None (the config has [0.0, 4095.0])" in said
+    assert "--image-range" in said
+    with pytest.raises(ValueError, match="--masks is of mask files, and .*cache/ is a cache"):
+        open_both(arguments(cache, "--masks", masks / "masks", "--val", masks))
+    assert open_both(arguments(cache, "--val", masks, "--format", "id_masks"))[1].num_images == 2

@@ -14,7 +14,13 @@ from mrcnn.data.formats.labelme import Labelme
 from mrcnn.data.formats.mask_pairs import PARTS, find_pairs, has_images, image_folders
 from mrcnn.data.formats.mask_png import MaskPng
 from mrcnn.data.formats.regions import CLASS_OF_ALL
-from mrcnn.data.formats.unread import unread_file, unread_folder, unread_json, what_is_read
+from mrcnn.data.formats.unread import (
+    has_bare_images,
+    unread_file,
+    unread_folder,
+    unread_json,
+    what_is_read,
+)
 from mrcnn.data.formats.via import Via
 
 PASCAL_BORDER = (255,)  # around each object in SegmentationObject, and what is too difficult
@@ -95,6 +101,14 @@ class Annotations(NamedTuple):
     image_dir: str | None = None  # of id_masks: the folder of their images
 
 
+class MissingPart(FileNotFoundError):
+    """The part of the data that is asked for is not there, or has images without annotations."""
+
+
+class SeveralAnnotations(ValueError):
+    """Of all that may be opened in a folder, one has to be chosen, such as by its format."""
+
+
 def find_format(
     path: AnyPath,
     format: str = "auto",
@@ -108,7 +122,8 @@ def find_format(
         path, format, subset, mask_dir, image_dir: as `open_dataset` has them.
 
     Raises:
-        FileNotFoundError, ValueError: as `open_dataset`.
+        FileNotFoundError, ValueError: as `open_dataset`; of these `MissingPart` where there is no
+            such ``subset``, and `SeveralAnnotations`.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
@@ -171,9 +186,11 @@ def _format_of_folder(path, format, subset):
             else _subsets(path, subset)
             or f". {unread_folder(inner if os.path.isdir(inner) else path)}"
         )
-        raise ValueError(f"{path} has no annotations{of} that are known{known}{why}")
+        missing = subset is not None and not places and _is_bare(path, subset)
+        error = MissingPart if missing else ValueError
+        raise error(f"{path} has no annotations{of} that are known{known}{why}")
     if len(wanted) > 1:
-        raise ValueError(
+        raise SeveralAnnotations(
             f"{path} has several annotations, {', '.join(found.place for found in wanted)}: give "
             "one of the files, "
             + option_or_argument("--format, --subset", "a format, a subset")
@@ -205,12 +222,13 @@ def _given_masks(path, format, subset, masks, image_dir):
     if subset is None:
         places = [above, *image_folders(above)]
     else:
-        inner = os.path.join(above, subset)
-        places = [
-            inner,
-            *image_folders(inner),
-            *(os.path.join(place, subset) for place in image_folders(above)),
-        ]
+        folders = [above, *image_folders(above)]
+        inner, *parts = [os.path.join(folder, subset) for folder in folders]
+        if not any(map(os.path.isdir, (inner, *parts))):
+            raise MissingPart(
+                f"{option}, but {above} has no folder {subset!r}{near_miss(folders, subset)}"
+            )
+        places = [inner, *image_folders(inner), *parts]
         part = os.path.join(masks, subset)
         masks = part if os.path.isdir(part) else masks
     images = next((place for place in places if has_images(place)), None)
@@ -231,22 +249,37 @@ def _places(folder: str, subset: str | None) -> Iterator[Annotations]:
     if os.path.isdir(inner):
         yield from _annotations_in(inner)
     elif not os.path.isdir(annotations) and not pairs:
-        raise FileNotFoundError(
+        raise MissingPart(
             f"{folder} has no folder {subset!r} and no folder 'annotations'"
             f"{near_miss([folder], str(subset))}"
         )
     yield from (Annotations("id_masks", masks, images) for images, masks in pairs)
     for path in json_files(annotations):
-        name = os.path.splitext(os.path.basename(path))[0].lower()
-        part = name.removeprefix("instances_")  # so, with the year, COCO names them
-        wanted = (
-            part != name
-            if subset is None
-            else subset.lower() in (part, part.rstrip("0123456789"))
-            and (part != name or json_format(path) == "coco")  # other tools' have any name
-        )
+        if subset is None:
+            wanted = _coco_part(path)[1]
+        else:  # other tools' have any name
+            wanted = _is_of(path, subset) and (_coco_part(path)[1] or json_format(path) == "coco")
         if wanted:
             yield Annotations("coco", path)
+
+
+def _coco_part(path):
+    """Which part a file of the folder "annotations" is of, and whether COCO names it so."""
+    name = os.path.splitext(os.path.basename(path))[0].lower()
+    return name.removeprefix("instances_"), name.startswith("instances_")
+
+
+def _is_of(path, subset):
+    part, _ = _coco_part(path)
+    return subset.lower() in (part, part.rstrip("0123456789"))  # COCO adds the year
+
+
+def _is_bare(folder, subset):
+    """Whether there are no annotations for a part, also none that cannot be read."""
+    inner = os.path.join(folder, subset)
+    return not any(
+        _is_of(path, subset) for path in json_files(os.path.join(folder, "annotations"))
+    ) and (not os.path.isdir(inner) or has_bare_images(inner))
 
 
 def _annotations_in(folder):

@@ -22,6 +22,9 @@ _KNOWN = (
 # Files and folders of a folder that are looked at, and of each of its folders the files of one
 # ending whose contents are.
 MOST_FILES, DEEPEST, LOOKED_INTO = 20_000, 4, 10
+# Endings of files that may be annotations, of this format or that, and what others are called.
+_MAY_ANNOTATE = (".json", ".jsonl", ".ndjson", ".xml", ".csv", ".txt")
+_ABOUT = re.compile(r"(readme|licen[cs]e)\b", re.IGNORECASE)
 _START = 4096  # bytes of a text file that tell its format
 
 _TOOL = "export COCO json from the tool that it was annotated in"
@@ -117,7 +120,7 @@ def unread_file(path: AnyPath) -> str:
     may be read or is unknown.
     """
     kind = _kind_of_file(os.fspath(path), alone=True)
-    return unread_advice(kind) if kind else ""
+    return unreadunread_advice(kind) if kind else ""
 
 
 def unread_json(data: Any) -> str | None:
@@ -128,13 +131,15 @@ def unread_json(data: Any) -> str | None:
         return "label_studio" if {"data", "annotations"} <= keys else None
     if not isinstance(data, dict):
         return None
-    if {"project", "config", "file", "metadata"} <= set(data):
-        return "via_3"
     if {"images", "annotations"} <= set(data):
         if _first_has(data["annotations"], "segments_info"):
             return "panoptic"
         if _first_has(data["images"], "coco_url") and not _first_has(data["images"], "file_name"):
             return "lvis"
+    if all(isinstance(data.get(key), list) for key in ("images", "annotations", "categories")):
+        return None  # COCO json, whatever else is in it
+    if {"project", "config", "file", "metadata"} <= set(data):
+        return "via_3"
     if {"categories", "items"} <= set(data):
         return "datumaro"
     if {"objects", "size", "tags"} <= set(data) or (
@@ -156,7 +161,7 @@ def unread_folder(folder: AnyPath) -> str:
     kind = _kind_of_folder(folder, paths)
     said = f"It has {_counted(paths, os.fspath(folder))}"
     if kind is not None:
-        return f"{said}. {unread_advice(kind)}"
+        return f"{said}. {unreadunread_advice(kind)}"
     if all(_is_image(path) for path in paths):
         return (
             f"{said}, and no annotations: annotate the outlines of objects, in labelme or in a "
@@ -164,6 +169,19 @@ def unread_folder(folder: AnyPath) -> str:
             + _with_options("{masks}")
         )
     return f"{said}. What is read: {what_is_read()}"
+
+
+def has_bare_images(folder: AnyPath) -> bool:
+    """Whether it is a folder of images, and of no file that may hold annotations of any format."""
+    paths = list(_files(os.fspath(folder)))
+    return (
+        any(_is_image(path) for path in paths)
+        and not any(
+            path.lower().endswith(_MAY_ANNOTATE) and not _ABOUT.match(os.path.basename(path))
+            for path in paths
+        )
+        and _kind_of_folder(folder, paths[:MOST_FILES]) is None
+    )
 
 
 def unread_advice(kind: str) -> str:

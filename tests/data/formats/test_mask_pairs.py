@@ -157,6 +157,18 @@ def test_a_folder_of_masks_of_another_name(tmp_path, monkeypatch, files, path, o
         ("c.json", {"mask_dir": "truth"}, ValueError, "truth, but c.json is a file: masks go with"),
         ("d", {"mask_dir": "truth", "format": "coco"}, ValueError, "the format coco does not take"),
         ("truth/deep", {"mask_dir": "truth"}, FileNotFoundError, "deep has no images to go with"),
+        (
+            "d",
+            {"mask_dir": "truth", "subset": "tain"},
+            FileNotFoundError,
+            "truth, but d has no folder 'tain'$",
+        ),
+        (
+            "truth",
+            {"mask_dir": "truth", "subset": "Deep"},
+            FileNotFoundError,
+            "truth has no folder 'Deep'. There is truth/deep, which differs in upper",
+        ),
         ("d", {"mask_dir": "d"}, ValueError, "are both d: images and masks"),
         (
             "pair",

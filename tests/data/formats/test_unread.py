@@ -6,6 +6,7 @@ import re
 import pytest
 
 from mrcnn.data.formats import open_dataset
+from mrcnn.data.formats.registry import MissingPart
 from mrcnn.data.formats.unread import FORMATS_NOT_READ
 
 COCO = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "name": "cat"}]}
@@ -160,3 +161,25 @@ def test_a_panoptic_file_does_not_hide_the_instances(tmp_path):
 def test_another_subset_of_annotations_is_no_coco_json(tmp_path):
     write(tmp_path, LAYOUTS["datumaro"])
     assert "This looks like Datumaro json" in message(tmp_path, subset="default")
+
+
+@pytest.mark.parametrize("more", [{"items": []}, VIA_3, SUPERVISELY], ids=["items", "via", "size"])
+def test_coco_json_with_keys_of_other_formats(tmp_path, more):
+    write(tmp_path, {"c.json": json.dumps({**COCO, "annotations": [], **more})})
+    assert open_dataset(tmp_path, skip_missing=True).class_names == ["BG", "cat"]
+
+
+def test_a_part_that_is_there_but_is_not_read_is_not_missing(tmp_path):
+    """Only images without any annotations are no part of annotated data."""
+    coco = json.dumps({**COCO, "annotations": []})
+    write(tmp_path, {"annotations/instances_train2017.json": coco, "val/a.jpg": ""})
+    write(tmp_path, {"val/README.txt": "Photos of cats."})
+    for part in ("val", "test"):
+        with pytest.raises(MissingPart, match=f"no annotations of '{part}' that are known"):
+            open_dataset(tmp_path, subset=part)
+    for name in ("val/a.json", "val/labels/a.txt", "val/a.xml", "annotations/val.json"):
+        write(tmp_path, {name: "[1]"})
+        assert "no annotations of 'val' that are known" in message(tmp_path, subset="val")
+        (tmp_path / name).unlink()
+    write(tmp_path, {"annotations/val.json": "{"})
+    assert "val.json is not JSON" in message(tmp_path, subset="val")
