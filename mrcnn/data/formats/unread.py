@@ -120,7 +120,7 @@ def unread_file(path: AnyPath) -> str:
     may be read or is unknown.
     """
     kind = _kind_of_file(os.fspath(path), alone=True)
-    return unreadunread_advice(kind) if kind else ""
+    return unread_advice(kind) if kind else ""
 
 
 def unread_json(data: Any) -> str | None:
@@ -161,7 +161,7 @@ def unread_folder(folder: AnyPath) -> str:
     kind = _kind_of_folder(folder, paths)
     said = f"It has {_counted(paths, os.fspath(folder))}"
     if kind is not None:
-        return f"{said}. {unreadunread_advice(kind)}"
+        return f"{said}. {unread_advice(kind)}"
     if all(_is_image(path) for path in paths):
         return (
             f"{said}, and no annotations: annotate the outlines of objects, in labelme or in a "
