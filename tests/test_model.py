@@ -327,7 +327,8 @@ def test_the_least_confidence_may_change(changeable):
     assert 0 < len(expected["scores"]) < len(everything["scores"])
     np.testing.assert_array_equal(changeable.detect(IMAGES)[0]["scores"], expected["scores"])
     changeable.config.DETECTION_MIN_CONFIDENCE = None  # the meaning of 0
-    assert same(changeable.detect(IMAGES[:1]), [everything])
+    # as many images at once: batches of one and of two are rounded differently
+    assert same(changeable.detect(IMAGES)[:1], [everything])
 
 
 @pytest.mark.parametrize(

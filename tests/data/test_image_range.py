@@ -238,12 +238,12 @@ def test_images_of_few_bits_are_reported_once(tmp_path, caplog, kind):
     assert "say so with IMAGE_RANGE = (0, 4095)" in said
     assert ("Of 3 images looked at" in said and "4095: 2 (first: " in said) or kind is Arrays
     dark = [
-        (finding.kind, finding.place.split()[1], finding.message.partition("--")[2])
+        (finding.kind, finding.place.split()[1], finding.message.rpartition("image_range = ")[2])
         for finding in dataset.check(progress=False).findings
     ]
     assert dark == [
-        ("image nearly black", "0", "image-range 0 4095"),
-        ("image nearly black", "2", "image-range 0 1023"),
+        ("image nearly black", "0", "(0, 4095)"),
+        ("image nearly black", "2", "(0, 1023)"),
     ]
 
 

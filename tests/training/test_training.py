@@ -163,7 +163,7 @@ def test_resuming_a_run(run, eagerly, capsys):
         # a script of several stages passes those that it has behind it
         assert model.train(run.data, None, 0.01, epochs, "heads", verbose=0).history == {}
         assert (
-            f"epochs={epochs} is the epoch to end with, and 6 are trained already"
+            f"{epochs} is the epoch to end with, and 6 are trained already"
             in capsys.readouterr().out
         )
     history = model.train(run.data, None, 0.01, 7, "heads", verbose=0)
