@@ -89,7 +89,7 @@ def _parsed(path):
     if _kept is not None and facts.st_size >= LARGE:
         print(f"Reading {path} ({facts.st_size / 1e6:.0f} MB)", file=sys.stderr, flush=True)
     # some editors on Windows write a byte order mark first
-    with open(path, encoding="utf-8-sig") as file, no_garbage_collection():
+    with open(path, encoding="utf-8-sig") as file:
         content = json.load(file, object_pairs_hook=_unambiguous)
     if _kept is not None:
         _kept[key] = content
