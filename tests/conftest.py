@@ -61,6 +61,14 @@ def keras_policy():
         sys.modules["keras"].config.set_dtype_policy("float32")
 
 
+@pytest.fixture(autouse=True)
+def no_figures():
+    """Leave the next test no figure of matplotlib's, whatever a test drew."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 @pytest.fixture
 def eagerly():
     """Run Keras' steps without a graph: for one or two of them a graph takes longer to make than to

@@ -187,7 +187,6 @@ def test_plot_draws_the_objects_in_the_colours_of_their_classes(monkeypatch):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.close("all")  # what other tests left open
     figure, ax = plt.subplots()
     make(np.zeros((40, 48, 3), np.uint8)).plot(ax=ax, title="three")
     assert ax.get_title() == "three" and [text.get_text() for text in ax.texts] == [
@@ -433,5 +432,4 @@ def test_plot_without_labels_and_with_a_colour_for_each_object():
         result.plot(image, ax=ax, color_by=color_by, labels=False)
         assert not any(text.get_text() for text in ax.texts)
         colors[color_by] = {patch.get_edgecolor()[:3] for patch in ax.patches}
-        plt.close()
     assert len(colors["class"]) == 1 and len(colors["object"]) == 2

@@ -20,8 +20,6 @@ import matplotlib.pyplot as plt
 def seeded():
     random.seed(0)
     np.random.seed(0)
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

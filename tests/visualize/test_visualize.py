@@ -18,14 +18,13 @@ NAMES = ["BG", "cat", "dog"]
 
 @pytest.fixture(autouse=True)
 def agg():
-    """A file backend, whatever the machine has; no figure outlives its test."""
+    """A file backend, whatever the machine has."""
     import matplotlib
     import matplotlib.pyplot as plt
 
     before = matplotlib.get_backend()
     matplotlib.use("Agg")
     yield plt
-    plt.close("all")
     matplotlib.use(before)
 
 

@@ -24,7 +24,6 @@ def agg():
     before = matplotlib.get_backend()
     matplotlib.use("Agg")
     yield plt
-    plt.close("all")
     matplotlib.use(before)
 
 
