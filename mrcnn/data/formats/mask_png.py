@@ -50,6 +50,8 @@ class MaskPng(Dataset):
         >>> dataset.prepare()
     """
 
+    noted = (*Dataset.noted, "left_out")
+
     def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
         self.left_out = LeftOut()

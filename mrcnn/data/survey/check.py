@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mrcnn.common.tables import format_table
-from mrcnn.common.threads import map_all
 from mrcnn.common.words import option_or_argument, some
 from mrcnn.config import Config
 from mrcnn.data.crowds import distinct_regions
@@ -24,6 +23,7 @@ from mrcnn.data.load import (
     describe_image,
 )
 from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.survey.each_image import each_image
 from mrcnn.data.survey.objects import why_no_object
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def check_dataset(
     met: set[int] = set()
     objects = learnable = crowds = rectangles = 0
     many: list[tuple[int, str]] = []  # (objects, place) of images with more than MOST
-    for look in map_all(partial(_look_at, dataset), image_ids, "Checking", progress, workers):
+    look_at = partial(_look_at, dataset)
+    for look in each_image(dataset, look_at, image_ids, "Checking", progress, workers):
         findings += look.findings
         if look.pixels is not None:
             twin = pixels.setdefault(look.pixels, look.place)
