@@ -47,15 +47,15 @@ def may_fork() -> bool:
 
 def _is_shared(number):
     """Whether an open file, other than stdin, stdout and stderr, is read from or is a socket."""
-    import fcntl  # Windows has none
-
     try:
         facts = os.fstat(int(number))
-        access = fcntl.fcntl(int(number), fcntl.F_GETFL) & os.O_ACCMODE
+        with open(f"/proc/self/fdinfo/{number}") as file:
+            known = dict(line.partition(":")[::2] for line in file)
     except OSError:  # it was that of the list itself
         return False
-    read = stat.S_ISREG(facts.st_mode) and facts.st_nlink and access != os.O_WRONLY
-    return int(number) > 2 and bool(read or stat.S_ISSOCK(facts.st_mode))
+    only_written = int(known["flags"], 8) & os.O_ACCMODE == os.O_WRONLY
+    named = stat.S_ISREG(facts.st_mode) and facts.st_nlink
+    return int(number) > 2 and bool((named and not only_written) or stat.S_ISSOCK(facts.st_mode))
 
 
 def fork_map(
@@ -144,7 +144,7 @@ def _end_with_parent():
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _Collector(logging.Handler):
