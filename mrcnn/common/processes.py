@@ -88,6 +88,7 @@ def fork_map(
         min(workers, len(parts)), multiprocessing.get_context("fork"), _begin, (function,)
     )
     others = multiprocessing.active_children()
+    gc.freeze()
     try:
         pool.submit(int)  # starts all of them
     except OSError:
@@ -131,7 +132,6 @@ def _begin(function):
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)  # at once, without a traceback
-    gc.freeze()  # to look for cycles among the other's objects would copy them
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for logger in (logging.root, *logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
