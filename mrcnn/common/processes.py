@@ -14,7 +14,7 @@ import stat
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -27,6 +27,11 @@ Made = TypeVar("Made")
 
 # They have threads of their own, which no forked process has: it would wait for them forever.
 WITH_THREADS = "cv2", "jax", "tensorflow", "torch"
+
+
+# Parts of the work for each process, after which others are forked: a process copies what it only
+# looks at, since Python counts who does, and in the end would have all of a large data set.
+TURN = 100
 
 
 def may_fork() -> bool:
@@ -64,9 +69,8 @@ def fork_map(
     workers: int,
     size: int = 1,
     what: str = "items",
-) -> Generator[Made, None, None]:
-    """A generator of ``function(item)`` of every item in order, computed by processes that are
-    forked at once: before the caller starts a thread.
+) -> Iterator[Made]:
+    """Yield ``function(item)`` of every item in order, computed by forked processes.
 
     What is logged and warned of in them is logged and warned of here, in the order of the items. A
     log record with a true ``once``, as ``logger.warning(..., extra={"once": True})`` gives it, is
@@ -74,48 +78,56 @@ def fork_map(
 
     Args:
         function: of one argument; what it returns is pickled, what it raises is raised here.
-        items: any sequence, not empty.
+        items: any sequence.
         workers: number of processes, at least 1.
         size: number of items that a process takes at a time.
         what: the items, for a message.
 
     Raises:
-        OSError: the system has no room for so many processes. Later, a ChildProcessError: one of
-            them was killed, or crashed.
+        ChildProcessError: a process could not be started, was killed, or crashed.
     """
-    parts = [items[first : first + size] for first in range(0, len(items), size)]
-    pool = ProcessPoolExecutor(
-        min(workers, len(parts)), multiprocessing.get_context("fork"), _begin, (function,)
-    )
-    others = multiprocessing.active_children()
-    gc.freeze()
-    try:
-        pool.submit(int)  # starts all of them
-    except OSError:
-        for process in set(multiprocessing.active_children()).difference(others):
-            process.terminate()
-        raise
-    return _made(pool, parts, 2 * workers, what)
-
-
-def _made(pool, parts, lead, what):
     told: set[tuple[str, int]] = set()
-    done = 0
+    # to look for cycles among the objects that processes share would copy them
+    frozen = gc.get_freeze_count()
+    step = size * workers * TURN
     try:
-        with pool:
+        for first in range(0, len(items), step):
+            gc.freeze()
+            some = items[first : first + step]
+            parts = [some[start : start + size] for start in range(0, len(some), size)]
+            yield from _turn(function, parts, workers, what, told)
+    finally:
+        if not frozen:
+            gc.unfreeze()
+
+
+def _turn(function, parts, workers, what, told):
+    """As `fork_map`, of parts of the items, by processes that end with them."""
+    advice = option_or_argument("--workers 1", "workers=1")
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(workers, len(parts)), context, _begin, (function,)) as pool:
+        others = multiprocessing.active_children()
+        try:
+            pool.submit(int)  # starts all of them
+        except OSError as error:
+            for process in set(multiprocessing.active_children()).difference(others):
+                process.terminate()
+                process.join()
+            raise ChildProcessError(f"no process can be started ({error}): use {advice}") from error
+        done, lead = 0, 2 * workers
+        try:
             for made, messages in map_ahead(pool, _work, parts, lead):
                 for message in messages:
                     _tell(message, told)
                 yield from made
                 done += 1
-    except BrokenProcessPool as error:
-        last = parts[min(done + lead, len(parts) - 1)][-1]
-        raise ChildProcessError(
-            f"a process that worked on one of the {what} {parts[done][0]} to {last} was killed, "
-            "perhaps for want of memory, or crashed: "
-            + option_or_argument("--workers 1", "workers=1")
-            + " takes the least memory, and does the work in this process"
-        ) from error
+        except BrokenProcessPool as error:
+            last = parts[min(done + lead, len(parts) - 1)][-1]
+            raise ChildProcessError(
+                f"a process that worked on one of the {what} {parts[done][0]} to {last} was "
+                f"killed, perhaps for want of memory, or crashed: {advice} takes the least memory, "
+                "and does the work in this process"
+            ) from error
 
 
 # === In a forked process ===
@@ -129,6 +141,9 @@ def _begin(function):
     """Make a forked process one that works for the other and ends with it."""
     global _function
     _function = function
+    for name in ("stdout", "stderr"):  # else a progress bar would be drawn from here too
+        stream = getattr(sys, name)
+        setattr(sys, name, getattr(stream, "rich_proxied_file", stream))
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)  # at once, without a traceback

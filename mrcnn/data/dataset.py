@@ -320,7 +320,7 @@ class Dataset(Noting):
 
         Raises:
             ValueError: no such image, workers below 1, or `prepare` was not called.
-            ChildProcessError: a process was killed, or crashed.
+            ChildProcessError: a process could not be started, was killed, or crashed.
         """
         return summarize(self, self._chosen(image_ids), progress, workers)
 
@@ -339,7 +339,7 @@ class Dataset(Noting):
 
         Raises:
             ValueError: no such image, workers below 1, or `prepare` was not called.
-            ChildProcessError: a process was killed, or crashed.
+            ChildProcessError: a process could not be started, was killed, or crashed.
         """
         return check_dataset(self, self._chosen(image_ids), progress, workers)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,6 +21,8 @@ FEWEST = 32
 # Seconds: of the first images, which tell how long the others take; of the work that is worth
 # processes, which take 0.02 to start; of what a process takes at a time.
 TRIAL, WORTH, PART = 0.05, 0.2, 0.05
+# Seconds of an image, below which sending what it gives takes as long as making it.
+LEAST = 0.001
 
 
 def each_image(
@@ -47,33 +47,30 @@ def each_image(
 
     Raises:
         ValueError: workers below 1.
-        ChildProcessError: a process was killed, or crashed.
+        ChildProcessError: a process could not be started, was killed, or crashed.
     """
     if workers < 2 or len(image_ids) < FEWEST or not may_fork():
         yield from map_all(function, image_ids, description, progress, workers)
         return
-    start = time.perf_counter()
-    made = [function(image_ids[0])]
-    while len(made) < len(image_ids) and time.perf_counter() - start < TRIAL:
-        made.append(function(image_ids[len(made)]))
-    seconds = (time.perf_counter() - start) / len(made)  # of an image
-    others = image_ids[len(made) :]
-    found = None
-    if seconds * len(others) >= WORTH:
-        size = max(min(round(PART / seconds), len(others) // (4 * workers)), 1)
-        with contextlib.suppress(OSError):  # no room for processes
-            found = fork_map(partial(dataset.noting, function), others, workers, size, "images")
-    if found is None:
-        rest = map_all(function, others, description, False, workers)
-        yield from track(itertools.chain(made, rest), description, progress, len(image_ids))
+    made = _by_processes(dataset, function, image_ids, workers)
+    yield from track(made, description, progress, len(image_ids))
+
+
+def _by_processes(dataset, function, image_ids, workers):
+    """As `each_image`, by processes once the first images show that they are worth it."""
+    start, done, seconds = time.perf_counter(), 0, 0.0
+    for image_id in image_ids:
+        yield function(image_id)
+        done, seconds = done + 1, time.perf_counter() - start
+        if seconds >= TRIAL:
+            break
+    seconds /= done  # of an image
+    others = image_ids[done:]
+    if seconds < LEAST or seconds * len(others) < WORTH:
+        yield from map_all(function, others, "", False, workers)
         return
-    with contextlib.closing(found):
-        rest = _with_notes(dataset, others, found)
-        yield from track(itertools.chain(made, rest), description, progress, len(image_ids))
-
-
-def _with_notes(dataset, image_ids, found):
-    """What processes give of images, once their notes have been added to the dataset."""
-    for image_id, (made, notes) in zip(image_ids, found):
+    size = max(min(round(PART / seconds), len(others) // (4 * workers)), 1)
+    found = fork_map(partial(dataset.noting, function), others, workers, size, "images")
+    for image_id, (made, notes) in zip(others, found):
         dataset.add_notes(image_id, notes)
         yield made

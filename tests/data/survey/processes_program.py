@@ -4,6 +4,7 @@ may hold TensorFlow, beside which none is forked.
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -196,7 +197,9 @@ class Own(Dataset):
         if image_id == 9:
             warnings.warn("an outline is odd", stacklevel=1)
         if image_id >= 10:
-            logging.getLogger("own").warning("image %s is odd", image_id, exc_info=ValueError(image_id))
+            logging.getLogger("own").warning(
+                "image %s is odd", image_id, exc_info=ValueError(image_id)
+            )
             warnings.warn("the same each time", stacklevel=1)
         masks = np.zeros((60, 80, 1 + image_id % 3), bool)
         masks[: 10 + image_id] = True
@@ -349,7 +352,7 @@ def by(**options):
 
 def where(folder):
     """Processes, but where they would be of no use or do harm."""
-    assert len(by() - {PARENT}) == 3 and by(image_ids=[0]) == {PARENT}
+    assert len(by() - {PARENT}) == 6 and by(image_ids=[0]) == {PARENT}
     assert processes.may_fork()
     for name in ("tensorflow", "torch"):
         sys.modules[name] = types.ModuleType(name)
@@ -377,7 +380,7 @@ def where(folder):
 
 
 def no_room(folder):
-    """Threads do it where the system starts no more processes, and those started are ended."""
+    """An error says that the system starts no more processes, and those started are ended."""
     fork, pids = os.fork, []
 
     def few_forks():
@@ -387,7 +390,14 @@ def no_room(folder):
         return pids[-1]
 
     os.fork = few_forks
-    assert by() == {PARENT} and len(pids) == 2
+    try:
+        by()
+    except ChildProcessError as error:
+        assert "no process can be started ([Errno 11] Resource" in str(error)
+        assert "use workers=1" in str(error)
+    else:
+        raise AssertionError("nothing raised")
+    assert len(pids) == 2 and not multiprocessing.active_children()
 
 
 def errors(folder):
@@ -459,6 +469,8 @@ def slow(folder):
 
 if __name__ == "__main__":
     mask_png.LOOKED_AT = 1
-    each_image.FEWEST, each_image.TRIAL, each_image.WORTH = 2, 0, 0
+    each_image.FEWEST = 2
+    each_image.TRIAL = each_image.LEAST = each_image.WORTH = 0
+    processes.TURN = 2
     globals()[sys.argv[1]](Path(sys.argv[2]))
     print("done")

@@ -53,7 +53,9 @@ def test_processes_end_with_the_first(kill, number, tmp_path):
         kill(program.pid, number)
         _, err = program.communicate(timeout=20)
         assert program.returncode == -number
-        assert err.count("Traceback") == err.count("KeyboardInterrupt") == (number == signal.SIGINT), err
+        assert (
+            err.count("Traceback") == err.count("KeyboardInterrupt") == (number == signal.SIGINT)
+        ), err
         end = time.perf_counter() + 20
         while any(map(is_running, pids)):
             assert time.perf_counter() < end
