@@ -27,8 +27,6 @@ Made = TypeVar("Made")
 
 # They have threads of their own, which no forked process has: it would wait for them forever.
 WITH_THREADS = "cv2", "jax", "tensorflow", "torch"
-
-
 # Parts of the work for each process, after which others are forked: a process copies what it only
 # looks at, since Python counts who does, and in the end would have all of a large data set.
 TURN = 100

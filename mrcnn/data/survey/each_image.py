@@ -66,7 +66,8 @@ def _by_processes(dataset, function, image_ids, workers):
             break
     seconds /= done  # of an image
     others = image_ids[done:]
-    if seconds < LEAST or seconds * len(others) < WORTH:
+    # asked again: loading an image may have imported a package, or opened a file
+    if seconds < LEAST or seconds * len(others) < WORTH or not may_fork():
         yield from map_all(function, others, "", False, workers)
         return
     size = max(min(round(PART / seconds), len(others) // (4 * workers)), 1)

@@ -335,8 +335,11 @@ class Pids(Own):
     """Which processes load its images."""
 
     noted = (*Own.noted, "pids")
+    imports = None
 
     def load_image(self, image_id):
+        if self.imports:
+            sys.modules[self.imports] = types.ModuleType(self.imports)
         self.pids.add(os.getpid())
         time.sleep(0.02)
         return image(60, 80, image_id)
@@ -371,6 +374,11 @@ def where(folder):
         assert by() == {PARENT}
     with open(folder / "log.txt", "w"):
         assert len(by()) > 1
+    Pids.imports = "cv2"
+    assert by() == {PARENT}
+    Pids.imports = None
+    del sys.modules["cv2"]
+    assert len(by()) > 1
     each_image.WORTH = 60
     assert by() == {PARENT}
     each_image.WORTH, each_image.FEWEST = 0, COUNT + 1
