@@ -657,6 +657,27 @@ def test_a_part_of_two_points_beside_a_whole_one(tmp_path, data):
     np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], drawn([SQUARE]))
 
 
+def test_each_annotation_is_named_with_its_own_image(tmp_path, data):
+    data["annotations"][0]["segmentation"] = data["annotations"][4]["segmentation"] = []
+    data["annotations"][1]["iscrowd"] = data["annotations"][3]["iscrowd"] = 2
+    path, _ = save(tmp_path, data)
+    dataset = CocoJson()
+    dataset.load_coco_json(path, collect_errors=True)
+    boxes, wrong = (list(dataset.left_out.places[reason]) for reason in dataset.left_out.places)
+    error = "iscrowd is 2; it must be 0 or 1"
+    assert boxes == [f"{path}: a.jpg, annotation 7", f"{path}: b.png, annotation 11"]
+    assert wrong == [
+        f"{path}: {at}: {error}" for at in ("a.jpg, annotation 8", "b.png, annotation 10")
+    ]
+    assert [one.place for one in dataset.image_info[1]["instances"]] == ["annotation 9"]
+
+
+def test_a_polygon_far_outside_of_its_image(tmp_path, data):
+    """The norm of its numbers is more than a coordinate may be; none of them is."""
+    data["annotations"][0]["segmentation"] = [[0, 0, 9e5, 0, 9e5, 9e5, 0, 9e5]]
+    assert load(tmp_path, data).load_mask(0)[0][..., 0].all()
+
+
 def test_annotations_of_no_image(tmp_path, data):
     del data["images"][1]
     dataset = load(tmp_path, data)
@@ -779,6 +800,10 @@ def change(place, value):
         (
             change(["annotations", 0, "segmentation"], [[1, 2, 3, 1e30, 5, 6]]),
             "annotation 7: .* got 1e",
+        ),
+        (
+            change(["annotations", 0, "segmentation"], [[1, 2, 3, 10**400, 5, 6]]),
+            "a.jpg, annotation 7: a polygon must be numbers, not .*1000",
         ),
         (
             change(["annotations", 2, "segmentation"], rle_of(BLOB.T)),
