@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.words import on_one_line, option_or_argument, some
+from mrcnn.data.class_labels import classes_called
 from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
@@ -346,12 +347,8 @@ class RegionDataset(Dataset):
         """
         names: list[str] = []
         meant: dict[str, str] = {}
-        for asked in classes:
-            called = (
-                [asked]
-                if asked in found
-                else sorted(name for name in found - set(classes) if name.split(",")[0] == asked)
-            )
+        spellings = {name: ((name,), (name.split(",")[0],)) for name in sorted(found)}
+        for asked, (called, _) in zip(classes, classes_called(classes, spellings)):
             before = self._called.setdefault((source, asked), called) if called else called
             if before != called:
                 raise ValueError(

@@ -378,6 +378,29 @@ def test_equal_names_are_told_apart(tmp_path, data, names, expected):
 
 
 @pytest.mark.parametrize(
+    "asked, ids",
+    [
+        (["Bottle", "Bottle, glass"], [18, 90]),  # glass is asked for by its whole name
+        (["Bottle, glass", "Bottle"], [90, 18]),
+        (["Bottle, plastic", "Bottle", "Can"], [18, 90, 1]),
+        (["Bottle", "Can"], [90, 18, 1]),
+        ([18, "Bottle"], [18, 90]),
+        ([np.int64(18), "Can"], [18, 1]),
+    ],
+)
+def test_a_name_that_other_names_begin_with(tmp_path, data, asked, ids):
+    named(data, "Bottle, glass", "Can", "Bottle, plastic")
+    dataset = load(tmp_path, data, class_ids=asked)
+    assert [info["id"] for info in dataset.class_info[1:]] == ids
+
+
+def test_a_list_of_classes_with_what_is_none(tmp_path, data):
+    for wrong in (["cat"], "no such class", 7):
+        with pytest.raises(ValueError, match="class_ids has .* which is no category of"):
+            load(tmp_path, data, class_ids=[wrong, 1])
+
+
+@pytest.mark.parametrize(
     "names, left",
     [(("fish", "fish", "crab"), [1]), (("Bottle, glass", "Can", "Bottle, plastic"), [90])],
 )
