@@ -34,6 +34,8 @@ def tags_of(content):
         size = struct.calcsize(SIZES[kind]) * length
         (place,) = struct.unpack(f"{order}I", entry[8:])
         value = entry[8 : 8 + size] if size <= 4 else content[place : place + size]
+        if len(value) < size:  # cut short: the lengths of strips, say, which may not be needed
+            continue
         # of a tag that is there twice the first counts
         tags.setdefault(tag, struct.unpack(f"{order}{length}{SIZES[kind]}", value))
     return tags, order

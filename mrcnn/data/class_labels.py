@@ -1,8 +1,10 @@
-"""Names that tell the classes of a data set apart."""
+"""Names that tell the classes of a data set apart, and which classes a list of names asks for."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+Class = TypeVar("Class", bound=Hashable)
 
 
 def class_labels(infos: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -32,3 +34,60 @@ def class_labels(infos: Iterable[Mapping[str, Any]]) -> list[str]:
             for info, label in zip(infos, labels)
         ]
     return labels
+
+
+def class_spellings(info: Mapping[str, Any], label: str) -> list[list[str]]:
+    """What a class can be called, in ranks for `classes_called`: its label, unless that is the
+    beginning of its name; its name; its name and id; the beginning of its name.
+
+    Args:
+        info: of `Dataset.class_info`.
+        label: of it, as `class_labels` gives it.
+    """
+    name = info["name"]
+    beginning = name.split(",")[0]
+    return [
+        [label] if label != beginning else [],
+        [name],
+        [f"{name} ({info['id']})"],
+        [beginning],
+    ]
+
+
+def classes_called(
+    asked: Sequence[Hashable], spellings: Mapping[Class, Sequence[Iterable[Hashable]]]
+) -> list[tuple[list[Class], int]]:
+    """The classes that each name of a list stands for, and the rank of the spelling that it is.
+
+    A name stands for the classes that have it at the lowest rank, less those that another name of
+    the list has at a lower one: in ["Bottle", "Bottle, glass"] the first stands for
+    "Bottle, plastic", and for every other "Bottle", but not for "Bottle, glass".
+
+    Args:
+        asked: names or ids.
+        spellings: {class: what it can be called, the most exact first, in ranks}.
+
+    Returns:
+        (classes in the order of ``spellings``, rank from 0) for each name; ([], -1) for one that no
+        class is called.
+    """
+    tables: defaultdict[int, defaultdict[Hashable, list[Class]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for one, ranks in spellings.items():
+        for rank, names in enumerate(ranks):
+            for name in dict.fromkeys(names):
+                tables[rank][name].append(one)
+    lowest: dict[Class, int] = {}
+    for rank in sorted(tables):
+        for name in asked:
+            for one in tables[rank].get(name, ()):
+                lowest.setdefault(one, rank)
+    called = []
+    for name in asked:
+        by_rank = (
+            ([one for one in tables[rank].get(name, ()) if lowest[one] == rank], rank)
+            for rank in sorted(tables)
+        )
+        called.append(next((found for found in by_rank if found[0]), ([], -1)))
+    return called

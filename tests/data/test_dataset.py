@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrcnn.data.class_labels import classes_called
 from mrcnn.data.dataset import Dataset
 
 
@@ -183,6 +184,28 @@ def test_names_tell_the_classes_of_a_source_apart(names, expected):
 
 def test_classes_of_several_sources_may_have_one_name():
     assert names_of(("a", 1, "person"), ("b", 1, "person")) == ["person", "person"]
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        (["Bottle"], [("gp", 1)]),
+        (["Bottle", "Bottle, glass"], [("p", 1), ("g", 0)]),
+        (["Bottle, glass", 7], [("g", 0), ("p", 2)]),
+        (["Bottle, glass", 7, "Bottle"], [("g", 0), ("", -1), ("p", 1)]),
+        (["Bottle", "Bottle"], [("gp", 1), ("gp", 1)]),
+        (["bottle", None, "Can"], [("", -1), ("", -1), ("c", 0)]),
+        ([], []),
+    ],
+)
+def test_which_classes_a_list_asks_for(asked, expected):
+    spellings = {
+        "g": (["Bottle, glass"], ["Bottle"], [6]),
+        "p": (["Bottle, plastic"], ["Bottle"], [7]),
+        "c": (["Can", "Can"],),
+    }
+    assert [("".join(found), rank) for found, rank in classes_called(asked, spellings)] == expected
+    assert classes_called(["Can"], {}) == [([], -1)]
 
 
 def test_a_name_that_is_kept_whole():

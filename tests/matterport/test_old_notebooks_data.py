@@ -13,7 +13,6 @@ from tests.matterport.toy_network import RectanglesConfig
 from tests.tiny import Rectangles
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mrcnn.data.class_labels import class_labels
+from mrcnn.data.class_labels import class_labels, class_spellings, classes_called
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 
 
@@ -33,8 +33,12 @@ def chosen_classes(
     asked = list(classes or ())
     chosen: list[tuple[dict[str, Any], int | None]] = []
     left = list(range(1, len(infos)))
-    for name in asked:
-        found = _called(name, infos, labels, asked)
+    spellings = {
+        number: [*class_spellings(info, label), [info["id"]]]
+        for number, (info, label) in enumerate(zip(infos, labels))
+        if number  # the background is none
+    }
+    for name, (found, _) in zip(asked, classes_called(asked, spellings)):
         if not found and all(info["name"] != name for info, _ in chosen):
             source = infos[-1]["source"] or "cache"  # the background has none
             info = {"source": source, "id": name, "labelled": False}
@@ -48,27 +52,3 @@ def chosen_classes(
     if classes is None or other_classes:
         chosen += [(dict(infos[number]), number) for number in left]
     return chosen
-
-
-def _called(name, infos, labels, asked):
-    """The class ids in the cache of the classes that a name stands for: as the reader of COCO json
-    has it, but the beginning of a name is not that of a class that is asked for by its whole name.
-    """
-    others = set(asked) - {name}
-    spellings = (
-        lambda info, label: label,
-        lambda info, label: info["name"],
-        lambda info, label: f"{info['name']} ({info['id']})",
-        lambda info, label: info["name"].split(",")[0],
-        lambda info, label: info["id"],
-    )
-    candidates = [
-        (number, info, label)
-        for number, (info, label) in enumerate(zip(infos, labels))
-        if number and (name != info["name"].split(",")[0] or info["name"] not in others)
-    ]
-    for spell in spellings:
-        found = [number for number, info, label in candidates if spell(info, label) == name]
-        if found:
-            return found
-    return []

@@ -1,9 +1,10 @@
 """Which categories of a COCO json are classes, and which a list of ids and names stands for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from mrcnn.common.words import option_or_argument
+from mrcnn.data.class_labels import class_spellings, classes_called
 
 
 def id_text(number: int | float | str) -> str:
@@ -76,6 +77,9 @@ def categories_asked(
     """The ids of the categories of a list of ids and names, and {id: the name that it is asked for
     by}. Names that are no category are among the ids, where they are allowed.
 
+    A class of another dataset is called by its label (`class_labels`), which may have an id that
+    this file does not need, or be cut at the comma.
+
     Args:
         class_ids: the list.
         categories: {id: name} of a file.
@@ -87,46 +91,35 @@ def categories_asked(
     Raises:
         ValueError: an id or a name that the file does not have, or a list of nothing but such.
     """
+    spellings: dict[int | str, list[list[Any]]] = {}
+    for one, name in categories.items():
+        exact, *others = class_spellings({"name": name, "id": one}, labels[one])
+        spellings[one] = [[*exact, one, mapped[one]], *others]
     order: list[Any] = []
     called: dict[int | str, str] = {}
+    hashable = [one for one in class_ids if isinstance(one, Hashable)]
+    meant = dict(zip(hashable, classes_called(hashable, spellings)))
     for asked in class_ids:
-        found, is_name = _categories_called(asked, categories, labels, mapped)
+        found, rank = meant[asked] if isinstance(asked, Hashable) else ([], -1)
         if not found:
             if not (allow_absent and isinstance(asked, str)):
                 raise ValueError(
                     f"{_list()} has {asked!r}, which is no {category_of(categories, where)}"
                 )
-            found = [asked]
+            order.append(asked)
         elif class_ids.count(asked) > 1:  # each stands for another category of this name
-            found = [one for one in found if one not in order][:1]
-        elif is_name and len(found) == 1:
-            called[found[0]] = str(asked)
-        order += found
+            order += [one for one in found if one not in order][:1]
+        else:
+            order += found
+            # an id is no name, and neither is the beginning of one, unless it tells the class apart
+            if len(found) == 1 and isinstance(asked, str) and asked not in found:
+                if rank < 3 or asked == labels[found[0]]:
+                    called[found[0]] = asked
     if not set(order) & set(categories):
         raise ValueError(
             f"{_list()} is {class_ids[:100]}, none of which is a {category_of(categories, where)}"
         )
     return order, called
-
-
-def _categories_called(asked, categories, labels, mapped):
-    """The ids of the categories that an id or a name stands for, and whether it is a name that
-    a class can keep.
-
-    A class of another dataset is called by its label (`class_labels`), which may have an id that
-    this file does not need, or be cut at the comma.
-    """
-    spellings = {
-        "label": lambda one: asked in (labels[one], one, mapped[one]),
-        "name": lambda one: asked == categories[one],
-        "name and id": lambda one: asked == f"{categories[one]} ({one})",
-        "cut name": lambda one: asked == categories[one].split(",")[0],
-    }
-    for kind, is_called in spellings.items():
-        found = [one for one in categories if is_called(one)]
-        if found:
-            return found, isinstance(asked, str) and asked not in found and kind != "cut name"
-    return [], False
 
 
 def category_of(categories: Mapping[int | str, str], where: object) -> str:

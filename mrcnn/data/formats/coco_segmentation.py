@@ -9,7 +9,7 @@ from typing import Any
 
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.formats.regions import FEW_POINTS, NO_PIXEL, Outline
-from mrcnn.data.formats.shapes import FARTHEST, LONGEST, check_length, coordinates, farthest
+from mrcnn.data.formats.shapes import FARTHEST, LONGEST, check_length, coordinates, reach
 from mrcnn.data.rle import run_lengths
 
 logger = logging.getLogger(__name__)
@@ -75,15 +75,15 @@ def read_segmentation(
 
 
 def _rings(segmentation):
-    """[[x, y, x, y ...], ...] of three points or more; a single polygon may be given without its
-    outer list.
+    """The bytes of float64 [x, y, x, y ...] of each polygon of three points or more; a single
+    polygon may be given without its outer list.
     """
     if not isinstance(segmentation[0], list):
         segmentation = [segmentation]
     rings = []
     for ring in segmentation:
-        far = farthest(ring)
-        if far > FARTHEST or len(ring) == 2:
+        far = reach(ring)
+        if not far <= FARTHEST or len(ring) == 2:  # NaN too
             _refuse_points(segmentation)
             ring = coordinates(ring, "a polygon").tolist()
         if len(ring) % 2:
@@ -91,7 +91,7 @@ def _rings(segmentation):
         if far * len(ring) > LONGEST:  # an edge is at most twice as long as its ends are far away
             check_length(ring)
         if len(ring) >= 6:
-            rings.append(array("d", ring))
+            rings.append(array("d", ring).tobytes())
     return rings
 
 

@@ -18,7 +18,6 @@ and not in every epoch, and a data set takes little memory.
 import contextlib
 import logging
 import os
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.words import on_one_line, option_or_argument, some
+from mrcnn.data.class_labels import classes_called
 from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
@@ -82,16 +82,17 @@ def names_on_one_line() -> Iterator[None]:
         raise kind(text) from error
 
 
-Outline: TypeAlias = "Rle | tuple[array[float], ...]"
+Outline: TypeAlias = "Rle | tuple[bytes, ...]"
 
 
 class Instance(NamedTuple):
     """One object of an image."""
 
     class_id: int | str | None  # of its source; None, of a crowd alone: every class of it
-    # an RLE of the image's size that covers a pixel; or polygons, each [x, y, x, y ...] px of three
-    # points or more, which are drawn when the image is first asked for: a file may have hundreds of
-    # thousands, and drawing would take most of the time of opening it
+    # an RLE of the image's size that covers a pixel; or polygons, each the bytes of float64
+    # [x, y, x, y ...] px of three points or more, which are drawn when the image is first asked
+    # for: a file may have hundreds of thousands, and drawing would take most of the time of opening
+    # it. Python's collector of garbage does not look into bytes, as it does into arrays
     outline: Outline
     place: str  # where the annotation file has it, such as "region 3"
     crowd: bool = False
@@ -374,12 +375,8 @@ class RegionDataset(Dataset):
         """
         names: list[str] = []
         meant: dict[str, str] = {}
-        for asked in classes:
-            called = (
-                [asked]
-                if asked in found
-                else sorted(name for name in found - set(classes) if name.split(",")[0] == asked)
-            )
+        spellings = {name: ((name,), (name.split(",")[0],)) for name in sorted(found)}
+        for asked, (called, _) in zip(classes, classes_called(classes, spellings)):
             before = self._called.setdefault((source, asked), called) if called else called
             if before != called:
                 raise ValueError(

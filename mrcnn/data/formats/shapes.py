@@ -26,16 +26,19 @@ _NUMBERS = {int, float}  # not bool
 NO_PART = (np.zeros((0, 0), bool), 0, 0)
 
 
-def farthest(values: Any) -> float:
-    """The largest absolute value of a list of numbers; infinite of anything else.
+def reach(values: Any) -> float:
+    """The norm of a list of numbers, which no absolute value among them exceeds; infinite or NaN
+    where one is, infinite for anything but such a list.
 
-    It takes a quarter of the time of `coordinates`, and a large file has a million such lists.
+    A large file has a million such lists, and the norm is one call: it takes a fifth of the time of
+    a largest, a smallest and a sum, for NaN.
     """
     if type(values) is not list or not values or not set(map(type, values)) <= _NUMBERS:
         return math.inf
-    if math.isnan(sum(values)):  # which a maximum can pass over
+    try:
+        return math.hypot(*values)
+    except OverflowError:  # an int that is no float
         return math.inf
-    return max(max(values), -min(values))
 
 
 def coordinates(values: Sequence[float], what: str) -> NDArray[np.float64]:
@@ -45,7 +48,7 @@ def coordinates(values: Sequence[float], what: str) -> NDArray[np.float64]:
         ValueError: not a list, or not of finite numbers of at most a million; says which, after
             ``what``.
     """
-    if farthest(values) <= FARTHEST:
+    if reach(values) <= FARTHEST:
         return np.array(values, np.float64)
     try:
         numbers = np.asarray(values)

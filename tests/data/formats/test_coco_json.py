@@ -378,6 +378,29 @@ def test_equal_names_are_told_apart(tmp_path, data, names, expected):
 
 
 @pytest.mark.parametrize(
+    "asked, ids",
+    [
+        (["Bottle", "Bottle, glass"], [18, 90]),  # glass is asked for by its whole name
+        (["Bottle, glass", "Bottle"], [90, 18]),
+        (["Bottle, plastic", "Bottle", "Can"], [18, 90, 1]),
+        (["Bottle", "Can"], [90, 18, 1]),
+        ([18, "Bottle"], [18, 90]),
+        ([np.int64(18), "Can"], [18, 1]),
+    ],
+)
+def test_a_name_that_other_names_begin_with(tmp_path, data, asked, ids):
+    named(data, "Bottle, glass", "Can", "Bottle, plastic")
+    dataset = load(tmp_path, data, class_ids=asked)
+    assert [info["id"] for info in dataset.class_info[1:]] == ids
+
+
+def test_a_list_of_classes_with_what_is_none(tmp_path, data):
+    for wrong in (["cat"], "no such class", 7):
+        with pytest.raises(ValueError, match="class_ids has .* which is no category of"):
+            load(tmp_path, data, class_ids=[wrong, 1])
+
+
+@pytest.mark.parametrize(
     "names, left",
     [(("fish", "fish", "crab"), [1]), (("Bottle, glass", "Can", "Bottle, plastic"), [90])],
 )
@@ -657,6 +680,27 @@ def test_a_part_of_two_points_beside_a_whole_one(tmp_path, data):
     np.testing.assert_array_equal(dataset.load_mask(0)[0][..., 0], drawn([SQUARE]))
 
 
+def test_each_annotation_is_named_with_its_own_image(tmp_path, data):
+    data["annotations"][0]["segmentation"] = data["annotations"][4]["segmentation"] = []
+    data["annotations"][1]["iscrowd"] = data["annotations"][3]["iscrowd"] = 2
+    path, _ = save(tmp_path, data)
+    dataset = CocoJson()
+    dataset.load_coco_json(path, collect_errors=True)
+    boxes, wrong = (list(dataset.left_out.places[reason]) for reason in dataset.left_out.places)
+    error = "iscrowd is 2; it must be 0 or 1"
+    assert boxes == [f"{path}: a.jpg, annotation 7", f"{path}: b.png, annotation 11"]
+    assert wrong == [
+        f"{path}: {at}: {error}" for at in ("a.jpg, annotation 8", "b.png, annotation 10")
+    ]
+    assert [one.place for one in dataset.image_info[1]["instances"]] == ["annotation 9"]
+
+
+def test_a_polygon_far_outside_of_its_image(tmp_path, data):
+    """The norm of its numbers is more than a coordinate may be; none of them is."""
+    data["annotations"][0]["segmentation"] = [[0, 0, 9e5, 0, 9e5, 9e5, 0, 9e5]]
+    assert load(tmp_path, data).load_mask(0)[0][..., 0].all()
+
+
 def test_annotations_of_no_image(tmp_path, data):
     del data["images"][1]
     dataset = load(tmp_path, data)
@@ -779,6 +823,10 @@ def change(place, value):
         (
             change(["annotations", 0, "segmentation"], [[1, 2, 3, 1e30, 5, 6]]),
             "annotation 7: .* got 1e",
+        ),
+        (
+            change(["annotations", 0, "segmentation"], [[1, 2, 3, 10**400, 5, 6]]),
+            "a.jpg, annotation 7: a polygon must be numbers, not .*1000",
         ),
         (
             change(["annotations", 2, "segmentation"], rle_of(BLOB.T)),
