@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 SIDE = 480
 # Colours of right, wrong, taken for another class, and neither.
 GREEN, RED, ORANGE, GREY = (0.1, 0.75, 0.2), (0.95, 0.15, 0.15), (1.0, 0.6, 0.0), (0.6, 0.6, 0.6)
+# Of a class where nothing is, in a picture that has red and orange for the other mistakes.
+BLUE = (0.1, 0.4, 1.0)
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1080px; margin: 2em auto;
@@ -26,10 +28,14 @@ tr.all td { font-weight: bold; border-top: 2px solid #888; }
 img { max-width: 100%; height: auto; vertical-align: top; }
 figure { margin: 1em 0; } figcaption { margin-bottom: 0.3em; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
+.triple { display: grid; grid-template-columns: 1fr 1fr 1fr; gap: 8px; }
 .side { display: flex; flex-wrap: wrap; gap: 2em; align-items: flex-start; }
 .scroll { overflow-x: auto; }
 .green { color: #14902b; } .red { color: #d01c1c; }
-.orange { color: #b96a00; } .grey { color: #777; }
+.orange { color: #b96a00; } .grey { color: #777; } .blue { color: #1a5fe0; }
+.chip { display: inline-block; width: 0.9em; height: 0.9em; margin: 0 0.3em 0 0.9em;
+  border: 1px solid #888; vertical-align: -0.1em; }
+.void { background: repeating-linear-gradient(135deg, #fff 0 3px, #b9b9b9 3px 6px); }
 """
 
 
@@ -60,6 +66,13 @@ def number(value: float) -> str:
     if isinstance(value, (int, np.integer)):
         return str(value)
     return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def percent(share: float) -> str:
+    """A share as percent with two digits, "-" for NaN."""
+    if np.isnan(share):
+        return "-"
+    return "<0.01 %" if 0 < share < 0.00005 else f"{100 * share:.2f} %"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], last: str = "") -> str:

@@ -15,6 +15,12 @@ from mrcnn.evaluation.confusion import ConfusionMatrix, label_maps
 DISTANCE = 3
 
 
+def check_distance(distance: float) -> None:
+    """Raise a ValueError for a distance below 1 px, within which there is no other pixel."""
+    if distance < 1:
+        raise ValueError(f"the distance of a trimap is {distance} px; it must be at least 1")
+
+
 def near_border(truth: ArrayLike, distance: float = DISTANCE, void: int = 255) -> NDArray[np.bool_]:
     """Which pixels lie within some pixels of another class.
 
@@ -37,8 +43,7 @@ def near_border(truth: ArrayLike, distance: float = DISTANCE, void: int = 255) -
     Raises:
         ValueError: a distance below 1.
     """
-    if distance < 1:
-        raise ValueError(f"the distance of a trimap is {distance} px; it must be at least 1")
+    check_distance(distance)
     truth = np.asarray(truth)
     labelled = truth != void
     some_void = not labelled.all()
