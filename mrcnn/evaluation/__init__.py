@@ -4,8 +4,9 @@
 boxes and masks by pycocotools, precision, recall and F1, confusions, curves and a report.
 ``evaluate_detections`` returns the COCO numbers alone, and ``compute_*`` are matterport's measures
 of one image. ``evaluate_labels`` measures label maps, a class for each pixel, from any source, and
-returns a ``LabelEvaluation``: IoU, Dice and accuracy of each class from a ``ConfusionMatrix``. This room knows no network and imports no TensorFlow; pycocotools and matplotlib are
-imported when they are first needed.
+returns a ``LabelEvaluation``: IoU, Dice and accuracy of each class, from a ``ConfusionMatrix``.
+This room knows no network and imports no TensorFlow; pycocotools and matplotlib are imported when
+they are first needed.
 """
 
 from mrcnn.data.coco_json import coco_detections, coco_ground_truth

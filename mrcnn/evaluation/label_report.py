@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.drawing import as_rgb, class_colors
 from mrcnn.data.images import fit_channels
-from mrcnn.data.label_drawing import paint_labels, paint_void
+from mrcnn.data.label_drawing import paint_labels, paint_void, write_class_names
 from mrcnn.evaluation import plots
 from mrcnn.evaluation.label_tally import LABEL_METRICS, Shown
 from mrcnn.evaluation.page import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Pairs of classes that the report names as confused most often, and classes of a legend.
 PAIRS, LEGEND = 10, 40
 # Classes with most pixels whose shares are drawn.
-BARS = 60
+DRAWN = 60
 # Grey values of what is right in a picture of mistakes without a photo: background, any class.
 RIGHT = (245, 205)
 
@@ -59,7 +59,7 @@ def label_report_page(
     """
     names, rows = evaluation.class_names, list(evaluation.per_class.values())
     there = [index for index, row in enumerate(rows) if row["true_pixels"] or row["found_pixels"]]
-    most = sorted(there, key=lambda index: -rows[index]["true_pixels"])[:BARS]
+    most = sorted(there, key=lambda index: -rows[index]["true_pixels"])[:DRAWN]
     pictures = {
         "shares.png": plots.shares_picture(
             np.array([rows[index]["true_share"] for index in most]),
@@ -81,7 +81,9 @@ def label_report_page(
         _class_table(evaluation),
         "</div>",
         "<h2>Shares of the classes</h2>",
-        f"<p>The {BARS} classes with most pixels of {len(there)}.</p>" if len(there) > BARS else "",
+        f"<p>The {DRAWN} classes with most pixels of {len(there)}.</p>"
+        if len(there) > DRAWN
+        else "",
         image_tag(pictures["shares.png"], "shares of the classes"),
         "<h2>Confusion matrix</h2>",
         "<p>A row is what a pixel is, a column what it was found as, in percent of the row's "
@@ -183,13 +185,14 @@ def _panels(maps, photo, evaluation):
     """(description, kind of file, content) of each picture of an image."""
     height, width, _ = shown_size(maps.truth)
     truth, found = (nearest(labels, height, width) for labels in (maps.truth, maps.found))
-    void, classes = evaluation.settings["void"], len(evaluation.class_names)
+    void, names = evaluation.settings["void"], evaluation.class_names
     if photo is not None:
         photo = resize_photo(photo, height, width)
         yield "image", "jpeg", as_jpeg(photo)
     # without the photo beneath, so that colours are those of the legend
     for labels, name in ((truth, "truth"), (found, "found")):
-        yield name, "png", as_png(paint_labels(labels, classes, void))
+        picture = paint_labels(labels, len(names), void)
+        yield name, "png", as_png(write_class_names(picture, labels, names))
     mistakes = draw_mistakes(truth, found, void, photo)
     if photo is None:
         yield "mistakes", "png", as_png(mistakes)

@@ -197,7 +197,7 @@ def _matrix(shares, colored, texts, labels, found, named):
 def shares_picture(
     true: NDArray[np.floating], found: NDArray[np.floating], names: Sequence[str]
 ) -> bytes:
-    """Share of the pixels that each class has in the truth, and in what was found, as bars.
+    """Share of the pixels that each class has in the truth, and in what was found.
 
     Args:
         true: [classes], 0..1.
@@ -213,20 +213,22 @@ def shares_picture(
     figure = Figure((8, 0.9 + 0.24 * max(count, 4)), layout="constrained")
     ax = figure.add_subplot()
     places = np.arange(count)
-    for shares, offset, color, label in (
-        (true, -0.2, "0.45", "true"),
-        (found, 0.2, "tab:blue", "found"),
-    ):
-        ax.barh(places + offset, 100 * shares, 0.4, color=color, label=label)
-    ax.set_yticks(places, [_short(name, 30) for name in names], fontsize=9, parse_math=False)
-    ax.set_ylim(count - 0.4, -0.6)
+    both = np.array([true, found]) * 100
+    there = np.where(both > 0, both, np.nan)
     # most pixels are background, and what matters is often below 1 %
     ax.set_xscale("log")
-    least = min([0.01, *(100 * share for share in (*true, *found) if share)])
-    ax.set_xlim(10.0 ** np.floor(np.log10(least)), 100)
+    least = min(0.01, float(np.nanmin(there)))
+    ax.set_xlim(10.0 ** np.floor(np.log10(least)), 130)
+    ax.hlines(places, *there, color="0.7", zorder=1)
+    for shares, color, marker, label in zip(
+        there, ("0.35", "tab:blue"), ("o", "D"), ("true", "found")
+    ):
+        ax.scatter(shares, places, 28, color=color, marker=marker, label=label, alpha=0.85)
+    ax.set_yticks(places, [_short(name, 30) for name in names], fontsize=9, parse_math=False)
+    ax.set_ylim(count - 0.4, -0.6)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_xlabel("% of the labelled pixels")
-    ax.grid(axis="x", alpha=0.3)
+    ax.grid(alpha=0.3)
     ax.legend(loc="best", fontsize=9)
     return _png(figure)
 
