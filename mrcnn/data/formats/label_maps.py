@@ -101,7 +101,7 @@ class LabelMaps(Dataset):
         pairs, unused = label_pairs(image_dir, label_dir, listed)
         first_map = next((pair.labels for pair in pairs if pair.labels), "")
         meaning, of_colours = _meaning(
-            label_dir, first_map, class_names, palette, ids, void, classes
+            label_dir, first_map, class_names, palette, ids, tuple(void), classes
         )
         numbers = self._numbered(source, meaning.names, classes, other_classes)
         values = _values_of_colours(meaning, numbers) if of_colours else _values(meaning, numbers)
@@ -272,9 +272,11 @@ def _name(path):
 def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
     """The `Meaning` of label maps, and whether they have colours, not values."""
     if palette is not None:
-        if class_names is not None or ids is not None:
-            raise ValueError("palette names the classes: give neither class_names nor ids with it")
-        return Meaning(_classes_of(palette), void=tuple(void), palette=palette), True
+        if class_names is not None or ids is not None or void:
+            raise ValueError(
+                "palette names the classes and void: give no class_names, ids or void with it"
+            )
+        return Meaning(_classes_of(palette), palette=palette), True
     known = None if class_names is not None else known_meaning(label_dir, first_map)
     if class_names is None and known is None and classes is not None:
         class_names = classes
@@ -294,7 +296,7 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
             f"got {class_names or names!r}"
         )
     if known.palette is not None and read_image(first_map, True, indices=True).ndim == 3:
-        return known._replace(void=tuple(void)), True
+        return known, True
     return known._replace(
         ids=known.ids if ids is None else ids,
         void=(*(known.void if ids is None else ()), *void),
