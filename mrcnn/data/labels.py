@@ -86,12 +86,19 @@ def labels_of_masks(
     rows: NDArray[np.integer] = np.arange(len(class_ids))
     if crowds == "class":
         rows, class_ids = distinct_regions(masks, class_ids)
-    # views, since a copy of large masks may be more than the memory has left
-    parts = [
+    return labels_of_parts(
+        parts_of_masks(masks, rows), class_ids, masks.shape, overlap, crowds, void
+    )
+
+
+def parts_of_masks(masks: NDArray[np.bool_], rows: NDArray[np.integer]) -> list[Part]:
+    """The parts of some masks that have their objects, as views: a copy of large masks may be more
+    than the memory has left.
+    """
+    return [
         (masks[y1:y2, x1:x2, row], y1, x1)
         for row, (y1, x1, y2, x2) in zip(rows.tolist(), extract_bboxes(masks)[rows].tolist())
     ]
-    return labels_of_parts(parts, class_ids, masks.shape, overlap, crowds, void)
 
 
 def labels_of_parts(

@@ -19,7 +19,8 @@ from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.drawing import as_rgb, draw_instances, instance_colors, save_instances
-from mrcnn.data.labels import LabelMap, labels_of_masks, void_label
+from mrcnn.data.labels import LabelMap, labels_of_parts, parts_of_masks, void_label
+from mrcnn.data.masks import binary_masks
 from mrcnn.visualize.instances import display_instances
 
 if TYPE_CHECKING:
@@ -371,10 +372,12 @@ class Result(dict):
             raise ValueError(f"overlap is {overlap!r}; use 'score', 'smaller' or 'ignore'")
         # from the lowest to the highest; of equal scores the first is on top
         order = np.argsort(-self["scores"], kind="stable")[::-1]
-        chosen = self.select(order[self["scores"][order] >= min_score])
-        return labels_of_masks(
-            chosen["masks"],
-            chosen["class_ids"],
+        rows = order[self["scores"][order] >= min_score]
+        masks = binary_masks(self["masks"])
+        return labels_of_parts(
+            parts_of_masks(masks, rows),
+            self["class_ids"][rows],
+            masks.shape,
             "last" if overlap == "score" else overlap,
             void=void_label(len(self._known_names())),
         )
