@@ -47,6 +47,8 @@ class LabelMaps(Dataset):
         >>> dataset.load_labels(0)  # uint8 [height, width]
     """
 
+    noted = (*Dataset.noted, "left_out")
+
     def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
         self.left_out = LeftOut()

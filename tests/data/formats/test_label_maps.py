@@ -221,6 +221,9 @@ def test_maps_that_are_void_everywhere_are_counted(tmp_path, caplog):
         dataset.load(images, labels, NAMES)
     assert f"{VOID_EVERYWHERE}: 1 (first: {labels / 'b.png'})" in caplog.text
     assert (dataset.load_labels(1) == 255).all() and dataset.load_mask(1)[1].size == 0
+    # by a process that shares no memory too
+    labels, notes = dataset.noting(dataset.load_labels, 1)
+    assert notes["left_out"].places.keys() == {VOID_EVERYWHERE} and (labels == 255).all()
     kinds = [finding.kind for finding in dataset.check(progress=False).findings]
     assert f"left out: {VOID_EVERYWHERE}" in kinds
 
