@@ -41,9 +41,10 @@ def open_dataset(
                   img and label, PNGImages and PedMasks and their like, with parts such as
                   images/train and masks/train; or, with ``mask_dir``, a folder of images
     object_masks  a folder of folders <id>/images and <id>/masks, as in the Data Science Bowl 2018
-    labels        a folder with images and one label map for each, in two folders; told by itself of
-                  Pascal VOC without SegmentationObject, with the lists of ImageSets/Segmentation as
-                  subsets, and of Cityscapes with ..._labelIds.png; or one of VOC's lists
+    labels        a folder with images and one label map for each, in two folders: of Pascal VOC,
+                  with the lists of ImageSets/Segmentation as subsets, Cityscapes, CamVid, ADE, or
+                  with a list of the classes; or one of VOC's lists. Only where ``format`` says so:
+                  objects of a class that touch are one in a label map
     ============  ===============================================================================
 
     Args:

@@ -65,34 +65,30 @@ class Meaning(NamedTuple):
 # === Which folders ===
 
 
-def find_label_maps(
-    folder: AnyPath, part: str | None = None, every: bool = False
-) -> list[tuple[str, str]]:
+def find_label_maps(folder: AnyPath, part: str | None = None) -> list[tuple[str, str]]:
     """(folder of images, folder of their label maps or list of names) of all that a folder has.
 
     Args:
         folder: of the data set.
         part: "train" or the like: a folder of that name in both, or in which both are, or the list
             of it in VOC's ImageSets/Segmentation. None: all.
-        every: also those that may be masks of objects or another's; else VOC's and Cityscapes'.
     """
     folder = os.fspath(folder)
     inner = os.path.join(folder, part) if part else ""
-    found = [*_voc(folder, part, every), *_cityscapes(folder, part or "")]
-    if every:
-        if not found:  # beside which VOC has the masks of objects
-            found += find_pairs(folder, part or "", (*LABEL_FOLDERS, *_ANNOTATIONS))
-        if inner and has_images(inner) and has_images(inner + _CAMVID_LABELS):
-            found.append((inner, inner + _CAMVID_LABELS))
+    found = [*_voc(folder, part), *_cityscapes(folder, part or "")]
+    if not found:  # beside which VOC has the masks of objects
+        found += find_pairs(folder, part or "", (*LABEL_FOLDERS, *_ANNOTATIONS))
+    if inner and has_images(inner) and has_images(inner + _CAMVID_LABELS):
+        found.append((inner, inner + _CAMVID_LABELS))
     if os.path.isdir(inner):
-        found += find_label_maps(inner, None, every)
+        found += find_label_maps(inner)
     return found
 
 
-def _voc(folder, part, every):
+def _voc(folder, part):
     entries = {name.lower(): name for name in os.listdir(folder)} if os.path.isdir(folder) else {}
-    if "jpegimages" not in entries or ("segmentationobject" in entries and not every):
-        return  # whose objects are read where nobody asks for labels
+    if "jpegimages" not in entries:
+        return
     images = os.path.join(folder, entries["jpegimages"])
     for name in _VOC_FOLDERS:
         labels = os.path.join(folder, entries.get(name, name))
@@ -115,7 +111,7 @@ def folders_of_list(path: AnyPath) -> tuple[str, str]:
         ValueError: it does not lie where VOC has it.
     """
     root = Path(path).absolute().parent.parent.parent
-    found = find_label_maps(root, Path(path).stem, every=True)
+    found = find_label_maps(root, Path(path).stem)
     if Path(path).suffix != ".txt" or not any(os.path.samefile(path, one) for _, one in found):
         raise ValueError(
             f"{os.fspath(path)} is a file: label maps are in a folder beside that of their images, "

@@ -192,8 +192,6 @@ def _format_of_file(path, format, subset):
 def _format_of_folder(path, format, subset):
     places = list(_places(path, subset, format))
     wanted = [place for place in places if format in ("auto", place.format)]
-    if format == "auto":  # what has objects also has the classes of their pixels
-        wanted = [place for place in wanted if place.format != "labels"] or wanted
     if not wanted:
         of = f" of {subset!r}" if subset else ""
         known = "" if format == "auto" else f" as {format}"
@@ -262,13 +260,13 @@ def _given_masks(path, format, subset, masks, image_dir):
 
 
 def _places(folder: str, subset: str | None, format: str) -> Iterator[Annotations]:
-    """All annotations in the usual places of a folder; label maps that may be masks of objects only
-    where they are asked for as such.
+    """All annotations in the usual places of a folder; label maps, which merge the objects of a
+    class, only where they are asked for.
     """
     inner = os.path.join(folder, subset) if subset else folder
     annotations = os.path.join(folder, "annotations")
     pairs = find_pairs(folder, subset) if subset else []
-    labels = find_label_maps(folder, subset, every=format == "labels")
+    labels = find_label_maps(folder, subset) if format == "labels" else []
     if os.path.isdir(inner):
         yield from _annotations_in(inner)
     elif not os.path.isdir(annotations) and not pairs and not labels:

@@ -363,20 +363,22 @@ def voc(folder):
 
 def test_pascal_voc(tmp_path):
     voc(tmp_path)
-    dataset = open_dataset(tmp_path)
+    with pytest.raises(ValueError, match="no annotations that are known"):
+        open_dataset(tmp_path)  # they merge objects, which nobody may have noticed
+    dataset = open_dataset(tmp_path, format="labels")
     assert type(dataset) is LabelMaps and dataset.class_names == ["BG", *VOC_CLASSES]
     assert [info["id"] for info in dataset.image_info] == ["a", "b"] and not len(dataset.left_out)
     np.testing.assert_array_equal(dataset.load_labels(0), LABELS)
     for train in (
-        open_dataset(tmp_path, subset="train"),
+        open_dataset(tmp_path, format="labels", subset="train"),
         open_dataset(tmp_path / "ImageSets" / "Segmentation" / "train.txt", format="labels"),
     ):
         assert [info["id"] for info in train.image_info] == ["b"]
     with pytest.raises(FileNotFoundError, match="wrong.txt names 'B', .*There is .*b.jpg"):
-        open_dataset(tmp_path, subset="wrong")
+        open_dataset(tmp_path, format="labels", subset="wrong")
     with pytest.raises(FileNotFoundError, match="no folder 'val'"):
-        open_dataset(tmp_path, subset="val")
-    # where the masks of objects are there too they are read, as before, unless asked otherwise
+        open_dataset(tmp_path, format="labels", subset="val")
+    # beside the masks of objects too, which are read unless label maps are asked for
     put(tmp_path / "SegmentationObject" / "a.png", with_palette())
     objects = open_dataset(tmp_path, skip_missing=True)
     assert type(objects).__name__ == "MaskPng"
@@ -396,17 +398,18 @@ def test_cityscapes(tmp_path, kind):
         put(stem.with_name(f"{stem.name}_{kind}.png"), labels)
         put(stem.with_name(f"{stem.name}_instanceIds.png"), labels)
         put(stem.with_name(f"{stem.name}_color.png"), COLOURS[labels])
-    dataset = open_dataset(tmp_path, subset="train")
+    dataset = open_dataset(tmp_path, format="labels", subset="train")
     assert type(dataset) is LabelMaps and dataset.class_names == ["BG", *CITYSCAPES_IDS]
     assert [info["id"] for info in dataset.image_info] == ["aachen_0", "bonn_0"]
     found = dataset.load_labels(1)
     assert found[1:].ravel()[:19].tolist() == list(range(1, 20)) and (found[0] == 255).all()
     assert np.count_nonzero(found != 255) == 19
     with pytest.raises(ValueError, match="train, val have some: give a subset"):
-        open_dataset(tmp_path)
+        open_dataset(tmp_path, format="labels")
     # other ids
     road = open_dataset(
         tmp_path,
+        format="labels",
         subset="train",
         class_names=["road"],
         ids={value: value in (0, 7) for value in range(34)},
@@ -418,7 +421,7 @@ def test_both_kinds_of_cityscapes(tmp_path):
     photo(tmp_path / "leftImg8bit" / "a_leftImg8bit.png")
     put(tmp_path / "gtFine" / "a_gtFine_labelIds.png", np.full((12, 16), 26, np.uint8))
     put(tmp_path / "gtFine" / "a_gtFine_labelTrainIds.png", np.full((12, 16), 13, np.uint8))
-    dataset = open_dataset(tmp_path)
+    dataset = open_dataset(tmp_path, format="labels")
     assert dataset.num_images == 1 and not len(dataset.left_out)
     assert (dataset.load_labels(0) == 14).all()
     os.rename(
@@ -426,7 +429,7 @@ def test_both_kinds_of_cityscapes(tmp_path):
         tmp_path / "leftImg8bit" / "b_leftImg8bit.png",
     )
     with pytest.raises(FileNotFoundError, match="no image of .*leftImg8bit has a label map in"):
-        open_dataset(tmp_path)
+        open_dataset(tmp_path, format="labels")
 
 
 def test_camvid(tmp_path):
