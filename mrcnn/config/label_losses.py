@@ -85,7 +85,9 @@ def _parts(text):
 def _term(part, text):
     """The factor and the name of one term."""
     if not part:
-        raise ValueError(f"{text!r} lacks a loss; write a sum such as 'ce+dice' or '0.5*focal+dice'")
+        raise ValueError(
+            f"{text!r} lacks a loss; write a sum such as 'ce+dice' or '0.5*focal+dice'"
+        )
     before, star, name = (piece.strip() for piece in part.rpartition("*"))
     if name not in LABEL_LOSSES:
         raise ValueError(f"{text!r}: {unknown_loss(name)}")

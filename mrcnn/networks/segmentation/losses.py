@@ -30,7 +30,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mrcnn.config.label_losses import unknown_loss
@@ -122,7 +121,7 @@ def focal(
     pixels = Pixels(labels, logits, void)
     if alpha is None:
         alpha = 0.25 if pixels.binary else [1.0] * pixels.classes
-    background = 1.0 - alpha if np.ndim(alpha) == 0 else 0.0
+    background = 0.0 if isinstance(alpha, Sequence) else 1.0 - alpha
     factors = pixels.factors(alpha, background, "alpha")
     entropy = pixels.entropy()
     # 1 - p_y; a gamma below 1 has an infinite gradient at 0

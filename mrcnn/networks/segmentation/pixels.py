@@ -106,14 +106,14 @@ class Pixels:
         Raises:
             ValueError: there are more or fewer of them than classes.
         """
-        if np.ndim(factors) == 0:
-            return [background, *[factors] * (self.classes - 1)]
-        if len(factors) != self.classes:
+        given = np.asarray(factors, np.float64)
+        if given.ndim == 0:
+            return [float(background), *[float(given)] * (self.classes - 1)]
+        if len(given) != self.classes:
             raise ValueError(
-                f"{name} has {len(factors)} factors; there are {self.classes} classes with "
-                "background"
+                f"{name} has {len(given)} factors; there are {self.classes} classes with background"
             )
-        return list(factors)
+        return given.tolist()
 
 
 def whole_sums(*sums: tf.Tensor) -> list[tf.Tensor]:
