@@ -237,7 +237,7 @@ def edge(kind, channels):
     ],
 )
 @EVERY_LOSS
-def test_edges_are_finite(name, kind, channels):
+def test_edges(name, kind, channels):
     labels, logits = edge(kind, channels)
     value, gradient = measure(name, labels, logits)
     assert np.isfinite(value) and np.isfinite(gradient).all()
@@ -248,6 +248,8 @@ def test_edges_are_finite(name, kind, channels):
         assert 0 <= value < (0.03 if name == "exp_log" else 1e-9)
     elif kind == "inverted":
         assert value > 0.2
+    else:
+        assert value == pytest.approx(twin(name, labels)(logits), rel=3e-6)
 
 
 @EVERY_LOSS
@@ -309,6 +311,17 @@ def test_void_rims_do_not_shorten_distances():
     assert measure("shape_aware", labels, logits)[0] == pytest.approx(
         -(3 * np.log(p) + 2 * np.log(1 - p)) / 3, rel=1e-6
     )
+
+
+def test_sums_over_many_pixels_are_exact():
+    labels, logits = material(16, 4, 3, (256, 256))
+    truth = np.eye(3)[np.where(labels == VOID, 0, labels)]
+    p = np.exp(logits.astype(np.float64))
+    p /= p.sum(axis=-1, keepdims=True)
+    truth, p = (each[labels != VOID][:, 1:] for each in (truth, p))
+    overlaps, sizes = 2 * (truth * p).sum(axis=0), (truth**2 + p**2).sum(axis=0)
+    found = float(LOSSES["dice"](labels, logits))
+    assert found == pytest.approx(1 - (overlaps / sizes).mean(), rel=1e-6)
 
 
 # === Types and graphs ===
