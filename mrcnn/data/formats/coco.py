@@ -355,6 +355,7 @@ def _with_id(item, number, section, field, where):
     if (
         not isinstance(item, dict)
         or not isinstance(item.get("id"), (int, str))
+        or isinstance(item["id"], bool)
         or not isinstance(item.get(field), str)
     ):
         raise ValueError(
