@@ -5,6 +5,8 @@ A dense layer on a map of h x w is a convolution of h x w, and one on a vector a
 once what the classifier would give patch by patch.
 """
 
+import itertools
+
 import keras
 
 # Layers that treat all places of a map alike, so that a larger map has more of them.
@@ -119,7 +121,7 @@ def _row(model):
     layers = model.layers
     if not isinstance(layers[0], keras.layers.InputLayer):  # a Sequential hides it
         layers = keras.Model(model.inputs, model.outputs).layers
-    for before, layer in zip(layers, layers[1:]):
+    for before, layer in itertools.pairwise(layers):
         if layer.input is not before.output:
             raise ValueError(
                 f"model {model.name!r} is no single row of layers: the input of {layer.name!r} is "

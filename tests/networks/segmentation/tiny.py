@@ -1,5 +1,6 @@
 """Networks that build in a second, and a step of training for them."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -51,31 +52,27 @@ def gradients(model, image, labels):
     """The loss, and the gradient of each trainable variable."""
     with tf.GradientTape() as tape:
         loss = cross_entropy(labels, model(image, training=True))
-    variables = model.trainable_variables
-    return loss, dict(
-        zip(
-            [variable.path for variable in variables],
-            tape.gradient(loss, [variable.value for variable in variables]),
-        )
-    )
+    variables = {variable.path: variable.value for variable in model.trainable_variables}
+    return loss, tape.gradient(loss, variables)
 
 
-def train(config, steps, height=64, width=64, rate=0.05):
-    """Losses of some steps on one batch of two images whose bright pixels are class 1."""
+def train(config, steps, side):
+    """The network, and the loss and the gradients of some steps on two images whose bright pixels
+    are class 1.
+    """
+    keras.utils.set_random_seed(0)
     model = segmentation_network(config)
-    image = images(config, 2, height // 8, width // 8).repeat(8, 1).repeat(8, 2)
+    blocks = images(config, 2, -(-side // 8), -(-side // 8))
+    image = blocks.repeat(8, 1).repeat(8, 2)[:, :side, :side]
     labels = (image[..., 0] > 0).astype(np.int32)
-    cut = (height - output_side(config, height)) // 2
-    labels = labels[:, cut : height - cut, cut : width - cut]
-    optimizer = tf.keras.optimizers.Adam(rate)
-
-    @tf.function
-    def step():
-        loss, found = gradients(model, tf.constant(image), tf.constant(labels))
-        optimizer.apply(list(found.values()), model.trainable_variables)
-        return loss, found
-
-    return model, [step() for _ in range(steps)]
+    cut = (side - output_side(config, side)) // 2
+    labels = labels[:, cut : side - cut, cut : side - cut]
+    optimizer = keras.optimizers.Adam(0.03)
+    found = []
+    for _ in range(steps):
+        found.append(gradients(model, image, labels))
+        optimizer.apply(list(found[-1][1].values()), model.trainable_variables)
+    return model, found
 
 
 BACKBONE = staticmethod(backbone)
