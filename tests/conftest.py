@@ -18,6 +18,7 @@ NOT_FAST = {
     "data/augment/test_user.py::test_imported_only_when_asked",
     "data/cache/test_cache.py",
     "data/survey/test_anchor_coverage.py",
+    "data/survey/test_processes.py",
     "ops/test_boxes.py",
     "ops/test_nms.py",
     "ops/test_packed_rows.py",

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=cores(),
         metavar="N",
-        help="threads that open images; each holds an image with its masks in memory (default: one "
-        "a core, here %(default)s)",
+        help="processes (or threads, on other systems than Linux) that open images; each holds an "
+        "image with its masks in memory (default: one a core, here %(default)s)",
     )
     parser.add_argument(
         "--json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
@@ -62,7 +63,7 @@ class Bar:
         self.steps = done // self.step
         # rich takes longer for an update than some work does for an item
         self.shown, self.least = done, total // 1000 if total else 0
-        self.rich = None
+        self.rich, self.drawn = None, 0.0
         if enabled:
             try:
                 from rich import console, progress
@@ -71,7 +72,10 @@ class Bar:
             columns = progress.Progress.get_default_columns()
             if unit == "bytes":
                 columns = (columns[0], columns[1], progress.DownloadColumn(), columns[-1])
-            self.rich = progress.Progress(*columns, console=console.Console(stderr=True))
+            # without a thread that draws it: none may run where processes are forked
+            self.rich = progress.Progress(
+                *columns, console=console.Console(stderr=True), auto_refresh=False
+            )
             self.task = self.rich.add_task(description, total=total, completed=done)
 
     def __enter__(self) -> Bar:
@@ -89,6 +93,9 @@ class Bar:
             if done - self.shown >= self.least or done == self.total:
                 self.shown = done
                 self.rich.update(self.task, completed=done)
+                if time.perf_counter() - self.drawn > 0.1:
+                    self.rich.refresh()
+                    self.drawn = time.perf_counter()
         elif self.enabled and done // self.step > self.steps:
             self.steps = done // self.step
             total = f"/{self.total:,}" if self.total else ""

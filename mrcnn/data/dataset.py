@@ -22,6 +22,7 @@ from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.masks import binary_masks
+from mrcnn.data.noting import Noting
 from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Dataset:
+class Dataset(Noting):
     """A set of images with classes from one or several sources.
 
     Each class and image belongs to a source ("coco", "balloon", ...) and keeps
@@ -48,6 +49,7 @@ class Dataset:
         own_image_range: (black, white) of the images as ``image_range`` was set; None.
         config_image_range: IMAGE_RANGE of the config that the images were last read with; None.
         few_bits: `FewBits`, the images met that may hold fewer bits than they are taken for.
+        noted: names of the attributes that loading an image adds to, see `noting`.
 
     After `prepare`: num_classes, class_ids, class_names, num_images, image_ids,
     class_from_source_map {"source.id": class id}, image_from_source_map, sources.
@@ -314,11 +316,11 @@ class Dataset:
         Args:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
-            workers: threads that measure; with more than one, `measure_objects`, or else
-                `load_mask`, must be thread-safe.
+            workers: processes or threads that measure, as of `check`.
 
         Raises:
             ValueError: no such image, workers below 1, or `prepare` was not called.
+            ChildProcessError: a process could not be started, was killed, or crashed.
         """
         return summarize(self, self._chosen(image_ids), progress, workers)
 
@@ -330,11 +332,14 @@ class Dataset:
         Args:
             image_ids: list of image ids; None: all.
             progress: show a progress bar on stderr.
-            workers: threads that do it; with more than one, `load_image` and `load_mask` must be
-                thread-safe.
+            workers: processes that do it, or threads where processes cannot be forked (other
+                systems than Linux, after TensorFlow was imported, beside other threads or an open
+                file) and for few images. With more than one, `load_image` and `load_mask` must be
+                thread-safe; what they keep in the dataset is lost unless `noted` names it.
 
         Raises:
             ValueError: no such image, workers below 1, or `prepare` was not called.
+            ChildProcessError: a process could not be started, was killed, or crashed.
         """
         return check_dataset(self, self._chosen(image_ids), progress, workers)
 

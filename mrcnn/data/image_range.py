@@ -64,6 +64,10 @@ class FewBits:
         if bits is not None:
             self.images[name] = bits
 
+    def update(self, other: FewBits) -> None:
+        """Count the images of another one."""
+        self.images.update(other.images)
+
     def __len__(self) -> int:
         return len(self.images)
 

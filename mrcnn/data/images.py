@@ -266,7 +266,7 @@ def _pixels(image, indices):
 
     of_tiff = layout(image) if image.format == "TIFF" else None
     whole_numbers = image.format in ("PNG", "PPM") and image.mode == "I"
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # without a copy of what is upright
     if indices and image.mode == "P":
         pass
     elif image.mode in ("P", "PA"):

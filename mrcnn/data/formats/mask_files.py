@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.data.images import read_image
-from mrcnn.data.masks import mask_of_picture, number_pieces
+from mrcnn.data.masks import extract_bboxes, mask_of_picture, number_pieces
 
 # Objects of a mask of ids, at most.
 MOST_OBJECTS = 10_000
@@ -126,19 +126,29 @@ def pieces(mask: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
     return (numbers == number for number in range(1, count + 1))
 
 
-def read_object(path: str) -> NDArray[np.bool_]:
-    """The mask of a file of one object, bool [height, width]."""
+def count_pieces(mask: NDArray[np.bool_]) -> int:
+    """The number of connected pieces of a mask; only its box is looked at."""
+    ((y1, x1, y2, x2),) = extract_bboxes(mask[..., np.newaxis])
+    return number_pieces(mask[y1:y2, x1:x2])[1]
+
+
+def read_object(path: str) -> tuple[NDArray[np.bool_], np.ndarray]:
+    """The mask of a file of one object, bool [height, width], and the pixels that it is made of."""
     pixels = read_image(path)
     if pixels.max(initial=0) < 128:
         refuse_lossy(path)  # which adds values that are as dark
-    return mask_of_picture(pixels)
+    return mask_of_picture(pixels), pixels
 
 
 def _values(ids):
-    """The different values, ascending; counting is ten times as fast as sorting."""
+    """The different values, ascending. Of each run of a value in the rows one pixel is looked at, a
+    tenth of the time of all; and counting is ten times as fast as sorting.
+    """
+    flat = ids.ravel()
+    values = np.append(flat[:1], flat[1:][flat[1:] != flat[:-1]])
     if ids.dtype in (np.uint8, np.uint16):
-        return np.flatnonzero(np.bincount(ids.ravel())).tolist()
-    return np.unique(ids).tolist()
+        return np.flatnonzero(np.bincount(values)).tolist()
+    return np.unique(values).tolist()
 
 
 def check_size(mask: np.ndarray, path: str, size: tuple[int, int], image_path: str) -> None:

@@ -13,6 +13,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import image_files, near_miss
 from mrcnn.data.formats.mask_files import (
     check_size,
+    count_pieces,
     ids_of,
     objects_of,
     pieces,
@@ -23,8 +24,8 @@ from mrcnn.data.formats.mask_files import (
 )
 from mrcnn.data.formats.mask_pairs import expected_mask, hint_of_case, pair_files
 from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger, report_loaded
-from mrcnn.data.images import image_size, read_image
-from mrcnn.data.masks import foreground, has_soft_edges, number_pieces
+from mrcnn.data.images import image_size
+from mrcnn.data.masks import foreground, has_soft_edges
 
 # Masks that are looked at when a data set is opened; `check` looks at all.
 LOOKED_AT = 20
@@ -48,6 +49,8 @@ class MaskPng(Dataset):
         >>> dataset.load_id_masks("PennFudanPed/PNGImages", "PennFudanPed/PedMasks", "person")
         >>> dataset.prepare()
     """
+
+    noted = (*Dataset.noted, "left_out")
 
     def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
@@ -209,7 +212,7 @@ class MaskPng(Dataset):
         if not _is_own(info):
             return super().load_mask(image_id)
         size = image_size(info["path"])
-        found = (mask for _, mask in self._objects(info, size))
+        found = (mask for _, mask, _ in self._objects(info, size))
         if info.get("split_pieces"):
             found = (piece for mask in found for piece in pieces(mask))
         # without a list of them, which would take the memory twice
@@ -228,7 +231,8 @@ class MaskPng(Dataset):
             return super().mask_doubts(image_id)
         if info.get("split_pieces"):
             return []
-        size, soft = image_size(info["path"]), []
+        size = image_size(info["path"])
+        soft: list[str] = []
         if "mask_path" in info:
             ids = ids_of(info, size)
             if shades := shades_of_edges(ids):
@@ -247,13 +251,12 @@ class MaskPng(Dataset):
                 if count > 1
             ]
         else:
-            parted = [
-                (path, count)
-                for path, mask in self._objects(info, size)
-                if (count := number_pieces(mask)[1]) > 1
-            ]
-            paths = [os.path.join(info["mask_dir"] or "", name) for name in _names_of(info)]
-            soft = [path for path in paths if has_soft_edges(read_image(path))]
+            parted = []
+            for path, mask, pixels in self._objects(info, size):
+                if (count := count_pieces(mask)) > 1:
+                    parted.append((path, count))
+                if not soft and has_soft_edges(pixels):
+                    soft.append(path)
         more = f"; {len(parted) - 1} more objects have several" if len(parted) > 1 else ""
         return [
             (CUT_AT_HALF, f"{path} ends where half of its range is reached") for path in soft[:1]
@@ -266,21 +269,23 @@ class MaskPng(Dataset):
             for place, count in parted[:1]
         ]
 
-    def _objects(self, info, size) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-        """(where it is, mask [height, width]) of each object, in the order of ids or files."""
+    def _objects(self, info, size) -> Iterator[tuple[str, NDArray[np.bool_], np.ndarray]]:
+        """(where it is, mask [height, width], pixels of its file) of each object, in the order of
+        ids or files.
+        """
         if "mask_path" in info:
             ids = ids_of(info, size)
             if info.get("split_pieces") and shades_of_edges(ids):
                 ids = foreground(ids)
             for value in objects_of(ids):
-                yield f"{info['mask_path']}: value {value}", ids == value
+                yield f"{info['mask_path']}: value {value}", ids == value, ids
             return
         for name in _names_of(info):
             path = os.path.join(info["mask_dir"], name)
-            mask = read_object(path)
+            mask, pixels = read_object(path)
             check_size(mask, path, size, info["path"])
             if mask.any():
-                yield path, mask
+                yield path, mask, pixels
             else:
                 self.left_out.add(f"masks {NO_PIXEL}", path)
 

@@ -18,7 +18,7 @@ and not in every epoch, and a data set takes little memory.
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ from mrcnn.data.class_labels import classes_called
 from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
+from mrcnn.data.noting import Made
 from mrcnn.data.rle import Rle, decode_masks, mask_areas, merge_rles
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,12 @@ class LeftOut:
         if spoils:
             self.spoiling.add(reason)
 
+    def update(self, other: "LeftOut") -> None:
+        """Count what another one counted."""
+        for reason, places in other.places.items():
+            self.places.setdefault(reason, {}).update(places)
+        self.spoiling |= other.spoiling
+
     def __len__(self) -> int:
         return sum(map(len, self.places.values()))
 
@@ -177,6 +184,8 @@ class RegionDataset(Dataset):
     ``image_info`` has, beside id, source and path, height and width (px, as ``load_image`` gives
     the image) and instances (list of `Instance`).
     """
+
+    noted = (*Dataset.noted, "left_out")
 
     def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
@@ -234,6 +243,7 @@ class RegionDataset(Dataset):
                 info["height"],
                 info["width"],
                 size / 1e9,
+                extra={"once": True},  # of all processes
             )
 
     def known_class_ids(self, image_id: int) -> NDArray[np.int32] | None:
@@ -309,6 +319,24 @@ class RegionDataset(Dataset):
         """As `Dataset.known_objects`."""
         info = self._info(image_id)
         return {**info, "instances": self._drawn(info)} if "instances" in info else info
+
+    def noting(self, function: Callable[[int], Made], image_id: int) -> tuple[Made, dict[str, Any]]:
+        """As `Dataset.noting`; the outlines that were drawn are among the notes."""
+        info, told = self._info(image_id), self._told_of_size
+        before = info.get("instances")
+        made, notes = super().noting(function, image_id)
+        if info.get("instances") is not before:
+            notes["instances"], info["instances"] = info["instances"], before
+        if self._told_of_size != told:
+            notes["told_of_size"] = True
+        return made, notes
+
+    def add_notes(self, image_id: int, notes: dict[str, Any]) -> None:
+        """As `Dataset.add_notes`."""
+        if "instances" in notes:
+            self._info(image_id)["instances"] = notes.pop("instances")
+        self._told_of_size |= notes.pop("told_of_size", False)
+        super().add_notes(image_id, notes)
 
     # === For the readers ===
 

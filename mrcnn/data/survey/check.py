@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mrcnn.common.tables import format_table
-from mrcnn.common.threads import map_all
 from mrcnn.common.words import option_or_argument, some
 from mrcnn.config import Config
 from mrcnn.data.crowds import distinct_regions
@@ -24,6 +23,7 @@ from mrcnn.data.load import (
     describe_image,
 )
 from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.survey.each_image import each_image
 from mrcnn.data.survey.objects import why_no_object
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def check_dataset(
     met: set[int] = set()
     objects = learnable = crowds = rectangles = 0
     many: list[tuple[int, str]] = []  # (objects, place) of images with more than MOST
-    for look in map_all(partial(_look_at, dataset), image_ids, "Checking", progress, workers):
+    look_at = partial(_look_at, dataset)
+    for look in each_image(dataset, look_at, image_ids, "Checking", progress, workers):
         findings += look.findings
         if look.pixels is not None:
             twin = pixels.setdefault(look.pixels, look.place)
@@ -230,7 +231,8 @@ def _look_at(dataset, image_id):
         )
         if values is not None:
             findings += _dark(dataset, image_id, image, values, place)
-        digest = hashlib.blake2b(np.ascontiguousarray(image).data).digest(), image.shape
+        pixels = np.ascontiguousarray(image).data
+        digest = hashlib.sha1(pixels, usedforsecurity=False).digest(), image.shape
     checked = None
     if masks is not None:
         kind = "masks or class ids wrong"
@@ -283,11 +285,15 @@ def _checked(dataset, loaded, image, place, findings):
         findings.append(Finding(WARNING, "image without objects", place, ""))
         return class_ids, np.zeros(0, int), np.zeros(0, int)
     rows, class_ids = distinct_regions(masks, class_ids)
-    boxes, areas = extract_bboxes(masks)[rows], np.count_nonzero(masks, axis=(0, 1))[rows]
-    alike: dict[tuple[int, ...], list[int]] = {}
+    boxes = extract_bboxes(masks)[rows]
+    parts = [
+        masks[y1:y2, x1:x2, index] for index, (y1, x1, y2, x2) in zip(rows.tolist(), boxes.tolist())
+    ]
+    areas = np.array([np.count_nonzero(part) for part in parts])
+    alike: dict[tuple[int, ...], dict[int, np.ndarray]] = {}
     mark, remedy = dataset.crowd_words()
-    for index, box, area, class_id in zip(
-        rows.tolist(), boxes.tolist(), areas.tolist(), class_ids.tolist()
+    for index, part, box, area, class_id in zip(
+        rows.tolist(), parts, boxes.tolist(), areas.tolist(), class_ids.tolist()
     ):
         if not area:
             findings.append(Finding(WARNING, "object without a pixel", place, f"object {index}"))
@@ -301,17 +307,15 @@ def _checked(dataset, loaded, image, place, findings):
                     f"object {index} ({mark})" + (f"; {remedy}" if remedy else ""),
                 )
             )
-        y1, x1, y2, x2 = box
-        part = masks[y1:y2, x1:x2, index]
-        others = alike.setdefault((*box, area, class_id), [])
-        twin = next((other for other in others if (masks[y1:y2, x1:x2, other] == part).all()), None)
+        others = alike.setdefault((*box, area, class_id), {})
+        twin = next((one for one, other in others.items() if (other == part).all()), None)
         if twin is not None:
             findings.append(
                 Finding(
                     WARNING, "object there twice", place, f"objects {twin} and {index} are the same"
                 )
             )
-        others.append(index)
+        others[index] = part
     return class_ids, areas, (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mrcnn.common.tables import format_table
-from mrcnn.common.threads import map_all
 from mrcnn.data.load import describe_image
+from mrcnn.data.survey.each_image import each_image
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
@@ -102,7 +102,7 @@ def summarize(
             return f"{describe_image(dataset, image_id)}: {error}"
 
     sizes, class_ids, areas, unread = [], [], [], []
-    for measured in map_all(measure, image_ids, "Measuring", progress, workers):
+    for measured in each_image(dataset, measure, image_ids, "Measuring", progress, workers):
         if isinstance(measured, str):
             unread.append(measured)
             continue

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrcnn.data.formats import mask_files
+from mrcnn.data.formats.mask_files import objects_of
 from mrcnn.data.formats.mask_png import CUT_AT_HALF, IN_PIECES, SOFT_EDGES, MaskPng
 from tests.tiny import image
 
@@ -46,6 +48,15 @@ def expected(ids=IDS, values=(1, 3, 7)):
 
 
 # === One id for each object ===
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 9), (9, 1), (40, 30)])
+def test_objects_are_the_values_but_0(shape, dtype):
+    noise = np.random.default_rng(0).integers(0, 250, shape).astype(dtype)
+    blocks = noise.repeat(4, axis=0).repeat(5, axis=1)
+    for ids in (noise, blocks, noise * 0, noise * 0 + 7, blocks[:, ::2]):
+        assert objects_of(ids) == [value for value in np.unique(ids).tolist() if value]
 
 
 def test_depths_are_no_ids(tmp_path):
@@ -563,6 +574,21 @@ def test_pieces_of_a_file_for_one_object(tmp_path, caplog):
     split.load_object_masks(tmp_path, "nucleus", split_pieces=True)
     split.prepare()
     assert split.load_mask(0)[0].shape[-1] == 3
+
+
+def test_doubts_open_each_file_once(tmp_path, monkeypatch):
+    masks = [((IDS == value) * 255).astype(np.uint8) for value in (7, 1, 0)]
+    dataset = load_objects(tmp_path, {"a": masks})
+    opened = []
+
+    def read(path, read_image=mask_files.read_image):
+        opened.append(os.path.basename(path))
+        return read_image(path)
+
+    monkeypatch.setattr(mask_files, "read_image", read)
+    ((kind, place),) = dataset.mask_doubts(0)
+    assert kind == IN_PIECES and "has 2 pieces" in place
+    assert len(opened) == len(set(opened)) == 3
 
 
 def test_few_of_many_masks_are_looked_at_when_they_are_opened(tmp_path, caplog):
