@@ -60,8 +60,9 @@ class SegmentationConfig(Config):
     # block; after a BACKBONE a quarter of the channels of C5.
     FC_CHANNELS: int | None = None
     # FCN: factors of the features that pool4 and pool3 are scored by. (0.01, 0.0001) is FCN-8s "at
-    # once", for VGG without batch norm, whose values reach hundreds; features of size 1 would never
-    # be heard with it. None: 1.
+    # once", for VGG without batch norm, whose values reach hundreds. Features of size 1 then add
+    # nothing: on scenes of digits FCN-8s came to a mean IoU of 0.09 with it, as FCN-32s did, and to
+    # 0.59 without (1,200 steps of Adam from random weights). None: 1.
     SKIP_SCALES: Sequence[float] | None = None
     # U-Net: channels of each level, the image's own first; their number is that of the levels. With
     # a BACKBONE the first four are those of the decoder, from stride 2 to 16.

@@ -85,28 +85,30 @@ def convolutionalize(model):
 
     Raises:
         ValueError: the model has branches, or a layer that mixes places in a way that no
-            convolution does, such as global pooling.
+            convolution does, such as global pooling, or Flatten without Dense.
     """
     layers = _row(model)
     x = image = keras.Input((None, None, model.input_shape[-1]), name=layers[0].name)
-    weights, kernel = [], (1, 1)
+    weights, flattened = [], None  # the map's sides between Flatten and the next dense layer
     for layer in layers[1:]:
-        if isinstance(layer, keras.layers.Flatten):
-            kernel = tuple(layer.input.shape[1:3]) if len(layer.input.shape) == 4 else kernel
+        if isinstance(layer, keras.layers.Flatten) and flattened is None:
+            flattened = layer.input.shape[1:3]
             continue
         if isinstance(layer, keras.layers.Dense):
-            copy = _as_convolution(layer, kernel)
-            kernel = (1, 1)
-        elif isinstance(layer, ANYWHERE):
+            copy = _as_convolution(layer, flattened or (1, 1))
+            flattened = None
+        elif isinstance(layer, keras.layers.Dropout if flattened else ANYWHERE):
             copy = layer.__class__.from_config(layer.get_config())
         else:
             raise ValueError(
                 f"layer {layer.name!r} is a {type(layer).__name__}, which has no meaning on a map "
-                "of another size; what can be made a convolution are Flatten and Dense after "
-                "convolutions, poolings and activations"
+                "of another size there; what can be made a convolution are Flatten and then Dense, "
+                "after convolutions, poolings and activations"
             )
         x = copy(x)
         weights.append((copy, layer))
+    if flattened:
+        raise ValueError(f"model {model.name!r} has no dense layer after Flatten")
     network = keras.Model(image, x, name=model.name)
     for copy, layer in weights:
         values = layer.get_weights()

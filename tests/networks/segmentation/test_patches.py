@@ -98,6 +98,25 @@ def test_a_layer_that_mixes_places_is_refused(layer):
         convolutionalize(model)
 
 
+def test_what_follows_flatten():
+    patch = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(patch)
+    with pytest.raises(ValueError, match="'flat_model' has no dense layer after Flatten"):
+        convolutionalize(keras.Model(patch, flat, name="flat_model"))
+    normed = keras.layers.Dense(2)(keras.layers.BatchNormalization(name="norm")(flat))
+    with pytest.raises(ValueError, match="'norm' is a BatchNormalization"):
+        convolutionalize(keras.Model(patch, normed))
+
+
+def test_a_dense_layer_is_a_convolution_of_one_pixel():
+    """Network in Network."""
+    dense = keras.layers.Dense(4)
+    x = keras.Input((5, 6, 3))
+    network = convolutionalize(keras.Model(x, dense(x)))
+    image = pixels(2, 7, 4, 3)
+    np.testing.assert_allclose(network(image), dense(image), rtol=1e-6, atol=1e-4)
+
+
 def test_branches_are_refused():
     patch = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(1, 1, name="one")(patch)
