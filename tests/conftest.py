@@ -19,6 +19,7 @@ NOT_FAST = {
     "data/cache/test_cache.py",
     "data/survey/test_anchor_coverage.py",
     "data/survey/test_processes.py",
+    "evaluation/test_confusion.py::test_keras_agrees",
     "ops/test_boxes.py",
     "ops/test_nms.py",
     "ops/test_packed_rows.py",

@@ -36,6 +36,12 @@ def class_labels(infos: Iterable[Mapping[str, Any]]) -> list[str]:
     return labels
 
 
+def distinct_labels(names: Sequence[str], ids: Iterable[int]) -> list[str]:
+    """Names of classes, where one that is used twice gets its id added: "fish (3)"."""
+    count = Counter(names)
+    return [name if count[name] == 1 else f"{name} ({one})" for name, one in zip(names, ids)]
+
+
 def class_spellings(info: Mapping[str, Any], label: str) -> list[list[str]]:
     """What a class can be called, in ranks for `classes_called`: its label, unless that is the
     beginning of its name; its name; its name and id; the beginning of its name.

@@ -21,6 +21,7 @@ from mrcnn.data.class_labels import class_labels
 from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
+from mrcnn.data.labels import load_labels
 from mrcnn.data.masks import binary_masks
 from mrcnn.data.noting import Noting
 from mrcnn.data.survey.check import check_dataset
@@ -254,6 +255,22 @@ class Dataset(Noting):
             image_id,
         )
         return np.empty([0, 0, 0]), np.empty([0], np.int32)
+
+    def load_labels(
+        self, image_id: int, overlap: str = "smaller", crowds: str = "ignore"
+    ) -> NDArray[np.uint8 | np.uint16]:
+        """The label map of one image, a class for each pixel, made of its masks.
+
+        Args:
+            image_id: 0 to num_images - 1.
+            overlap: "smaller", "last" or "ignore", see `labels.labels_of_masks`.
+            crowds: "ignore" for void, or "class" for their class.
+
+        Returns:
+            [height, width], uint8: 0 background, 1 and more the class ids, 255 void. Of more than
+            254 classes uint16, and 65535 void.
+        """
+        return load_labels(self, image_id, overlap, crowds)
 
     # === Looking it over ===
 

@@ -7,7 +7,7 @@ is made or read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -110,14 +110,21 @@ def decode_masks(rles: Sequence[Rle], shape: Sequence[int]) -> NDArray[np.bool_]
         ValueError: an RLE of another size, or one whose runs do not fill its size.
     """
     masks = np.zeros((len(rles), *shape[:2]), bool)
-    for mask, rle in zip(masks, rles):
-        if tuple(rle["size"]) != mask.shape:
+    for mask, (part, y1, x1) in zip(masks, decode_parts(rles, shape)):
+        mask[y1 : y1 + part.shape[0], x1 : x1 + part.shape[1]] = part
+    return np.moveaxis(masks, 0, -1)
+
+
+def decode_parts(rles: Iterable[Rle], shape: Sequence[int]) -> Iterator[Part]:
+    """As `decode_masks`, one at a time, and of each mask only a part that has all of the object."""
+    height, width = shape[:2]
+    for rle in rles:
+        if tuple(rle["size"]) != (height, width):
             raise ValueError(
-                f"an RLE has the size {list(rle['size'])}, the masks {list(mask.shape)} (height, "
+                f"an RLE has the size {list(rle['size'])}, the masks {[height, width]} (height, "
                 "width)"
             )
-        _draw_runs(mask, run_lengths(rle))
-    return np.moveaxis(masks, 0, -1)
+        yield _drawn(run_lengths(rle), height)
 
 
 def run_lengths(rle: Rle) -> NDArray[np.int64]:
@@ -173,14 +180,13 @@ def _unpacked(text):
     return values
 
 
-def _draw_runs(mask, runs):
-    """Set the pixels of every second run in a mask of zeros."""
-    height = mask.shape[0]
+def _drawn(runs, height):
+    """The `Part` of a mask of these runs, of which every second is set."""
     ends = runs.cumsum()
     starts, stops = ends[:-1:2], ends[1::2]  # of the runs of 1
     starts, stops = starts[starts < stops], stops[starts < stops]
     if not len(starts):
-        return
+        return np.zeros((0, 0), bool), 0, 0
     x1, x2 = starts[0] // height, -(-stops[-1] // height)
     one_column = (starts // height == (stops - 1) // height).all()
     y1, y2 = (
@@ -188,7 +194,7 @@ def _draw_runs(mask, runs):
     )
     inside = np.diff(np.clip(ends - x1 * height, 0, (x2 - x1) * height), prepend=0)
     part = np.repeat(np.arange(len(inside)) % 2 == 1, inside).reshape(x2 - x1, height)
-    mask[y1:y2, x1:x2] = part[:, y1:y2].T
+    return part[:, y1:y2].T, int(y1), int(x1)
 
 
 def mask_areas(rles: Sequence[Rle]) -> NDArray[np.int64]:

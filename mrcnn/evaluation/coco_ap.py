@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.data.class_labels import distinct_labels
 from mrcnn.data.coco_json import coco_index
 from mrcnn.evaluation.coco_matching import evaluate_image
 
@@ -71,10 +72,7 @@ def _results_index(ground_truth, detections, iou_type):
 def class_labels(ground_truth: COCO, category_ids: Sequence[int]) -> list[str]:
     """Names of categories; a name used twice gets its id added."""
     names = [category["name"] for category in ground_truth.loadCats(category_ids)]
-    return [
-        name if names.count(name) == 1 else f"{name} ({category_id})"
-        for name, category_id in zip(names, category_ids)
-    ]
+    return distinct_labels(names, category_ids)
 
 
 def run_coco_eval(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,21 @@ from mrcnn.evaluation.matching import (
     overlaps,
     taken_for_another,
 )
+from mrcnn.evaluation.page import (
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    as_jpeg,
+    bullets,
+    html_page,
+    image_tag,
+    nearest,
+    number,
+    resize_photo,
+    shown_size,
+    table,
+)
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
@@ -30,29 +43,8 @@ if TYPE_CHECKING:
     from mrcnn.evaluation.result import Evaluation
 
 
-# Longer side of the pictures of images, px.
-SIDE = 480
-# Colours of right, wrong, taken for another class, and neither.
-GREEN, RED, ORANGE, GREY = (0.1, 0.75, 0.2), (0.95, 0.15, 0.15), (1.0, 0.6, 0.0), (0.6, 0.6, 0.6)
 # Pairs of classes that the report names as confused most often.
 PAIRS = 10
-
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1080px; margin: 2em auto;
-  padding: 0 1em; color: #222; }
-h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2em 0.8em; text-align: right; border-bottom: 1px solid #e4e4e4; }
-th { background: #f4f4f4; } th:first-child, td:first-child { text-align: left; }
-tr.all td { font-weight: bold; border-top: 2px solid #888; }
-img { max-width: 100%; height: auto; vertical-align: top; }
-figure { margin: 1em 0; } figcaption { margin-bottom: 0.3em; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
-.side { display: flex; flex-wrap: wrap; gap: 2em; align-items: flex-start; }
-.scroll { overflow-x: auto; }
-.green { color: #14902b; } .red { color: #d01c1c; }
-.orange { color: #b96a00; } .grey { color: #777; }
-"""
 
 
 def report_page(
@@ -73,76 +65,42 @@ def report_page(
         "pr_curves_per_class.png": plots.class_curves(evaluation.curves),
         "confusion.png": plots.confusion_picture(evaluation.confusion, evaluation.class_names),
     }
-    title = f"Evaluation on {html.escape(evaluation.settings['dataset'])}"
+    title = f"Evaluation on {evaluation.settings['dataset']}"
     sections = [
-        f"<h1>{title}</h1>",
-        _sentences(evaluation),
+        bullets(evaluation.sentences()),
         '<div class="side">',
         _metrics_table(evaluation),
-        _image(pictures["pr_curves.png"], "precision and recall"),
+        image_tag(pictures["pr_curves.png"], "precision and recall"),
         "</div>",
         "<h2>Classes</h2>",
         '<div class="scroll">',
         _class_table(evaluation),
         "</div>",
         "<h2>Precision and recall of each class</h2>",
-        _image(pictures["pr_curves_per_class.png"], "precision and recall of each class"),
+        image_tag(pictures["pr_curves_per_class.png"], "precision and recall of each class"),
         "<h2>Confusion matrix</h2>",
         "<p>A row is what an object is, a column what it was detected as. Colour: the share of the "
         "row's objects. The last column are objects that were missed, the last row detections "
         "where nothing is.</p>",
-        _image(pictures["confusion.png"], "confusion matrix"),
+        image_tag(pictures["confusion.png"], "confusion matrix"),
         _pairs(evaluation),
         "<h2>The worst images</h2>",
         *_worst(evaluation, found, dataset),
     ]
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta '
-        f'charset="utf-8">\n<title>{title}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
-    )
-    return page, pictures
+    return html_page(title, sections), pictures
 
 
-# === Text and tables ===
-
-
-def _number(value):
-    if isinstance(value, (int, np.integer)):
-        return str(value)
-    return "-" if np.isnan(value) else f"{value:.3f}"
-
-
-def _table(header, rows, last=""):
-    def row(cells, tag, kind=""):
-        return (
-            f"<tr{kind}>"
-            + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-            + "</tr>"
-        )
-
-    body = [row(cells, "td") for cells in rows[:-1]] + [
-        row(cells, "td", last) for cells in rows[-1:]
-    ]
-    return "<table>\n" + "\n".join([row(header, "th"), *body]) + "\n</table>"
-
-
-def _sentences(evaluation):
-    return (
-        "<ul>"
-        + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in evaluation.sentences())
-        + "</ul>"
-    )
+# === Tables ===
 
 
 def _metrics_table(evaluation):
     names = {"bbox": "boxes", "segm": "masks"}
-    return _table(
+    return table(
         ["", *(names[kind] for kind in evaluation.iou_types)],
         [
             [
                 name.replace("_", " "),
-                *(_number(evaluation[f"{kind}_{name}"]) for kind in evaluation.iou_types),
+                *(number(evaluation[f"{kind}_{name}"]) for kind in evaluation.iou_types),
             ]
             for name in COCO_METRICS
         ],
@@ -167,10 +125,10 @@ def _class_table(evaluation):
         "best_F1": "best F1",
         "best_F1_score": "at score",
     }
-    return _table(
+    return table(
         ["class", *columns.values()],
         [
-            [name, *(_number(row[column]) for column in columns)]
+            [name, *(number(row[column]) for column in columns)]
             for name, row in (*evaluation.per_class.items(), ("all", evaluation))
         ],
         ' class="all"',
@@ -182,20 +140,13 @@ def _pairs(evaluation):
     if not pairs:
         return "<p>No object was taken for one of another class.</p>"
     names = evaluation.class_names
-    return "<p>Taken for another class most often:</p>" + _table(
+    return "<p>Taken for another class most often:</p>" + table(
         ["object", "detected as", "times"],
         [[names[true], names[seen], str(count)] for true, seen, count in pairs],
     )
 
 
 # === Pictures ===
-
-
-def _image(content, description, kind="png"):
-    return (
-        f'<img alt="{html.escape(description)}" '
-        f'src="data:image/{kind};base64,{base64.b64encode(content).decode("ascii")}">'
-    )
 
 
 def _worst(evaluation, found, dataset):
@@ -227,7 +178,7 @@ def _worst(evaluation, found, dataset):
             yield f"<p>{said}; it can no longer be read</p>"
             continue
         pictures = "".join(
-            _image(_jpeg(picture), name, "jpeg")
+            image_tag(as_jpeg(picture), name, "jpeg")
             for picture, name in zip(pair, ("objects", "detections"))
         )
         yield f'<figure><figcaption>{said}</figcaption><div class="pair">{pictures}</div></figure>'
@@ -268,21 +219,13 @@ def compare(
         for index, row in enumerate(met)
     ]
     # in grey, on which every colour shows: red hides on red things
-    image, scale = _resize(as_rgb(fit_channels(as_rgb(image), 1)))
+    image = as_rgb(fit_channels(as_rgb(image), 1))
+    height, width, scale = shown_size(image)
+    image = resize_photo(image, height, width)
     return [
         _draw(image, scale, items, colors, class_names)
         for items, colors in ((scene.annotations, object_colors), (detections, detection_colors))
     ]
-
-
-def _resize(image):
-    """(image, scale), the longer side ``SIDE`` px, so that labels are as large in every picture."""
-    from PIL import Image
-
-    height, width = image.shape[:2]
-    scale = SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)), scale
 
 
 def _draw(image, scale, items, colors, class_names):
@@ -293,11 +236,7 @@ def _draw(image, scale, items, colors, class_names):
         for index, item in enumerate(items):
             # one at a time: many masks of a large photo take gigabytes
             mask = decode_masks([item["segmentation"]], item["segmentation"]["size"])[..., 0]
-            rows, columns = (
-                np.minimum(((np.arange(side) + 0.5) / scale).astype(int), length - 1)
-                for side, length in zip(image.shape[:2], mask.shape)
-            )
-            masks[..., index] = mask[np.ix_(rows, columns)]
+            masks[..., index] = nearest(mask, *image.shape[:2])
     boxes = np.array(
         [[y, x, y + height, x + width] for x, y, width, height in (item["bbox"] for item in items)]
     )
@@ -315,11 +254,3 @@ def _draw(image, scale, items, colors, class_names):
         colors,
         alpha=0.3,
     )
-
-
-def _jpeg(picture):
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()

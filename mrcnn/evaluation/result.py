@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.common.files import AnyPath, write_whole
+from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import plain
 from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.evaluation.coco_ap import COCO_METRICS, format_value
+from mrcnn.evaluation.measures import Measures, write_files
 from mrcnn.evaluation.report import report_page
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAMED = 20
 
 
-class Evaluation(Mapping):
+class Evaluation(Measures):
     """The measures of a detector on a dataset: a mapping of flat names to numbers, and more as
     attributes.
 
@@ -67,7 +67,7 @@ class Evaluation(Mapping):
         found: Collected,
         dataset: Dataset,
     ) -> None:
-        self.metrics = metrics
+        super().__init__(metrics)
         self.per_class = per_class
         self.confusion = confusion
         self.class_names = class_names
@@ -77,15 +77,6 @@ class Evaluation(Mapping):
         self.settings = settings
         self._found = found
         self._dataset = dataset
-
-    def __getitem__(self, name: str) -> float:
-        return self.metrics[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.metrics)
-
-    def __len__(self) -> int:
-        return len(self.metrics)
 
     @property
     def iou_types(self) -> tuple[str, ...]:
@@ -229,10 +220,6 @@ class Evaluation(Mapping):
             digits=6,
         )
 
-    def to_json(self) -> str:
-        """`to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
-
     def save(self, folder: AnyPath) -> str:
         """Write the report into a folder, which is created.
 
@@ -246,18 +233,15 @@ class Evaluation(Mapping):
         Returns:
             path of report.html.
         """
-        os.makedirs(folder, exist_ok=True)
-        page, files = report_page(self, self._found, self._dataset)
-        texts = {
-            "report.html": page,
-            "evaluation.json": self.to_json(),
-            "ground_truth.json": json.dumps(self._found.objects()),
-            "detections.json": json.dumps(self._found.detections),
-        }
-        # a file name that is no text comes out as \udcff
-        files.update(
-            {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
+        page, pictures = report_page(self, self._found, self._dataset)
+        write_files(
+            folder,
+            {
+                **pictures,
+                "report.html": page,
+                "evaluation.json": self.to_json(),
+                "ground_truth.json": json.dumps(self._found.objects()),
+                "detections.json": json.dumps(self._found.detections),
+            },
         )
-        for name, content in files.items():
-            write_whole(os.path.join(folder, name), content, durable=False)
         return os.path.join(folder, "report.html")

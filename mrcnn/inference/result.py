@@ -19,6 +19,8 @@ from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.drawing import as_rgb, draw_instances, instance_colors, save_instances
+from mrcnn.data.labels import LabelMap, labels_of_parts, parts_of_masks, void_label
+from mrcnn.data.masks import binary_masks
 from mrcnn.visualize.instances import display_instances
 
 if TYPE_CHECKING:
@@ -347,6 +349,38 @@ class Result(dict):
         if path is not None:
             write_json(path, content, indent=2, durable=False)  # it can be made again
         return content
+
+    def to_labels(self, min_score: float = 0.0, overlap: str = "score") -> LabelMap:
+        """The class of each pixel. Where objects overlap, the one of higher score has the pixel.
+
+        `data.labels.regions` takes such a map apart again: objects of a class that touch are then
+        one.
+
+        Args:
+            min_score: objects of a lower score are left out.
+            overlap: "score"; or "smaller" or "ignore" of `data.labels.labels_of_masks`, which do
+                not look at the score.
+
+        Returns:
+            [h, w], uint8: 0 background, 1 and more the class ids, 255 void. Of more than 254
+            classes uint16, and 65535 void. Only "ignore" makes pixels void.
+
+        Raises:
+            ValueError: another ``overlap``.
+        """
+        if overlap not in ("score", "smaller", "ignore"):
+            raise ValueError(f"overlap is {overlap!r}; use 'score', 'smaller' or 'ignore'")
+        # from the lowest to the highest; of equal scores the first is on top
+        order = np.argsort(-self["scores"], kind="stable")[::-1]
+        rows = order[self["scores"][order] >= min_score]
+        masks = binary_masks(self["masks"])
+        return labels_of_parts(
+            parts_of_masks(masks, rows),
+            self["class_ids"][rows],
+            masks.shape,
+            "last" if overlap == "score" else overlap,
+            void=void_label(len(self._known_names())),
+        )
 
     def to_supervision(self) -> supervision.Detections:
         """The objects as `supervision.Detections`, for its trackers, zones and annotators.

@@ -362,7 +362,8 @@ def test_names_that_are_no_plain_text(tmp_path):
 
 
 def test_colours_of_the_worst_images():
-    from mrcnn.evaluation.report import GREEN, ORANGE, RED, SIDE, compare
+    from mrcnn.evaluation.page import GREEN, ORANGE, RED, SIDE
+    from mrcnn.evaluation.report import compare
 
     evaluation = quiet(Rectangles(OBJECTS), recorded(FOUND))
     scene = evaluation._found.scenes[0]
@@ -379,7 +380,8 @@ def test_colours_of_the_worst_images():
 
 
 def test_what_is_missed_shows_on_an_image_of_the_same_red():
-    from mrcnn.evaluation.report import RED, SIDE, compare
+    from mrcnn.evaluation.page import RED, SIDE
+    from mrcnn.evaluation.report import compare
 
     evaluation = quiet(Rectangles(OBJECTS), recorded(FOUND))
     image = np.full((60, 80, 3), 255 * np.array(RED), np.uint8)

@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mrcnn.data.drawing import class_colors, draw_instances
+from mrcnn.data.labels import regions
 from mrcnn.inference.result import Result
 from mrcnn.model import MaskRCNN
 from tests.tiny import image, tiny_config
@@ -433,3 +434,58 @@ def test_plot_without_labels_and_with_a_colour_for_each_object():
         assert not any(text.get_text() for text in ax.texts)
         colors[color_by] = {patch.get_edgecolor()[:3] for patch in ax.patches}
     assert len(colors["class"]) == 1 and len(colors["object"]) == 2
+
+
+# === Label maps ===
+
+
+def test_the_higher_score_has_a_pixel_of_several():
+    result = make()
+    expected = np.zeros((40, 48), np.uint8)
+    for index in (2, 1, 0):  # the best last, over the others
+        expected[result["masks"][..., index]] = result["class_ids"][index]
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):  # whatever the order of the objects
+        labels = result.select(order).to_labels()
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, expected)
+    assert expected[15, 25] == 1 and result["masks"][15, 25].tolist() == [True, True, False]
+    np.testing.assert_array_equal(
+        result.to_labels(min_score=0.8), result.select([0, 1]).to_labels()
+    )
+    assert not result.to_labels(min_score=0.95).any()
+
+
+def test_of_equal_scores_the_first_has_the_pixel():
+    result = make()
+    result["scores"] = np.full(3, 0.5, np.float32)
+    assert result.to_labels()[15, 25] == 1 and result.select([1, 0]).to_labels()[15, 25] == 3
+
+
+def test_other_rules_of_overlaps():
+    result = make()
+    assert result.to_labels(overlap="ignore")[15, 25] == 255
+    smaller = np.argmin(result.area[:2])
+    assert result.to_labels(overlap="smaller")[15, 25] == result["class_ids"][smaller]
+    with pytest.raises(ValueError, match="overlap is 'last'; use 'score', 'smaller' or 'ignore'"):
+        result.to_labels(overlap="last")
+
+
+def test_labels_of_nothing_and_of_many_classes():
+    labels = nothing().to_labels()
+    assert labels.shape == (40, 48) and labels.dtype == np.uint8 and not labels.any()
+    result = make(names=None)
+    result["class_ids"] = np.array([300, 2, 300], np.int32)
+    labels = result.to_labels()
+    assert labels.dtype == np.uint16 and set(np.unique(labels)) == {0, 2, 300}
+
+
+def test_regions_take_labels_apart_again():
+    """Objects of one class that touch become one."""
+    result = make().select([0, 1])
+    masks, class_ids = regions(result.to_labels())
+    assert class_ids.tolist() == [1, 3, 3]
+    np.testing.assert_array_equal(masks[..., 0], result["masks"][..., 0])
+    rest = result["masks"][..., 1] & ~result["masks"][..., 0]
+    np.testing.assert_array_equal(masks[..., 1:].any(axis=-1), rest)
+    touching = make().select([0, 2])
+    assert regions(touching.to_labels())[1].tolist() == [1]

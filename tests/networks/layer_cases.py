@@ -31,6 +31,7 @@ from mrcnn.networks.mask_rcnn.roi_features import (
     UnpackRows,
 )
 from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer
+from mrcnn.networks.segmentation.losses import LabelLoss
 from mrcnn.ops.image_meta import compose_image_meta
 from mrcnn.ops.packed_rows import PackedRows
 from tests import twins
@@ -201,6 +202,13 @@ GRAPH_LAYERS = {
         ],
     ),
     "MaskLoss": case(lambda: MaskLoss(0.5), mask_loss_inputs),
+    "LabelLoss": case(
+        lambda: LabelLoss(0.5, "weighted_ce", {"weights": [1.0, 3.0, 2.0, 0.5]}),
+        lambda random, batch, rois: [
+            random.choice([*range(CLASSES), 255], (batch, rois, 6)).astype(np.int32),
+            normal(random, batch, rois, 6, CLASSES),
+        ],
+    ),
 }
 OTHER_LAYERS = {
     "MaskPrediction": case(lambda: MaskPrediction(CLASSES), mask_inputs),

@@ -1,7 +1,7 @@
-"""Annotation files of other tools, as `Dataset`s: COCO, VIA, labelme and mask images.
+"""Annotation files of other tools, as `Dataset`s: COCO, VIA, labelme, mask images and label maps.
 
-`open_dataset` finds out which it is; `coco.CocoJson`, `via.Via`, `labelme.Labelme` and
-`mask_png.MaskPng` say more, and can be subclassed.
+`open_dataset` finds out which it is; `coco.CocoJson`, `via.Via`, `labelme.Labelme`,
+`mask_png.MaskPng` and `label_maps.LabelMaps` say more, and can be subclassed.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ def open_dataset(
                   img and label, PNGImages and PedMasks and their like, with parts such as
                   images/train and masks/train; or, with ``mask_dir``, a folder of images
     object_masks  a folder of folders <id>/images and <id>/masks, as in the Data Science Bowl 2018
+    labels        a folder with images and one label map for each, in two folders: of Pascal VOC,
+                  with the lists of ImageSets/Segmentation as subsets, Cityscapes, CamVid, ADE, or
+                  with a list of the classes; or one of VOC's lists. Only where ``format`` says so:
+                  objects of a class that touch are one in a label map
     ============  ===============================================================================
 
     Args:
@@ -48,17 +52,18 @@ def open_dataset(
         format: a name of the table, or "auto" to tell it by the contents.
         subset: part of the data, such as "train": the folder of that name in ``path``, or the
             annotation file that has it in its name. None: ``path`` itself.
-        image_dir: folder of the images (coco, via, labelme, and id_masks with ``mask_dir``); None:
-            where such a file's images usually are.
+        image_dir: folder of the images (coco, via, labelme; id_masks and labels with ``mask_dir``);
+            None: where such a file's images usually are.
         classes: names of the classes. Give those of the training data when opening the validation
             data, so that both number them alike. None: all that are found.
-        mask_dir: folder of the masks (id_masks), where it has another name; its images are in
-            ``image_dir`` or ``path``. Where it has a folder ``subset``, the masks in that.
+        mask_dir: folder of the masks (id_masks, labels), where it has another name; its images are
+            in ``image_dir`` or ``path``. Where it has a folder ``subset``, the masks in that.
         options: further arguments of the format's ``load_...`` method, such as skip_missing or, of
             mask files, split_pieces; or other_classes, which all formats take.
 
     Returns:
-        `coco.CocoJson`, `via.Via`, `labelme.Labelme` or `mask_png.MaskPng`, prepared.
+        `coco.CocoJson`, `via.Via`, `labelme.Labelme`, `mask_png.MaskPng` or `label_maps.LabelMaps`,
+        prepared.
 
     Raises:
         FileNotFoundError: no such file, folder or subset; no mask has an image's name.

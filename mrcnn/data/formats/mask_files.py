@@ -46,7 +46,7 @@ def _lossy_kind(path):
     return None
 
 
-def _read_ids(path):
+def read_ids(path: str) -> np.ndarray:
     """The values of a mask file, int [height, width]; of a palette's colours, their numbers."""
     ids = read_image(path, as_stored=True, indices=True)
     if ids.ndim == 3:
@@ -71,7 +71,7 @@ def ids_of(info: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError: no mask of ids, too many ids, or another size.
     """
-    ids = _read_ids(info["mask_path"])
+    ids = read_ids(info["mask_path"])
     check_size(ids, info["mask_path"], size, info["path"])
     ids = np.where(np.isin(ids, info["ignore"]), 0, ids) if info["ignore"] else ids
     if (count := len(objects_of(ids))) > MOST_OBJECTS:

@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument, some
@@ -24,16 +24,19 @@ _MASK_WORD = re.compile(
 )
 
 
-def find_pairs(folder: AnyPath, part: str = "") -> list[tuple[str, str]]:
+def find_pairs(
+    folder: AnyPath, part: str = "", label_names: Sequence[str] = LABEL_FOLDERS
+) -> list[tuple[str, str]]:
     """(folder of images, folder of their masks), by the usual names, of all that a folder has.
 
     Args:
         folder: in which both are.
         part: name of a folder that is in both, such as "train" of images/train and masks/train.
+        label_names: names in lower case of folders that hold masks where image files are in them.
     """
     folders = _folders_in(folder)
     pairs = []
-    for image_name, mask_name in itertools.product(IMAGE_FOLDERS, (*MASK_FOLDERS, *LABEL_FOLDERS)):
+    for image_name, mask_name in itertools.product(IMAGE_FOLDERS, (*MASK_FOLDERS, *label_names)):
         for images, masks in itertools.product(
             folders.get(image_name, ()), folders.get(mask_name, ())
         ):

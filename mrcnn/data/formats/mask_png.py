@@ -95,7 +95,7 @@ class MaskPng(Dataset):
             path = os.path.join(image_dir, name)
             if mask is None:
                 if not skip_missing:
-                    raise _missing(
+                    raise missing_file(
                         f"{mask_dir} has no mask for {path}: it should be {expected_mask(stem)}"
                         f"{hint_of_case(stem, unused)}"
                     )
@@ -114,7 +114,7 @@ class MaskPng(Dataset):
             )
         for name in unused:
             self.left_out.add("mask files without an image", os.path.join(mask_dir, name))
-        self._report(image_dir, first)
+        report_masks(self, image_dir, first, self.left_out)
 
     def load_object_masks(
         self,
@@ -170,7 +170,7 @@ class MaskPng(Dataset):
             images = image_files(images_dir) if os.path.isdir(images_dir) else []
             if len(images) != 1:
                 if not skip_missing:
-                    raise _missing(
+                    raise missing_file(
                         f"{images_dir} must have one image, it has {len(images)}"
                         f"{_hint_of_folder(images_dir)}"
                     )
@@ -178,7 +178,7 @@ class MaskPng(Dataset):
                 continue
             if annotated and not os.path.isdir(masks_dir):
                 if not skip_missing:
-                    raise _missing(
+                    raise missing_file(
                         f"{masks_dir} is missing, though other images have masks"
                         f"{_hint_of_folder(masks_dir)}"
                     )
@@ -194,7 +194,7 @@ class MaskPng(Dataset):
             )
         if len(self.image_info) == first:
             raise FileNotFoundError(f"{folder} has no images as <id>/images/<id>.png")
-        self._report(folder, first)
+        report_masks(self, folder, first, self.left_out)
 
     # === Asking ===
 
@@ -289,23 +289,24 @@ class MaskPng(Dataset):
             else:
                 self.left_out.add(f"masks {NO_PIXEL}", path)
 
-    def _report(self, folder, first_image):
-        """Report what was added since ``image_info`` had ``first_image`` images, and what looks
-        wrong in a few of the masks.
-        """
-        report_loaded(folder, f"{len(self.image_info) - first_image} images", self.left_out)
-        added = len(self.image_info) - first_image
-        looked_at = range(first_image, len(self.image_info), -(-added // LOOKED_AT) or 1)
-        doubts = LeftOut()
-        for image_id in looked_at:
-            with contextlib.suppress(OSError, ValueError):  # raised where the mask is wanted
-                for kind, place in self.mask_doubts(image_id):
-                    doubts.add(kind, place)
-        if len(doubts):
-            logger.warning("%s: of the masks of %d images, %s", folder, len(looked_at), doubts)
+
+def report_masks(dataset: Dataset, folder: AnyPath, first_image: int, left_out: LeftOut) -> None:
+    """Report what was added since ``image_info`` had ``first_image`` images, and what looks wrong
+    in a few of the masks.
+    """
+    added = len(dataset.image_info) - first_image
+    looked_at = range(first_image, len(dataset.image_info), -(-added // LOOKED_AT) or 1)
+    doubts = LeftOut()
+    for image_id in looked_at:
+        with contextlib.suppress(OSError, ValueError):  # raised where the mask is wanted
+            for kind, place in dataset.mask_doubts(image_id):
+                doubts.add(kind, place)
+    report_loaded(folder, f"{added} images", left_out)
+    if len(doubts):
+        logger.warning("%s: of the masks of %d images, %s", folder, len(looked_at), doubts)
 
 
-def _missing(message):
+def missing_file(message: str) -> FileNotFoundError:
     """The error of a missing file, with the way to skip such images."""
     return FileNotFoundError(
         f"{message}. Skip such images with "

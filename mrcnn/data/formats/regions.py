@@ -29,8 +29,9 @@ from mrcnn.data.class_labels import classes_called
 from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
+from mrcnn.data.labels import labels_of_parts, void_label
 from mrcnn.data.noting import Made
-from mrcnn.data.rle import Rle, decode_masks, mask_areas, merge_rles
+from mrcnn.data.rle import Rle, decode_masks, decode_parts, mask_areas, merge_rles
 
 logger = logging.getLogger(__name__)
 
@@ -230,6 +231,18 @@ class RegionDataset(Dataset):
         rles, class_ids = self._with_class_ids(info, self._drawn(info))
         self._tell_of_size(info, len(rles) * shape[0] * shape[1])
         return decode_masks(rles, shape), class_ids
+
+    def load_labels(
+        self, image_id: int, overlap: str = "smaller", crowds: str = "ignore"
+    ) -> NDArray[np.uint8 | np.uint16]:
+        """As `Dataset.load_labels`, without the memory of all masks."""
+        info = self._info(image_id)
+        if "instances" not in info or type(self).load_mask is not RegionDataset.load_mask:
+            return super().load_labels(image_id, overlap, crowds)
+        shape, instances = (info["height"], info["width"]), self._drawn(info)
+        parts = list(decode_parts([one.outline for one in instances], shape))
+        class_ids, void = self._class_ids(info, instances), void_label(len(self.class_info))
+        return labels_of_parts(parts, class_ids, shape, overlap, crowds, void)
 
     def _tell_of_size(self, info, size):
         """Warn, once, of masks that may be more than the memory holds."""

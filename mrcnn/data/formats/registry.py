@@ -10,6 +10,8 @@ from mrcnn.common.json_files import read_json
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.formats.coco import CocoJson
 from mrcnn.data.formats.files import json_files, near_miss
+from mrcnn.data.formats.label_layouts import find_label_maps, folders_of_list
+from mrcnn.data.formats.label_maps import LabelMaps
 from mrcnn.data.formats.labelme import Labelme
 from mrcnn.data.formats.mask_pairs import PARTS, find_pairs, has_images, image_folders
 from mrcnn.data.formats.mask_png import MaskPng
@@ -66,12 +68,23 @@ def _open_object_masks(folder, image_dir, classes, options):
     return dataset
 
 
+def _open_labels(place, image_dir, classes, options):
+    dataset = LabelMaps()
+    if os.path.isfile(place):  # VOC's list of a part
+        images, labels = folders_of_list(place)
+        dataset.load(image_dir or images, labels, classes=classes, listed=place, **options)
+    else:
+        dataset.load(image_dir, place, classes=classes, **options)
+    return dataset
+
+
 FORMATS = {
     "coco": _open_coco,
     "via": _open_via,
     "labelme": _open_labelme,
     "id_masks": _open_id_masks,
     "object_masks": _open_object_masks,
+    "labels": _open_labels,
 }
 
 
@@ -97,8 +110,9 @@ class Annotations(NamedTuple):
     """Annotations that were found."""
 
     format: str
-    place: str  # the file or folder to open; of id_masks the folder of the masks
-    image_dir: str | None = None  # of id_masks: the folder of their images
+    # the file or folder to open; of id_masks and labels the folder of the masks, or VOC's list
+    place: str
+    image_dir: str | None = None  # of id_masks and labels: the folder of their images
 
 
 class MissingPart(FileNotFoundError):
@@ -139,12 +153,12 @@ def find_format(
         if os.path.isfile(path)
         else _format_of_folder(path, format, subset)
     )
-    if image_dir is not None and found.format in ("id_masks", "object_masks"):
+    if image_dir is not None and found.format in ("id_masks", "object_masks", "labels"):
         more = f", or give the folder of the masks too with {_masks_option()}"
         raise ValueError(
             f"a folder of images is given with {_images_option()}, {os.fspath(image_dir)}, but "
             f"the format {found.format} of {found.place} says itself where its images are: leave "
-            f"it out{more if found.format == 'id_masks' else ''}"
+            f"it out{more if found.format != 'object_masks' else ''}"
         )
     return found
 
@@ -167,6 +181,8 @@ def _format_of_file(path, format, subset):
         raise ValueError(f"{path} is a file: the format {format} is a folder of images and masks")
     if format == "auto" and (unread := unread_file(path)):
         raise ValueError(f"{path} is no annotation file that is read here. {unread}")
+    if format == "labels":
+        return Annotations("labels", path, folders_of_list(path)[0])
     found = json_format(path) if format == "auto" else format
     if found is None:
         raise ValueError(f"{path} is none of the annotation files known here: {what_is_read()}")
@@ -174,7 +190,7 @@ def _format_of_file(path, format, subset):
 
 
 def _format_of_folder(path, format, subset):
-    places = list(_places(path, subset))
+    places = list(_places(path, subset, format))
     wanted = [place for place in places if format in ("auto", place.format)]
     if not wanted:
         of = f" of {subset!r}" if subset else ""
@@ -183,7 +199,7 @@ def _format_of_folder(path, format, subset):
         why = (
             f": there is {places[0].format} in {places[0].place}"
             if places
-            else _subsets(path, subset)
+            else _subsets(path, subset, format)
             or f". {unread_folder(inner if os.path.isdir(inner) else path)}"
         )
         missing = subset is not None and not places and _is_bare(path, subset)
@@ -206,8 +222,10 @@ def _given_masks(path, format, subset, masks, image_dir):
     usual names, or in the part of the two that ``subset`` is. The masks may lie in such parts.
     """
     option = f"a folder of masks is given with {_masks_option()}, {masks}"
-    if format not in ("auto", "id_masks"):
-        raise ValueError(f"{option}, which the format {format} does not take: only id_masks does")
+    if format not in ("auto", "id_masks", "labels"):
+        raise ValueError(
+            f"{option}, which the format {format} does not take: only id_masks and labels do"
+        )
     if os.path.isfile(path):
         raise ValueError(
             f"{option}, but {path} is a file: masks go with a folder of images, in place of an "
@@ -238,17 +256,20 @@ def _given_masks(path, format, subset, masks, image_dir):
             f"{_images_option()} or, of data in parts, the part with "
             + option_or_argument("--subset", "subset")
         )
-    return Annotations("id_masks", masks, images)
+    return Annotations("labels" if format == "labels" else "id_masks", masks, images)
 
 
-def _places(folder: str, subset: str | None) -> Iterator[Annotations]:
-    """All annotations in the usual places of a folder."""
+def _places(folder: str, subset: str | None, format: str) -> Iterator[Annotations]:
+    """All annotations in the usual places of a folder; label maps, which merge the objects of a
+    class, only where they are asked for.
+    """
     inner = os.path.join(folder, subset) if subset else folder
     annotations = os.path.join(folder, "annotations")
     pairs = find_pairs(folder, subset) if subset else []
+    labels = find_label_maps(folder, subset) if format == "labels" else []
     if os.path.isdir(inner):
         yield from _annotations_in(inner)
-    elif not os.path.isdir(annotations) and not pairs:
+    elif not os.path.isdir(annotations) and not pairs and not labels:
         raise MissingPart(
             f"{folder} has no folder {subset!r} and no folder 'annotations'"
             f"{near_miss([folder], str(subset))}"
@@ -261,6 +282,7 @@ def _places(folder: str, subset: str | None) -> Iterator[Annotations]:
             wanted = _is_of(path, subset) and (_coco_part(path)[1] or json_format(path) == "coco")
         if wanted:
             yield Annotations("coco", path)
+    yield from (Annotations("labels", maps, images) for images, maps in labels)
 
 
 def _coco_part(path):
@@ -301,17 +323,18 @@ def _annotations_in(folder):
         yield Annotations("object_masks", folder)
 
 
-def _subsets(path, subset):
+def _subsets(path, subset, format):
     """Words for the parts that would do as a subset, where none was given."""
     if subset is not None:
         return ""
     names = {
         name
-        for place in (path, *image_folders(path))
+        for place in (path, *image_folders(path), os.path.join(path, "leftImg8bit"))
+        if os.path.isdir(place)
         for name in os.listdir(place)
         if os.path.isdir(os.path.join(place, name))
     }
-    found = [name for name in sorted(names) if _has_part(path, name)]
+    found = [name for name in sorted(names) if _has_part(path, name, format)]
     return (
         f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give "
         + option_or_argument("--subset", "a subset")
@@ -320,9 +343,9 @@ def _subsets(path, subset):
     )
 
 
-def _has_part(path, name):
+def _has_part(path, name, format):
     try:
-        return next(_places(path, name), None) is not None
+        return next(_places(path, name, format), None) is not None
     except FileNotFoundError:  # of a folder within that of the images
         return False
 

@@ -60,7 +60,8 @@ FORMATS_NOT_READ = {
     "voc": (
         "Pascal VOC xml with boxes",
         f"{_OUTLINES}. The masks of a folder SegmentationObject are read: give the folder that has "
-        "it and JPEGImages, or name it with {masks}",
+        "it and JPEGImages, or name it with {masks}; those of SegmentationClass, in which objects "
+        "of a class that touch are one, with {labels}",
     ),
     "cvat": (
         "CVAT xml",
@@ -77,7 +78,8 @@ FORMATS_NOT_READ = {
     ),
     "cityscapes": (
         "Cityscapes",
-        "tools/dataset_converters/cityscapes.py of MMDetection writes COCO json",
+        "tools/dataset_converters/cityscapes.py of MMDetection writes COCO json. Its label maps, "
+        "in which objects of a class that touch are one, are read with {labels}",
     ),
     "tfrecord": (
         "TFRecord files, such as those of the TensorFlow Object Detection API",
@@ -200,6 +202,7 @@ def what_is_read() -> str:
 def _with_options(text):
     return text.format(
         masks=option_or_argument("--masks", "mask_dir"),
+        labels=option_or_argument("--format labels", 'format="labels"'),
         boxes=option_or_argument("--boxes-as-masks", "boxes_as_masks=True"),
         crowds=option_or_argument("--crowds objects", 'crowds="objects"'),
     )

@@ -9,35 +9,10 @@ import keras
 import tensorflow as tf
 
 from mrcnn.distributed.reduce import mean_over_devices
-from mrcnn.networks.layers.base import PACKAGE, GraphLayer
+from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.layers.loss import LossLayer
 
 EPSILON = 1e-7  # keeps log finite; Keras' own value, so that losses equal the original's
-
-
-class LossLayer(GraphLayer):
-    """A scalar loss as a layer; subclasses name its ``function`` of the inputs.
-
-    Args:
-        weight: ``Config.LOSS_WEIGHTS`` of this loss. The layer's output is not weighted: a training
-            step multiplies it (`training.step`).
-
-    Attributes:
-        tracker: keras.metrics.Mean of the weighted losses, named like the layer, for the logs.
-    """
-
-    def __init__(self, weight=1.0, **kwargs):
-        super().__init__(**kwargs)
-        self.weight = weight
-        self.tracker = keras.metrics.Mean(name=self.name)
-
-    def call(self, inputs):
-        return self.function(*inputs)
-
-    def compute_output_shape(self, input_shape):
-        return ()
-
-    def get_config(self):
-        return {**super().get_config(), "weight": self.weight}
 
 
 # === Region proposal network ===

@@ -1,1 +1,1 @@
-"""Networks that give each pixel a class: a file for each, and what they share."""
+"""Networks that give each pixel a class (semantic segmentation), and their losses."""

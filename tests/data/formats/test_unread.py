@@ -77,7 +77,10 @@ def words(kind):
     """The name of a format and how to convert it, in the words of the API."""
     name, how = FORMATS_NOT_READ[kind]
     return name, how.format(
-        masks="mask_dir", boxes="boxes_as_masks=True", crowds='crowds="objects"'
+        masks="mask_dir",
+        boxes="boxes_as_masks=True",
+        crowds='crowds="objects"',
+        labels='format="labels"',
     )
 
 

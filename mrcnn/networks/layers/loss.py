@@ -1,0 +1,31 @@
+"""A loss as an output of the network."""
+
+import keras
+
+from mrcnn.networks.layers.base import GraphLayer
+
+
+class LossLayer(GraphLayer):
+    """A scalar loss as a layer; subclasses name its ``function`` of the inputs.
+
+    Args:
+        weight: ``Config.LOSS_WEIGHTS`` of this loss. The layer's output is not weighted: a training
+            step multiplies it (`training.step`).
+
+    Attributes:
+        tracker: keras.metrics.Mean of the weighted losses, named like the layer, for the logs.
+    """
+
+    def __init__(self, weight=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = weight
+        self.tracker = keras.metrics.Mean(name=self.name)
+
+    def call(self, inputs):
+        return self.function(*inputs)
+
+    def compute_output_shape(self, input_shape):
+        return ()
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}
