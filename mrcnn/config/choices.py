@@ -88,3 +88,17 @@ MISFITS = {
     ),
     **dict.fromkeys((f"EfficientNetB{number}" for number in range(8)), _RESCALED),
 }
+
+# NETWORK of `SegmentationConfig`: networks that label pixels, `networks.segmentation` has them.
+SEGMENTATION_NETWORKS = (
+    "plain",
+    "fcn32s",
+    "fcn16s",
+    "fcn8s",
+    "unet",
+    "segnet",
+    "pspnet",
+    "deeplab",
+)
+# UPSAMPLING: ways to enlarge a feature map, `networks.layers.upsampling` has them.
+UPSAMPLINGS = ("transposed", "bilinear", "bicubic", "nearest", "bed_of_nails", "unpool")

@@ -18,7 +18,8 @@ from mrcnn.common.json_files import plain
 from mrcnn.config.callables import CALLS, keep_functions
 from mrcnn.config.derived import DERIVED_FIELDS, derive
 from mrcnn.config.python_values import convert_attributes
-from mrcnn.config.rules import find_problems
+from mrcnn.config.rules import TABLE, find_problems
+from mrcnn.config.rules_of_several import RULES_OF_SEVERAL
 from mrcnn.config.unknown_fields import warn_unknown_fields
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Config:
 
     # "resnet50", "resnet101" (the paper's), a class name of keras.applications,
     # or a callable with the arguments of resnet_graph.
-    BACKBONE: str | Callable[..., Any] = "resnet101"
+    BACKBONE: str | Callable[..., Any] | None = "resnet101"
     # callable(image_shape) -> int array [5, 2] of feature map sizes; only for a callable BACKBONE.
     COMPUTE_BACKBONE_SHAPE: Callable[[Any], np.ndarray] | None = None
     # Pixels of the image per cell of P2..P6, as a ResNet halves them.
@@ -297,9 +298,8 @@ class Config:
             ValueError: one message with a line per wrong field.
         """
         self.settle()
-        fields = [name for name in vars(Config) if name.isupper()]
-        warn_unknown_fields(self, [*fields, *DERIVED_FIELDS])
-        problems = find_problems(self)
+        warn_unknown_fields(self, [*self.field_defaults(), *DERIVED_FIELDS])
+        problems = self.field_problems()
         if problems:
             raise ValueError(
                 "{} has {} wrong field{}:\n{}".format(
@@ -310,6 +310,15 @@ class Config:
                 )
             )
 
+    @classmethod
+    def field_defaults(cls) -> dict[str, Any]:
+        """The default of each field; upper-case attributes of the user's own are none."""
+        return {name: value for name, value in vars(Config).items() if name.isupper()}
+
+    def field_problems(self) -> list[str]:
+        """A sentence for each broken rule of the fields."""
+        return find_problems(self, TABLE, RULES_OF_SEVERAL)
+
     def settle(self) -> None:
         """Make the attributes what the model and the files of a run take.
 
@@ -318,7 +327,7 @@ class Config:
         make it a method of the config.
         """
         keep_functions(type(self))
-        convert_attributes(self, Config)
+        convert_attributes(self, self.field_defaults())
 
     def display(self) -> None:
         """Print every field and its value."""

@@ -149,7 +149,7 @@ def _versions():
 # === Settings as text ===
 
 
-def parse_settings(texts):
+def parse_settings(texts, config_class=Config):
     """Settings written as FIELD=VALUE, for a command line.
 
     A value is a number, ``true``, ``false``, ``none``, a word, several of these separated by
@@ -157,16 +157,18 @@ def parse_settings(texts):
 
     Args:
         texts: list of str.
+        config_class: `Config`, or the class of the library's whose fields they are.
 
     Returns:
-        dict of field -> value of the type of `Config`'s default. `Config.validate` decides whether
+        dict of field -> value of the type of the field's default. `Config.validate` decides whether
         the value is a good one.
 
     Raises:
         ValueError: no "=", an unknown field or one that is computed, or wrong JSON.
     """
     settings = {}
-    known = [name for name in vars(Config) if name.isupper() and name != "COMPUTE_BACKBONE_SHAPE"]
+    defaults = config_class.field_defaults()
+    known = [name for name in defaults if name != "COMPUTE_BACKBONE_SHAPE"]
     for text in texts:
         field, equals, value = text.partition("=")
         field = field.strip()
@@ -186,12 +188,11 @@ def parse_settings(texts):
                     else "; mrcnn/config/fields.py has all of them"
                 )
             )
-        settings[field] = _value(field, value.strip())
+        settings[field] = _value(field, value.strip(), defaults[field])
     return settings
 
 
-def _value(field, text):
-    default = getattr(Config, field)
+def _value(field, text, default):
     if isinstance(default, str) or field == "NAME":
         return None if text.lower() == "none" else text
     if field == "CLASS_NAMES" and text[:1] != "[" and text.lower() != "none":

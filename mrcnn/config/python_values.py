@@ -43,7 +43,7 @@ def python_value(value: Any) -> Any:
     return value
 
 
-def convert_attributes(config: Any, defaults: type) -> None:
+def convert_attributes(config: Any, defaults: dict[str, Any]) -> None:
     """Give an object the `python_value` of each of its public attributes.
 
     Its classes and what it has of them stay as they are, and so do properties and arrays, but for
@@ -52,19 +52,18 @@ def convert_attributes(config: Any, defaults: type) -> None:
 
     Args:
         config: a `Config`, also with attributes of the user's own.
-        defaults: the class whose attributes are the fields, with their defaults.
+        defaults: of the fields, by name.
     """
     attributes: dict[str, Any] = {}
     for owner in reversed(type(config).__mro__):
         attributes.update(vars(owner))
     attributes.update(vars(config))
-    fields = vars(defaults)
     for name, value in attributes.items():
         if name.startswith("_"):
             continue
         new = python_value(value)
-        if isinstance(new, np.ndarray) and name in fields:
-            default = fields[name]
+        if isinstance(new, np.ndarray) and name in defaults:
+            default = defaults[name]
             if not isinstance(default, np.ndarray):
                 new = python_value(new.tolist())
                 new = tuple(new) if isinstance(default, tuple) else new

@@ -4,11 +4,12 @@ need more than one field or more than one sentence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mrcnn.config.choices import DTYPE_POLICIES, RESIZE_MODES, SCHEDULES
 from mrcnn.config.derived import SOURCE_FIELDS, changed_fields
-from mrcnn.config.rules_of_several import RULES_OF_SEVERAL
+from mrcnn.config.rules_of_several import RuleOfSeveral
 from mrcnn.config.value_kinds import (
     Kind,
     function_or,
@@ -16,6 +17,7 @@ from mrcnn.config.value_kinds import (
     is_count,
     is_not_negative,
     is_number,
+    is_options,
     is_positive,
     is_positive_share,
     is_rising,
@@ -39,10 +41,6 @@ class Rule(NamedTuple):
 
 def _is_names(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(is_text, value))
-
-
-def _is_options(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(is_text, value))
 
 
 def _is_range(value: Any) -> bool:
@@ -156,7 +154,7 @@ TABLE = (
     ),
     Rule("GRADIENT_CLIP_NORM", optional(is_positive), "a positive number, or None for no clip"),
     Rule("GRADIENT_ACCUMULATION_STEPS", is_count, "an int of at least 1"),
-    Rule("OPTIMIZER_OPTIONS", _is_options, "a dict of arguments of the class that OPTIMIZER names"),
+    Rule("OPTIMIZER_OPTIONS", is_options, "a dict of arguments of the class that OPTIMIZER names"),
     Rule(
         "EMA_MOMENTUM",
         optional(lambda value: is_number(value) and 0 < value < 1),
@@ -203,19 +201,21 @@ TABLE = (
 )
 
 
-def find_problems(config: Any) -> list[str]:
+def find_problems(
+    config: Any, table: Sequence[Rule], rules_of_several: Sequence[RuleOfSeveral]
+) -> list[str]:
     """All broken rules of a `Config`, a sentence each.
 
     A rule of several fields is asked only where each of them is right by itself.
     """
     problems, broken = [], set()
-    for rule in TABLE:
+    for rule in table:
         for field in rule.fields.split():
             value = getattr(config, field)
             if not rule.holds(value):
                 problems.append(f"{field} is {value!r}; it must be {rule.words}")
                 broken.add(field)
-    for fields, find in RULES_OF_SEVERAL:
+    for fields, find in rules_of_several:
         names = fields.split()
         if broken.isdisjoint(names):
             problems += find(*(getattr(config, name) for name in names))

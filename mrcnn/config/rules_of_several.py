@@ -5,6 +5,8 @@ Each is a function from the values of its fields to a sentence for each broken r
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from mrcnn.common.words import closest
@@ -28,6 +30,8 @@ from mrcnn.config.value_kinds import (
 )
 
 STRIDES = [4, 8, 16, 32, 64]
+# Names of the fields, with spaces between, and what finds the problems of their values.
+RuleOfSeveral = tuple[str, Callable[..., Iterable[str]]]
 
 
 # === Experiment ===
@@ -232,8 +236,7 @@ def _drop_epochs(epochs, schedule):
         )
 
 
-# Names of the fields, with spaces between, and what finds the problems of their values.
-RULES_OF_SEVERAL = (
+RULES_OF_SEVERAL: tuple[RuleOfSeveral, ...] = (
     ("NAME", _name),
     ("CLASS_NAMES NUM_CLASSES", _class_names),
     ("CLASS_WEIGHTS CLASS_NAMES NUM_CLASSES", _class_weights),

@@ -62,6 +62,11 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def is_options(value: Any) -> bool:
+    """Whether it is a dict whose keys are str."""
+    return isinstance(value, dict) and all(map(is_text, value))
+
+
 def numbers_in(value: Any) -> list | None:
     """`value` as a list when it is a flat sequence of finite numbers, else None."""
     if not isinstance(value, (list, tuple, np.ndarray)):

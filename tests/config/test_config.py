@@ -11,7 +11,8 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.config.choices import APPLICATIONS, MISFITS
-from mrcnn.config.rules import RULES_OF_SEVERAL, TABLE
+from mrcnn.config.rules import TABLE
+from mrcnn.config.rules_of_several import RULES_OF_SEVERAL
 from tests.paths import ROOT
 
 

@@ -7,6 +7,12 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.networks.layers.normalization import BatchNorm
+from mrcnn.networks.layers.upsampling import (
+    BedOfNails,
+    Bilinear,
+    MaxPoolIndices,
+    MaxUnpool,
+)
 from mrcnn.networks.mask_rcnn.box_head import FullyConnected
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
@@ -125,6 +131,12 @@ def packed(ids, **options):
     return [part.numpy() for part in PackedRows.objects(ids, **options)]
 
 
+def unpool_inputs(random, batch, rois):
+    """A map of odd sides with what was pooled from it."""
+    large = normal(random, batch, 5, rois + 1, 3)
+    return [*(part.numpy() for part in MaxPoolIndices()(large)), large]
+
+
 def mask_inputs(random, batch, rois):
     rows, index = packed(class_ids(random, batch, rois))
     return [normal(random, len(rows), *MASK, 3), rows, index]
@@ -216,7 +228,25 @@ OTHER_LAYERS = {
         lambda: BatchNorm(beta_initializer="random_normal"),
         lambda random, batch, rois: normal(random, batch, 5, rois, 3),
     ),
+    "BedOfNails": case(
+        lambda: BedOfNails(3),
+        lambda random, batch, rois: normal(random, batch, 5, rois, 3),
+    ),
+    "MaxPoolIndices": case(
+        lambda: MaxPoolIndices(),
+        lambda random, batch, rois: normal(random, batch, 5, rois + 1, 3),
+    ),
+    "MaxUnpool": case(lambda: MaxUnpool(), unpool_inputs),
+    "Bilinear": case(
+        lambda: Bilinear(),
+        lambda random, batch, rois: [
+            normal(random, batch, 5, rois, 3),
+            normal(random, batch, 7, 4, 1),
+        ],
+    ),
 }
+# layers around kernels that XLA lacks, which follow the policy
+WITHOUT_XLA = [*GRAPH_LAYERS, "MaskPrediction", "MaxPoolIndices", "MaxUnpool"]
 ALL_LAYERS = {**GRAPH_LAYERS, **OTHER_LAYERS}
 
 

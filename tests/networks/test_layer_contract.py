@@ -104,13 +104,16 @@ def test_other_layers_follow_the_policy(name, policy, tolerance):
     with dtype_policy(policy):
         actual = keras.tree.flatten(with_weights_of(case.make(), inputs, layer)(inputs))
     for half, full in zip(actual, expected):
+        if full.dtype != "float32":
+            assert half.dtype == full.dtype  # places stay whole numbers
+            continue
         assert half.dtype == (
             "float32" if name.startswith("MaskPrediction") else policy[len("mixed_") :]
         )
         np.testing.assert_allclose(tf.cast(half, tf.float32), full, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("name", [*cases.GRAPH_LAYERS, "MaskPrediction"])
+@pytest.mark.parametrize("name", cases.WITHOUT_XLA)
 def test_keras_does_not_compile_them_with_xla(name):
     case = cases.ALL_LAYERS[name]
     tensors = cases.symbolic(case.inputs(1))

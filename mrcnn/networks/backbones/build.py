@@ -4,24 +4,35 @@ from mrcnn.networks.backbones.applications import application_graph
 from mrcnn.networks.backbones.resnet import BLOCKS_OF_STAGE_4, resnet_graph
 
 
-def backbone_graph(input_image, config):
+def backbone_graph(input_image, config, output_stride=32):
     """Build the backbone that ``config.BACKBONE`` names.
 
     Args:
-        input_image: KerasTensor [b, h, w, c], RGB minus MEAN_PIXEL; h and w divisible by 64.
+        input_image: KerasTensor [b, h, w, c], RGB minus MEAN_PIXEL; h and w divisible by the
+            strides of what is built on the maps: 64 for the pyramid, 32 for C5 alone.
         config: a ``Config``.
+        output_stride: 16 or 8 for a ResNet whose last stages are dilated, see `resnet_graph`.
 
     Returns:
-        [C2, C3, C4, C5], of strides 4, 8, 16 and 32.
+        [C2, C3, C4, C5], of strides 4, 8, 16 and 32, but none above output_stride.
+
+    Raises:
+        ValueError: an output_stride that the backbone cannot have.
     """
-    if callable(config.BACKBONE):
-        return list(config.BACKBONE(input_image, stage5=True, train_bn=config.TRAIN_BN))[1:]
-    if config.BACKBONE in BLOCKS_OF_STAGE_4:
+    if not callable(config.BACKBONE) and config.BACKBONE in BLOCKS_OF_STAGE_4:
         return resnet_graph(
             input_image,
             config.BACKBONE,
             stage5=True,
             train_bn=config.TRAIN_BN,
             width=config.BACKBONE_WIDTH,
+            output_stride=output_stride,
         )[1:]
+    if output_stride != 32:
+        raise ValueError(
+            f"BACKBONE {config.BACKBONE!r} has the stride 32; an output_stride of {output_stride} "
+            f"needs the dilated convolutions of {' or '.join(map(repr, BLOCKS_OF_STAGE_4))}"
+        )
+    if callable(config.BACKBONE):
+        return list(config.BACKBONE(input_image, stage5=True, train_bn=config.TRAIN_BN))[1:]
     return application_graph(input_image, config)

@@ -111,6 +111,52 @@ def test_width_scales_every_stage():
     ] == [16, 64, 128, 256, 512]
 
 
+# === Dilation ===
+
+
+def test_a_dilated_convolution_is_one_with_zeros_between_its_weights():
+    x = np.random.RandomState(0).normal(size=(1, 9, 8, 2)).astype(np.float32)
+    image = keras.Input((None, None, 2))
+    block = keras.Model(image, identity_block(image, 3, [2, 3, 2], 4, "b", dilation=2))
+    dilated = block.get_layer("res4b_branch2b")
+    kernel, bias = (weight.numpy() for weight in dilated.weights)
+    apart = np.zeros((5, 5, 2, 3))
+    apart[::2, ::2] = kernel
+    np.testing.assert_allclose(dilated(x)[0], convolve(x[0], apart, bias, pad=2), atol=1e-5)
+
+
+@pytest.mark.parametrize("stride, dilations", [(16, (1, 2)), (8, (2, 4))])
+def test_a_dilated_network_has_the_values_of_the_strided_one(stride, dilations):
+    """At the places that the strides keep, and with the same names and weights."""
+    image = keras.Input((None, None, 3))
+    strided, dilated = (
+        keras.Model(image, resnet_graph(image, "resnet50", True, False, 4, output_stride=stride))
+        for stride in (32, stride)
+    )
+    assert [weight.path for weight in dilated.weights] == [
+        weight.path for weight in strided.weights
+    ]
+    randomize(strided)
+    dilated.set_weights(strided.get_weights())
+    for stage, dilation in zip((4, 5), dilations):
+        for block in "abc":
+            layer = dilated.get_layer(f"res{stage}{block}_branch2b")
+            assert layer.dilation_rate == (dilation, dilation)
+    x = np.random.RandomState(0).normal(0, 50, (2, 64, 96, 3)).astype(np.float32)
+    for sparse, dense, before in zip(strided(x), dilated(x), (4, 4, 8, 16, 32)):
+        after = min(before, stride)
+        assert dense.shape[1:3] == (64 // after, 96 // after)
+        step = before // after
+        np.testing.assert_allclose(dense[:, ::step, ::step], sparse, rtol=1e-4, atol=1e-4)
+
+
+def test_output_strides_that_do_not_exist():
+    with pytest.raises(ValueError, match="output_stride is 4; it must be 8, 16 or 32"):
+        resnet_graph(keras.Input((64, 64, 3)), "resnet50", output_stride=4)
+    with pytest.raises(ValueError, match="'MobileNetV2' has the stride 32.* of 8 needs .*resnet50"):
+        backbone_graph(keras.Input((64, 64, 3)), tiny_config(BACKBONE="MobileNetV2"), 8)
+
+
 def test_stage5_is_left_out_on_request():
     assert resnet_graph(keras.Input((64, 64, 3)), "resnet50", width=8)[4] is None
 
