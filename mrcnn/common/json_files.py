@@ -26,8 +26,12 @@ def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) 
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or no object with these keys.
+        ValueError: it is not JSON, or no object with these keys; or it is a pipe or a device, which
+            is not opened.
     """
+    # a pipe would be waited for, and a device may have no end
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(f"{path} is a pipe or a device, so it cannot be {expected}")
     try:
         content = _parsed(path)
     except FileNotFoundError:

@@ -36,6 +36,15 @@ def test_a_missing_file(tmp_path):
         read_json(tmp_path / "a.json", "a list of cats")
 
 
+def test_a_pipe_and_a_device_are_not_opened(tmp_path):
+    """The one would be waited for, the other, which may be behind a link, has no end."""
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("/dev/zero")
+    for name in ("a.json", "b.json"):
+        with pytest.raises(ValueError, match=f"{name} is a pipe or a device, so it cannot be a"):
+            read_json(tmp_path / name, "a list of cats")
+
+
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"cats": ["Ä"]})

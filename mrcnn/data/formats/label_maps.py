@@ -297,7 +297,7 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
             f"the classes of the label maps in {os.fspath(label_dir)} must be different names, "
             f"got {class_names or names!r}"
         )
-    if known.palette is not None and read_image(first_map, True, indices=True).ndim == 3:
+    if known.palette is not None and read_image(first_map, True, indices=True, mask=True).ndim == 3:
         return known, True
     return known._replace(
         ids=known.ids if ids is None else ids,
@@ -349,7 +349,7 @@ def _values_of_colours(meaning, numbers):
 
 def _read_colours(path):
     """The colours of a file, int32 [height, width], each as one number."""
-    pixels = fit_channels(as_uint8_range(read_image(path)), 3).astype(np.int32)
+    pixels = fit_channels(as_uint8_range(read_image(path, mask=True)), 3).astype(np.int32)
     return (pixels[..., 0] << 16) + (pixels[..., 1] << 8) + pixels[..., 2]
 
 
