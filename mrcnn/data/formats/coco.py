@@ -19,9 +19,9 @@ from mrcnn.data.formats.coco_categories import (
     root_of,
 )
 from mrcnn.data.formats.coco_segmentation import box_outline, is_empty, no_mask, read_segmentation
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
 from mrcnn.data.formats.regions import (
     UNREADABLE_CLASS,
-    UNREADABLE_IMAGE,
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,

@@ -11,10 +11,10 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
 from mrcnn.data.formats.files import json_files
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
 from mrcnn.data.formats.regions import (
     FEW_POINTS,
     NO_PIXEL,
-    UNREADABLE_IMAGE,
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
