@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrcnn.common import json_files
-from mrcnn.common.json_files import plain, read_json, write_json
+from mrcnn.common.json_files import as_parsed, plain, read_json, write_json
 from mrcnn.config import Config
 from mrcnn.config.file import save_config
 from mrcnn.data import open_dataset
@@ -78,6 +78,14 @@ def test_plain_values():
     assert plain(value) == {"1": [0.5, [0, 1]], "a": [None, True, "(1+2j)"]}
     assert plain([1 / 3, float("nan"), np.inf, 2], digits=2) == [0.33, None, None, 2]
     assert plain(1 / 3) == 1 / 3
+
+
+def test_values_as_they_would_be_read():
+    value = {"a": [np.int64(1), (2, np.float32(0.5))], "b": np.arange(2), "c": np.True_}
+    parsed = as_parsed(value)
+    assert parsed == {"a": [1, [2, 0.5]], "b": [0, 1], "c": True}
+    assert [*map(type, parsed["a"]), type(parsed["c"])] == [int, list, bool]
+    assert as_parsed(parsed) is parsed
 
 
 def test_no_more_files_are_kept_than_two(tmp_path):

@@ -59,6 +59,29 @@ def image_folders(folder: AnyPath) -> list[str]:
     return [path for name in IMAGE_FOLDERS for path in folders.get(name, ())]
 
 
+def is_part(folder: AnyPath) -> bool:
+    """Whether a folder with folders "images" and "masks" is a part of a data set, such as "train"
+    or "fold1", and not an image with a mask for each object, which is named as its folder is.
+
+    In a part each image has a mask by its name, and it has no other.
+    """
+    name = os.path.basename(os.path.normpath(folder))
+    if name.lower() in PARTS:
+        return True
+    images, masks = (
+        {os.path.splitext(one)[0] for one in image_files(os.path.join(folder, inner))}
+        for inner in ("images", "masks")
+    )
+    if (
+        not images
+        or len(masks) != len(images)
+        or {normal_form(one) for one in images} == {normal_form(name)}
+    ):
+        return False
+    of_masks = {base for mask in masks for base in _image_names_of(mask)}
+    return all(normal_form(image) in of_masks for image in images)
+
+
 def has_images(folder: AnyPath) -> bool:
     """Whether it is a folder with an image file in it."""
     return os.path.isdir(folder) and any(

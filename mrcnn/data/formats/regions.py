@@ -355,6 +355,10 @@ class RegionDataset(Reader):
         path = self._find_image(folders, name, annotations)
         if path is None:
             if not skip_missing:
+                if name.replace("\\", "/").rpartition("/")[2].strip() in ("", os.curdir, os.pardir):
+                    raise ValueError(
+                        f"{annotations} has an image of the name {name!r}, which is that of no file"
+                    )
                 raise FileNotFoundError(
                     f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
                     "annotations of it: put it there, give the folder of the images with "
