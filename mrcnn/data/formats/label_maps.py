@@ -1,5 +1,6 @@
 """Label maps in image files: the class of each pixel, as its value or as its colour."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -99,7 +100,8 @@ class LabelMaps(Reader):
         """
         self.collects_errors = collect_errors
         pairs, unused = label_pairs(image_dir, label_dir, listed, self._counting)
-        first_map = next((pair.labels for pair in pairs if pair.labels), "")
+        maps = [pair.labels for pair in pairs if pair.labels]
+        first_map = next((path for path in maps if not collect_errors or _is_usable(path)), "")
         meaning, of_colours = _meaning(
             label_dir, first_map, class_names, palette, ids, tuple(void), classes
         )
@@ -261,6 +263,13 @@ class LabelMaps(Reader):
 def _is_own(info):
     """Whether `LabelMaps` added an image, not a subclass."""
     return "label_path" in info
+
+
+def _is_usable(path):
+    with contextlib.suppress(OSError, ValueError):  # told where its image is added or looked at
+        refuse_lossy(path)
+        return bool(read_image(path, mask=True).size)
+    return False
 
 
 def _name(path):

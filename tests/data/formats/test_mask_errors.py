@@ -56,6 +56,24 @@ def test_every_image_without_a_mask_that_can_be_used(tmp_path, make, load):
     assert all(any(f"{stem}." in place for place in places) for stem in "abc")
 
 
+def test_what_values_mean_is_told_by_a_label_map_that_can_be_used(tmp_path):
+    """The first is damaged, the second would have colours, and the others have values."""
+    images, masks = id_folders(tmp_path, {"c": IDS, "d": IDS}, ".png", IMAGES)
+    (tmp_path / "labelmap.txt").write_text(
+        "".join(f"{one}:1,{n},1::\n" for n, one in enumerate("abcdefg"))
+    )
+    with open(os.path.join(masks, "a.png"), "wb") as file:
+        file.write(b"damaged")
+    Image.fromarray(IDS).convert("RGB").save(os.path.join(masks, "b.jpg"))
+    dataset = LabelMaps()
+    dataset.load(images, masks, collect_errors=True)
+    assert [info["id"] for info in dataset.image_info] == ["a", "c", "d"]
+    assert (dataset.load_labels(1) == IDS).all()
+    errors = [one for one in dataset.check(progress=False).findings if one.severity == "error"]
+    assert any("a.png" in one.place for one in errors)
+    assert any("b.jpg is JPEG" in one.place for one in errors)
+
+
 def test_two_files_that_differ_in_their_ending(tmp_path):
     folders = id_folders(tmp_path, {"a": IDS, "b": IDS}, ".png", "a.png a.jpg b.png b.jpg")
     dataset = load_ids(*folders, collect_errors=True)
