@@ -166,10 +166,10 @@ class Coco(Format):
 
     def objects(self, content):
         images = {text_of(one["id"]): (i, one) for i, one in enumerate(content["images"])}
-        ids = collections.Counter(text_of(one["id"]) for one in content["images"])
-        for number in ids:
-            if ids[number] > 1:  # of which its objects are is unknown
-                del images[number]
+        for one in content["images"]:
+            number = text_of(one["id"])
+            if number in images and images[number][1]["file_name"] != one["file_name"]:
+                del images[number]  # it is unknown which of them has the objects
         classes = {text_of(one["id"]): i for i, one in enumerate(content["categories"])}
         for number, record in enumerate(content.get("annotations", [])):
             with contextlib.suppress(Exception):
