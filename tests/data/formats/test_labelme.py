@@ -612,3 +612,14 @@ def test_images_in_another_folder(tmp_path):
         open_dataset(tmp_path / "labels")
     dataset = open_dataset(tmp_path / "labels", image_dir=tmp_path / "images")
     assert dataset.load_image(0).shape == (30, 40, 3) and dataset.load_mask(0)[0].sum() > 100
+
+
+def test_a_huge_size_is_not_written_out(tmp_path):
+    with pytest.raises(ValueError, match="a.json was made for an image of") as told:
+        load(tmp_path, {"a.json": {**labelme([]), "imageHeight": 10**400}}, keep_empty=True)
+    assert len(str(told.value)) < 500
+
+
+def test_a_name_that_is_of_no_file(tmp_path):
+    with pytest.raises(ValueError, match="has an image of the name '', which is that of no file"):
+        load(tmp_path, {"a.json": {**labelme([]), "imagePath": ""}}, keep_empty=True)

@@ -495,3 +495,8 @@ def test_no_file(tmp_path):
         FileNotFoundError, match="gone.json is missing; it should be a file of the VGG"
     ):
         Via().load_via(tmp_path / "gone.json")
+
+
+def test_a_name_that_is_of_no_file(tmp_path):
+    with pytest.raises(ValueError, match="has an image of the name '', which is that of no file"):
+        load(tmp_path, {"": SHAPES})
