@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from mrcnn.common.files import AnyPath, require_writable
+from mrcnn.common.files import AnyPath, file_identity, require_writable
 from mrcnn.common.progress import track
 from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.config.classes import class_ids, numbered_names
@@ -32,7 +32,6 @@ from mrcnn.inference.writers import (
     Videos,
     Window,
     Writer,
-    file_identity,
     output_path,
 )
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.common.files import AnyPath, file_identity, whole_file
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.drawing import as_rgb, write_picture
 from mrcnn.inference.sources import Frame, Source, opencv, stated_frames
@@ -32,15 +32,6 @@ def output_path(folder: AnyPath, name: str, types: tuple[str, ...]) -> str:
     """
     path = os.path.join(folder, *name.split("/"))
     return path if path.lower().endswith(types) else path + types[0]
-
-
-def file_identity(path: AnyPath) -> tuple[int, int] | None:
-    """What two paths of one file have in common, by whatever links; None without a file."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 class Writer:
