@@ -126,18 +126,17 @@ def test_findings_go_into_a_pipe(tmp_path):
 def test_findings_go_to_a_descriptor(tmp_path):
     """As of the shell's >(jq)."""
     write_coco(tmp_path / "data")
-    for device in ("/dev/null", "/dev/fd/{}"):
-        ours, theirs = os.pipe()
-        done = subprocess.run(
-            [*CHECK, tmp_path / "data", "--json", device.format(theirs)],
-            cwd=ROOT,
-            pass_fds=[theirs],
-            capture_output=True,
-        )
-        os.close(theirs)
-        with open(ours) as file:
-            written = file.read()
-        assert done.returncode == 0, done.stderr
+    ours, theirs = os.pipe()
+    done = subprocess.run(
+        [*CHECK, tmp_path / "data", "--json", f"/dev/fd/{theirs}"],
+        cwd=ROOT,
+        pass_fds=[theirs],
+        capture_output=True,
+    )
+    os.close(theirs)
+    with open(ours) as file:
+        written = file.read()
+    assert done.returncode == 0, done.stderr
     assert json.loads(written)["ok"]
 
 
