@@ -107,6 +107,15 @@ def test_a_cache_is_written_into_no_folder_of_data(tmp_path):
         assert contents(tmp_path / folder) == before
 
 
+def test_no_photo_is_replaced_before_weights_are_loaded(tmp_path):
+    for folder in ("photos", "others"):
+        picture(tmp_path / folder / "a.png")
+    said = code_of(
+        *("predict", tmp_path / "photos", "--output", tmp_path / "others", "--weights", "gone.h5")
+    )
+    assert f"{tmp_path / 'others' / 'a.png'} is there and would be replaced" in said
+
+
 # === Pipes and devices ===
 
 
