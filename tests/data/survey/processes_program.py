@@ -147,7 +147,7 @@ def ids(folder):
 
 
 def objects(folder):
-    """Masks of which some are empty, soft, in pieces, or of several frames."""
+    """Masks of which some are empty, soft, or in pieces; images of which some have two frames."""
     for number, name in enumerate(photos(folder / "images")):
         here = folder / "all" / str(number)
         for kind in ("images", "masks"):
@@ -159,8 +159,10 @@ def objects(folder):
             Image.new("L", (80, 60)).save(here / "masks" / "empty.png")
         if number % 3 == 1:
             mask.resize((40, 30)).resize((80, 60), Image.BILINEAR).save(here / "masks" / "soft.png")
-        if number % 5 == 1:
-            mask.save(here / "masks" / "b.gif", save_all=True, append_images=[mask.rotate(90)])
+        if number % 5 == 2:
+            photo = Image.open(here / "images" / name)
+            photo.save(here / "images" / "a.gif", save_all=True, append_images=[photo.rotate(90)])
+            (here / "images" / name).unlink()
 
     def load():
         dataset = MaskPng()
