@@ -84,7 +84,7 @@ def _is_shared(number):
     except OSError:  # it was that of the list itself
         return False
     left = inherited and (stat.S_ISFIFO(facts.st_mode) or os.isatty(number))
-    return not (left or os.path.samestat(facts, os.stat(os.devnull)))
+    return not (left or facts.st_rdev == os.stat(os.devnull).st_rdev)
 
 
 def fork_map(

@@ -315,8 +315,7 @@ class Dataset(Noting):
         """
         masks, class_ids = call_load_mask(self, image_id)
         on = checked_mask(masks, class_ids, masks.shape)
-        class_ids = checked_class_ids(class_ids, len(self.class_info))
-        rows, class_ids = distinct_regions(on, class_ids)
+        rows, class_ids = distinct_regions(on, checked_class_ids(class_ids, limit=None))
         areas = [np.count_nonzero(on[..., row]) for row in rows]
         return masks.shape[:2], class_ids, np.array(areas, np.int64)
 

@@ -327,9 +327,9 @@ def checked_mask(
     return each_in_one_piece(binary_masks(mask))
 
 
-def checked_class_ids(class_ids: np.ndarray, limit: int) -> NDArray[np.int32]:
+def checked_class_ids(class_ids: np.ndarray, limit: int | None) -> NDArray[np.int32]:
     """What load_mask returned as class ids, as int32 [N] of 1 .. limit - 1, or below 0 for
-    crowds.
+    crowds; with a limit of None any integers.
     """
     if not len(class_ids):
         return np.zeros(0, dtype=np.int32)
@@ -337,6 +337,8 @@ def checked_class_ids(class_ids: np.ndarray, limit: int) -> NDArray[np.int32]:
         raise ValueError(
             f"class ids must be integers, got {class_ids.dtype} {class_ids.tolist()[:10]}"
         )
+    if limit is None:
+        return class_ids.astype(np.int32)
     wrong = (class_ids == 0) | (np.abs(class_ids) >= limit)
     if wrong.any():
         raise ValueError(

@@ -44,7 +44,7 @@ class Noting:
         before = {name: getattr(self, name) for name in self.noted}
         vars(self).update((name, self._empty(name, value)) for name, value in before.items())
         made = function(image_id)
-        notes = {name: value for name in self.noted if len(value := getattr(self, name))}
+        notes = {name: _plain(value) for name in self.noted if len(value := getattr(self, name))}
         vars(self).update(before)
         return made, notes
 
@@ -68,6 +68,13 @@ class Noting:
             "it must be a dict, set, list, Counter or defaultdict, or have a length, an update or "
             "extend, and a class without arguments"
         )
+
+
+def _plain(value):
+    """Dicts for defaultdicts, which may make their values by what cannot be pickled."""
+    if isinstance(value, defaultdict):
+        return {key: _plain(one) for key, one in value.items()}
+    return value
 
 
 def _add(known, more):
