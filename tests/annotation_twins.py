@@ -166,19 +166,25 @@ class Coco(Format):
 
     def objects(self, content):
         images = {text_of(one["id"]): (i, one) for i, one in enumerate(content["images"])}
+        for one in content["images"]:
+            number = text_of(one["id"])
+            if number in images and images[number][1]["file_name"] != one["file_name"]:
+                del images[number]  # it is unknown which of them has the objects
         classes = {text_of(one["id"]): i for i, one in enumerate(content["categories"])}
         for number, record in enumerate(content.get("annotations", [])):
             with contextlib.suppress(Exception):
                 i, entry = images[text_of(record["image_id"])]
                 label = text_of(record["category_id"])
                 crowd = bool(record.get("iscrowd"))
-                mask = self.mask(record["segmentation"])
+                mask = self.mask(record["segmentation"], crowd)
                 paths = ("annotations", number), ("images", i), ("categories", classes[label])
                 yield Object(plain_name(entry["file_name"]), (label, crowd), mask, *paths)
 
-    def mask(self, segmentation):
+    def mask(self, segmentation, crowd):
         if isinstance(segmentation, dict):
             counts = segmentation["counts"]
+            if crowd and self.is_of_another_size(segmentation):  # as in the original
+                return np.ones(SIZE, bool)
             runs = counts if isinstance(counts, list) else unpacked(counts)
             return mask_of_runs(runs, *segmentation["size"])
         rings = segmentation if isinstance(segmentation[0], list) else [segmentation]
@@ -186,6 +192,11 @@ class Coco(Format):
         if any(len(ring) % 2 for ring in rings):
             raise ValueError(rings)
         return coco_mask.decode(coco_mask.frPyObjects(rings, *SIZE)).any(axis=2)
+
+    def is_of_another_size(self, rle):
+        size = rle["size"]
+        whole = isinstance(size, list) and len(size) == 2 and {type(one) for one in size} <= {int}
+        return whole and size != [*SIZE]
 
 
 def run_lengths(packed):
@@ -283,7 +294,7 @@ class LabelmeJson(Format):
         pairs = [SQUARE[i : i + 2] for i in range(0, 8, 2)]
         shapes = [
             {"label": "cat", "points": pairs, "shape_type": "polygon", "group_id": None},
-            {"label": "dog", "points": [[3.2, 2], [20, 15.5]], "shape_type": "rectangle"},
+            {"label": "dog", "points": [[3.3, 2], [20, 15.5]], "shape_type": "rectangle"},
             {"label": "cat", "points": [[15, 12], [20, 14]], "shape_type": "circle"},
             {"label": "cat", "points": [[2, 2], [9, 2], [9, 9]], "group_id": 4},
             {"label": "cat", "points": [[22, 12], [29, 12], [29, 19]], "group_id": 4},

@@ -1,7 +1,4 @@
-"""The rules of the fields of `SegmentationConfig`: those of `Config`, and its own.
-
-LOSS has no rule here.
-"""
+"""The rules of the fields of `SegmentationConfig`: those of `Config`, and its own."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from mrcnn.config import rules, rules_of_several
 from mrcnn.config.choices import RESNETS, SEGMENTATION_NETWORKS, UPSAMPLINGS
+from mrcnn.config.label_losses import loss_terms
 from mrcnn.config.rules import Rule
 from mrcnn.config.rules_of_several import RuleOfSeveral
 from mrcnn.config.value_kinds import (
@@ -59,6 +57,11 @@ TABLE = (
     Rule("DROPOUT", optional(_is_share_below_1), "None or a number from 0 to below 1, such as 0.5"),
     Rule("BATCH_NORM LEARN_UPSAMPLING TEST_FLIPS", is_switch, "True or False"),
     # Labels and losses
+    Rule(
+        "LOSS",
+        lambda value: isinstance(value, str) or callable(value),
+        "the name of a loss or a sum of names, such as 'ce+dice', or a function of yours",
+    ),
     Rule("LOSS_OPTIONS", is_options, "a dict of names of losses and their arguments"),
     Rule("IGNORE_LABEL", int_between(1, 65535), "an int from 1 to 65535"),
     Rule("OVERLAP", one_of(OVERLAPS), f"one of {', '.join(OVERLAPS)}"),
@@ -135,6 +138,19 @@ def _unet_widths(widths, network, backbone):
         )
 
 
+def _loss(loss, options):
+    if callable(loss):
+        return
+    try:
+        names = [name for _, name in loss_terms(loss)]
+    except ValueError as error:
+        yield f"LOSS: {error}"
+        return
+    for name in options:
+        if name not in names:
+            yield f"LOSS_OPTIONS has {name!r}, which is no loss of LOSS = {loss!r}"
+
+
 def _ignore_label(label, count):
     if label < count:
         yield (
@@ -158,6 +174,7 @@ _OWN: dict[str, Callable[..., Iterable[str]]] = {
     "UPSAMPLING NETWORK": _upsampling,
     "UNET_PADDING NETWORK BACKBONE": _unet_padding,
     "UNET_WIDTHS NETWORK BACKBONE": _unet_widths,
+    "LOSS LOSS_OPTIONS": _loss,
     "IGNORE_LABEL NUM_CLASSES": _ignore_label,
     "BINARY NUM_CLASSES": _binary,
 }

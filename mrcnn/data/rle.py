@@ -150,10 +150,12 @@ def run_lengths(rle: Rle) -> NDArray[np.int64]:
 
 def _whole_numbers(values):
     """int64 [n] of a list of numbers, which must be whole."""
-    numbers = np.asarray(values).reshape(-1)
-    if (numbers.size and numbers.dtype.kind not in "iuf") or not (
-        np.isfinite(numbers) & (numbers % 1 == 0)
-    ).all():
+    numbers = np.asarray(values)
+    if (
+        numbers.ndim != 1
+        or (numbers.size and numbers.dtype.kind not in "iuf")
+        or not (np.isfinite(numbers) & (numbers % 1 == 0)).all()
+    ):
         raise ValueError(f"they must be whole numbers, got {str(values)[:60]}")
     return numbers.astype(np.int64)
 

@@ -191,6 +191,8 @@ class CocoJson(RegionDataset):
                 item = _with_id(item, number, section, field, where)
                 other = texts.setdefault(id_text(item["id"]), item)
                 if other is not item:
+                    if section == "images" and other[field] != item[field]:
+                        found.pop(other["id"], None)  # whose objects they are is unknown
                     raise ValueError(
                         f"{where}: {section!r} has the id {item['id']!r} twice: {other[field]!r} "
                         f"and {item[field]!r}"

@@ -113,7 +113,7 @@ def _checked_runs(rle, height, width, crowd, place):
     if (
         not isinstance(size, (list, tuple))
         or len(size) != 2
-        or not all(isinstance(side, int) for side in size)
+        or not all(isinstance(side, int) and not isinstance(side, bool) for side in size)
         or not isinstance(counts, (list, str, bytes))
     ):
         raise ValueError(

@@ -769,6 +769,14 @@ def change(place, value):
             "a.jpg, annotation 7: iscrowd is '0'; it must be 0 or 1",
         ),
         (change(["images", 0, "id"], [1]), "each of 'images' needs an 'id'"),
+        (change(["images", 0, "id"], True), r"each of 'images' needs an 'id' .*images\[0\]"),
+        *[
+            (change(["annotations", 0, "segmentation"], rle), f"annotation 7: .*{message}")
+            for rle, message in (
+                ({"size": [True, 60], "counts": [60]}, "an RLE must have 'counts' and 'size'"),
+                ({"size": [40, 60], "counts": [[1200, 60, 1140]]}, "whole numbers, got"),
+            )
+        ],
         (change(["categories", 1], 5), r"each of 'categories' needs .*categories\[1\] is 5"),
         (change(["categories", 2], None), r"'categories' needs .*categories\[2\] is None"),
         (change(["annotations", 3], []), r"an annotation needs .*annotations\[3\] is \[\]"),
@@ -881,6 +889,15 @@ def test_all_errors_are_collected(tmp_path, data):
     assert dataset.left_out.spoiling == set(counts)
     places = [place for places in dataset.left_out.places.values() for place in places]
     assert all("instances_train2017.json" in place for place in places)
+
+
+def test_two_images_of_one_id_have_no_objects(tmp_path, data):
+    """Each could have those of the other, of which `check` would count the masks."""
+    data["images"][1]["id"] = data["images"][0]["id"]
+    dataset = load(tmp_path, data, collect_errors=True)
+    assert [info["path"].rpartition(os.sep)[2] for info in dataset.image_info] == ["empty.png"]
+    places = [place for place in dataset.left_out.places[UNREADABLE_IMAGE]]
+    assert len(places) == 1 and "'a.jpg' and 'b.png'" in places[0]
 
 
 @pytest.mark.parametrize(
