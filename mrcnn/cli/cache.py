@@ -21,6 +21,7 @@ from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
 from mrcnn.common.threads import cores
+from mrcnn.data.cache.layout import require_own_folder
 from mrcnn.data.survey.objects import require_objects
 
 EXIT_CODES = {
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> None:
     given = settings_of(args)
     use_max_pixels(given)
     require_writable(args.output, "--output")
+    require_own_folder(args.output)
     with parse_once():
         place = own_place(args)
         require_data(args, [place])

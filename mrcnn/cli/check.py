@@ -12,11 +12,13 @@ from mrcnn.cli.data_options import (
     add_image_range,
     add_max_pixels,
     open_data,
+    own_place,
     positive,
+    require_no_data,
     use_max_pixels,
 )
 from mrcnn.cli.settings import make_config, settings_of
-from mrcnn.common.files import require_writable
+from mrcnn.common.files import require_writable_file
 from mrcnn.common.json_files import write_json
 from mrcnn.common.threads import cores
 from mrcnn.data.image_range import use_image_range
@@ -61,14 +63,21 @@ def run(args: argparse.Namespace) -> int:
     given = settings_of(args)
     use_max_pixels(given)
     if args.json is not None:
-        require_writable(os.path.dirname(args.json) or os.curdir, "the folder of --json")
+        require_writable_file(args.json, "--json")
     dataset = open_data(args, collect_errors=True)
+    if args.json is not None:
+        require_no_data(args, own_place(args), dataset, [args.json], "--json")
     if "IMAGE_RANGE" in given:
         use_image_range(dataset, make_config({}, given))
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
-    print(dataset.summary(image_ids, workers=args.workers))
+    summary = dataset.summary(image_ids, workers=args.workers)
+    if args.json is None:
+        print(summary)
     report = dataset.check(image_ids, workers=args.workers)
-    print(report)
     if args.json is not None:
+        # before anything is printed, which `| head` cuts off
+        os.makedirs(os.path.dirname(args.json) or os.curdir, exist_ok=True)
         write_json(args.json, report.to_dict(), indent=2, durable=False)
+        print(summary)
+    print(report)
     return report.exit_code

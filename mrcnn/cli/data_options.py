@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mrcnn.common.files import file_identity
 from mrcnn.common.json_files import parse_once
 from mrcnn.common.words import renamed_options
 from mrcnn.config import Config
@@ -14,6 +15,7 @@ from mrcnn.config.classes import class_ids
 from mrcnn.data.cache.layout import is_cache
 from mrcnn.data.formats import FORMATS, find_format, open_dataset
 from mrcnn.data.formats.coco import CROWDS
+from mrcnn.data.formats.files import image_files, json_files
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.registry import Annotations, SeveralAnnotations
 from mrcnn.data.images import limit_pixels
@@ -251,6 +253,50 @@ def require_data(args: argparse.Namespace, places: Sequence[Place]) -> None:
                 raise ValueError(_not_taken(option, what, [data for _, data in sets]))
 
 
+def require_no_data(
+    args: argparse.Namespace, place: Place, dataset: Dataset, outputs: Sequence[str], option: str
+) -> None:
+    """Make sure that no file that will be written is one of the data, by whatever links.
+
+    Args:
+        args: of the command line.
+        place: of the data.
+        dataset: what is there.
+        outputs: paths that will be written or replaced.
+        option: what names them, for the message.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    there = {file_identity(path): path for path in outputs if os.path.isfile(path)}
+    if not there:
+        return
+    for path in _files_of(find_annotations(args, place), dataset):
+        if (output := there.get(file_identity(path))) is not None:
+            raise ValueError(
+                f"{option} would replace {output}, which is a file of the data: give another path"
+            )
+
+
+def _files_of(found: Annotations, dataset: Dataset) -> Iterator[str]:
+    """The paths of a data set's annotations, images and masks; some may be missing."""
+    if found.format == _CACHE:
+        yield from (entry.path for entry in os.scandir(found.place))
+    elif found.format == "labelme":  # also files that cannot be read
+        yield from json_files(found.place)
+    yield found.place
+    folders = set() if found.image_dir is None else {found.image_dir}
+    for info in dataset.image_info:
+        for name in ("path", "annotations", "label_path", "mask_path"):
+            if info.get(name) is not None:
+                yield os.fspath(info[name])
+                folders.add(os.path.dirname(info[name]) or os.curdir)
+        if info.get("mask_dir") is not None:
+            folders.add(info["mask_dir"])
+    for folder in filter(os.path.isdir, folders):  # images that were left out are there too
+        yield from (os.path.join(folder, name) for name in image_files(folder))
+
+
 def _not_taken(option, what, found):
     """Words for an option of ``what`` that is given for other annotations."""
     sets = dict.fromkeys((data.format, data.place) for data in found)
@@ -290,6 +336,11 @@ def find_annotations(args: argparse.Namespace, place: Place) -> Annotations:
     Raises:
         FileNotFoundError, ValueError: as `find_format`.
     """
+    if os.path.exists(place.path) and not (os.path.isfile(place.path) or os.path.isdir(place.path)):
+        raise ValueError(
+            f"{place.path} is a device or a pipe, and annotations are read from files: write its "
+            "contents to a file first"
+        )
     folder = os.path.join(place.path, place.subset or "")
     if is_cache(folder):
         return Annotations(_CACHE, folder)

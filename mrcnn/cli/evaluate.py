@@ -5,6 +5,7 @@ an HTML page with curves, confusions and the worst images.
 """
 
 import argparse
+import os
 
 from mrcnn.cli.data_options import (
     add_dataset,
@@ -12,12 +13,14 @@ from mrcnn.cli.data_options import (
     own_place,
     positive,
     require_data,
+    require_no_data,
     use_max_pixels,
 )
 from mrcnn.cli.model_options import add_model, inference_config, load_model
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
 from mrcnn.data.survey.objects import require_objects
+from mrcnn.evaluation.result import REPORT_FILES
 
 EXIT_CODES = {
     0: "all images were measured",
@@ -77,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
             classes=None if names is None else list(names[1:]),
             other_classes=not args.own_classes,
         )
+    if args.report is not None:
+        files = [os.path.join(args.report, name) for name in REPORT_FILES]
+        require_no_data(args, own_place(args), dataset, files, "--report")
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     require_objects(dataset, image_ids, "find")
     evaluation = load_model(config, weights, args.logs).evaluate(

@@ -11,7 +11,7 @@ from mrcnn.cli.data_options import positive
 from mrcnn.cli.model_options import add_model, inference_config, load_model
 from mrcnn.common.files import require_writable
 from mrcnn.data.drawing import COLOR_BY
-from mrcnn.inference.predict import SAVE, predict
+from mrcnn.inference.predict import SAVE, check_outputs, predict
 from mrcnn.inference.sources import find_sources
 from mrcnn.inference.writers import Videos
 
@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     # a wrong path should show at once, before the seconds that TensorFlow takes
     sources, _ = find_sources(args.sources, args.recursive, args.output)
     require_writable(args.output, "--output")
+    check_outputs(sources, args.output, args.save, args.video_type)
     config, weights = inference_config(args)
     classes = args.classes and class_choices(args.classes, config.CLASS_NAMES)
     model = load_model(config, weights, args.logs)

@@ -1,9 +1,11 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 
@@ -16,7 +18,8 @@ def whole_file(path: AnyPath, durable: bool = True) -> Iterator[str]:
     """Write a file under a temporary name; it takes its place when it is whole.
 
     A crash, a kill or a full disk leaves an older file as it was. Of a link, symbolic or hard, the
-    name is replaced: what it leads to stays as it is.
+    name is replaced: what it leads to stays as it is. A device, a pipe or a socket, such as
+    /dev/stdout, is no file to replace: it is written straight into.
 
     Args:
         path: file to write or replace; its folder must exist.
@@ -26,27 +29,62 @@ def whole_file(path: AnyPath, durable: bool = True) -> Iterator[str]:
             disks.
 
     Yields:
-        Path of the temporary file, in the same folder, which the caller writes and closes. It has
+        Path of the temporary file, in the same folder, which the caller writes and closes; of a
+        device or pipe, ``path``. It has
         the ending of `path`, for writers that go by that. Its leading dot keeps it out of the sight
         of whoever lists checkpoints.
 
     Raises:
-        OSError: it could not be synced or renamed; an error of the caller's own is passed on.
+        OSError: it could not be synced or renamed, or ``path`` is a folder; an error of the
+            caller's own is passed on. It names ``path``, also where it was raised without a file,
+            as that of a full disk, or with the temporary one.
     """
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if _is_stream(path):
+        with _naming(path):
+            yield os.fspath(path)
+        return
     folder, name = os.path.split(os.path.abspath(path))
     ending = os.path.splitext(name)[1]
     temporary = os.path.join(folder, f".{uuid.uuid4().hex[:8]}.tmp{ending}")
     try:
-        yield temporary
-        if durable:
-            with open(temporary, "r+b") as written:  # Windows syncs no read-only file
-                os.fsync(written.fileno())
-        os.replace(temporary, path)
-        if durable:
-            _sync_folder(folder)
+        with _naming(path, temporary):
+            yield temporary
+            if durable:
+                with open(temporary, "r+b") as written:  # Windows syncs no read-only file
+                    os.fsync(written.fileno())
+            os.replace(temporary, path)
+            if durable:
+                _sync_folder(folder)
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def _is_stream(path):
+    """Whether a path is there and is no file that another could take the place of: a device, a
+    pipe, a socket, or what /dev/stdout and /dev/fd/1 lead to, also where that is a file.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # ValueError: a NUL in it
+        return False
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    return not stat.S_ISREG(mode) or folder == "/dev" or folder.startswith("/proc/")
+
+
+@contextlib.contextmanager
+def _naming(path, temporary=None):
+    """Let errors of the system name the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, temporary):
+            error.filename = os.fspath(path)
+            with contextlib.suppress(AttributeError):
+                del error.filename2  # of a rename
+        raise
 
 
 def write_whole(path: AnyPath, content: bytes | memoryview, durable: bool = True) -> None:
@@ -85,6 +123,39 @@ def require_writable(folder: AnyPath, what: str) -> None:
             f"{what} is {os.fspath(folder)}, but nothing may be written into {place}: take another "
             "folder, or change its permissions"
         )
+
+
+def require_writable_file(path: AnyPath, what: str) -> None:
+    """Make sure that a file can be written, in a folder that is there or can be made; nothing is
+    made.
+
+    Args:
+        path: to write to later.
+        what: what names it, for the message, such as "--json".
+
+    Raises:
+        IsADirectoryError: it is a folder, or names none but a folder.
+        NotADirectoryError, PermissionError: as `require_writable`, of its folder.
+    """
+    folder, name = os.path.split(os.fspath(path))
+    if not name or os.path.isdir(path):
+        raise IsADirectoryError(
+            f"{what} must be the path of a file, it is "
+            + (f"the folder {os.fspath(path)}" if folder or name else "empty")
+        )
+    if os.path.exists(path) and not os.access(path, os.W_OK) and _is_stream(path):
+        raise PermissionError(f"{what} is {os.fspath(path)}, which may not be written to")
+    if not _is_stream(path):
+        require_writable(folder or os.curdir, f"the folder of {what}")
+
+
+def file_identity(path: AnyPath) -> tuple[int, int] | None:
+    """What two paths of one file have in common, by whatever links; None without a file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in it
+        return None
+    return found.st_dev, found.st_ino
 
 
 def remove_temporary_files(folder: AnyPath) -> list[str]:

@@ -22,6 +22,8 @@ from mrcnn.data.images import LUMA, as_uint8_range, fit_channels
 Color = tuple[float, float, float]  # (red, green, blue) in 0..1
 _FILE_TYPES = (".png", ".jpg", ".jpeg")
 COLOR_BY = ("class", "object")
+# What the pictures that are written say of themselves, so that they can be told from photos.
+MADE_BY = "Made by mrcnn"
 
 
 # === Colours ===
@@ -388,11 +390,16 @@ def save_instances(
 
 def write_picture(path: AnyPath, picture: np.ndarray) -> None:
     """Write uint8 [h, w], [h, w, 3] or [h, w, 4] to a .png, .jpg or .jpeg file, whole or not at
-    all.
+    all. It begins with `MADE_BY`, as a comment.
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
-    kind = "PNG" if os.fspath(path).lower().endswith(".png") else "JPEG"
     content = io.BytesIO()  # Pillow that writes to a full disk may cut a file off and say nothing
-    Image.fromarray(picture).save(content, kind, quality=95)  # of jpeg; png has none
+    image = Image.fromarray(picture)
+    if os.fspath(path).lower().endswith(".png"):
+        comments = PngImagePlugin.PngInfo()
+        comments.add_text("Software", MADE_BY)
+        image.save(content, "PNG", pnginfo=comments)
+    else:
+        image.save(content, "JPEG", quality=95, comment=MADE_BY)
     write_whole(path, content.getbuffer(), durable=False)  # it can be drawn again

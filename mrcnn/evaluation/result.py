@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 NAMED = 20
 
 
+# What `Evaluation.save` writes.
+REPORT_FILES = (
+    *("report.html", "evaluation.json", "ground_truth.json", "detections.json"),
+    *("pr_curves.png", "pr_curves_per_class.png", "confusion.png"),
+)
+
+
 class Evaluation(Measures):
     """The measures of a detector on a dataset: a mapping of flat names to numbers, and more as
     attributes.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from mrcnn.common.files import AnyPath, require_writable
+from mrcnn.common.files import AnyPath, file_identity, require_writable
 from mrcnn.common.progress import track
 from mrcnn.common.words import on_one_line, option_or_argument, some
 from mrcnn.config.classes import class_ids, numbered_names
@@ -32,8 +32,9 @@ from mrcnn.inference.writers import (
     Videos,
     Window,
     Writer,
-    file_identity,
+    is_foreign,
     output_path,
+    replaced,
 )
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def predict(
         places: one or a list of files, folders, patterns and numbers of cameras; see
             `sources.find_sources`.
         output: folder for the results, made where it is missing. Earlier results of the same names
-            are replaced, but no files of labelme, which someone may have corrected.
+            are replaced, but no other files, and none of labelme, which someone may have corrected.
         save: what to write, words of `SAVE`.
         recursive: look into the folders of folders.
         every: of videos take every n-th frame.
@@ -217,7 +218,8 @@ def predict(
     Raises:
         FileNotFoundError: a place does not exist, or has no image and no video.
         ValueError: an unknown word in ``save``, an unknown class, ``every`` or ``limit`` below 1,
-            or a file written would replace an image, another of its kind or a file of labelme.
+            or a file written would replace an image, another of its kind, a file of labelme or one
+            that is no result.
         OSError: the output cannot be a folder to write to, which is told before anything is read,
             or the results cannot be written; what was written before is closed, so that it can be
             read.
@@ -236,9 +238,7 @@ def predict(
         class_ids(classes, model.config.CLASS_NAMES, model.config.NUM_CLASSES)
     sources, others = find_sources(places, recursive, leave_out=output)
     require_writable(output, "output")
-    identities = (file_identity(str(source.path)) for source in sources if source.kind != "camera")
-    kept = frozenset(identity for identity in identities if identity is not None)
-    _check_outputs(sources, kept, output, save, video_type)
+    kept = check_outputs(sources, output, save, video_type)
     summary = Summary(str(output), others=others, most=model.config.DETECTION_MAX_INSTANCES)
     limit_pixels(model.config.IMAGE_MAX_PIXELS)
     frames = read_frames(
@@ -311,13 +311,31 @@ def _writers(config, output, save, polygons, video_type, show, style):
         yield Window(**style)
 
 
-def _check_outputs(sources, kept, output, save, video_type):
-    """Refuse to replace an image by a picture, the picture or labelme file of one image by
-    another's, or a labelme file that is there.
+def check_outputs(
+    sources: Iterable[Source], output: AnyPath, save: Collection[str], video_type: str
+) -> frozenset[tuple[int, int]]:
+    """Refuse to replace an image or another file that is no result by a result, the picture or
+    labelme file of one image by another's, or a labelme file that is there.
+
+    The names of crops and frames are known only when they are written, and are looked at then.
+
+    Args:
+        sources: list of `Source`.
+        output, save, video_type: see `predict`.
+
+    Returns:
+        `file_identity` of the files that are searched.
+
+    Raises:
+        ValueError: naming the file.
     """
+    identities = (file_identity(str(source.path)) for source in sources if source.kind != "camera")
+    kept = frozenset(identity for identity in identities if identity is not None)
+    of_video = (video_type,) if "video" in save else ()
     types: dict[str, tuple[str, ...]] = {
         "image": Pictures.types if "pictures" in save else (),
-        "video": (video_type,) if "video" in save else (),
+        "video": of_video,
+        "camera": of_video,
     }
     written: dict[str, Source] = {}
     for source in sources:
@@ -329,6 +347,8 @@ def _check_outputs(sources, kept, output, save, video_type):
                 f"{path} is a file that is searched, and would be replaced by a picture: write to "
                 "another folder"
             )
+        if is_foreign(path):
+            raise ValueError(replaced(path))
         other = written.setdefault(path, source)
         if other != source:  # such as a.tif and a.tif.png
             raise ValueError(
@@ -345,6 +365,10 @@ def _check_outputs(sources, kept, output, save, video_type):
                     "search them in two runs"
                 )
         _check_labelme(sources, os.path.join(output, "labelme"))
+    found = os.path.join(output, Coco.name)
+    if "coco" in save and is_foreign(found):
+        raise ValueError(replaced(found))
+    return kept
 
 
 def _check_labelme(sources, folder):

@@ -81,13 +81,13 @@ def find_sources(
             found, passed_over = _files_of(text, recursive, leave_out)
             files.update(dict.fromkeys(found))
             others += passed_over
-        elif os.path.isfile(text):
+        elif os.path.exists(text):
             files[os.path.abspath(text)] = None
         elif glob.has_magic(text):
             found = [
                 os.path.abspath(path)
                 for path in sorted(glob.glob(text, recursive=True))
-                if os.path.isfile(path)
+                if not os.path.isdir(path)
             ]
             fixed = itertools.takewhile(
                 lambda part: not glob.has_magic(part), Path(os.path.abspath(text)).parts
@@ -123,12 +123,12 @@ def _files_of(folder, recursive, leave_out):
     its other files.
     """
     folder = Path(os.path.abspath(folder))
-    # a link to nothing too: it is told when it cannot be read; but nothing hidden, such as the
-    # ._photo.jpg that macOS writes beside a photo.jpg
+    # a pipe and a link to nothing too: they are told when they cannot be read; but nothing hidden,
+    # such as the ._photo.jpg that macOS writes beside a photo.jpg
     files = sorted(
         path
         for path in (folder.rglob("*") if recursive else folder.glob("*"))
-        if (path.is_file() or (path.is_symlink() and not path.exists()))
+        if not path.is_dir()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     files = _without(files, folder, leave_out)
@@ -224,11 +224,18 @@ def _frames(sources, channels, every, unreadable, image_range, few_bits):
             else _video(source, channels, every)
         )
         try:
+            if source.kind != "camera" and _is_device(source.path):
+                raise UnreadableError(f"{source.path}: a device or a pipe, not a file")
             yield from frames
         except UnreadableError as error:
             if unreadable is None:
                 raise
             unreadable.append((source.name, str(error)))
+
+
+def _is_device(path):
+    """Whether what is there is neither a file nor a folder; reading a pipe might never end."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 class UnreadableError(ValueError):
@@ -261,6 +268,8 @@ def opencv() -> ModuleType:
 def stated_frames(path: str) -> int:
     """Number of frames that a video file says it has; 0 or less if it does not, or is no video."""
     cv2 = opencv()
+    if _is_device(path):
+        return 0
     video = cv2.VideoCapture(path)
     frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
     video.release()

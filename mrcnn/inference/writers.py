@@ -11,19 +11,22 @@ import contextlib
 import json
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.common.files import AnyPath, file_identity, whole_file
 from mrcnn.common.words import option_or_argument
-from mrcnn.data.drawing import as_rgb, write_picture
+from mrcnn.data.drawing import MADE_BY, as_rgb, write_picture
 from mrcnn.inference.sources import Frame, Source, opencv, stated_frames
 
 if TYPE_CHECKING:
     import cv2
 
     from mrcnn.inference.result import Result
+
+DESCRIPTION = "Objects found by Mask R-CNN"  # of the COCO json
 
 
 def output_path(folder: AnyPath, name: str, types: tuple[str, ...]) -> str:
@@ -34,13 +37,25 @@ def output_path(folder: AnyPath, name: str, types: tuple[str, ...]) -> str:
     return path if path.lower().endswith(types) else path + types[0]
 
 
-def file_identity(path: AnyPath) -> tuple[int, int] | None:
-    """What two paths of one file have in common, by whatever links; None without a file."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def is_foreign(path: AnyPath) -> bool:
+    """Whether a file is there that no writer of this module has written, nor `write_picture`, by
+    what it says of itself at its beginning or end.
+    """
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        start = file.read(4096)
+        file.seek(max(os.path.getsize(path) - 64, 0))
+        ends = start + file.read()
+    return MADE_BY.encode() not in ends and DESCRIPTION.encode() not in ends
+
+
+def replaced(path: AnyPath) -> str:
+    """Words for a foreign file in the place of a result."""
+    return (
+        f"{path} is there and would be replaced by a result, but is none of an earlier run: write "
+        "to another folder, or move it away first"
+    )
 
 
 class Writer:
@@ -65,7 +80,7 @@ class Writer:
         """`output_path`, with its folder made.
 
         Raises:
-            ValueError: the file is one of those that must not be replaced.
+            ValueError: the file is one of those that must not be replaced, or no result.
         """
         path = output_path(self.folder, name, types)
         if self.kept and file_identity(path) in self.kept:
@@ -73,6 +88,8 @@ class Writer:
                 f"{path} is a file that is searched, and would be replaced by a result: write to "
                 "another folder"
             )
+        if is_foreign(path):
+            raise ValueError(replaced(path))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
@@ -166,6 +183,16 @@ class Videos(Writer):
                     f"{self.file_path}: not all of its {self.count} frames could be written; is "
                     "the disk full?"
                 )
+            with open(self.temporary, "ab") as file:
+                file.write(_mark(self.video_type))
+
+
+def _mark(video_type):
+    """`MADE_BY` as a piece of a video file that players pass over."""
+    text = MADE_BY.ljust(16).encode()
+    if video_type == ".avi":
+        return b"JUNK" + struct.pack("<I", len(text)) + text
+    return struct.pack(">I", 8 + len(text)) + b"free" + text
 
 
 class Labelme(Writer):
@@ -208,10 +235,12 @@ class Coco(Writer):
         polygons: polygons in place of run lengths.
     """
 
+    name = "predictions.json"
+
     def __init__(self, folder: AnyPath, class_names: Sequence[str], polygons: bool = False) -> None:
         super().__init__(folder)
         self.class_names, self.polygons = class_names, polygons
-        self.file = self.path("predictions", ".json")
+        self.file = self.path(self.name, ".json")
         # a file name that is no text comes out as JSON's \udcff
         self.parts = {
             key: tempfile.TemporaryFile(
@@ -261,7 +290,7 @@ class Coco(Writer):
             whole_file(self.file, durable=False) as temporary,
             open(temporary, "w", encoding="utf-8") as file,
         ):
-            info = {"description": "Objects found by Mask R-CNN", "complete": complete}
+            info = {"description": DESCRIPTION, "complete": complete}
             file.write(
                 f'{{"info": {json.dumps(info)},\n'
                 f'"categories": {json.dumps(categories, ensure_ascii=False)}'

@@ -46,6 +46,36 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, size):
     assert path.read_bytes() == bytes(100_000)
 
 
+def test_errors_name_the_file(tmp_path):
+    for size, path, error in (
+        (9, tmp_path / "a.bin", errno.EFBIG),
+        (9, tmp_path / "gone" / "a.bin", errno.ENOENT),
+        (9, tmp_path, errno.EISDIR),
+    ):
+        with files_of_at_most(size), pytest.raises(OSError) as caught:
+            write_whole(path, bytes(100_000))
+        assert str(caught.value) == f"[Errno {error}] {os.strerror(error)}: {str(path)!r}"
+    with pytest.raises(OSError) as caught, whole_file(tmp_path / "a.bin"):
+        pass  # nothing is written, so nothing can be renamed
+    assert caught.value.filename == str(tmp_path / "a.bin") and ".tmp" not in str(caught.value)
+    with pytest.raises(OSError, match="other"), whole_file(tmp_path / "a.bin"):
+        open(tmp_path / "other")
+
+
+def test_a_device_is_written_into(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link"):
+        if not path.exists():
+            path.symlink_to(tmp_path / "pipe")
+        read = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        write_whole(path, b"new")
+        assert os.read(read, 9) == b"new" and path.is_fifo()
+        os.close(read)
+    with open(tmp_path / "a.bin", "wb") as file:
+        write_whole(f"/dev/fd/{file.fileno()}", b"new")
+    assert (tmp_path / "a.bin").read_bytes() == b"new"
+
+
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
 def test_what_a_link_leads_to_stays(tmp_path, link):
     (tmp_path / "source.txt").write_text("source")

@@ -372,6 +372,64 @@ def test_no_photo_is_replaced_by_a_crop_or_a_frame(model, photos, tmp_path):
     assert (photos / "clip.avi" / "000001.png").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "b.png", "deep/c.tif.png", "clip.avi", "predictions.json"]
+)
+def test_no_file_that_is_no_result_is_replaced(photos, tmp_path, name):
+    """Also one that is not searched."""
+    write_video(photos / "clip.avi", 2)
+    mine = tmp_path / "others" / name
+    mine.parent.mkdir(parents=True)
+    if name.endswith("json"):
+        mine.write_text('{"images": [], "annotations": [], "categories": []}')
+    elif name.endswith("avi"):
+        write_video(mine, 3)
+    else:
+        Image.fromarray(image(40, 40)).save(mine)
+    before = mine.read_bytes()
+    blind = types.SimpleNamespace(config=tiny_config())  # it detects nothing before this is told
+    with pytest.raises(ValueError, match=f"{name} is there and would be replaced"):
+        predict(blind, photos, tmp_path / "others", recursive=True, video_type=".avi")
+    assert mine.read_bytes() == before and files(tmp_path / "others") == [name]
+
+
+@pytest.mark.parametrize("save", ["frames", "crops"])
+def test_no_file_that_is_no_result_is_replaced_by_a_crop_or_a_frame(model, tmp_path, save):
+    write_video(tmp_path / "clip.avi", 2)
+    predict(model, tmp_path / "clip.avi", tmp_path / "found", save=[save], progress=False)
+    mine = next((tmp_path / "found").rglob("*.png"))
+    Image.fromarray(image(40, 40)).save(mine)
+    before = mine.read_bytes()
+    with pytest.raises(ValueError, match=f"{mine.name} is there and would be replaced"):
+        predict(model, tmp_path / "clip.avi", tmp_path / "found", save=[save], progress=False)
+    assert mine.read_bytes() == before
+
+
+@pytest.mark.parametrize("video_type", [".avi", ".mp4"])
+def test_results_replace_results(model, photos, tmp_path, video_type):
+    """Also those of a run that was killed before its json was there."""
+    write_video(photos / "clip.avi", 3)
+    save = ["pictures", "video", "frames", "crops", "coco"]
+    for _ in range(2):
+        predict(model, photos, tmp_path / "found", save=save, video_type=video_type, progress=False)
+        (tmp_path / "found" / "predictions.json").unlink()
+    (video,) = (path for path in (tmp_path / "found").glob("clip*"))
+    assert len(list(read_frames(find_sources(video)[0]))) == 3
+
+
+def test_pipes_are_counted_and_not_waited_for(model, photos, tmp_path):
+    for name in ("pipe.jpg", "pipe.mp4", "pipe.txt"):
+        os.mkfifo(photos / name)
+    for places in (photos, str(photos / "*.*")):
+        summary = predict(model, places, tmp_path / "found", save=["video", "coco"])
+        assert summary.images == 2
+        assert {name for name, _ in summary.unreadable} >= {"pipe.jpg", "pipe.mp4"}
+    for name in ("pipe.jpg", "pipe.mp4"):
+        summary = predict(model, photos / name, tmp_path / "found", save=["coco"])
+        ((_, why),) = summary.unreadable
+        assert why.endswith(f"{name}: a device or a pipe, not a file") and not summary.images
+
+
 @pytest.mark.parametrize("corrected", ["a.json", "clip.avi/000001.json"])
 def test_corrected_files_of_labelme_are_kept(model, photos, tmp_path, corrected):
     write_video(photos / "clip.avi", 2)

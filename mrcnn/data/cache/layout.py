@@ -10,15 +10,18 @@ import hashlib
 import json
 import numbers
 import os
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from mrcnn.common.json_files import read_json
 from mrcnn.common.threads import map_all
+from mrcnn.common.words import some
 
 FILE_NAME = "records.json"
 VERSION = 2  # of the format; 1 was that of 1.0.0 before its modules moved
+_PART = r"part-\d{5,}-of-\d{5,}\.(json|tfrecord)"
 _EXPECTED = "a file of a cache of records (if it is damaged, write the cache again)"
 # The fields of Config that the records depend on.
 FIELDS = (
@@ -34,6 +37,27 @@ FIELDS = (
 def is_cache(folder):
     """Whether a folder holds a whole cache."""
     return os.path.isfile(os.path.join(folder, FILE_NAME))
+
+
+def require_own_folder(folder):
+    """Make sure that a folder for a cache has nothing else, for a folder with a cache is read as
+    one, whatever else is in it.
+
+    Raises:
+        ValueError: naming what is there. Hidden files are not looked at.
+    """
+    if not os.path.isdir(folder) or is_cache(folder):
+        return
+    others = sorted(
+        name
+        for name in os.listdir(folder)
+        if not name.startswith(".") and not re.fullmatch(_PART, name)
+    )
+    if others:
+        raise ValueError(
+            f"{folder} has other files than those of a cache, {some(others)}, and would be read as "
+            "a cache: give a folder that is new or empty"
+        )
 
 
 def settings_of(config):

@@ -23,6 +23,7 @@ from mrcnn.data.cache.layout import (
     plain_id,
     read_about,
     read_part,
+    require_own_folder,
 )
 from mrcnn.data.image_range import use_image_range
 from mrcnn.data.load import SampleError, describe_image, prepare
@@ -98,13 +99,15 @@ def write_records(
         `Written`.
 
     Raises:
-        ValueError: the folder holds a cache of another data set, of other objects or settings,
+        ValueError: the folder holds a cache of another data set, of other objects or settings, or
+            files that are no cache's,
             IMAGE_RESIZE_MODE is "crop", which is random, a wrong argument, objects that would count
             as background because their masks are missing, or images that cannot be used, each with
             its reason.
         OSError: a file cannot be written.
     """
     _check(dataset, config, shards, encoding, workers)
+    require_own_folder(folder)
     use_image_range(dataset, config)
     count = len(dataset.image_ids)
     parts = min(shards or -(-count // IMAGES_PER_PART), count)
