@@ -175,8 +175,8 @@ def open_data(
         args: of the command line.
         classes: names, or None for all.
         other_classes: whether classes that ``classes`` lacks follow them; else they are left out.
-        collect_errors: whether images and objects that cannot be read are counted, where the
-            format can; else the first one is an error.
+        collect_errors: whether images and objects that cannot be read are counted; else the first
+            one is an error.
     """
     place = own_place(args)
     require_data(args, [place])
@@ -204,7 +204,7 @@ def open_place(
         for name, (argument, _, _) in _TAKEN_BY.items()
         if (value := _given(args, place, name)) is not None and _takes(found.format, place, name)
     }
-    if collect_errors and found.format in ("coco", "via", "labelme"):
+    if collect_errors:
         options["collect_errors"] = True
     options["format"] = found.format
     with renamed_options(place.options):

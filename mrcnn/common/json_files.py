@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import math
+import operator
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -26,8 +27,12 @@ def read_json(path: str | os.PathLike, expected: str, keys: Iterable[str] = ()) 
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or no object with these keys.
+        ValueError: it is not JSON, or no object with these keys; or it is a pipe or a device, which
+            is not opened.
     """
+    # a pipe would be waited for, and a device may have no end
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(f"{path} is a pipe or a device, so it cannot be {expected}")
     try:
         content = _parsed(path)
     except FileNotFoundError:
@@ -126,6 +131,24 @@ def write_json(
         open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         json.dump(content, file, ensure_ascii=False, indent=indent)
+
+
+def as_parsed(value: Any) -> Any:
+    """A value as `read_json` would give it: NumPy's numbers as Python's, arrays and tuples as
+    lists, those in containers too; ``value`` itself where there is nothing to convert.
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return as_parsed(value.tolist())
+    if isinstance(value, dict):
+        items = {key: as_parsed(item) for key, item in value.items()}
+        return items if any(items[key] is not item for key, item in value.items()) else value
+    if isinstance(value, (list, tuple)):
+        if isinstance(value, list) and set(map(type, value)) <= {int, float, str}:
+            return value  # the numbers of a polygon, one by one, would take long
+        found = [as_parsed(item) for item in value]
+        same = isinstance(value, list) and all(map(operator.is_, found, value))
+        return value if same else found
+    return value
 
 
 def plain(value: Any, digits: int | None = None) -> Any:

@@ -4,6 +4,7 @@ A forked process has all that this one has at that moment, without a copy. So no
 pickled for it but what it returns, and its memory is this one's until either changes it.
 """
 
+import contextlib
 import gc
 import logging
 import multiprocessing
@@ -36,29 +37,54 @@ def may_fork() -> bool:
     """Whether processes may be forked here and now.
 
     That is so on Linux (macOS' own libraries do not survive it), where this thread is the only one
-    (a lock that another holds would stay locked), none of `WITH_THREADS` was imported, and no file
-    or socket is open that all processes would read from at one position.
+    (a lock that another holds would stay locked), none of `WITH_THREADS` was imported, the system
+    has locks for processes, and nothing is open that they would share: a file's position, what is
+    still to be written to it, the other end of a pipe.
     """
     return (
         sys.platform == "linux"
         and threading.active_count() == 1
         and not any(name in sys.modules for name in WITH_THREADS)
         and not multiprocessing.current_process().daemon  # which may have no processes
-        and not any(map(_is_shared, os.listdir("/proc/self/fd")))
+        and _has_locks()
+        and not any(map(_is_shared, {*map(int, os.listdir("/proc/self/fd"))} - _own_files()))
     )
 
 
-def _is_shared(number):
-    """Whether an open file, other than stdin, stdout and stderr, is read from or is a socket."""
+def _has_locks():
     try:
-        facts = os.fstat(int(number))
-        with open(f"/proc/self/fdinfo/{number}") as file:
-            known = dict(line.partition(":")[::2] for line in file)
+        multiprocessing.get_context("fork").Lock()
+    except (OSError, ImportError):  # /dev/shm is missing, full or cannot be written to
+        return False
+    return True
+
+
+def _own_files():
+    """Numbers of the standard streams, and of the log files, which no forked process writes to."""
+    streams: list[Any] = [sys.__stdin__, sys.__stdout__, sys.__stderr__]
+    streams += [getattr(one, "stream", None) for logger in _loggers() for one in logger.handlers]
+    numbers = set()
+    for stream in streams:
+        with contextlib.suppress(Exception):  # it is None, closed, no file, or anyone's own
+            numbers.add(stream.fileno())
+    return numbers
+
+
+def _loggers():
+    loggers = logging.root, *logging.root.manager.loggerDict.values()
+    return [one for one in loggers if isinstance(one, logging.Logger)]
+
+
+def _is_shared(number):
+    """Whether an open file is any but /dev/null, or a pipe or terminal that the shell left open:
+    what Python opens is not inherited.
+    """
+    try:
+        facts, inherited = os.fstat(number), os.get_inheritable(number)
     except OSError:  # it was that of the list itself
         return False
-    only_written = int(known["flags"], 8) & os.O_ACCMODE == os.O_WRONLY
-    named = stat.S_ISREG(facts.st_mode) and facts.st_nlink
-    return int(number) > 2 and bool((named and not only_written) or stat.S_ISSOCK(facts.st_mode))
+    left = inherited and (stat.S_ISFIFO(facts.st_mode) or os.isatty(number))
+    return not (left or facts.st_rdev == os.stat(os.devnull).st_rdev)
 
 
 def fork_map(
@@ -103,9 +129,16 @@ def _turn(function, parts, workers, what, told):
     """As `fork_map`, of parts of the items, by processes that end with them."""
     advice = option_or_argument("--workers 1", "workers=1")
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(workers, len(parts)), context, _begin, (function,)) as pool:
+    # else each process writes what waits in them
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        if not stream.closed:
+            stream.flush()
+    with contextlib.ExitStack() as stack:
         others = multiprocessing.active_children()
         try:
+            pool = stack.enter_context(
+                ProcessPoolExecutor(min(workers, len(parts)), context, _begin, (function,))
+            )
             pool.submit(int)  # starts all of them
         except OSError as error:
             for process in set(multiprocessing.active_children()).difference(others):
@@ -146,9 +179,8 @@ def _begin(function):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)  # at once, without a traceback
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):
-            logger.handlers, logger.propagate = [], True
+    for logger in _loggers():
+        logger.handlers, logger.propagate = [], True
     logging.root.addHandler(_Collector())
     warnings.showwarning = _collect_warning
 
@@ -161,17 +193,33 @@ def _end_with_parent():
 
 
 class _Collector(logging.Handler):
-    """Collects log records, as dicts of what can be pickled."""
+    """Collects log records, as dicts of what can be pickled; of what cannot, the text."""
 
     def emit(self, record):
-        self.format(record)  # which adds its message, and its traceback as text
-        plain = str, int, float, type(None)
-        facts = {key: value for key, value in vars(record).items() if isinstance(value, plain)}
-        _messages.append({**facts, "msg": record.message, "args": None})
+        try:
+            self.format(record)  # which adds its message, and its traceback as text
+            facts = {**vars(record), "msg": record.message, "args": None, "exc_info": None}
+            _messages.append(
+                {key: one if _can_be_sent(one) else str(one) for key, one in facts.items()}
+            )
+        except Exception:  # as each handler of `logging` does
+            self.handleError(record)
 
 
 def _collect_warning(message, category, filename, lineno, file=None, line=None):
+    category = next(filter(_can_be_sent, category.__mro__))
     _messages.append((str(message), category, filename, lineno))
+
+
+def _can_be_sent(value):
+    """Whether the other process can have this; an exception may have arguments of its own."""
+    if isinstance(value, (str, int, float, type(None))):
+        return True
+    try:
+        pickle.loads(pickle.dumps(value))
+    except Exception:
+        return False
+    return True
 
 
 def _work(items):
@@ -179,12 +227,10 @@ def _work(items):
     _messages.clear()
     try:
         return [_function(item) for item in items], list(_messages)
-    except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # an exception with arguments of its own
-            raise RuntimeError(f"{type(error).__name__}: {error}") from None
-        raise
+    except BaseException as error:
+        if _can_be_sent(error):
+            raise
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
 # === In the process that was forked ===

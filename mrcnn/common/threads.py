@@ -1,5 +1,6 @@
 """Work done by threads ahead of whoever needs it."""
 
+import operator
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,21 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_workers(workers: int) -> None:
+    """Refuse what is no number of threads or processes.
+
+    Raises:
+        TypeError: it is no int.
+        ValueError: it is below 1.
+    """
+    try:
+        operator.index(workers)
+    except TypeError:
+        raise TypeError(f"workers is {workers!r}; it must be an int, at least 1") from None
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1")
 
 
 def map_all(
@@ -37,10 +53,9 @@ def map_all(
         workers: number of threads; 1: this thread does all itself.
 
     Raises:
-        ValueError: workers below 1.
+        ValueError, TypeError: as `check_workers`.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; it must be at least 1")
+    check_workers(workers)
     if workers == 1:
         yield from track(map(function, items), description, progress, len(items))
         return

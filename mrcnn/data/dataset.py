@@ -22,7 +22,7 @@ from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
 from mrcnn.data.labels import load_labels
-from mrcnn.data.masks import binary_masks
+from mrcnn.data.load import call_load_mask, checked_class_ids, checked_mask
 from mrcnn.data.noting import Noting
 from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
@@ -309,10 +309,13 @@ class Dataset(Noting):
             class_ids: int [instances], negative for a crowd. A crowd of several classes, which
                 `load_mask` gives once for each, is there once, as `crowds.SEVERAL_CLASSES`.
             areas: int64 [instances] px.
+
+        Raises:
+            ValueError: the masks or class ids are wrong.
         """
-        masks, class_ids = self.load_mask(image_id)
-        on = binary_masks(np.asarray(masks))
-        rows, class_ids = distinct_regions(on, np.asarray(class_ids))
+        masks, class_ids = call_load_mask(self, image_id)
+        on = checked_mask(masks, class_ids, masks.shape)
+        rows, class_ids = distinct_regions(on, checked_class_ids(class_ids, limit=None))
         areas = [np.count_nonzero(on[..., row]) for row in rows]
         return masks.shape[:2], class_ids, np.array(areas, np.int64)
 
@@ -337,6 +340,7 @@ class Dataset(Noting):
 
         Raises:
             ValueError: no such image, workers below 1, or `prepare` was not called.
+            TypeError: workers is not an int, or `noted` names what is no collection.
             ChildProcessError: a process could not be started, was killed, or crashed.
         """
         return summarize(self, self._chosen(image_ids), progress, workers)
@@ -351,11 +355,13 @@ class Dataset(Noting):
             progress: show a progress bar on stderr.
             workers: processes that do it, or threads where processes cannot be forked (other
                 systems than Linux, after TensorFlow was imported, beside other threads or an open
-                file) and for few images. With more than one, `load_image` and `load_mask` must be
-                thread-safe; what they keep in the dataset is lost unless `noted` names it.
+                file, pipe or socket) and for few images. With more than one, `load_image` and
+                `load_mask` must be thread-safe; what they keep in the dataset is lost unless
+                `noted` names it.
 
         Raises:
             ValueError: no such image, workers below 1, or `prepare` was not called.
+            TypeError: workers is not an int, or `noted` names what is no collection.
             ChildProcessError: a process could not be started, was killed, or crashed.
         """
         return check_dataset(self, self._chosen(image_ids), progress, workers)

@@ -58,7 +58,9 @@ IMAGE_TYPES = (
 # === Files ===
 
 
-def read_image(path: AnyPath, as_stored: bool = False, indices: bool = False) -> np.ndarray:
+def read_image(
+    path: AnyPath, as_stored: bool = False, indices: bool = False, mask: bool = False
+) -> np.ndarray:
     """Read an image file: any format that Pillow reads, and every TIFF.
 
     The EXIF orientation is applied, so that the pixels lie as people see and
@@ -74,6 +76,8 @@ def read_image(path: AnyPath, as_stored: bool = False, indices: bool = False) ->
         path: str or path-like.
         as_stored: leave the values of 9 to 15 bits as they are.
         indices: give the numbers of a palette's colours, as masks of ids have them.
+        mask: the values are no brightness: a TIFF in which 0 is white gives them as they are
+            stored, and several frames or pages, which may be an object each, are an error.
 
     Returns:
         [height, width] for grey (bool for 1-bit images), else [height, width,
@@ -85,7 +89,7 @@ def read_image(path: AnyPath, as_stored: bool = False, indices: bool = False) ->
         ValueError: the file is empty, damaged, cut short or no image.
     """
     _require_file(path)
-    return _decode(path, path, as_stored, indices)
+    return _decode(path, path, as_stored, indices, mask)
 
 
 def _require_file(path):
@@ -107,17 +111,21 @@ def decode_image(content: bytes, what: str, as_stored: bool = False) -> np.ndarr
 
 
 def _decode(
-    file: AnyPath | IO[bytes], what: AnyPath, as_stored: bool, indices: bool = False
+    file: AnyPath | IO[bytes],
+    what: AnyPath,
+    as_stored: bool,
+    indices: bool = False,
+    mask: bool = False,
 ) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with _stream(file) as stream, Image.open(stream) as image:
-            array, frames, white = _opened(image, file, indices)
+            array, frames, white = _opened(image, file, indices, mask)
     except UnidentifiedImageError as err:
         # there are TIFFs that Pillow does not know: of many channels, float RGB, float64
         try:
-            array, frames, white = read_tiff(file, _most_pixels())
+            array, frames, white = read_tiff(file, _most_pixels(), mask)
         except UnknownTiffError as tiff_error:
             raise ValueError(f"Image file cannot be read: {what} ({tiff_error})") from err
         except ValueError:
@@ -136,6 +144,11 @@ def _decode(
         ) from err
     if array.ndim not in (2, 3) or not array.size:
         raise ValueError(f"Image file has no pixels, its shape is {array.shape}: {what}")
+    if frames > 1 and mask:
+        raise ValueError(
+            f"{what} holds {frames} frames or pages, and a mask has one: save it as one image of "
+            "ids, or each object in a file of its own"
+        )
     if frames > 1:
         logger.warning("%s holds %d frames: only the first is read", what, frames)
     if white is None or as_stored or array.max(initial=0) > white:
@@ -224,12 +237,12 @@ def _may_have_exif(path, file_format):
     return any(name in content for name in (b"eXIf", b"exif", b"adobe.xmp"))
 
 
-def _opened(image, file, indices):
+def _opened(image, file, indices, mask):
     """(pixels, number of frames, white) of a file that Pillow has opened, as `read_tiff`."""
     of_tiff = layout(image) if image.format == "TIFF" else None
     if of_tiff is not None and loses_in_pillow(image):
         try:
-            return read_tiff(image.fp, _most_pixels())
+            return read_tiff(image.fp, _most_pixels(), mask)
         except UnknownTiffError:
             # of 16 bits the upper 8 are better than none
             if image.mode not in ("RGB", "RGBA") or of_tiff.samples != len(image.getbands()):
@@ -237,7 +250,7 @@ def _opened(image, file, indices):
     if of_tiff is not None:
         check_whole(image)
     frames = getattr(image, "n_frames", 1)
-    pixels = _pixels(image, indices)
+    pixels = _pixels(image, indices, mask)
     if image.format == "PNG" and pixels.dtype == np.uint16:
         return pixels, frames, _white_of_png(file, pixels)
     return pixels, frames, None if of_tiff is None else of_tiff.white
@@ -260,7 +273,7 @@ def _white_of_png(file, array):
     return 2**bits - 1
 
 
-def _pixels(image, indices):
+def _pixels(image, indices, mask):
     """A Pillow image as an upright array: grey or ``indices``, grey + alpha, RGB or RGB + alpha."""
     from PIL import ImageOps
 
@@ -280,7 +293,7 @@ def _pixels(image, indices):
     # Pillow gives a 16-bit PGM as int32, and so did it PNG before 11
     if whole_numbers or image.mode.startswith("I;16"):
         array = array.astype(np.uint16)
-    return array if of_tiff is None else as_stored(array, of_tiff)
+    return array if of_tiff is None else as_stored(array, of_tiff, mask)
 
 
 # === Values and channels ===

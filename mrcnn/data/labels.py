@@ -261,7 +261,7 @@ def _refuse_values(labels, num_classes):
 
 def load_labels(dataset: Dataset, image_id: int, overlap: str, crowds: str) -> LabelMap:
     """The label map of an image of any data set; see `Dataset.load_labels`."""
-    masks, class_ids = (np.asarray(each) for each in call_load_mask(dataset, image_id))
+    masks, class_ids = call_load_mask(dataset, image_id)
     if not len(class_ids):  # and so masks whose size may be 0 x 0
         masks = np.zeros((*np.shape(dataset.load_image(image_id))[:2], 0), bool)
     count = len(dataset.class_info)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,10 +248,7 @@ def load_image_gt(
 def _load(dataset, config, image_id):
     """What the dataset returns, checked: image [h, w, C], bool [h, w, N], int32 [N]."""
     image = fit_channels(load_pixels(dataset, config, image_id), config.IMAGE_CHANNEL_COUNT)
-    loaded = call_load_mask(dataset, image_id)
-    if not isinstance(loaded, (tuple, list)) or len(loaded) != 2:
-        raise ValueError(f"load_mask must return (masks, class_ids), got {type(loaded).__name__}")
-    mask, class_ids = np.asarray(loaded[0]), np.asarray(loaded[1])
+    mask, class_ids = call_load_mask(dataset, image_id)
     limit = min(dataset.num_classes, config.NUM_CLASSES)
     return image, checked_mask(mask, class_ids, image.shape), checked_class_ids(class_ids, limit)
 
@@ -263,7 +260,7 @@ def load_pixels(dataset: Dataset, config: Config, image_id: int) -> np.ndarray:
     """
     if config.IMAGE_RANGE is not None:
         use_image_range(dataset, config)
-    image = np.asarray(dataset.load_image(image_id))
+    image = call_load_image(dataset, image_id)
     if config.IMAGE_RANGE is None and used_bits(image) is not None:  # of a load_image of the user's
         few_bits = dataset.few_bits
         few_bits.look_at(image, describe_image(dataset, image_id))
@@ -273,15 +270,31 @@ def load_pixels(dataset: Dataset, config: Config, image_id: int) -> np.ndarray:
     return as_uint8_range(image, config.IMAGE_RANGE)
 
 
-def call_load_mask(dataset: Dataset, image_id: int) -> Any:
-    """What ``dataset.load_mask`` returns; an IndexError of it says what its cause usually is."""
+def call_load_image(dataset: Dataset, image_id: int) -> np.ndarray:
+    """What ``dataset.load_image`` returns, as an array; a ValueError says that it is None."""
+    image = dataset.load_image(image_id)
+    if image is None:
+        raise ValueError("load_image must return an array, got None")
+    return np.asarray(image)
+
+
+def call_load_mask(dataset: Dataset, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """What ``dataset.load_mask`` returns, as two arrays.
+
+    Raises:
+        ValueError: it returned something else.
+        IndexError: of load_mask; it says what its cause usually is.
+    """
     try:
-        return dataset.load_mask(image_id)
+        loaded = dataset.load_mask(image_id)
     except IndexError as error:
         raise IndexError(
             f"{error} (an outline that leaves the image? "
             "skimage.draw.polygon(..., shape=mask.shape[:2]) cuts it at the edge)"
         ) from error
+    if not isinstance(loaded, (tuple, list)) or len(loaded) != 2:
+        raise ValueError(f"load_mask must return (masks, class_ids), got {type(loaded).__name__}")
+    return np.asarray(loaded[0]), np.asarray(loaded[1])
 
 
 def checked_mask(
@@ -314,9 +327,9 @@ def checked_mask(
     return each_in_one_piece(binary_masks(mask))
 
 
-def checked_class_ids(class_ids: np.ndarray, limit: int) -> NDArray[np.int32]:
+def checked_class_ids(class_ids: np.ndarray, limit: int | None) -> NDArray[np.int32]:
     """What load_mask returned as class ids, as int32 [N] of 1 .. limit - 1, or below 0 for
-    crowds.
+    crowds; with a limit of None any integers.
     """
     if not len(class_ids):
         return np.zeros(0, dtype=np.int32)
@@ -324,6 +337,8 @@ def checked_class_ids(class_ids: np.ndarray, limit: int) -> NDArray[np.int32]:
         raise ValueError(
             f"class ids must be integers, got {class_ids.dtype} {class_ids.tolist()[:10]}"
         )
+    if limit is None:
+        return class_ids.astype(np.int32)
     wrong = (class_ids == 0) | (np.abs(class_ids) >= limit)
     if wrong.any():
         raise ValueError(

@@ -125,8 +125,8 @@ def loses_in_pillow(image: Image.Image) -> bool:
     )
 
 
-def as_stored(array: np.ndarray, of_file: Layout) -> np.ndarray:
-    """The pixels of a TIFF of one sample a pixel, from what Pillow gives.
+def as_stored(array: np.ndarray, of_file: Layout, mask: bool = False) -> np.ndarray:
+    """The pixels of a TIFF of one sample a pixel, from what Pillow gives; ``mask`` as `read_tiff`.
 
     It gives int8 as uint8, int16 and uint32 as int32, and inverts white-is-zero of up to 8 bits.
     """
@@ -135,7 +135,11 @@ def as_stored(array: np.ndarray, of_file: Layout) -> np.ndarray:
     if of_file.dtype is not None:
         array = array.astype(of_file.dtype)
     inverted = of_file.format == UNSIGNED and of_file.bits <= 8
-    return array if inverted else black_is_zero(array, of_file.photometric, of_file.bits)
+    if inverted != mask:
+        return array
+    # of fewer bits than 8 Pillow makes 8
+    bits = 8 if inverted else of_file.bits
+    return black_is_zero(array, of_file.photometric, bits)
 
 
 def black_is_zero(array: np.ndarray, photometric: int, bits: int) -> np.ndarray:
@@ -154,17 +158,19 @@ class UnknownTiffError(ValueError):
 
 
 def read_tiff(
-    file: AnyPath | IO[bytes], most_pixels: float = math.inf
+    file: AnyPath | IO[bytes], most_pixels: float = math.inf, mask: bool = False
 ) -> tuple[np.ndarray, int, int | None]:
     """Read the first page of a TIFF of any kind of pixels.
 
     Args:
         file: path, or a file that is open.
         most_pixels: height x width that are allowed.
+        mask: leave the values as they are stored where 0 is white: those of a mask are numbers, not
+            brightness. tifffile writes every bool array as white-is-zero, with 1 for True.
 
     Returns:
-        (upright pixels [height, width] or [height, width, channels], black at 0, of the dtype that
-        is stored; number of pages; `Layout.white`).
+        (upright pixels [height, width] or [height, width, channels], black at 0 unless it is a
+        ``mask``, of the dtype that is stored; number of pages; `Layout.white`).
 
     Raises:
         UnknownTiffError: a compression for which a package is missing, colours that nobody
@@ -172,14 +178,14 @@ def read_tiff(
         ValueError: a damaged file or no TIFF.
     """
     try:
-        return _first_page(file, most_pixels)
+        return _first_page(file, most_pixels, mask)
     except UnknownTiffError:
         raise
     except Exception as error:  # a damaged tag can end in any exception
         raise ValueError(f"damaged or no TIFF ({error})") from error
 
 
-def _first_page(file, most_pixels):
+def _first_page(file, most_pixels, mask):
     import tifffile  # comes with scikit-image
 
     if not isinstance(file, (str, os.PathLike)):
@@ -219,7 +225,8 @@ def _first_page(file, most_pixels):
                 ) from error
             raise
         array = _channels_last(array, page.axes)
-        array = black_is_zero(array, page.photometric, page.bitspersample)
+        if not mask:
+            array = black_is_zero(array, page.photometric, page.bitspersample)
         if page.photometric == PALETTE:
             array = np.moveaxis(page.colormap[:, array], 0, -1)
         elif page.photometric == CMYK:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrcnn.common import json_files
-from mrcnn.common.json_files import plain, read_json, write_json
+from mrcnn.common.json_files import as_parsed, plain, read_json, write_json
 from mrcnn.config import Config
 from mrcnn.config.file import save_config
 from mrcnn.data import open_dataset
@@ -34,6 +34,15 @@ def test_a_wrong_file_is_refused(text, message, tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="a.json is missing; it should be a list of cats"):
         read_json(tmp_path / "a.json", "a list of cats")
+
+
+def test_a_pipe_and_a_device_are_not_opened(tmp_path):
+    """The one would be waited for, the other, which may be behind a link, has no end."""
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("/dev/zero")
+    for name in ("a.json", "b.json"):
+        with pytest.raises(ValueError, match=f"{name} is a pipe or a device, so it cannot be a"):
+            read_json(tmp_path / name, "a list of cats")
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -69,6 +78,14 @@ def test_plain_values():
     assert plain(value) == {"1": [0.5, [0, 1]], "a": [None, True, "(1+2j)"]}
     assert plain([1 / 3, float("nan"), np.inf, 2], digits=2) == [0.33, None, None, 2]
     assert plain(1 / 3) == 1 / 3
+
+
+def test_values_as_they_would_be_read():
+    value = {"a": [np.int64(1), (2, np.float32(0.5))], "b": np.arange(2), "c": np.True_}
+    parsed = as_parsed(value)
+    assert parsed == {"a": [1, [2, 0.5]], "b": [0, 1], "c": True}
+    assert [*map(type, parsed["a"]), type(parsed["c"])] == [int, list, bool]
+    assert as_parsed(parsed) is parsed
 
 
 def test_no_more_files_are_kept_than_two(tmp_path):

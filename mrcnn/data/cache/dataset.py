@@ -23,7 +23,7 @@ from mrcnn.data.cache.layout import (
 from mrcnn.data.cache.read import read_record
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.formats.regions import LeftOut
+from mrcnn.data.formats.left_out import LeftOut
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -53,7 +53,7 @@ class RecordDataset(Dataset):
         folder: str.
         settings: {field of Config: value} that the cache was made with.
         bad_images: list of str, the images that were left out, with the reason of each.
-        left_out: `data.formats.regions.LeftOut`, the classes of the cache that ``classes`` lacks.
+        left_out: `data.formats.left_out.LeftOut`, the classes of the cache that ``classes`` lacks.
 
     Raises:
         FileNotFoundError: no cache, or one that is not whole.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.json_files import no_garbage_collection, read_json
+from mrcnn.common.json_files import as_parsed, no_garbage_collection, read_json
 from mrcnn.common.progress import track
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.class_labels import class_labels
@@ -16,12 +16,13 @@ from mrcnn.data.formats.coco_categories import (
     category_of,
     id_text,
     is_asked_for,
+    list_of_classes,
     root_of,
 )
 from mrcnn.data.formats.coco_segmentation import box_outline, is_empty, no_mask, read_segmentation
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
 from mrcnn.data.formats.regions import (
     UNREADABLE_CLASS,
-    UNREADABLE_IMAGE,
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
@@ -117,11 +118,10 @@ class CocoJson(RegionDataset):
         self._start_loading(collect_errors)
         if crowds not in CROWDS:
             raise ValueError(f"crowds is {crowds!r}; use one of {', '.join(CROWDS)}")
-        # an empty list means all classes, as in the original
-        class_ids = None if class_ids is None or not len(class_ids) else class_ids
+        class_ids = list_of_classes(class_ids)
         where = "the COCO annotations" if isinstance(annotations, dict) else annotations
         data = (
-            annotations
+            as_parsed(annotations)
             if isinstance(annotations, dict)
             else read_json(annotations, "a COCO annotation file")
         )
@@ -134,10 +134,18 @@ class CocoJson(RegionDataset):
             name = categories.pop(root)
             if class_ids is None or other_classes:
                 self.left_out.add(ROOT, f"{where}: category {root} ({name!r})")
+        nameless = [one for one, name in categories.items() if not name.strip()]
+        categories = {one: name for one, name in categories.items() if one not in nameless}
         category_class = self._add_categories(
             categories, class_ids, class_map, source, where, allow_absent, other_classes
         )
-        found = self._known_records(records, images, categories, where)
+        found = self._known_records(records, images, [*categories, *nameless], where)
+        for record, _, category_id in found if nameless else ():
+            if category_id in nameless:
+                self.left_out.add(
+                    "annotations of a category without a name",
+                    f"{where}: annotation {record['id']}, category {category_id}",
+                )
         if allow_absent:  # else the caller chose among this file's own categories
             self._count_others(categories, category_class, found, where)
         keep_empty = class_ids is None if keep_empty is None else keep_empty
@@ -204,14 +212,18 @@ class CocoJson(RegionDataset):
         self, categories, class_ids, class_map, source, where, allow_absent, other_classes
     ):
         """Add the classes; returns {category id: id of its class in the source}."""
-        for unknown in class_map or ():
+        class_map = class_map or {}
+        for unknown in class_map:
             if unknown not in categories and unknown not in categories.values():
                 raise ValueError(
                     f"class_map has {unknown!r}, which is no {category_of(categories, where)}"
                 )
+        # a category that has the class name which others are given is part of that class too
         mapped: dict[int | str, Any] = {
-            category_id: (class_map or {}).get(category_id, (class_map or {}).get(name))
-            for category_id, name in categories.items()
+            one: class_map.get(
+                one, class_map.get(name, name if name in class_map.values() else None)
+            )
+            for one, name in categories.items()
         }
         infos = [{"source": source, "id": one, "name": name} for one, name in categories.items()]
         labels = dict(zip(categories, class_labels(infos)))
@@ -220,7 +232,7 @@ class CocoJson(RegionDataset):
             called: dict[int | str, str] = {}
         else:
             order, called = categories_asked(
-                list(class_ids), categories, labels, mapped, allow_absent, where
+                class_ids, categories, labels, mapped, allow_absent, where
             )
             order += _in_order(categories) if other_classes else []
         chosen: dict[int | str, int | str] = {}
@@ -249,17 +261,18 @@ class CocoJson(RegionDataset):
                 )
         return chosen
 
-    def _known_records(self, records, images, categories, where):
+    def _known_records(self, records, images, category_ids, where):
         """[(annotation, id of its image, id of its category)]; those of no image are left out."""
         found = []
-        image_ids, category_ids = (
+        categories = dict.fromkeys(category_ids)
+        image_texts, category_texts = (
             {id_text(one): one for one in ids} for ids in (images, categories)
         )
         for number, record in enumerate(records):
             try:
                 _check_ids(record, number, where)
-                image_id = _known(record["image_id"], images, image_ids)
-                category_id = _known(record["category_id"], categories, category_ids)
+                image_id = _known(record["image_id"], images, image_texts)
+                category_id = _known(record["category_id"], categories, category_texts)
                 if category_id is None:
                     raise ValueError(
                         f"{where}: annotation {record['id']} has the category_id "
@@ -401,19 +414,14 @@ def _size(image, path, where):
     sides = image.get("height"), image.get("width")
     if None in sides:
         return image_size(path)
+    said = f"{where}: {image['file_name']} has height and width {str(sides)[:60]}"
     if not all(
         isinstance(side, (int, float)) and 1 <= side < math.inf and side == int(side)
         for side in sides
     ):
-        raise ValueError(
-            f"{where}: {image['file_name']} has height and width {sides}; they must be whole "
-            "numbers of px"
-        )
+        raise ValueError(f"{said}; they must be whole numbers of px")
     height, width = map(int, sides)
     if height * width >= 2**32:  # pycocotools counts with 32 bits
-        raise ValueError(
-            f"{where}: {image['file_name']} has height and width {sides}; they must make fewer "
-            "than 2 ** 32 px"
-        )
+        raise ValueError(f"{said}; they must make fewer than 2 ** 32 px")
     check_pixels(height, width, f"{where}: {image['file_name']}")
     return height, width

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from mrcnn.common.words import option_or_argument
+from mrcnn.config.python_values import python_value
 from mrcnn.data.class_labels import class_spellings, classes_called
 
 
@@ -94,7 +95,8 @@ def categories_asked(
     spellings: dict[int | str, list[list[Any]]] = {}
     for one, name in categories.items():
         exact, *others = class_spellings({"name": name, "id": one}, labels[one])
-        spellings[one] = [[*exact, one, mapped[one]], *others]
+        of_map = [] if mapped[one] is None else [mapped[one]]
+        spellings[one] = [[*exact, one, *of_map], *others]
     order: list[Any] = []
     called: dict[int | str, str] = {}
     hashable = [one for one in class_ids if isinstance(one, Hashable)]
@@ -102,6 +104,12 @@ def categories_asked(
     for asked in class_ids:
         found, rank = meant[asked] if isinstance(asked, Hashable) else ([], -1)
         if not found:
+            named = [one for one, name in categories.items() if asked == name and one in class_ids]
+            if named:
+                raise ValueError(
+                    f"{_list()} has {asked!r} and {named[0]!r}, which are one "
+                    f"{category_of(categories, where)}"
+                )
             if not (allow_absent and isinstance(asked, str)):
                 raise ValueError(
                     f"{_list()} has {asked!r}, which is no {category_of(categories, where)}"
@@ -120,6 +128,18 @@ def categories_asked(
             f"{_list()} is {class_ids[:100]}, none of which is a {category_of(categories, where)}"
         )
     return order, called
+
+
+def list_of_classes(class_ids: Iterable[int | str] | None) -> list[int | str] | None:
+    """A list of category ids and names with Python's own numbers; None where it is empty or None,
+    which means all classes, as in the original.
+
+    Raises:
+        ValueError: it is no list, or a text, of which each letter would be a name.
+    """
+    if isinstance(class_ids, (str, bytes)) or not isinstance(class_ids, (Iterable, type(None))):
+        raise ValueError(f"{_list()} must be a list of category ids and names, got {class_ids!r}")
+    return None if class_ids is None else python_value(list(class_ids)) or None
 
 
 def category_of(categories: Mapping[int | str, str], where: object) -> str:

@@ -2,6 +2,7 @@
 together, and what the values mean.
 """
 
+import contextlib
 import csv
 import os
 import re
@@ -14,6 +15,7 @@ from mrcnn.data.formats.files import image_files, near_miss, normal_form
 from mrcnn.data.formats.mask_pairs import (
     LABEL_FOLDERS,
     PARTS,
+    Counting,
     find_pairs,
     has_images,
     pair_files,
@@ -154,13 +156,17 @@ class Pair(NamedTuple):
 
 
 def label_pairs(
-    images: AnyPath, labels: AnyPath, listed: AnyPath | None = None
+    images: AnyPath,
+    labels: AnyPath,
+    listed: AnyPath | None = None,
+    counting: Counting = contextlib.nullcontext,
 ) -> tuple[list[Pair], list[str]]:
     """The label map of each image, and the paths of the label maps without an image.
 
     Args:
         images, labels: folders.
         listed: file with the names of the images, one a line; None: all.
+        counting: as of `mask_pairs.pair_files`.
 
     Raises:
         FileNotFoundError, ValueError: as `mask_pairs.pair_files`; a name that has no image.
@@ -168,7 +174,7 @@ def label_pairs(
     if is_cityscapes(labels):
         pairs, unused = _cityscapes_pairs(images, labels)
     else:
-        found, names = pair_files(images, labels)
+        found, names = pair_files(images, labels, counting)
         pairs = [
             Pair(stem, os.path.join(images, name), mask and os.path.join(labels, mask))
             for stem, name, mask in found
@@ -176,20 +182,21 @@ def label_pairs(
         unused = [os.path.join(labels, name) for name in names]
         if _is_voc(labels):  # of which the most are for detection alone
             pairs = [pair for pair in pairs if pair.labels or listed]
-    return (pairs, unused) if listed is None else (_listed(pairs, listed, images), [])
+    return (pairs, unused) if listed is None else (_listed(pairs, listed, images, counting), [])
 
 
-def _listed(pairs, listed, images):
+def _listed(pairs, listed, images, counting):
     by_id = {normal_form(pair.id): pair for pair in pairs}
     chosen = []
     for name in lines_of(listed):
-        pair = by_id.get(normal_form(name))
-        if pair is None:
+        if (pair := by_id.get(normal_form(name))) is not None:
+            chosen.append(pair)
+            continue
+        with counting():
             raise FileNotFoundError(
                 f"{os.fspath(listed)} names {name!r}, which is no image of {os.fspath(images)}"
                 f"{near_miss([images], name + '.jpg', 'rename it, or change the list')}"
             )
-        chosen.append(pair)
     return chosen
 
 

@@ -1,5 +1,6 @@
 """Label maps in image files: the class of each pixel, as its value or as its colour."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from mrcnn.common.files import AnyPath, whole_file
 from mrcnn.common.words import some
 from mrcnn.data.class_labels import classes_called
-from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.label_layouts import (
     BACKGROUND_NAMES,
     VOID_NAMES,
@@ -19,10 +19,11 @@ from mrcnn.data.formats.label_layouts import (
     label_pairs,
     names_of_values,
 )
+from mrcnn.data.formats.left_out import Reader
 from mrcnn.data.formats.mask_files import check_size, read_ids, refuse_lossy, shades_of_edges
 from mrcnn.data.formats.mask_pairs import expected_mask, hint_of_case
 from mrcnn.data.formats.mask_png import SOFT_EDGES, missing_file, report_masks
-from mrcnn.data.formats.regions import LeftOut, class_numbers
+from mrcnn.data.formats.regions import class_numbers
 from mrcnn.data.images import as_uint8_range, fit_channels, image_size, read_image
 from mrcnn.data.labels import LARGE_VOID, VOID, LabelMap, label_dtype, regions, void_label
 
@@ -32,7 +33,7 @@ NO_CLASS = "label map of void and background"
 VOID_COLOUR = (224, 224, 192)
 
 
-class LabelMaps(Dataset):
+class LabelMaps(Reader):
     """Images with a label map each: an image file (png or any other without loss) in which a
     pixel's value, or its colour, is its class.
 
@@ -46,12 +47,6 @@ class LabelMaps(Dataset):
         >>> dataset.prepare()
         >>> dataset.load_labels(0)  # uint8 [height, width]
     """
-
-    noted = (*Dataset.noted, "left_out")
-
-    def __init__(self, class_map: None = None) -> None:
-        super().__init__(class_map)
-        self.left_out = LeftOut()
 
     # === Loading ===
 
@@ -69,6 +64,7 @@ class LabelMaps(Dataset):
         listed: AnyPath | None = None,
         regions: bool = False,
         skip_missing: bool = False,
+        collect_errors: bool = False,
     ) -> None:
         """Add images with a label map each.
 
@@ -95,13 +91,17 @@ class LabelMaps(Dataset):
             listed: file of the names of the images to add, one a line; None: all.
             regions: ``load_mask`` gives one mask a region.
             skip_missing: leave images without a label map out; else they are an error.
+            collect_errors: count images that cannot be used in `left_out`, for `check`, which then
+                finds all of them; else the first one is an error.
 
         Raises:
             FileNotFoundError: a folder or a label map is missing, or there are no images.
             ValueError: nothing names the classes, or what does is wrong; label maps are JPEG.
         """
-        pairs, unused = label_pairs(image_dir, label_dir, listed)
-        first_map = next((pair.labels for pair in pairs if pair.labels), "")
+        self.collects_errors = collect_errors
+        pairs, unused = label_pairs(image_dir, label_dir, listed, self._counting)
+        maps = [pair.labels for pair in pairs if pair.labels]
+        first_map = next((path for path in maps if not collect_errors or _is_usable(path)), "")
         meaning, of_colours = _meaning(
             label_dir, first_map, class_names, palette, ids, tuple(void), classes
         )
@@ -109,24 +109,25 @@ class LabelMaps(Dataset):
         values = _values_of_colours(meaning, numbers) if of_colours else _values(meaning, numbers)
         first = len(self.image_info)
         for pair in pairs:
-            if pair.labels is None:
-                if not skip_missing:
+            if pair.labels is None and skip_missing:
+                self.left_out.add("images without a label map", pair.image)
+                continue
+            with self._counting():
+                if pair.labels is None:
                     raise missing_file(
                         f"{os.fspath(label_dir)} has no label map for {pair.image}: it should be "
                         f"{expected_mask(pair.id)}{hint_of_case(pair.id, map(_name, unused))}"
                     )
-                self.left_out.add("images without a label map", pair.image)
-                continue
-            refuse_lossy(pair.labels)
-            self.add_image(
-                source,
-                pair.id,
-                pair.image,
-                label_path=pair.labels,
-                values=values,
-                of_colours=of_colours,
-                regions=regions,
-            )
+                refuse_lossy(pair.labels)
+                self.add_image(
+                    source,
+                    pair.id,
+                    pair.image,
+                    label_path=pair.labels,
+                    values=values,
+                    of_colours=of_colours,
+                    regions=regions,
+                )
         for path in unused:
             self.left_out.add("label maps without an image", path)
         self.prepare()  # looks at a few of them
@@ -264,6 +265,13 @@ def _is_own(info):
     return "label_path" in info
 
 
+def _is_usable(path):
+    with contextlib.suppress(OSError, ValueError):  # told where its image is added or looked at
+        refuse_lossy(path)
+        return bool(read_image(path, mask=True).size)
+    return False
+
+
 def _name(path):
     return os.path.basename(path)
 
@@ -297,7 +305,7 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
             f"the classes of the label maps in {os.fspath(label_dir)} must be different names, "
             f"got {class_names or names!r}"
         )
-    if known.palette is not None and read_image(first_map, True, indices=True).ndim == 3:
+    if known.palette is not None and read_image(first_map, True, indices=True, mask=True).ndim == 3:
         return known, True
     return known._replace(
         ids=known.ids if ids is None else ids,
@@ -349,7 +357,7 @@ def _values_of_colours(meaning, numbers):
 
 def _read_colours(path):
     """The colours of a file, int32 [height, width], each as one number."""
-    pixels = fit_channels(as_uint8_range(read_image(path)), 3).astype(np.int32)
+    pixels = fit_channels(as_uint8_range(read_image(path, mask=True)), 3).astype(np.int32)
     return (pixels[..., 0] << 16) + (pixels[..., 1] << 8) + pixels[..., 2]
 
 

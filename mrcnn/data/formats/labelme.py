@@ -11,10 +11,10 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.data.formats import shapes
 from mrcnn.data.formats.files import json_files
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
 from mrcnn.data.formats.regions import (
     FEW_POINTS,
     NO_PIXEL,
-    UNREADABLE_IMAGE,
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,
@@ -241,8 +241,9 @@ def _size(data, image_path, path):
     size = _embedded_image(path).shape[:2] if image_path == path else image_size(image_path)
     written = data["imageHeight"] or size[0], data["imageWidth"] or size[1]
     if written != size:
+        width, height = (str(side)[:60] for side in written[::-1])
         raise ValueError(
-            f"{path} was made for an image of {written[1]} x {written[0]} px (width x height), but "
+            f"{path} was made for an image of {width} x {height} px (width x height), but "
             f"{image_path} is {size[1]} x {size[0]} px, turned as its EXIF data say"
         )
     return size

@@ -47,12 +47,18 @@ def _lossy_kind(path):
 
 
 def read_ids(path: str) -> np.ndarray:
-    """The values of a mask file, int [height, width]; of a palette's colours, their numbers."""
-    ids = read_image(path, as_stored=True, indices=True)
+    """The values of a mask file, int [height, width]; of a palette's colours, their numbers.
+
+    Where the colours show nothing, as in a cut-out of one colour, they are the values of alpha.
+    """
+    ids = read_image(path, as_stored=True, indices=True, mask=True)
     if ids.ndim == 3:
         colours = ids[..., : 1 if ids.shape[2] == 2 else 3]  # not alpha
         # grey that was saved as RGB has three equal channels
-        ids = ids[..., 0] if (colours == colours[..., :1]).all() else ids
+        if (colours == colours[..., :1]).all():
+            grey, alpha = ids[..., 0], ids[..., -1]
+            of_alpha = ids.shape[2] in (2, 4) and (grey == grey[:1, :1]).all()
+            ids = alpha if of_alpha and (alpha != alpha[:1, :1]).any() else grey
     if ids.ndim != 2 or ids.dtype.kind not in "biu":
         raise ValueError(
             f"{path} must have one whole number a pixel, the id of its object; it is "
@@ -69,11 +75,16 @@ def ids_of(info: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
         size: (height, width) px of the image.
 
     Raises:
-        ValueError: no mask of ids, too many ids, or another size.
+        ValueError: no mask of ids, negative or too many ids, or another size.
     """
     ids = read_ids(info["mask_path"])
     check_size(ids, info["mask_path"], size, info["path"])
     ids = np.where(np.isin(ids, info["ignore"]), 0, ids) if info["ignore"] else ids
+    if (least := ids.min(initial=0)) < 0:
+        raise ValueError(
+            f"{info['mask_path']} has the value {least}, and ids are positive: save the background "
+            f"as 0, or give ignore=[{least}] if it is no object"
+        )
     if (count := len(objects_of(ids))) > MOST_OBJECTS:
         raise ValueError(
             f"{info['mask_path']} has {count} different values, each an object: more than "
@@ -134,7 +145,7 @@ def count_pieces(mask: NDArray[np.bool_]) -> int:
 
 def read_object(path: str) -> tuple[NDArray[np.bool_], np.ndarray]:
     """The mask of a file of one object, bool [height, width], and the pixels that it is made of."""
-    pixels = read_image(path)
+    pixels = read_image(path, mask=True)
     if pixels.max(initial=0) < 128:
         refuse_lossy(path)  # which adds values that are as dark
     return mask_of_picture(pixels), pixels

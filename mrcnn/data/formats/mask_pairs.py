@@ -1,9 +1,11 @@
 """Images and the files of their masks: which folders go together, and which files in them."""
 
+import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument, some
@@ -57,6 +59,29 @@ def image_folders(folder: AnyPath) -> list[str]:
     return [path for name in IMAGE_FOLDERS for path in folders.get(name, ())]
 
 
+def is_part(folder: AnyPath) -> bool:
+    """Whether a folder with folders "images" and "masks" is a part of a data set, such as "train"
+    or "fold1", and not an image with a mask for each object, which is named as its folder is.
+
+    In a part each image has a mask by its name, and it has no other.
+    """
+    name = os.path.basename(os.path.normpath(folder))
+    if name.lower() in PARTS:
+        return True
+    images, masks = (
+        {os.path.splitext(one)[0] for one in image_files(os.path.join(folder, inner))}
+        for inner in ("images", "masks")
+    )
+    if (
+        not images
+        or len(masks) != len(images)
+        or {normal_form(one) for one in images} == {normal_form(name)}
+    ):
+        return False
+    of_masks = {base for mask in masks for base in _image_names_of(mask)}
+    return all(normal_form(image) in of_masks for image in images)
+
+
 def has_images(folder: AnyPath) -> bool:
     """Whether it is a folder with an image file in it."""
     return os.path.isdir(folder) and any(
@@ -78,15 +103,23 @@ def _folders_in(folder):
 
 # === Files ===
 
+# Counts an error inside it, where errors are collected.
+Counting: TypeAlias = Callable[[], contextlib.AbstractContextManager[object]]
+
 
 def pair_files(
-    image_dir: AnyPath, mask_dir: AnyPath
+    image_dir: AnyPath, mask_dir: AnyPath, counting: Counting = contextlib.nullcontext
 ) -> tuple[list[tuple[str, str, str | None]], list[str]]:
     """The mask of each image, by their names without ending.
 
     A mask of exactly the image's name comes first, then one whose name ends with a word such as
     ``_mask``, ``_gt`` or ``-label`` after the image's. Names are compared in their `normal_form`.
     No mask is of two images.
+
+    Args:
+        image_dir, mask_dir: folders.
+        counting: entered where one file is wrong; the image is missing in what is returned if that
+            takes the error.
 
     Returns:
         [(name of the image without ending, name of the image, name of its mask or None)], sorted,
@@ -97,7 +130,7 @@ def pair_files(
         ValueError: both folders are one, or hold two files that differ in their ending only; an
             image has several masks.
     """
-    images, masks = _by_stem(image_dir), _by_stem(mask_dir)
+    images, masks = _by_stem(image_dir, counting), _by_stem(mask_dir, counting)
     if not images:
         raise FileNotFoundError(f"{image_dir} has no images ({', '.join(IMAGE_TYPES)})")
     if os.path.realpath(image_dir) == os.path.realpath(mask_dir):
@@ -111,16 +144,20 @@ def pair_files(
     for stem in left:
         for base in _image_names_of(stem):
             by_name.setdefault(base, []).append(stem)
+    several: set[str] = set()
     for stem in images:
         candidates = [one for one in by_name.get(normal_form(stem), ()) if one in left]
         if stem in found or not candidates:
             continue
-        if len(candidates) > 1:
-            raise ValueError(
-                f"{mask_dir} has several masks of {images[stem]}, "
-                f"{some(left[one] for one in candidates)}: all but one must go"
-            )
-        found[stem] = left.pop(candidates[0])
+        names = [left.pop(one) for one in candidates]
+        if len(names) > 1:
+            several.add(stem)
+            with counting():
+                raise ValueError(
+                    f"{mask_dir} has several masks of {images[stem]}, {some(names)}: all but one "
+                    "must go"
+                )
+        found[stem] = names[0]
     if not found:
         first = next(iter(images))
         raise FileNotFoundError(
@@ -130,7 +167,8 @@ def pair_files(
             + (f"is {some(masks.values(), 3)}" if masks else "are no image files")
             + hint_of_case(first, masks.values())
         )
-    return [(stem, name, found.get(stem)) for stem, name in images.items()], list(left.values())
+    pairs = [(stem, name, found.get(stem)) for stem, name in images.items() if stem not in several]
+    return pairs, list(left.values())
 
 
 def expected_mask(stem: str) -> str:
@@ -164,12 +202,14 @@ def _image_names_of(stem):
     return names
 
 
-def _by_stem(folder):
+def _by_stem(folder, counting):
     """{name without its ending: name} of the image files in a folder, sorted."""
     found: dict[str, str] = {}
     for name in image_files(folder):
         other = found.setdefault(os.path.splitext(name)[0], name)
-        if other != name:
+        if other == name:
+            continue
+        with counting():
             raise ValueError(
                 f"{folder} has {other} and {name}: images and masks belong together by their names "
                 "without the ending, so that one of the two must go"

@@ -11,6 +11,7 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import image_files, near_miss
+from mrcnn.data.formats.left_out import LeftOut, Reader, logger, report_loaded
 from mrcnn.data.formats.mask_files import (
     check_size,
     count_pieces,
@@ -23,7 +24,7 @@ from mrcnn.data.formats.mask_files import (
     shades_of_edges,
 )
 from mrcnn.data.formats.mask_pairs import expected_mask, hint_of_case, pair_files
-from mrcnn.data.formats.regions import NO_PIXEL, LeftOut, class_numbers, logger, report_loaded
+from mrcnn.data.formats.regions import NO_PIXEL, class_numbers
 from mrcnn.data.images import image_size
 from mrcnn.data.masks import foreground, has_soft_edges
 
@@ -34,7 +35,7 @@ CUT_AT_HALF = "mask with soft edges"
 IN_PIECES = "object in separate pieces"
 
 
-class MaskPng(Dataset):
+class MaskPng(Reader):
     """Images whose objects are masks in image files (png or any other without loss).
 
     The masks are read when they are wanted, not while loading. Objects that overlap keep all their
@@ -50,12 +51,6 @@ class MaskPng(Dataset):
         >>> dataset.prepare()
     """
 
-    noted = (*Dataset.noted, "left_out")
-
-    def __init__(self, class_map: None = None) -> None:
-        super().__init__(class_map)
-        self.left_out = LeftOut()
-
     # === Loading ===
 
     def load_id_masks(
@@ -67,6 +62,7 @@ class MaskPng(Dataset):
         ignore: Collection[int] = (),
         skip_missing: bool = False,
         split_pieces: bool = False,
+        collect_errors: bool = False,
     ) -> None:
         """Add images with one mask file each, in which a pixel's value is the number of its object.
 
@@ -82,6 +78,8 @@ class MaskPng(Dataset):
             skip_missing: leave images without a mask file out; else they are an error.
             split_pieces: make an object of each connected piece of a value. A mask with soft edges
                 is then one of background and foreground, see `masks.foreground`.
+            collect_errors: count images that cannot be used in `left_out`, for `check`, which then
+                finds all of them; else the first one is an error.
 
         Raises:
             FileNotFoundError: a folder or a mask is missing, or there are no images.
@@ -89,29 +87,31 @@ class MaskPng(Dataset):
                 an image has several masks; masks are JPEG.
         """
         class_id = class_numbers(self, source, [class_name])[class_name]
-        pairs, unused = pair_files(image_dir, mask_dir)
+        self.collects_errors = collect_errors
+        pairs, unused = pair_files(image_dir, mask_dir, self._counting)
         first = len(self.image_info)
         for stem, name, mask in pairs:
             path = os.path.join(image_dir, name)
-            if mask is None:
-                if not skip_missing:
+            if mask is None and skip_missing:
+                self.left_out.add("images without a mask file", path)
+                continue
+            with self._counting():
+                if mask is None:
                     raise missing_file(
                         f"{mask_dir} has no mask for {path}: it should be {expected_mask(stem)}"
                         f"{hint_of_case(stem, unused)}"
                     )
-                self.left_out.add("images without a mask file", path)
-                continue
-            mask_path = os.path.join(mask_dir, mask)
-            refuse_lossy(mask_path)
-            self.add_image(
-                source,
-                stem,
-                path,
-                mask_path=mask_path,
-                ignore=tuple(ignore),
-                class_id=class_id,
-                split_pieces=split_pieces,
-            )
+                mask_path = os.path.join(mask_dir, mask)
+                refuse_lossy(mask_path)
+                self.add_image(
+                    source,
+                    stem,
+                    path,
+                    mask_path=mask_path,
+                    ignore=tuple(ignore),
+                    class_id=class_id,
+                    split_pieces=split_pieces,
+                )
         for name in unused:
             self.left_out.add("mask files without an image", os.path.join(mask_dir, name))
         report_masks(self, image_dir, first, self.left_out)
@@ -124,6 +124,7 @@ class MaskPng(Dataset):
         image_ids: Sequence[str] | None = None,
         skip_missing: bool = False,
         split_pieces: bool = False,
+        collect_errors: bool = False,
     ) -> None:
         """Add images with one mask file for each object: ``<id>/images/<id>.png`` and
         ``<id>/masks/*.png``.
@@ -140,10 +141,13 @@ class MaskPng(Dataset):
             image_ids: list of names of folders; None: all.
             skip_missing: leave folders without image or masks out; else they are an error.
             split_pieces: make an object of each connected piece of a mask.
+            collect_errors: count images that cannot be used in `left_out`, for `check`, which then
+                finds all of them; else the first one is an error.
 
         Raises:
             FileNotFoundError: the folder, an image or its masks are missing.
         """
+        self.collects_errors = collect_errors
         class_id = class_numbers(self, source, [class_name])[class_name]
         if not os.path.isdir(folder):
             raise FileNotFoundError(
@@ -168,31 +172,31 @@ class MaskPng(Dataset):
                 os.path.join(folder, image_id, name) for name in ("images", "masks")
             )
             images = image_files(images_dir) if os.path.isdir(images_dir) else []
-            if len(images) != 1:
-                if not skip_missing:
+            without_masks = annotated and not os.path.isdir(masks_dir)
+            if skip_missing and (len(images) != 1 or without_masks):
+                reason = "folders without an image" if len(images) != 1 else "images without masks"
+                self.left_out.add(reason, images_dir)
+                continue
+            with self._counting():
+                if len(images) != 1:
                     raise missing_file(
                         f"{images_dir} must have one image, it has {len(images)}"
                         f"{_hint_of_folder(images_dir)}"
                     )
-                self.left_out.add("folders without an image", images_dir)
-                continue
-            if annotated and not os.path.isdir(masks_dir):
-                if not skip_missing:
+                if without_masks:
                     raise missing_file(
                         f"{masks_dir} is missing, though other images have masks"
                         f"{_hint_of_folder(masks_dir)}"
                     )
-                self.left_out.add("images without masks", images_dir)
-                continue
-            self.add_image(
-                source,
-                image_id,
-                os.path.join(images_dir, images[0]),
-                mask_dir=masks_dir if annotated else None,
-                class_id=class_id,
-                split_pieces=split_pieces,
-            )
-        if len(self.image_info) == first:
+                self.add_image(
+                    source,
+                    image_id,
+                    os.path.join(images_dir, images[0]),
+                    mask_dir=masks_dir if annotated else None,
+                    class_id=class_id,
+                    split_pieces=split_pieces,
+                )
+        if len(self.image_info) == first and not self.left_out.spoiling:
             raise FileNotFoundError(f"{folder} has no images as <id>/images/<id>.png")
         report_masks(self, folder, first, self.left_out)
 

@@ -29,6 +29,7 @@ from mrcnn.data.class_labels import classes_called
 from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import find_image, near_miss
+from mrcnn.data.formats.left_out import Reader, report_loaded
 from mrcnn.data.labels import labels_of_parts, void_label
 from mrcnn.data.noting import Made
 from mrcnn.data.rle import Rle, decode_masks, decode_parts, mask_areas, merge_rles
@@ -40,7 +41,7 @@ CLASS_OF_ALL = "object"
 # Bytes of the masks of one image from which on a warning says what they take.
 LARGE = 2_000_000_000
 NO_PIXEL = "covering no pixel of the image"
-UNREADABLE_IMAGE, UNREADABLE_OBJECT = "images that cannot be used", "objects that cannot be read"
+UNREADABLE_OBJECT = "objects that cannot be read"
 UNREADABLE_CLASS = "categories that cannot be read"
 FEW_POINTS = "with fewer than three points"
 
@@ -112,86 +113,15 @@ def _draw(polygons, height, width):
     }
 
 
-class LeftOut:
-    """What a reader left out and why; `str()` is one line.
-
-    Attributes:
-        places: {reason: {where: None, ...}}, both in the order in which they were met.
-        spoiling: set of those reasons that leave objects in the images for background.
-    """
-
-    def __init__(self) -> None:
-        self.places: dict[str, dict[str, None]] = {}
-        self.spoiling: set[str] = set()
-
-    def add(self, reason: str, place: str, spoils: bool = False) -> None:
-        """Count one thing at ``place`` (file, image, region), once however often it is met."""
-        self.places.setdefault(reason, {})[on_one_line(place)] = None
-        if spoils:
-            self.spoiling.add(reason)
-
-    def update(self, other: "LeftOut") -> None:
-        """Count what another one counted."""
-        for reason, places in other.places.items():
-            self.places.setdefault(reason, {}).update(places)
-        self.spoiling |= other.spoiling
-
-    def __len__(self) -> int:
-        return sum(map(len, self.places.values()))
-
-    def __str__(self) -> str:
-        return "; ".join(
-            f"{reason}: {len(places)} (first: {min(places)})"  # threads meet them in any order
-            for reason, places in self.places.items()
-        )
-
-
-def report_loaded(place: object, what: str, left_out: LeftOut) -> None:
-    """Log one line on what was loaded, a warning where something was left out.
-
-    Args:
-        place: the annotations or folder.
-        what: such as "3 images".
-        left_out: of the dataset.
-    """
-    skipped = f"; left out so far: {left_out}" if len(left_out) else ""
-    logger.log(logging.WARNING if skipped else logging.INFO, "%s: %s%s", place, what, skipped)
-
-
-class _Counting:
-    """What `RegionDataset._counting` returns; a generator takes three times as long."""
-
-    def __init__(self, dataset, what):
-        self.dataset, self.what = dataset, what
-
-    def __enter__(self):
-        pass
-
-    def __exit__(self, kind, error, traceback):
-        counts = isinstance(error, (ValueError, OSError)) and self.dataset.collects_errors
-        if counts:
-            self.dataset.left_out.add(self.what, str(error), spoils=True)
-        return counts
-
-
-class RegionDataset(Dataset):
+class RegionDataset(Reader):
     """Images with `Instance`s, as the readers of COCO, VIA and labelme files add them.
-
-    Attributes:
-        left_out: `LeftOut`, over all files that were loaded.
-        collects_errors: whether what cannot be read is counted there, instead of ending the
-            loading.
 
     ``image_info`` has, beside id, source and path, height and width (px, as ``load_image`` gives
     the image) and instances (list of `Instance`).
     """
 
-    noted = (*Dataset.noted, "left_out")
-
     def __init__(self, class_map: None = None) -> None:
         super().__init__(class_map)
-        self.left_out = LeftOut()
-        self.collects_errors = False
         self._told_of_size = False
         # {(source, name of a list of classes): the names in the annotations that it stands for}
         self._called: dict[tuple[str, str], list[str]] = {}
@@ -407,10 +337,6 @@ class RegionDataset(Dataset):
         self.collects_errors = collect_errors
         self._image_names.clear()
 
-    def _counting(self, what):
-        """Count an error under ``what``, where errors are collected: a context manager."""
-        return _Counting(self, what)
-
     def _find_image(self, folders, name, annotations):
         """As `find_image`; an error where the annotations have two names that both end at one
         image.
@@ -429,6 +355,10 @@ class RegionDataset(Dataset):
         path = self._find_image(folders, name, annotations)
         if path is None:
             if not skip_missing:
+                if name.replace("\\", "/").rpartition("/")[2].strip() in ("", os.curdir, os.pardir):
+                    raise ValueError(
+                        f"{annotations} has an image of the name {name!r}, which is that of no file"
+                    )
                 raise FileNotFoundError(
                     f"{os.path.join(folders[0], name)} is missing, though {annotations} has "
                     "annotations of it: put it there, give the folder of the images with "

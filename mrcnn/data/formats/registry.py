@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
-from mrcnn.common.words import option_or_argument
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.formats.coco import CocoJson
 from mrcnn.data.formats.files import json_files, near_miss
 from mrcnn.data.formats.label_layouts import find_label_maps, folders_of_list
 from mrcnn.data.formats.label_maps import LabelMaps
 from mrcnn.data.formats.labelme import Labelme
-from mrcnn.data.formats.mask_pairs import PARTS, find_pairs, has_images, image_folders
+from mrcnn.data.formats.mask_pairs import PARTS, find_pairs, has_images, image_folders, is_part
 from mrcnn.data.formats.mask_png import MaskPng
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.unread import (
@@ -146,6 +146,10 @@ def find_format(
             f"{path} is missing: expected an annotation file or a folder with one"
             + near_miss([folder or os.curdir], name)
         )
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(
+            f"{path} is a pipe or a device: expected an annotation file or a folder with one"
+        )
     if mask_dir is not None:
         return _given_masks(path, format, subset, os.fspath(mask_dir), image_dir)
     found = (
@@ -268,7 +272,7 @@ def _places(folder: str, subset: str | None, format: str) -> Iterator[Annotation
     pairs = find_pairs(folder, subset) if subset else []
     labels = find_label_maps(folder, subset) if format == "labels" else []
     if os.path.isdir(inner):
-        yield from _annotations_in(inner)
+        yield from _annotations_in(inner, format)
     elif not os.path.isdir(annotations) and not pairs and not labels:
         raise MissingPart(
             f"{folder} has no folder {subset!r} and no folder 'annotations'"
@@ -304,7 +308,7 @@ def _is_bare(folder, subset):
     ) and (not os.path.isdir(inner) or has_bare_images(inner))
 
 
-def _annotations_in(folder):
+def _annotations_in(folder, format):
     """The annotations that lie in this folder itself."""
     for path in json_files(folder):
         found = json_format(path)
@@ -315,11 +319,14 @@ def _annotations_in(folder):
             yield Annotations(found, path)
     for images, masks in find_pairs(folder):
         yield Annotations("id_masks", masks, images)
-    if any(
-        all(os.path.isdir(os.path.join(folder, entry, name)) for name in ("images", "masks"))
-        for entry in sorted(os.listdir(folder))
-        if entry.lower() not in PARTS
-    ):
+    both = [
+        place
+        for place in (os.path.join(folder, entry) for entry in sorted(os.listdir(folder)))
+        if all(os.path.isdir(os.path.join(place, name)) for name in ("images", "masks"))
+    ]
+    named = [place for place in both if os.path.basename(place).lower() not in PARTS]
+    parts = len(both) > 1 and all(map(is_part, both))
+    if named and (format == "object_masks" or not parts):
         yield Annotations("object_masks", folder)
 
 
@@ -336,7 +343,7 @@ def _subsets(path, subset, format):
     }
     found = [name for name in sorted(names) if _has_part(path, name, format)]
     return (
-        f"; {', '.join(found)} {'has' if len(found) == 1 else 'have'} some: give "
+        f"; {some(found)} {'has' if len(found) == 1 else 'have'} some: give "
         + option_or_argument("--subset", "a subset")
         if found
         else ""

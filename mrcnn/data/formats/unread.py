@@ -280,6 +280,8 @@ def _kind_of_file(path, alone=False):
         return "archive"
     if _is_image(path):
         return "image" if alone else None
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return None
     with contextlib.suppress(OSError, ValueError):  # a damaged one says nothing
         if ending == ".json":
             return unread_json(read_json(path, "an annotation file"))

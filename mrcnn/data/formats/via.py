@@ -10,11 +10,11 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.json_files import read_json
 from mrcnn.common.words import option_or_argument
 from mrcnn.data.formats import shapes
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
 from mrcnn.data.formats.regions import (
     CLASS_OF_ALL,
     FEW_POINTS,
     NO_PIXEL,
-    UNREADABLE_IMAGE,
     UNREADABLE_OBJECT,
     Instance,
     RegionDataset,

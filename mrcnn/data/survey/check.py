@@ -16,6 +16,7 @@ from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import used_bits
 from mrcnn.data.images import as_uint8_range
 from mrcnn.data.load import (
+    call_load_image,
     call_load_mask,
     checked_class_ids,
     checked_mask,
@@ -130,6 +131,7 @@ def check_dataset(
 
     Args and more as `Dataset.check`.
     """
+    image_ids = list(dict.fromkeys(image_ids))  # each once
     findings = _repeated_ids(dataset, image_ids)
     pixels: dict[tuple[bytes, tuple[int, ...]], str] = {}
     met: set[int] = set()
@@ -221,22 +223,24 @@ def _look_at(dataset, image_id):
     """Open one image and draw its masks: a `_Look`."""
     place = describe_image(dataset, image_id)
     findings: list[Finding] = []
-    image = _attempt(findings, "image cannot be read", place, dataset.load_image, image_id)
-    masks = _attempt(findings, "masks cannot be drawn", place, call_load_mask, dataset, image_id)
+    image = _attempt(findings, "image cannot be read", place, call_load_image, dataset, image_id)
+    loaded = _attempt(findings, "masks cannot be drawn", place, call_load_mask, dataset, image_id)
     digest = None
     if image is not None:
-        image = np.asarray(image)
         values = _attempt(
             findings, "pixels out of range", place, as_uint8_range, image, dataset.image_range
         )
         if values is not None:
             findings += _dark(dataset, image_id, image, values, place)
-        pixels = np.ascontiguousarray(image).data
-        digest = hashlib.sha1(pixels, usedforsecurity=False).digest(), image.shape
+        if image.dtype.kind in "biuf":  # of others no pixels can be had
+            pixels = np.ascontiguousarray(image).data
+            digest = hashlib.sha1(pixels, usedforsecurity=False).digest(), image.shape
     checked = None
-    if masks is not None:
+    if loaded is not None:
         kind = "masks or class ids wrong"
-        checked = _attempt(findings, kind, place, _checked, dataset, masks, image, place, findings)
+        checked = _attempt(
+            findings, kind, place, _checked, dataset, *loaded, image, place, findings
+        )
     if checked is None:
         return _Look(place, findings, digest, *np.zeros((3, 0), int))
     doubts = _attempt(findings, "masks cannot be drawn", place, dataset.mask_doubts, image_id)
@@ -273,11 +277,10 @@ def _attempt(findings, kind, place, function, *args):
         return None
 
 
-def _checked(dataset, loaded, image, place, findings):
+def _checked(dataset, masks, class_ids, image, place, findings):
     """The class ids of one image, the pixels of each object and of its box, once its masks have
     been looked at.
     """
-    masks, class_ids = (np.asarray(array) for array in loaded)
     size = masks.shape[:2] if image is None or image.ndim < 2 else image.shape[:2]
     masks = checked_mask(masks, class_ids, size)
     class_ids = checked_class_ids(class_ids, len(dataset.class_info))

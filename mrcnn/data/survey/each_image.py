@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mrcnn.common.processes import fork_map, may_fork
 from mrcnn.common.progress import track
-from mrcnn.common.threads import map_all
+from mrcnn.common.threads import check_workers, map_all
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
@@ -46,9 +46,10 @@ def each_image(
         workers: number of processes or threads; 1: this thread does all itself.
 
     Raises:
-        ValueError: workers below 1.
+        ValueError, TypeError: workers is not an int of at least 1.
         ChildProcessError: a process could not be started, was killed, or crashed.
     """
+    check_workers(workers)
     if workers < 2 or len(image_ids) < FEWEST or not may_fork():
         yield from map_all(function, image_ids, description, progress, workers)
         return

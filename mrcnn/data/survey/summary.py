@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mrcnn.common.tables import format_table
-from mrcnn.data.load import describe_image
+from mrcnn.data.load import describe_error, describe_image
 from mrcnn.data.survey.each_image import each_image
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def summarize(
         """The size, class ids and areas of an image, or why it has none."""
         try:
             return dataset.measure_objects(image_id)
-        except (ValueError, OSError) as error:
-            return f"{describe_image(dataset, image_id)}: {error}"
+        except Exception as error:  # a user's load_mask can raise any
+            return f"{describe_image(dataset, image_id)}: {describe_error(error)}"
 
     sizes, class_ids, areas, unread = [], [], [], []
     for measured in each_image(dataset, measure, image_ids, "Measuring", progress, workers):

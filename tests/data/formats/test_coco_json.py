@@ -14,7 +14,8 @@ from pycocotools import mask as coco_mask
 from mrcnn.data.dataset import check_classes
 from mrcnn.data.formats import regions
 from mrcnn.data.formats.coco import CocoJson
-from mrcnn.data.formats.regions import UNREADABLE_CLASS, UNREADABLE_IMAGE, UNREADABLE_OBJECT
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
+from mrcnn.data.formats.regions import UNREADABLE_CLASS, UNREADABLE_OBJECT
 from tests.tiny import image, tiny_config
 
 TRIANGLE = [5.5, 4.0, 30.2, 6.1, 12.0, 25.7]

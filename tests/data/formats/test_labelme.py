@@ -15,7 +15,8 @@ from mrcnn.data.crowds import SEVERAL_CLASSES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats import open_dataset
 from mrcnn.data.formats.labelme import Labelme
-from mrcnn.data.formats.regions import UNREADABLE_IMAGE, UNREADABLE_OBJECT
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
+from mrcnn.data.formats.regions import UNREADABLE_OBJECT
 from mrcnn.data.sample import make_sample
 from mrcnn.data.survey.objects import not_learned, require_objects
 from mrcnn.evaluation import evaluate

@@ -581,9 +581,9 @@ def test_doubts_open_each_file_once(tmp_path, monkeypatch):
     dataset = load_objects(tmp_path, {"a": masks})
     opened = []
 
-    def read(path, read_image=mask_files.read_image):
+    def read(path, read_image=mask_files.read_image, **options):
         opened.append(os.path.basename(path))
-        return read_image(path)
+        return read_image(path, **options)
 
     monkeypatch.setattr(mask_files, "read_image", read)
     ((kind, place),) = dataset.mask_doubts(0)

@@ -1,6 +1,7 @@
 """Any format by its contents, in the layouts that its tools make."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -75,8 +76,9 @@ def id_masks(folder, images="PNGImages", masks="PedMasks", suffix="_mask"):
 
 
 def object_masks(folder):
-    id_masks(folder / "x1", "images", "masks", "")
-    id_masks(folder / "x2", "images", "masks", "")
+    for name in ("x1", "x2"):
+        id_masks(folder / name, "images", "masks", "_0")
+        os.rename(folder / name / "images" / "a.png", folder / name / "images" / f"{name}.png")
 
 
 LAYOUTS = {
@@ -387,7 +389,9 @@ def test_other_json_files_do_not_hide_the_annotations(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("parts", [("train", "val"), ("Train", "valid", "test")])
+@pytest.mark.parametrize(
+    "parts", [("train", "val"), ("Train", "valid", "test"), ("fold1", "fold2"), ("A", "B", "train")]
+)
 def test_parts_of_a_data_set_are_no_images(tmp_path, parts, count):
     """train/{images,masks} looks like <id>/{images,masks} of an image called train."""
     for part in parts:
@@ -408,3 +412,20 @@ def test_other_names_of_the_folders_of_masks(tmp_path, folders):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.ones((20, 30), np.uint8)).save(tmp_path / folder / "a.png")
     assert len(open_dataset(tmp_path).image_info) == 1
+
+
+def test_objects_of_one_mask_each_where_the_format_says_so(tmp_path):
+    for name in ("A", "B"):
+        id_masks(tmp_path / name, "images", "masks", "")
+    with pytest.raises(ValueError, match="A, B have some"):
+        open_dataset(tmp_path)
+    assert open_dataset(tmp_path, "object_masks").num_images == 2
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    for path in (tmp_path / "a.json", "/dev/null"):
+        with pytest.raises(ValueError, match=f"{path} is a pipe or a device: expected an annotat"):
+            open_dataset(path)
+    with pytest.raises(ValueError, match="a.json is a pipe or a device"):
+        open_dataset(tmp_path)

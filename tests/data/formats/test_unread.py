@@ -1,6 +1,7 @@
 """Formats that are not read: each is told, with a way to convert it."""
 
 import json
+import os
 import re
 
 import pytest
@@ -126,6 +127,13 @@ def test_what_there_is_is_counted(tmp_path):
     assert "It has 20 .jpg images, 20 .txt files and data.yaml. This looks like YOLO" in message(
         tmp_path
     )
+
+
+def test_a_pipe_says_nothing(tmp_path):
+    """It would be waited for."""
+    os.mkfifo(tmp_path / "notes.txt")
+    with pytest.raises(ValueError, match="It has notes.txt. What is read"):
+        open_dataset(tmp_path)
 
 
 def test_images_alone(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from skimage import draw
 
-from mrcnn.data.formats.regions import UNREADABLE_IMAGE, UNREADABLE_OBJECT
+from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
+from mrcnn.data.formats.regions import UNREADABLE_OBJECT
 from mrcnn.data.formats.via import Via
 from tests.tiny import image
 

@@ -4,16 +4,13 @@ may hold TensorFlow, beside which none is forked.
 
 import json
 import logging
-import multiprocessing
 import os
 import signal
-import socket
 import sys
-import threading
 import time
-import types
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +147,7 @@ def ids(folder):
 
 
 def objects(folder):
-    """Masks of which some are empty, soft, in pieces, or of several frames."""
+    """Masks of which some are empty, soft, or in pieces; images of which some have two frames."""
     for number, name in enumerate(photos(folder / "images")):
         here = folder / "all" / str(number)
         for kind in ("images", "masks"):
@@ -162,8 +159,10 @@ def objects(folder):
             Image.new("L", (80, 60)).save(here / "masks" / "empty.png")
         if number % 3 == 1:
             mask.resize((40, 30)).resize((80, 60), Image.BILINEAR).save(here / "masks" / "soft.png")
-        if number % 5 == 1:
-            mask.save(here / "masks" / "b.gif", save_all=True, append_images=[mask.rotate(90)])
+        if number % 5 == 2:
+            photo = Image.open(here / "images" / name)
+            photo.save(here / "images" / "a.gif", save_all=True, append_images=[photo.rotate(90)])
+            (here / "images" / name).unlink()
 
     def load():
         dataset = MaskPng()
@@ -331,83 +330,6 @@ def readers(folder):
             assert texts.count("the same each time") == 1
 
 
-class Pids(Own):
-    """Which processes load its images."""
-
-    noted = (*Own.noted, "pids")
-    imports = None
-
-    def load_image(self, image_id):
-        if self.imports:
-            sys.modules[self.imports] = types.ModuleType(self.imports)
-        self.pids.add(os.getpid())
-        time.sleep(0.02)
-        return image(60, 80, image_id)
-
-
-def by(**options):
-    """The processes that loaded images with three workers."""
-    dataset = Pids()
-    dataset.prepare()
-    dataset.check(progress=False, workers=3, **options)
-    return dataset.pids
-
-
-def where(folder):
-    """Processes, but where they would be of no use or do harm."""
-    assert len(by() - {PARENT}) == 6 and by(image_ids=[0]) == {PARENT}
-    assert processes.may_fork()
-    for name in ("tensorflow", "torch"):
-        sys.modules[name] = types.ModuleType(name)
-        assert by() == {PARENT}
-        del sys.modules[name]
-    end = threading.Event()
-    thread = threading.Thread(target=end.wait)
-    thread.start()
-    assert by() == {PARENT}
-    end.set()
-    thread.join()
-    (folder / "images.bin").write_bytes(bytes(9))
-    with open(folder / "images.bin", "rb"):
-        assert by() == {PARENT}
-    with socket.socket():
-        assert by() == {PARENT}
-    with open(folder / "log.txt", "w"):
-        assert len(by()) > 1
-    Pids.imports = "cv2"
-    assert by() == {PARENT}
-    Pids.imports = None
-    del sys.modules["cv2"]
-    assert len(by()) > 1
-    each_image.WORTH = 60
-    assert by() == {PARENT}
-    each_image.WORTH, each_image.FEWEST = 0, COUNT + 1
-    assert by() == {PARENT}
-    each_image.FEWEST = 2
-    assert len(by()) > 1
-
-
-def no_room(folder):
-    """An error says that the system starts no more processes, and those started are ended."""
-    fork, pids = os.fork, []
-
-    def few_forks():
-        if len(pids) == 2:
-            raise OSError(11, "Resource temporarily unavailable")
-        pids.append(fork())
-        return pids[-1]
-
-    os.fork = few_forks
-    try:
-        by()
-    except ChildProcessError as error:
-        assert "no process can be started ([Errno 11] Resource" in str(error)
-        assert "use workers=1" in str(error)
-    else:
-        raise AssertionError("nothing raised")
-    assert len(pids) == 2 and not multiprocessing.active_children()
-
-
 def errors(folder):
     """What is raised in a process is raised here, as it is or as text."""
 
@@ -415,31 +337,44 @@ def errors(folder):
         def __init__(self, code, place):
             super().__init__(f"{code} at {place}")
 
+    class Stop(BaseException):
+        def __init__(self, code, place):
+            super().__init__(f"{code} at {place}")
+
+    def broken(number, error):
+        if number == 5:
+            raise error
+
     class Broken(Own):
         def load_mask(self, image_id):
-            if image_id == 5:
-                raise self.error
+            broken(image_id, self.error)
             return super().load_mask(image_id)
 
     for error, kind, text in (
         (LookupError("lost"), LookupError, "lost"),
         (Odd(7, "the edge"), RuntimeError, "Odd: 7 at the edge"),
+        (Stop(7, "the edge"), RuntimeError, "Stop: 7 at the edge"),
     ):
-        dataset = Broken()
-        dataset.error = error
-        dataset.prepare()
         try:
-            dataset.summary(progress=False, workers=2)
+            list(processes.fork_map(partial(broken, error=error), range(8), 2))
         except kind as raised:
             assert str(raised) == text
         else:
             raise AssertionError("nothing raised")
+        if isinstance(error, Stop):
+            continue
+        dataset = Broken()
+        dataset.error = error
+        dataset.prepare()
+        text = f"{type(error).__name__}: {error}"
         (found,) = [
             one
             for one in dataset.check(progress=False, workers=2).findings
             if one.place.startswith("image 5 ")
         ]
-        assert text.removeprefix("Odd: ") in found.message
+        assert text in found.message
+        unread = dataset.summary(progress=False, workers=2).unread
+        assert len(unread) == 2 and unread[0].startswith("image 5 ") and text in unread[0]
 
 
 def killed(folder):
@@ -475,10 +410,15 @@ def slow(folder):
     dataset.check(progress=False, workers=2)
 
 
-if __name__ == "__main__":
+def run(functions):
+    """The one of them that the command names, by processes however small the work is."""
     mask_png.LOOKED_AT = 1
     each_image.FEWEST = 2
     each_image.TRIAL = each_image.LEAST = each_image.WORTH = 0
     processes.TURN = 2
-    globals()[sys.argv[1]](Path(sys.argv[2]))
+    functions[sys.argv[1]](Path(sys.argv[2]))
     print("done")
+
+
+if __name__ == "__main__":
+    run(globals())

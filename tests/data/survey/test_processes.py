@@ -1,4 +1,6 @@
-"""check and summary by forked processes: see `processes_program`, which runs in one of its own."""
+"""check and summary by forked processes: see `processes_program` and `sharing_program`, which run
+in one of their own.
+"""
 
 import os
 import signal
@@ -13,12 +15,10 @@ from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads do it")
 
-PROGRAM = "tests.data.survey.processes_program"
 
-
-def start(name, folder):
+def start(name, folder, program="processes_program"):
     return subprocess.Popen(
-        [sys.executable, "-m", PROGRAM, name, str(folder)],
+        [sys.executable, "-m", f"tests.data.survey.{program}", name, str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -27,14 +27,27 @@ def start(name, folder):
     )
 
 
-@pytest.mark.parametrize("name", ["readers", "large", "where", "no_room", "errors", "killed"])
-def test_processes(name, tmp_path):
-    program = start(name, tmp_path)
+def finish(program):
+    """What a program prints."""
     try:
         out, err = program.communicate(timeout=120)
     finally:
         program.kill()
     assert program.returncode == 0 and out.endswith("done\n"), err
+    return out
+
+
+@pytest.mark.parametrize("name", ["readers", "large", "errors", "killed"])
+def test_processes(name, tmp_path):
+    finish(start(name, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", ["where", "shared", "harmless", "written", "no_locks", "no_room", "kept", "told"]
+)
+def test_what_processes_share(name, tmp_path):
+    out = finish(start(name, tmp_path, "sharing_program"))
+    assert out.count("before") == (name == "written")
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,56 @@ def test_several_images_at_once(method):
     assert (found.findings if method == "check" else found.unread) == []
     with pytest.raises(ValueError, match="workers is 0; it must be at least 1"):
         getattr(dataset, method)(progress=False, workers=0)
+    for workers in ("2", None, 2.5):
+        with pytest.raises(TypeError, match=f"workers is {workers!r}; it must be an int"):
+            getattr(dataset, method)(progress=False, workers=workers)
+
+
+def test_what_is_forgotten_or_of_another_type():
+    """What training refuses, check and summary name by its image, and go on."""
+
+    class Forgetful(Given):
+        def load_mask(self, image_id):
+            info = self.image_info[image_id]
+            if isinstance(info["masks"], Exception):
+                raise info["masks"]
+            return info["masks"] and (info["masks"][0], info["class_ids"])
+
+    one = masks(10)
+    dataset = Forgetful(
+        (None, [one], [1]),
+        (image(100, 120, 1), None, [1]),
+        (image(100, 120, 2), [one], ["1"]),
+        (image(100, 120, 3), [one], [[1]]),
+        (image(100, 120, 4), KeyError("outline"), [1]),
+        (np.zeros((100, 120, 3), "datetime64[s]"), [one], [1]),
+        (image(100, 120, 6), [one.tolist()], [1]),
+        ([[1, 2], [3]], [one], [1]),
+    )
+    errors = dataset.check(progress=False).errors
+    assert [(int(error.place[6]), error.kind) for error in errors] == [
+        (0, "image cannot be read"),
+        (1, "masks cannot be drawn"),
+        (2, "masks or class ids wrong"),
+        (3, "masks or class ids wrong"),
+        (4, "masks cannot be drawn"),
+        (5, "pixels out of range"),
+        (7, "image cannot be read"),
+    ]
+    assert errors[0].message == "load_image must return an array, got None"
+    assert errors[1].message == "load_mask must return (masks, class_ids), got NoneType"
+    assert errors[5].message.endswith("numbers or bool, got dtype datetime64[s]")
+    summary = dataset.summary(progress=False)
+    assert [int(text[6]) for text in summary.unread] == [1, 2, 3, 4]
+    assert summary.unread[0].endswith("got NoneType") and summary.unread[3].endswith(
+        "KeyError: 'outline'"
+    )
+    assert summary.areas.tolist() == [10] * 4
+
+
+def test_an_image_that_is_chosen_twice_is_checked_once():
+    report = Given(fine(), fine(1)).check([1, 1, 0, 1], progress=False)
+    assert report.findings == [] and (report.images, report.objects) == (2, 4)
 
 
 def test_faults_of_files_are_found(tmp_path):
