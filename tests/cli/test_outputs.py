@@ -11,6 +11,7 @@ import pytest
 from mrcnn.cli import check, evaluate
 from mrcnn.common.json_files import write_json
 from mrcnn.config import Config
+from mrcnn.data.cache.layout import require_own_folder
 from tests.cli.test_paths import code_of, picture
 from tests.full_disk import files_of_at_most
 from tests.paths import ROOT
@@ -105,6 +106,20 @@ def test_a_cache_is_written_into_no_folder_of_data(tmp_path):
         said = code_of("cache", tmp_path / folder, "--output", tmp_path / folder)
         assert "has other files than those of a cache" in said
         assert contents(tmp_path / folder) == before
+
+
+def test_a_folder_for_a_cache(tmp_path):
+    require_own_folder(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "records.json").touch()
+    for name in (".DS_Store", "part-00000-of-00002.json", "part-00000-of-00002.tfrecord"):
+        (tmp_path / name).touch()
+    require_own_folder(tmp_path)  # of a writing that was stopped
+    (tmp_path / "empty" / "a.png").touch()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match="other files than those of a cache, empty, notes.txt,"):
+        require_own_folder(tmp_path)
 
 
 def test_no_photo_is_replaced_before_weights_are_loaded(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mrcnn.evaluation import COCO_METRICS, Evaluation, coco_summary, evaluate
+from mrcnn.evaluation.result import REPORT_FILES
 from tests.evaluation.scenes import (
     IMAGES,
     Rectangles,
@@ -298,15 +299,7 @@ def test_files(tmp_path):
     evaluation = quiet(
         Rectangles(OBJECTS, names=("cat", "<dog & é>")), recorded(FOUND), report=folder
     )
-    assert {path.name for path in folder.iterdir()} == {
-        "report.html",
-        "evaluation.json",
-        "pr_curves.png",
-        "pr_curves_per_class.png",
-        "confusion.png",
-        "ground_truth.json",
-        "detections.json",
-    }
+    assert {path.name for path in folder.iterdir()} == set(REPORT_FILES)
     told = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     assert told == json.loads(evaluation.to_json()) == json.loads(json.dumps(evaluation.to_dict()))
     assert told["metrics"]["precision"] == 0.5 and told["confusion"]["classes"][1] == "cat"

@@ -44,20 +44,26 @@ def require_own_folder(folder):
     one, whatever else is in it.
 
     Raises:
-        ValueError: naming what is there. Hidden files are not looked at.
+        ValueError: naming what is there. Hidden files are not looked at, and folders within it may
+            be empty or caches themselves.
     """
     if not os.path.isdir(folder) or is_cache(folder):
         return
-    others = sorted(
+    others = [
         name
-        for name in os.listdir(folder)
-        if not name.startswith(".") and not re.fullmatch(_PART, name)
-    )
+        for name in sorted(os.listdir(folder))
+        if not (name.startswith(".") or re.fullmatch(_PART, name))
+        and not _is_empty_or_cache(os.path.join(folder, name))
+    ]
     if others:
         raise ValueError(
             f"{folder} has other files than those of a cache, {some(others)}, and would be read as "
             "a cache: give a folder that is new or empty"
         )
+
+
+def _is_empty_or_cache(path):
+    return os.path.isdir(path) and (is_cache(path) or not os.listdir(path))
 
 
 def settings_of(config):
