@@ -405,6 +405,8 @@ class Slow(Own):
 
 def slow(folder):
     """Until it is interrupted, or killed."""
+    # a shell lets what runs in the background ignore it, and so all that this starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     dataset = Slow()
     dataset.prepare()
     dataset.check(progress=False, workers=2)
