@@ -120,7 +120,7 @@ def _check_place(kind, message, changed, what):
     if words & {"imageHeight", "imageWidth"}:
         words.add("was made for an image of")
     if words & {"file_name", "filename", "imagePath", "imageData"}:
-        words.add("is missing, though")  # the name that it has now
+        words |= {"is missing, though", "that of no file"}  # the name that it has now
     for path in changed:
         with contextlib.suppress(KeyError, IndexError, TypeError):
             words.add(kind.place(kind.content, path))

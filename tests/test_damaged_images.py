@@ -198,7 +198,8 @@ def pillows(content):
 
 def right_pixels(content):
     """What is right for a file by another reading; None where none reads it, or not all of it."""
-    if content[:2] in (b"II", b"MM"):
+    is_tiff = content[:2] in (b"II", b"MM")
+    if is_tiff:
         try:
             return tiff_twin.pixels_of(content)
         except tiff_twin.UnsupportedError as error:
@@ -207,9 +208,11 @@ def right_pixels(content):
         except Exception:  # of a damaged file, any
             pass
     try:
-        return pillows(content)
+        pixels = pillows(content)
     except Exception:
         return None
+    # Pillow does not invert white-is-zero of more than 8 bits
+    return None if is_tiff and pixels.dtype not in (np.uint8, bool) else pixels
 
 
 def same(read, right):
