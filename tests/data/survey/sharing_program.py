@@ -50,7 +50,8 @@ def by(**options):
 
 def where(folder):
     """Processes, but where they would be of no use or do harm."""
-    assert len(by() - {PARENT}) == 6 and by(image_ids=[0]) == {PARENT}
+    # two turns of three processes, of which a busy machine may give one all the work of a turn
+    assert 2 <= len(by() - {PARENT}) <= 6 and by(image_ids=[0]) == {PARENT}
     assert processes.may_fork()
     for name in ("tensorflow", "torch"):
         sys.modules[name] = types.ModuleType(name)
