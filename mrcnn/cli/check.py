@@ -19,7 +19,7 @@ from mrcnn.cli.data_options import (
 )
 from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.files import require_writable_file
-from mrcnn.common.json_files import write_json
+from mrcnn.common.json_files import parse_once, write_json
 from mrcnn.common.threads import cores
 from mrcnn.data.image_range import use_image_range
 
@@ -64,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
     use_max_pixels(given)
     if args.json is not None:
         require_writable_file(args.json, "--json")
-    dataset = open_data(args, collect_errors=True)
-    if args.json is not None:
-        require_no_data(args, own_place(args), dataset, [args.json], "--json")
+    with parse_once():
+        dataset = open_data(args, collect_errors=True)
+        if args.json is not None:
+            require_no_data(args, own_place(args), dataset, [args.json], "--json")
     if "IMAGE_RANGE" in given:
         use_image_range(dataset, make_config({}, given))
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]

@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
             classes=None if names is None else list(names[1:]),
             other_classes=not args.own_classes,
         )
-    if args.report is not None:
-        files = [os.path.join(args.report, name) for name in REPORT_FILES]
-        require_no_data(args, own_place(args), dataset, files, "--report")
+        if args.report is not None:
+            files = [os.path.join(args.report, name) for name in REPORT_FILES]
+            require_no_data(args, own_place(args), dataset, files, "--report")
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
     require_objects(dataset, image_ids, "find")
     evaluation = load_model(config, weights, args.logs).evaluate(

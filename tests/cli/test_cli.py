@@ -299,6 +299,10 @@ def test_a_large_file_is_parsed_once_by_a_command_and_told(tmp_path, capsys, mon
     assert parsed == [str(path)] and capsys.readouterr().err.count("Reading ") == 1
     open_both(args)  # nothing of it was kept
     assert parsed == [str(path)] * 2
+    findings = tmp_path / "findings.json"
+    for count in (3, 4):  # the second looks whether it would write over the data
+        assert code_of("check", path, "--images", tmp_path / "images", "--json", findings) == 0
+        assert parsed == [str(path)] * count
 
 
 def test_images_that_are_not_there_may_be_left_out(tmp_path, capsys):
