@@ -155,12 +155,7 @@ def evaluate(
         dataset,
     )
     warn_of_left_out(found)
-    if verbose:
-        print(evaluation)
-    if report is not None:
-        path = evaluation.save(report)
-        if verbose:
-            print(f"Report: {path}")
+    evaluation.publish(verbose, report)
     return evaluation
 
 

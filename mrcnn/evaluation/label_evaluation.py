@@ -283,12 +283,7 @@ def evaluate_labels(
         tally.shown,
         images if images is None or callable(images) else images.__getitem__,
     )
-    if verbose:
-        print(evaluation)
-    if report is not None:
-        path = evaluation.save(report)
-        if verbose:
-            print(f"Report: {path}")
+    evaluation.publish(verbose, report)
     return evaluation
 
 

@@ -34,6 +34,19 @@ class Measures(Mapping):
     def to_dict(self) -> dict[str, Any]:
         """Everything as a dict that `json.dump` takes."""
 
+    @abstractmethod
+    def save(self, folder: AnyPath) -> str:
+        """Write the report into a folder; returns the path of its page."""
+
+    def publish(self, verbose: int, report: AnyPath | None) -> None:
+        """Print the measures unless ``verbose`` is 0, and save the report where it has a folder."""
+        if verbose:
+            print(self)
+        if report is not None:
+            path = self.save(report)
+            if verbose:
+                print(f"Report: {path}")
+
     def to_json(self) -> str:
         """`to_dict` as text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False)

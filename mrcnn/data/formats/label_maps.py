@@ -228,10 +228,6 @@ class LabelMaps(Reader):
         height, width = labels.shape
         return (height, width), class_ids, areas
 
-    def image_reference(self, image_id: int) -> str:
-        """The path of the image."""
-        return str(self._info(image_id)["path"])
-
     def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
         """Soft edges of a label map, and one of 0 and 255 alone, as (kind, where)."""
         info = self._info(image_id)

@@ -88,6 +88,10 @@ class Reader(Dataset):
         self.left_out = LeftOut()
         self.collects_errors = False
 
+    def image_reference(self, image_id: int) -> str:
+        """The path of the image."""
+        return str(self._info(image_id)["path"])
+
     def _counting(self, what=UNREADABLE_IMAGE):
         """Count an error under ``what``, where errors are collected: a context manager."""
         return _Counting(self, what)

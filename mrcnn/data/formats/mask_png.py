@@ -224,10 +224,6 @@ class MaskPng(Reader):
         class_id = self.map_source_class_id(f"{info['source']}.{info['class_id']}")
         return masks, np.full(masks.shape[-1], class_id, np.int32)
 
-    def image_reference(self, image_id: int) -> str:
-        """The path of the image."""
-        return str(self._info(image_id)["path"])
-
     def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
         """Soft edges of masks, and objects in separate pieces, as (kind, where)."""
         info = self._info(image_id)

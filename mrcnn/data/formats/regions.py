@@ -209,10 +209,6 @@ class RegionDataset(Reader):
         areas = mask_areas([one.outline for one in instances])
         return (info["height"], info["width"]), self._class_ids(info, instances), areas
 
-    def image_reference(self, image_id: int) -> str:
-        """The path of the image."""
-        return str(self._info(image_id)["path"])
-
     def _class_ids(self, info, instances):
         """Class ids of instances, int32; `SEVERAL_CLASSES` for a crowd of every class."""
         self._prepared("sources")
