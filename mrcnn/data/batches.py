@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrcnn.data.augment.user import Augmentation, check_augmentation
-from mrcnn.data.dataset import check_classes
+from mrcnn.data.class_checks import check_classes
 from mrcnn.data.image_range import use_image_range
 from mrcnn.data.order import Passes, image_weights, random_state, weighted_pass
 from mrcnn.data.sample import make_sample, stack_samples

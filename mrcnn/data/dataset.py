@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.words import option_or_argument, some
+from mrcnn.common.words import some
 from mrcnn.data.class_labels import class_labels
 from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import FewBits
@@ -28,7 +27,6 @@ from mrcnn.data.survey.check import check_dataset
 from mrcnn.data.survey.summary import summarize
 
 if TYPE_CHECKING:
-    from mrcnn.config import Config
     from mrcnn.data.survey.check import CheckReport
     from mrcnn.data.survey.summary import Summary
 
@@ -389,79 +387,6 @@ class Dataset(Noting):
         if not hasattr(self, name):
             raise ValueError(f"Call prepare() on the {type(self).__name__} first")
         return getattr(self, name)
-
-
-def check_classes(dataset: Dataset, config: Config, more: bool = False) -> None:
-    """Refuse a dataset whose class ids do not mean what they mean to the network.
-
-    Args:
-        dataset: a prepared Dataset.
-        config: NUM_CLASSES and CLASS_NAMES are read.
-        more: allow further classes of the dataset after those of CLASS_NAMES.
-
-    Raises:
-        ValueError: another number of classes than NUM_CLASSES, or other names than CLASS_NAMES,
-            where those are known.
-    """
-    names = list(getattr(dataset, "class_names", ()))
-    if not names:
-        raise ValueError(f"{type(dataset).__name__} has no class_names: call its prepare() first")
-    if more and config.CLASS_NAMES:
-        names = names[: config.NUM_CLASSES]
-    if len(names) != config.NUM_CLASSES:
-        raise ValueError(
-            f"{type(dataset).__name__} has {len(names)} classes with the background "
-            f"({some(names[1:], 5)}), but the network has NUM_CLASSES "
-            f"{config.NUM_CLASSES}: a class id must mean the same to both. "
-            + option_or_argument(
-                "Name the network's classes, all of them and in their order, with --set "
-                "CLASS_NAMES=BG,..., or give its config.json with --config",
-                "Give the dataset the network's classes, all of them and in their order, also "
-                "those that none of its images shows",
-            )
-        )
-    known = list(config.CLASS_NAMES or names)
-
-    def is_called(number, name):
-        """Whether that is its name or was, before equal names were told apart."""
-        info = dataset.class_info[number]
-        before = (
-            info["name"],
-            info["name"].split(",")[0],
-            info["name"].removesuffix(f" ({info['id']})"),
-        )
-        return name == names[number] or (known.count(name) > 1 and name in before)
-
-    different = [
-        f"{number} is {names[number]!r} in the dataset and {ours!r} in CLASS_NAMES"
-        for number, ours in enumerate(known)
-        if number and not is_called(number, ours)
-    ]
-    if different:
-        raise ValueError(
-            f"the classes of {type(dataset).__name__} are not the network's: "
-            f"{'; '.join(different[:3])}"
-        )
-
-
-def check_same_classes(train_dataset: Dataset, val_dataset: Dataset) -> None:
-    """Refuse validation data that number their classes in another way than the training data.
-
-    Raises:
-        ValueError: naming the first classes that differ.
-    """
-    train, val = list(train_dataset.class_names), list(val_dataset.class_names)
-    different = [
-        f"{number} is {first!r} in one and {second!r} in the other"
-        for number, (first, second) in enumerate(zip_longest(train, val))
-        if number and first != second
-    ]
-    if different:
-        raise ValueError(
-            "training and validation data have other classes, or another order of them: "
-            f"{'; '.join(different[:3])}. Add the same classes to both, also those that no image "
-            "shows (open_dataset(..., classes=train_set.class_names[1:]))"
-        )
 
 
 def _source_map(infos):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.data.dataset import check_classes
+from mrcnn.data.class_checks import check_classes
 from mrcnn.data.image_range import use_image_range
 from mrcnn.evaluation.evaluator import evaluate
 from mrcnn.inference.detect import detect

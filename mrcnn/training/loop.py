@@ -15,7 +15,7 @@ from mrcnn.common.words import option_or_argument
 from mrcnn.config.file import save_config
 from mrcnn.config.python_values import python_value
 from mrcnn.data.augment.user import Augmentation
-from mrcnn.data.dataset import check_same_classes
+from mrcnn.data.class_checks import check_same_classes
 from mrcnn.data.survey.objects import not_learned, require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines

@@ -12,8 +12,8 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
+from mrcnn.data.class_checks import check_same_classes
 from mrcnn.data.crops import ObjectCrops
-from mrcnn.data.dataset import check_same_classes
 from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.training.data import CountEpochs, TrainingData, own_errors

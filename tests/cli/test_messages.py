@@ -13,7 +13,7 @@ from mrcnn.common.words import naming_options, option_or_argument
 from mrcnn.config import Config
 from mrcnn.data.cache.example import encode
 from mrcnn.data.cache.write import write_records
-from mrcnn.data.dataset import check_classes
+from mrcnn.data.class_checks import check_classes
 from mrcnn.data.formats import open_dataset
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mrcnn.data.dataset import check_classes
+from mrcnn.data.class_checks import check_classes
 from mrcnn.data.formats import regions
 from mrcnn.data.formats.coco import CocoJson
 from mrcnn.data.formats.left_out import UNREADABLE_IMAGE
