@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from mrcnn.distributed.strategy import split_batch
+
 
 class Labeller:
     """The network from molded images to the probabilities of the classes.
@@ -52,17 +54,4 @@ class Labeller:
         return run(tf.constant(molded, tf.float32)).numpy()
 
     def _on_devices(self, molded):
-        devices = 1 if self.strategy is None else len(self.strategy.extended.worker_devices)
-        if devices == 1:
-            return self(molded)
-        batch = tf.shape(molded)[0]
-        each = (batch + devices - 1) // devices
-
-        def part():
-            device = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
-            # the last image fills up the parts
-            rows = tf.minimum(device * each + tf.range(each), batch - 1)
-            return self(tf.gather(molded, rows))
-
-        parts = self.strategy.experimental_local_results(self.strategy.run(part))
-        return tf.concat(parts, axis=0)[:batch]
+        return split_batch(self.strategy, lambda batch: (self(batch),))(molded)[0]
