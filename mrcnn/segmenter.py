@@ -18,6 +18,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.label_batches import LabelBatches
 from mrcnn.data.label_sample import require_labels
 from mrcnn.evaluation import LabelEvaluation
+from mrcnn.inference.labeller import Labeller
 from mrcnn.inference.result import Classes
 from mrcnn.inference.segment import evaluate_segmenter, found_and_true, segment
 from mrcnn.inference.semantic_result import SemanticResult
@@ -27,7 +28,6 @@ from mrcnn.networks.segmentation.build import (
     segmentation_network,
     terms,
 )
-from mrcnn.inference.labeller import Labeller
 from mrcnn.training.learner import Learner
 from mrcnn.training.stages import LABEL_STAGES
 from mrcnn.training.step import TrainingModel
@@ -92,7 +92,7 @@ class Segmenter(Learner):
         require_labels(train_dataset, self.config)
 
     def not_learned(self, dataset: Dataset) -> list[str]:
-        """Sentences on what training passes over: nothing, as every pixel without a class is void."""
+        """Sentences on what training passes over; there are none."""
         return []
 
     # === Prediction ===

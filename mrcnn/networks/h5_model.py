@@ -31,8 +31,8 @@ class H5Model(keras.Model):
     def train_step(self, data):
         """A network by itself cannot be trained: the losses are outputs, which Keras ignores."""
         raise ValueError(
-            "this network has no training step: train the keras_model of a MaskRCNN or Segmenter of "
-            "mode 'training', or build it with training_model(config, "
+            "this network has no training step: train the keras_model of a MaskRCNN or Segmenter "
+            "of mode 'training', or build it with training_model(config, "
             "mrcnn.training.step.TrainingModel)"
         )
 

@@ -1,4 +1,4 @@
-"""What `MaskRCNN` and `Segmenter` share: a network with its settings, its files and its training."""
+"""What `MaskRCNN` and `Segmenter` share: a network with its settings, files and training."""
 
 from __future__ import annotations
 
@@ -203,8 +203,8 @@ class Learner:
             raise ValueError("BACKBONE is a function of yours: load its weights by their path")
         if self.config.BACKBONE is None:
             raise ValueError(
-                "BACKBONE is None, and there are no ImageNet weights for the network's own encoder: "
-                "take a BACKBONE, such as 'resnet50', or start from random weights"
+                "BACKBONE is None, and there are no ImageNet weights for the network's own "
+                "encoder: take a BACKBONE, such as 'resnet50', or start from random weights"
             )
         return application_imagenet_weights(self.config.BACKBONE, cache_folder())
 

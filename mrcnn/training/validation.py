@@ -36,7 +36,9 @@ class Evaluate(keras.callbacks.Callback):
         if is_chief(strategy):
             evaluation = self.detector().evaluate(self.dataset, verbose=0)
             found = {
-                f"val_{name}": float(evaluation[name]) for name in self.measures if name in evaluation
+                f"val_{name}": float(evaluation[name])
+                for name in self.measures
+                if name in evaluation
             }
         # callbacks that look at them, such as EarlyStopping, must do the same on all
         if over_machines(strategy):

@@ -95,3 +95,4 @@ def _image_and_logits(config):
         (None, None, config.IMAGE_CHANNEL_COUNT), name="input_image", dtype="float32"
     )
     logits = GRAPHS[config.NETWORK](image, config)
+    return image, keras.layers.Identity(name="logits", dtype="float32")(logits)
