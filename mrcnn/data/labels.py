@@ -242,6 +242,29 @@ def labels_of_one_hot(channels: np.ndarray) -> LabelMap:
     return labels
 
 
+def masks_of_labels(
+    labels: np.ndarray, num_classes: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """A mask for each class above 0 that a label map shows.
+
+    Args:
+        labels: label map [height, width].
+        num_classes: K, with the background.
+
+    Returns:
+        masks: bool [height, width, N], each in one piece of memory.
+        class_ids: int32 [N], rising.
+
+    Raises:
+        ValueError: a value that is neither a class nor void.
+    """
+    class_ids = np.flatnonzero(pixel_counts(labels, num_classes)[1:]).astype(np.int32) + 1
+    masks = np.zeros((len(class_ids), *labels.shape), bool)
+    for mask, class_id in zip(masks, class_ids):
+        np.equal(labels, class_id, out=mask)
+    return np.moveaxis(masks, 0, -1), class_ids
+
+
 def pixel_counts(labels: np.ndarray, num_classes: int) -> NDArray[np.int64]:
     """The pixels of each class in a label map, int64 [num_classes]; void is not counted.
 

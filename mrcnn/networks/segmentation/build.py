@@ -1,12 +1,16 @@
-"""The network that a ``SegmentationConfig`` names."""
+"""The network that a ``SegmentationConfig`` names, with or without its losses."""
 
 import functools
 
 import keras
 
+from mrcnn.config.label_losses import loss_terms
 from mrcnn.networks.dtype_policy import under_policy
+from mrcnn.networks.h5_model import H5Model
+from mrcnn.networks.layers.weight_decay import add_weight_decay
 from mrcnn.networks.segmentation.deeplab import deeplab_graph
 from mrcnn.networks.segmentation.fcn import fcn_graph
+from mrcnn.networks.segmentation.losses import LabelLoss
 from mrcnn.networks.segmentation.plain import plain_graph
 from mrcnn.networks.segmentation.pspnet import pspnet_graph
 from mrcnn.networks.segmentation.segnet import segnet_graph
@@ -41,9 +45,54 @@ def segmentation_network(config):
         the network `is_binary`, are the probabilities; `output_side` has its sides. For these
         functions see `config.network_sides`.
     """
+    return H5Model(*_image_and_logits(config), name="segmentation")
+
+
+@under_policy
+def label_training_model(config, model_class=H5Model):
+    """Build the network with its losses.
+
+    Args:
+        config: a ``SegmentationConfig``. The batch size is free, and so are the sides within those
+            of `segmentation_network`.
+        model_class: `H5Model`, or a subclass that can be trained: `training.step` has it.
+
+    Returns:
+        keras.Model "segmentation". Inputs, in order: input_image, as of `segmentation_network`, and
+        input_labels int32 [b, h, w] with the sides of the logits, IGNORE_LABEL for void. Outputs:
+        the logits and a scalar for each term of LOSS, not weighted, named as the term with "_loss"
+        after it. Their factors are attributes of their layers, the weight decay of the variables.
+    """
+    image, logits = _image_and_logits(config)
+    labels = keras.Input((None, None), name="input_labels", dtype="int32")
+    losses = [
+        LabelLoss(
+            factor,
+            name,
+            config.LOSS_OPTIONS.get(name) if isinstance(name, str) else None,
+            config.IGNORE_LABEL,
+            name=loss_layer(name),
+        )([labels, logits])
+        for factor, name in terms(config)
+    ]
+    model = model_class([image, labels], [logits, *losses], name="segmentation")
+    add_weight_decay(model, config.WEIGHT_DECAY)
+    return model
+
+
+def terms(config):
+    """The terms of LOSS: list of (factor, name of a loss, or a function of the user's)."""
+    return [(1.0, config.LOSS)] if callable(config.LOSS) else loss_terms(config.LOSS)
+
+
+def loss_layer(loss):
+    """The layer of a term of LOSS, and its name in the logs."""
+    return f"{loss if isinstance(loss, str) else 'own'}_loss"
+
+
+def _image_and_logits(config):
     image = keras.Input(
         (None, None, config.IMAGE_CHANNEL_COUNT), name="input_image", dtype="float32"
     )
     logits = GRAPHS[config.NETWORK](image, config)
-    logits = keras.layers.Identity(name="logits", dtype="float32")(logits)
-    return keras.Model(image, logits, name="segmentation")
+    return image, keras.layers.Identity(name="logits", dtype="float32")(logits)
