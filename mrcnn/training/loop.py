@@ -39,7 +39,7 @@ from mrcnn.training.weight_average import ShowAverage
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
-    from mrcnn.data.batches import NumberedBatches
+    from mrcnn.data.numbered_batches import Batches
     from mrcnn.data.dataset import Dataset
 
 
@@ -61,7 +61,7 @@ class Trainable(Protocol):
     @property
     def loss_weights(self) -> dict[str, float]: ...
 
-    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> NumberedBatches: ...
+    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> Batches: ...
 
     def require_data(self, train_dataset: Dataset, val_dataset: Dataset | None) -> None: ...
 
