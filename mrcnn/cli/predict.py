@@ -1,4 +1,4 @@
-"""Find objects in images, folders, videos or a camera, and write what is found.
+"""Find objects in images, folders, videos or a camera, or the class of each pixel, and write it.
 
 Class names, backbone and sizes come from config.json beside the weights. A file that cannot be read
 is counted and told. Ctrl-C ends the work in order: what was done is written.
@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from mrcnn.cli.data_options import positive
 from mrcnn.cli.model_options import add_model, inference_config, load_model
 from mrcnn.common.files import require_writable
+from mrcnn.config import Config, SegmentationConfig
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, check_outputs, predict
 from mrcnn.inference.sources import find_sources
@@ -48,7 +49,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", nargs="+", metavar="CLASS", help="names or ids of the classes to keep"
     )
     parser.add_argument(
-        "--min-confidence", type=float, metavar="P", help="least score, DETECTION_MIN_CONFIDENCE"
+        "--min-confidence",
+        type=float,
+        metavar="P",
+        help="least score, DETECTION_MIN_CONFIDENCE; where pixels are labelled, those below are "
+        "void",
+    )
+    parser.add_argument(
+        "--tiles",
+        type=positive,
+        metavar="PX",
+        help="where pixels are labelled: cut images, which are then not resized, into tiles of "
+        "this side, TILE",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help="of a tile with the next one, from 0 to below 1, TILE_OVERLAP (default: 0.5)",
     )
     parser.add_argument(
         "--every", type=positive, default=1, metavar="N", help="of videos take every N-th frame"
@@ -80,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found \\
       --save video coco
   mrcnn predict 0 --show --weights coco --output found
+  mrcnn predict city.tif --weights last --name streets --output found --save labels pictures \\
+      --tiles 512 --overlap 0.25
 """
 
 
@@ -92,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.output, "--output")
     check_outputs(sources, args.output, args.save, args.video_type)
     config, weights = inference_config(args)
+    of_pixels = isinstance(config, SegmentationConfig)
+    check_tiles(args, config)
     classes = args.classes and class_choices(args.classes, config.CLASS_NAMES)
     model = load_model(config, weights, args.logs)
     summary = predict(
@@ -103,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
         every=args.every,
         limit=args.limit,
         classes=classes,
+        # of objects, the config has it
+        min_confidence=args.min_confidence if of_pixels else None,
         polygons=args.polygons,
         video_type=args.video_type,
         show=args.show,
@@ -113,6 +137,24 @@ def run(args: argparse.Namespace) -> int:
     if summary.interrupted and not all(source.kind == "camera" for source in sources):
         return 130
     return 0 if summary.images and not summary.unreadable else 1
+
+
+def check_tiles(args: argparse.Namespace, config: Config) -> None:
+    """Refuse --tiles and --overlap where nothing is cut into tiles.
+
+    Raises:
+        ValueError: the model finds objects, or there is an overlap and no tile.
+    """
+    if args.tiles is None and args.overlap is None:
+        return
+    if not isinstance(config, SegmentationConfig):
+        option = "--overlap" if args.tiles is None else "--tiles"
+        raise ValueError(
+            f"{option} is for models that label pixels; {args.weights} is of one that finds "
+            "objects: --size sets the longest side that it sees"
+        )
+    if config.TILE is None:
+        raise ValueError("--overlap is of tiles: give their side too, with --tiles")
 
 
 def class_choices(texts: Iterable[str], class_names: Collection[str] | None) -> list[int | str]:

@@ -22,6 +22,8 @@ ARGUMENTS = {
     "SEED": "seed",
     "STEPS_PER_EPOCH": "steps",
     "DETECTION_MIN_CONFIDENCE": "min_confidence",
+    "TILE": "tiles",
+    "TILE_OVERLAP": "overlap",
 }
 
 
