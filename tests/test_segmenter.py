@@ -73,16 +73,26 @@ class Stop(keras.callbacks.Callback):
         dict(UNET_PADDING="valid", LOSS="0.5*ce+0.25*dice"),
         dict(BACKBONE=backbone, UNET_WIDTHS=(4, 4, 8, 8), BATCH_NORM=False),
     ],
-    ids=str,
+    ids=[
+        "plain",
+        "fcn32s",
+        "fcn16s",
+        "fcn8s",
+        "segnet",
+        "pspnet",
+        "deeplab",
+        "valid",
+        "on_backbone",
+    ],
 )
 def test_every_network_trains_and_predicts(fields, tmp_path, eagerly):
     model = segmenter(tmp_path, STEPS_PER_EPOCH=1, VALIDATION_STEPS=1, **fields)
     before = values(model.keras_model)
     history = train(model, 1, "all").history
     assert all(np.isfinite(value).all() for value in history.values())
-    trained = {variable.path for variable in model.keras_model.trainable_variables}
-    moved = {name for name, value in values(model.keras_model).items() if name in before}
-    assert trained and moved
+    after = values(model.keras_model)
+    last = [name for name in after if "score" in name and name.endswith("kernel")]
+    assert last and not any(np.array_equal(before[name], after[name]) for name in last)
     for shape in ((1, 1, 3), (37, 50, 3), (64, 64)):
         (result,) = model.detector().segment([np.full(shape, 90, np.uint8)])
         assert result.labels.shape == shape[:2] and result.labels.max() < 3
@@ -138,9 +148,7 @@ def test_stages(tmp_path, eagerly):
     assert {"conv1", "res2a_branch2a"} <= everything - trained("3+")
     with pytest.raises(ValueError, match=r"'heads' matches no layer.*'decoder'.*'seg_\.\*'"):
         train(model, 1, "heads")
-    with pytest.raises(
-        ValueError, match=r"has the losses .*rpn.*take some of \('ce_loss', 'dice_l"
-    ):
+    with pytest.raises(ValueError, match=r"has the losses .*; take some of \('ce_loss', '"):
         train(model, layers=[("all", 1, None, ("rpn_class_loss",))])
 
 
@@ -153,7 +161,7 @@ def test_stages(tmp_path, eagerly):
         dict(DROPOUT=0.3, SCALE_JITTER=(0.5, 1.5)),
         dict(NETWORK="fcn8s", OPTIMIZER="Adam", EMA_MOMENTUM=0.9, GRADIENT_ACCUMULATION_STEPS=2),
     ],
-    ids=str,
+    ids=["random", "adam_average_sum"],
 )
 def test_a_killed_run_goes_on_as_if_it_had_not_been(fields, tmp_path, eagerly):
     whole = segmenter(tmp_path / "whole", **fields)
