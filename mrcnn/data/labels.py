@@ -6,6 +6,7 @@ pixel without a label. Of more than 254 classes it is uint16, and void is 65535.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -267,6 +268,29 @@ def load_labels(dataset: Dataset, image_id: int, overlap: str, crowds: str) -> L
     count = len(dataset.class_info)
     ids = checked_class_ids(class_ids, count)
     return labels_of_masks(masks, ids, overlap, crowds, void_label(count))
+
+
+def call_load_labels(
+    dataset: Dataset, image_id: int, overlap: str = "smaller", crowds: str = "ignore"
+) -> np.ndarray:
+    """What ``dataset.load_labels`` returns, as an array of whole numbers [height, width].
+
+    A ``load_labels`` of the user's may take the image id alone.
+
+    Raises:
+        ValueError: it returned something else.
+    """
+    takes = inspect.signature(dataset.load_labels).parameters
+    given = {"overlap": overlap, "crowds": crowds}
+    labels = np.asarray(
+        dataset.load_labels(image_id, **{key: given[key] for key in given if key in takes})
+    )
+    if labels.ndim != 2 or labels.dtype.kind not in "biu":
+        raise ValueError(
+            f"load_labels returned {labels.dtype} of shape {labels.shape}; it must be whole "
+            "numbers, [height, width]"
+        )
+    return labels
 
 
 def check_one_source(dataset: Dataset, merge_sources: bool = False) -> None:
