@@ -63,7 +63,11 @@ def test_class_layers_are_those_whose_shape_follows_the_classes(fields):
     for count in (3, 5):
         model, _ = weights_of(**{**fields, "NUM_CLASSES": count, "BINARY": None})
         shapes.append(
-            {layer.name: [w.shape for w in layer.weights] for layer in model.layers if layer.weights}
+            {
+                layer.name: [w.shape for w in layer.weights]
+                for layer in model.layers
+                if layer.weights
+            }
         )
     first, second = shapes
     assert label_class_layers(first) == [name for name in first if first[name] != second[name]]
@@ -71,5 +75,5 @@ def test_class_layers_are_those_whose_shape_follows_the_classes(fields):
 
 def test_other_files_tell_nothing():
     names = ("conv1", "res4f_branch2a", "rpn_model", "mrcnn_class_logits", "enc1_conv1")
-    assert label_network(names) is None and told_by_label_layers(dict.fromkeys(names, [])) == {}
+    assert label_network(names) is None and told_by_label_layers({name: [] for name in names}) == {}
     assert label_class_layers(names) == []
