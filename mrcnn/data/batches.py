@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrcnn.data.augment.user import Augmentation
-from mrcnn.data.numbered_batches import Batches, check_source, most_tries
+from mrcnn.data.numbered_batches import NumberedBatches, check_source, most_tries
 from mrcnn.data.order import image_weights, weighted_pass
 from mrcnn.data.sample import Sample, make_sample, stack_samples
 from mrcnn.ops.anchors import pyramid_anchors
@@ -159,7 +159,7 @@ def _endless_samples(dataset, config, shuffle, weights, augmentation, training, 
             )
 
 
-class TrainingBatches(Batches[Sample]):
+class TrainingBatches(NumberedBatches[Sample]):
     """Batches by number of images with their objects; the arrays are those of `data_generator`.
 
     They are seven, or eight with POST_NMS_ROIS_TRAINING random regions where USE_RPN_ROIS is False.
@@ -167,7 +167,7 @@ class TrainingBatches(Batches[Sample]):
 
     Args:
         no_augmentation_sources, augment, training: as in `data_generator`.
-        (others): as of `Batches`; the dataset's load_image and load_mask are called.
+        (others): as of `NumberedBatches`; the dataset's load_image and load_mask are called.
     """
 
     annotations = "boxes and masks"

@@ -10,7 +10,7 @@ import numpy as np
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.label_sample import LabelSample, make_label_sample, stack_label_samples
 from mrcnn.data.labels import check_one_source
-from mrcnn.data.numbered_batches import Batches
+from mrcnn.data.numbered_batches import NumberedBatches
 
 if TYPE_CHECKING:
     from mrcnn.config import SegmentationConfig
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mrcnn.data.load import Prepared
 
 
-class LabelBatches(Batches[LabelSample]):
+class LabelBatches(NumberedBatches[LabelSample]):
     """Batches by number of images and the classes of their pixels.
 
     The arrays are the images float32 [b, H, W, C], minus MEAN_PIXEL and padded to what the network
@@ -30,11 +30,11 @@ class LabelBatches(Batches[LabelSample]):
         config: a ``SegmentationConfig``.
         augment, augmentation, no_augmentation_sources, training: as of
             `label_sample.make_label_sample`.
-        (others): as of `Batches`; the dataset's load_image and load_labels are called.
+        (others): as of `NumberedBatches`; the dataset's load_image and load_labels are called.
 
     Raises:
-        ValueError: as of `Batches`; or the dataset is a cache, or has sources with different
-            classes.
+        ValueError: as of `NumberedBatches`; or the dataset is a cache, or has sources with
+            different classes.
     """
 
     annotations = "labels"

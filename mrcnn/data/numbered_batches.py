@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A random crop or augmentation may remove all objects of an image that has some, so a
 # small dataset gets this many tries before it is called empty.
 RANDOM_TRIES = 50
-# Batches whose image ids Batches remembers.
+# Batches whose image ids NumberedBatches remembers.
 REMEMBERED_BATCHES = 256
 
 
@@ -59,7 +59,7 @@ class _OfAnImage(Protocol):
 AnySample = TypeVar("AnySample", bound=_OfAnImage)
 
 
-class Batches(Generic[AnySample]):
+class NumberedBatches(Generic[AnySample]):
     """Batches by number: batch(i) depends on the seed and i alone.
 
     So several threads may ask for them in any order, and a resumed run goes on with

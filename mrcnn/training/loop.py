@@ -39,8 +39,8 @@ from mrcnn.training.weight_average import ShowAverage
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
-    from mrcnn.data.numbered_batches import Batches
     from mrcnn.data.dataset import Dataset
+    from mrcnn.data.numbered_batches import Batches
 
 
 class Trainable(Protocol):
