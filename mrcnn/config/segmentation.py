@@ -113,9 +113,11 @@ class SegmentationConfig(Config):
 
     # === Prediction ===
 
-    # Side in pixels of the tiles that a large image is cut into; None: the whole image at once.
+    # Side in pixels of the tiles that a large image is cut into, which is then not resized: for
+    # images whose objects are as large in pixels as those of the training. None: the whole image at
+    # once, resized as IMAGE_RESIZE_MODE says.
     TILE: int | None = None
-    # Share of a tile that overlaps with the next one.
+    # Share of a tile that overlaps with the next one; what both find is averaged.
     TILE_OVERLAP = 0.5
     # True averages the probabilities of the image and of its mirror image.
     TEST_FLIPS = False
