@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from mrcnn.cli.data_options import positive
 from mrcnn.cli.model_options import add_model, inference_config, load_model
 from mrcnn.common.files import require_writable
-from mrcnn.config import Config, SegmentationConfig
+from mrcnn.config import SegmentationConfig
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, check_outputs, predict
 from mrcnn.inference.sources import find_sources
@@ -113,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(sources, args.output, args.save, args.video_type)
     config, weights = inference_config(args)
     of_pixels = isinstance(config, SegmentationConfig)
-    check_tiles(args, config)
+    if args.overlap is not None and getattr(config, "TILE", None) is None:
+        raise ValueError("--overlap is of tiles: give their side too, with --tiles")
     classes = args.classes and class_choices(args.classes, config.CLASS_NAMES)
     model = load_model(config, weights, args.logs)
     summary = predict(
@@ -137,24 +138,6 @@ def run(args: argparse.Namespace) -> int:
     if summary.interrupted and not all(source.kind == "camera" for source in sources):
         return 130
     return 0 if summary.images and not summary.unreadable else 1
-
-
-def check_tiles(args: argparse.Namespace, config: Config) -> None:
-    """Refuse --tiles and --overlap where nothing is cut into tiles.
-
-    Raises:
-        ValueError: the model finds objects, or there is an overlap and no tile.
-    """
-    if args.tiles is None and args.overlap is None:
-        return
-    if not isinstance(config, SegmentationConfig):
-        option = "--overlap" if args.tiles is None else "--tiles"
-        raise ValueError(
-            f"{option} is for models that label pixels; {args.weights} is of one that finds "
-            "objects: --size sets the longest side that it sees"
-        )
-    if config.TILE is None:
-        raise ValueError("--overlap is of tiles: give their side too, with --tiles")
 
 
 def class_choices(texts: Iterable[str], class_names: Collection[str] | None) -> list[int | str]:

@@ -50,7 +50,8 @@ Found: TypeAlias = Result | SemanticResult
 class Detector(Protocol):
     """A `MaskRCNN` or a `Segmenter` of mode "inference"."""
 
-    config: Config
+    @property
+    def config(self) -> Config: ...
 
     def detect(
         self,

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -444,7 +445,7 @@ def write_labels(
     image = Image.fromarray(labels.astype(np.uint8 if small else np.uint16))
     if palette is not None:
         image.putpalette(_palette(palette, small))
-    options = {}
+    options: dict[str, Any] = {}
     if software is not None:
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_text("Software", software)
