@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.paths import DATA
 from tests.samples.scripts import load
 
 MNIST = DATA / "mnist" / "mnist.npz"
+# mean IoU of weights/segmenter_digits.h5 on the kept scenes, as weights/README.md has it
+MEASURED = 0.0
 
 
 @pytest.fixture
@@ -163,3 +166,93 @@ def test_ink_measures(digits):
     precision, recall = digits.ink_measures(confusion)
     assert precision == 18 / 24 and recall == 18 / 25
     assert np.isnan(digits.ink_measures(np.diag([5, 0, 0]))).all()
+
+
+@pytest.fixture
+def tiny(digits, monkeypatch):
+    """The sample with networks that train in seconds."""
+    fields = {
+        "UNET_WIDTHS": (4, 8),
+        "VGG_WIDTHS": (4, 4, 8, 8, 8),
+        "VGG_CONVOLUTIONS": (1, 1, 1, 1, 1),
+        "FC_CHANNELS": 8,
+        "IMAGES_PER_GPU": 2,
+        "VALIDATION_STEPS": 1,
+        "LEARNING_RATE_WARMUP_STEPS": 1,
+    }
+    for field, value in fields.items():
+        monkeypatch.setattr(digits.SemanticDigitsConfig, field, value)
+    return digits
+
+
+@pytest.mark.parametrize(
+    "choice, size",
+    [
+        (["--recipe", "m2nist", "--network", "unet"], (64, 84)),
+        (["--recipe", "extended", "--network", "fcn8s"], (60, 60)),
+    ],
+)
+def test_train_then_evaluate_and_detect(
+    tiny, mnist_file, tmp_path, eagerly, capsys, monkeypatch, choice, size
+):
+    monkeypatch.chdir(tmp_path)
+    common = [*choice, "--mnist", mnist_file, "--logs", "logs"]
+    tiny.main(
+        [
+            *("train", *common, "--images", "5", "--epochs", "2", "--loss", "ce"),
+            *("--seed", "3", "--verbose", "0"),
+        ]
+    )
+    name = "semantic_digits_extended" if "extended" in choice else "semantic_digits"
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"segmenter_{name}_0002.h5")
+    assert len(list(tmp_path.glob(f"logs/{name}*/*.h5")))
+
+    trained = [*common, "--weights", "last", "--images", "3"]
+    tiny.main(["evaluate", *trained, "--report", "report"])
+    text = capsys.readouterr().out
+    assert "mIoU" in text and "3 images" in text and "all digits together: precision" in text
+    assert (tmp_path / "report" / "report.html").is_file()
+
+    tiny.main(["detect", *trained, "--output", "found.png"])
+    assert str(tmp_path / "found.png") in capsys.readouterr().out
+    height, width = size[0] + 2, 3 * (size[1] + 2)
+    tiles = np.array(Image.open("found.png"))
+    assert tiles.shape == (2 * 2 * height, 2 * 2 * width, 3)  # two rows of two, doubled
+    scene = make(tiny, choice[1], mnist_file, "val").load_image(1)
+    np.testing.assert_array_equal(
+        tiles[2 : 2 * height - 2 : 2, 2 * width + 2 :][: size[0], :, 0][:, : 2 * size[1] : 2],
+        scene[..., 0],
+    )
+
+    Image.fromarray(scene[..., 0]).save("scene.png")
+    tiny.main(["detect", *trained, "--image", "scene.png", "--output", "mine.png"])
+    assert np.array(Image.open("mine.png")).shape == (2 * height, 2 * 2 * (size[1] + 2), 3)
+
+
+def test_kept_weights_run_offline(digits, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    digits.main(["detect"])
+    text = capsys.readouterr().out
+    value = float(text.partition("mIoU")[2].split()[0])
+    assert "500 images" in text and abs(value - MEASURED) <= 0.001
+    assert (tmp_path / "semantic_digits.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["evaluate", "--scenes", "gone.npz"], "gone.npz is missing"),
+        (["evaluate", "--weights", "gone.h5"], "gone.h5"),
+        (["evaluate", "--network", "fcn8s"], "no weights of --recipe m2nist --network fcn8s"),
+        (["detect", "--image", "gone.png"], "gone.png"),
+        (["train", "--mnist", "gone.npz"], "gone.npz is missing"),
+        (["train", "--loss", "dise", "--mnist", "MNIST"], "dise.*dice"),
+        (["train", "--network", "vnet", "--mnist", "MNIST"], "NETWORK"),
+        (["train", "--weights", "last", "--mnist", "MNIST"], "no run of 'semantic_digits'"),
+    ],
+)
+def test_mistakes_end_in_one_line(tiny, mnist_file, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    arguments = [mnist_file if one == "MNIST" else one for one in arguments]
+    with pytest.raises(SystemExit, match=f"error: (.|\n)*{message}"):
+        tiny.main(arguments)
