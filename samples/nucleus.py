@@ -109,7 +109,8 @@ class NucleusLabelsConfig(SegmentationConfig):
 
     NAME = "nucleus_labels"
     IMAGES_PER_GPU = 8
-    NUM_CLASSES = 1 + 1  # background, nucleus
+    NUM_CLASSES = 1 + 1
+    CLASS_NAMES = ("BG", "nucleus")
     STEPS_PER_EPOCH = (657 - 25) // 8
     VALIDATION_STEPS = 25 // 8
     IMAGE_RESIZE_MODE = "crop"

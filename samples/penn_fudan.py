@@ -55,7 +55,8 @@ class PennFudanLabelsConfig(SegmentationConfig):
 
     NAME = "penn_fudan_labels"
     IMAGES_PER_GPU = 8  # of 256 px
-    NUM_CLASSES = 1 + 1  # background, person
+    NUM_CLASSES = 1 + 1
+    CLASS_NAMES = ("BG", "person")
     STEPS_PER_EPOCH = 17  # the 136 training photos once
     VALIDATION_STEPS = 5
     UNET_WIDTHS = (64, 96, 128, 128, 256)

@@ -49,7 +49,8 @@ class SemanticDigitsConfig(SegmentationConfig):
     """Small networks for small scenes: 2 CPU cores train one in six minutes."""
 
     NAME = "semantic_digits"
-    NUM_CLASSES = 1 + 10  # background, 0 to 9
+    NUM_CLASSES = 1 + 10
+    CLASS_NAMES = ("BG", *"0123456789")
     IMAGE_CHANNEL_COUNT = 1
     MEAN_PIXEL = np.array([0.0])  # paper stays 0, as what convolutions see beyond the edge
     IMAGE_RESIZE_MODE = "none"  # all scenes have one size
@@ -74,6 +75,7 @@ class ExtendedConfig(SemanticDigitsConfig):
 
     NAME = "semantic_digits_extended"
     NUM_CLASSES = 1 + 3
+    CLASS_NAMES = ("BG", *"012")
 
 
 # === Scenes ===
