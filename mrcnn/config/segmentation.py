@@ -121,6 +121,8 @@ class SegmentationConfig(Config):
     TILE_OVERLAP = 0.5
     # True averages the probabilities of the image and of its mirror image.
     TEST_FLIPS = False
+    # Of Config, DETECTION_MAX_INSTANCES is the most regions of an image, the largest ones, that
+    # `mrcnn predict` writes as objects.
 
     @classmethod
     def field_defaults(cls) -> dict[str, Any]:
@@ -150,6 +152,6 @@ NOT_READ = (
     *("STOP_PROPOSAL_GRADIENT", "TRAIN_ROIS_PER_IMAGE", "ROI_POSITIVE_RATIO", "ROI_POSITIVE_IOU"),
     *("POOL_SIZE", "MASK_POOL_SIZE", "MASK_SHAPE", "USE_MINI_MASK", "MINI_MASK_SHAPE"),
     *("FPN_CLASSIF_FC_LAYERS_SIZE", "MASK_HEAD_CHANNELS", "RPN_BBOX_STD_DEV", "BBOX_STD_DEV"),
-    *("MAX_GT_INSTANCES", "DETECTION_MAX_INSTANCES", "DETECTION_NMS_THRESHOLD"),
+    *("MAX_GT_INSTANCES", "DETECTION_NMS_THRESHOLD"),
     *("LOSS_WEIGHTS", "CLASS_WEIGHTS", "FIRST_IMAGE_RULES_CLASSES"),
 )

@@ -30,7 +30,7 @@ from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_wei
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from mrcnn.data.numbered_batches import Batches
+    from mrcnn.data.numbered_batches import NumberedBatches
 
 
 class Learner:
@@ -106,7 +106,7 @@ class Learner:
         """{name of a loss: its factor}; one that is missing counts 1."""
         raise NotImplementedError
 
-    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> Batches:
+    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> NumberedBatches:
         """The batches that the network is trained on, or validated."""
         raise NotImplementedError
 

@@ -40,7 +40,7 @@ from mrcnn.training.weight_average import ShowAverage
 if TYPE_CHECKING:
     from mrcnn.config import Config
     from mrcnn.data.dataset import Dataset
-    from mrcnn.data.numbered_batches import Batches
+    from mrcnn.data.numbered_batches import NumberedBatches
 
 
 class Trainable(Protocol):
@@ -61,7 +61,7 @@ class Trainable(Protocol):
     @property
     def loss_weights(self) -> dict[str, float]: ...
 
-    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> Batches: ...
+    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> NumberedBatches: ...
 
     def require_data(self, train_dataset: Dataset, val_dataset: Dataset | None) -> None: ...
 
@@ -112,9 +112,8 @@ def train(
             )
         )
     config.settle()  # fields may have been set since the model was built
-    stages = as_stages(
-        *map(python_value, (layers, epochs, learning_rate)), loss_names(model.keras_model)
-    )
+    layers, epochs, learning_rate = map(python_value, (layers, epochs, learning_rate))
+    stages = as_stages(layers, epochs, learning_rate, loss_names(model.keras_model))
     custom = _as_callbacks(custom_callbacks)
     for stage in stages:  # a misspelt last stage should show now, not after two days
         if not any(
