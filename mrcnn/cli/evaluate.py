@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--own-classes",
         action="store_true",
-        help="leave out the objects of classes that the model lacks (default: they are missed); for a "
-        "network that labels pixels they then are background",
+        help="leave out the objects of classes that the model lacks, which makes their pixels "
+        "background (default: they are missed)",
     )
     parser.add_argument(
         "--report", metavar="FOLDER", help="write a report: report.html, pictures and json"
@@ -68,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trimap",
         type=float,
         metavar="PX",
-        help="distance from a border within which trimap_IoU counts pixels, of a network that labels "
-        f"pixels; 0 does not measure it (default: {DISTANCE})",
+        help="of a network that labels pixels: how near to a border the pixels of trimap_IoU are; "
+        f"0 does not measure it (default: {DISTANCE})",
     )
     parser.add_argument(
         "--workers",

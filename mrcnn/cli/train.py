@@ -1,5 +1,6 @@
-"""Train on annotated images, from published weights or your own: Mask R-CNN, which finds objects, or
-with --network one of the networks that give each pixel a class.
+"""Train on annotated images, from published weights or your own.
+
+Mask R-CNN finds objects; with --network another network is trained, which gives each pixel a class.
 
 DATASET with the parts train and val (folders of these names, or instances_train*.json and
 instances_val*.json in annotations/) trains on the one and validates on the other; a part that is

@@ -1,18 +1,23 @@
 """The commands with networks that label pixels, each from its arguments to its files."""
 
 import json
+import os
 import re
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from mrcnn.cli import main
-from mrcnn.config.file import read_config
+from mrcnn.config.file import read_config, save_config
 from mrcnn.data.formats import open_dataset
-from tests.cli.test_cli import SMALL as MASK_RCNN
+from mrcnn.networks.backbones.build import backbone_graph
+from mrcnn.weights.h5_format import read_h5, write_h5
+from mrcnn.weights.load import layer_weights
 from tests.cli.test_cli import write_via
+from tests.tiny import randomize, tiny_config
 
 UNET = ["--network", "unet", "--set", "UNET_WIDTHS=4,6,8", "SEED=0", "--size", "64"]
 QUIET = ["--verbose", "0", "--epochs", "1", "--steps", "1"]
@@ -53,12 +58,26 @@ def trained(photos, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def detector(photos, tmp_path_factory):
-    """A checkpoint of Mask R-CNN."""
-    logs = tmp_path_factory.mktemp("mask_rcnn")
-    assert code_of("train", photos, "--weights", "none", "--logs", logs, *QUIET, *MASK_RCNN) == 0
-    (path,) = checkpoints(logs)
+def detector(tmp_path_factory):
+    """A checkpoint of Mask R-CNN, of whose layers those of the backbone are there."""
+    config = tiny_config(NAME="photos", NUM_CLASSES=3, BACKBONE="resnet50", BACKBONE_WIDTH=4)
+    image = keras.Input((None, None, 3))
+    backbone = keras.Model(image, backbone_graph(image, config))
+    randomize(backbone)
+    heads = {"fpn_c5p5": (1, 1, 128, 8), "mrcnn_class_logits": (16, 3)}
+    layers = [(layer.name, read(layer)) for layer in backbone.layers if layer.weights]
+    layers += [(name, [(f"{name}/kernel:0", np.zeros(shape))]) for name, shape in heads.items()]
+    folder = tmp_path_factory.mktemp("mask_rcnn") / "photos20260101T0000"
+    folder.mkdir()
+    path = folder / "mask_rcnn_photos_0001.h5"
+    write_h5(path, layers)
+    # beside it by its name: a config.json would ask for a state file too
+    os.rename(save_config(folder, config), path.with_suffix(".json"))
     return path
+
+
+def read(layer):
+    return [(name, np.asarray(value)) for name, value in layer_weights(layer)]
 
 
 # === From one command to the next ===
@@ -87,7 +106,9 @@ def test_last_goes_on_with_the_network_of_the_run(photos, trained, tmp_path):
     assert len(list(logs.iterdir())) == 1
     assert settings(checkpoints(logs)[-1])["LOSS"] == "0.5*focal+dice"
     said = code_of(*line, "--network", "fcn8s")
-    assert "segmenter_photos_0003.h5 is of the network 'unet', and --network asks for 'fcn8s'" in said
+    assert (
+        "segmenter_photos_0003.h5 is of the network 'unet', and --network asks for 'fcn8s'" in said
+    )
     assert "omit --network" in said
 
 
@@ -148,8 +169,6 @@ def test_the_backbone_of_mask_rcnn(photos, detector, tmp_path, capsys):
     report = re.search(r"loaded (\d+) tensors into (\d+) layers", capsys.readouterr().out)
     assert int(report[2]) > 100  # conv1 to res5c_branch2c and their batch norms
     # the decoder alone has trained: the backbone still is that of the file
-    from mrcnn.weights.h5_format import read_h5
-
     before, after = read_h5(detector), read_h5(checkpoints(tmp_path)[0])
     np.testing.assert_array_equal(before["res4f_branch2a"][0][1], after["res4f_branch2a"][0][1])
     said = code_of("train", photos, "--weights", detector, "--network", "segnet")
@@ -240,7 +259,7 @@ ERRORS = {
     ),
     "settings of the other kind": (
         ["evaluate", "PHOTOS/val", "--weights", "UNET", "--config", "DETECTOR_CONFIG"],
-        r"is of the network 'unet', and .*config.json is of Mask R-CNN: give the config",
+        r"is of the network 'unet', and .*0001.json is of Mask R-CNN: give the config",
     ),
     "trimap of Mask R-CNN": (
         ["evaluate", "PHOTOS/val", "--weights", "DETECTOR", "--trimap", "3"],
@@ -256,7 +275,7 @@ ERRORS = {
 @pytest.mark.parametrize("line, message", ERRORS.values(), ids=ERRORS)
 def test_errors_are_one_line(photos, trained, detector, tmp_path, monkeypatch, line, message):
     monkeypatch.chdir(tmp_path)
-    names = {"PHOTOS": photos, "DETECTOR_CONFIG": detector.parent / "config.json"}
+    names = {"PHOTOS": photos, "DETECTOR_CONFIG": detector.with_suffix(".json")}
     names |= {"DETECTOR": detector, "UNET": checkpoints(trained)[-1]}
 
     def place(text):
