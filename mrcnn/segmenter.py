@@ -5,7 +5,9 @@ A facade, as `mrcnn.model` is for Mask R-CNN.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,12 +18,14 @@ from mrcnn.common.files import AnyPath
 from mrcnn.config import Config, SegmentationConfig
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.label_batches import LabelBatches
-from mrcnn.data.label_sample import require_labels
+from mrcnn.data.survey.objects import require_labels
 from mrcnn.evaluation import LabelEvaluation
+from mrcnn.evaluation.trimap import DISTANCE
 from mrcnn.inference.labeller import Labeller
 from mrcnn.inference.result import Classes
 from mrcnn.inference.segment import evaluate_segmenter, found_and_true, segment
 from mrcnn.inference.semantic_result import SemanticResult
+from mrcnn.matterport import methods
 from mrcnn.networks.segmentation.build import (
     label_training_model,
     loss_layer,
@@ -125,13 +129,14 @@ class Segmenter(Learner):
 
         Args:
             images: as of `segment`.
-            verbose: not read.
+            verbose: 1 prints the shapes of what goes in.
             classes: class id, or name by Config.CLASS_NAMES, or a list of them: the pixels of
                 others become background. None: all.
             min_confidence: pixels whose most probable class has a lower probability become void.
         """
         self._needs_inference_mode("detect")
-        return segment(self.predict, images, self.config, classes, min_confidence)
+        log = methods.log if verbose else None
+        return segment(self.predict, images, self.config, classes, min_confidence, log)
 
     def predict(self, molded_images: np.ndarray) -> NDArray[np.float32]:
         """Run the network on a batch.
@@ -150,7 +155,7 @@ class Segmenter(Learner):
 
     def picture(self, dataset: Dataset, image_id: int) -> NDArray[np.uint8]:
         """What is found in an image, and beside it the truth: [height, 2 * width, 3]."""
-        return found_and_true(self.segment, self.config, dataset, image_id)
+        return found_and_true(self.segment, dataset, image_id)
 
     # === Evaluation ===
 
@@ -161,7 +166,7 @@ class Segmenter(Learner):
         *,
         report: AnyPath | None = None,
         worst: int = 8,
-        trimap: float | None = 3,
+        trimap: float | None = DISTANCE,
         batch_size: int | None = None,
         workers: int = 1,
         verbose: int = 1,
@@ -185,15 +190,17 @@ class Segmenter(Learner):
             ValueError: no images, or what does not fit the network.
         """
         self._needs_inference_mode("evaluate")
+        config = copy.copy(self.config)
+        if batch_size is not None:
+            config.BATCH_SIZE = batch_size
         return evaluate_segmenter(
-            self.predict,
-            self.config,
+            partial(segment, self.predict, config=config),
+            config,
             dataset,
             image_ids,
             report=report,
             worst=worst,
             trimap=trimap,
-            batch_size=batch_size,
             workers=workers,
             verbose=verbose,
         )

@@ -165,7 +165,9 @@ def _painted(parts, values, like, overlap, void):
     return labels
 
 
-def regions(labels: np.ndarray, background: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+def regions(
+    labels: np.ndarray, background: int = 0, min_area: int = 1
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """The connected regions of one class each, in the order of their first pixels.
 
     Pixels of a class touch by their sides or their corners. What `labels_of_masks` merged, objects
@@ -174,6 +176,7 @@ def regions(labels: np.ndarray, background: int = 0) -> tuple[NDArray[np.bool_],
     Args:
         labels: label map [height, width].
         background: the class that is no region, as void is none.
+        min_area: pixels of the smallest region that is taken.
 
     Returns:
         masks: bool [height, width, N], each in one piece of memory.
@@ -187,9 +190,14 @@ def regions(labels: np.ndarray, background: int = 0) -> tuple[NDArray[np.bool_],
         (labels == void_of(labels)) | (labels == background), 0, labels + np.int32(1)
     )
     numbers, count = number_pieces(classes)
-    masks = np.zeros((count, *labels.shape), bool)
-    class_ids = np.zeros(count + 1, np.int32)
+    class_ids: NDArray[np.int32] = np.zeros(count + 1, np.int32)
     class_ids[numbers] = labels
+    if min_area > 1:  # before a mask is made of each of what may be thousands of specks
+        large = np.bincount(numbers.ravel(), minlength=count + 1) >= min_area
+        large[0] = True
+        class_ids, count = class_ids[large], int(large.sum()) - 1
+        numbers = np.where(large, large.cumsum() - 1, 0)[numbers]
+    masks = np.zeros((count, *labels.shape), bool)
     for index, region in enumerate(regionprops(numbers)):
         masks[index][region.slice] = region.image
     return np.moveaxis(masks, 0, -1), class_ids[1:]

@@ -158,5 +158,7 @@ class Detector:
         return tf.concat([before, shape, windows, after], axis=1)
 
     def _on_devices(self, molded, windows, min_confidence):
-        detect = split_batch(self.strategy, lambda *batch: self(*batch, min_confidence))
-        return detect(molded, windows)
+        def detect(molded, windows):
+            return self(molded, windows, min_confidence)
+
+        return split_batch(self.strategy, detect)(molded, windows)

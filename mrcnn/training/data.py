@@ -19,7 +19,7 @@ class TrainingData(keras.utils.PyDataset):
     """An epoch of batches for ``fit``.
 
     Args:
-        batches: `data.batches.NumberedBatches`.
+        batches: `data.numbered_batches.NumberedBatches`.
         steps: batches of an epoch.
         dtypes: of the model's inputs.
         epoch: epochs already trained: the data go on where they ended. `CountEpochs` keeps it up.
@@ -145,7 +145,7 @@ def training_data(
 
 
 def as_training_data(model, batches, steps, epoch=0, repeat=False, workers=1, start=None):
-    """`TrainingData` of `data.batches.NumberedBatches` for a training model."""
+    """`TrainingData` of `data.numbered_batches.NumberedBatches` for a training model."""
     machines = cluster() if over_machines(model.distribute_strategy) else None
     shard = (machines.index, len(machines.workers)) if machines else (0, 1)
     dtypes = [tensor.dtype for tensor in model.inputs]

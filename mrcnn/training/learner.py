@@ -30,7 +30,7 @@ from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_wei
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from mrcnn.data.batches import NumberedBatches
+    from mrcnn.data.numbered_batches import NumberedBatches
 
 
 class Learner:

@@ -39,8 +39,8 @@ from mrcnn.training.weight_average import ShowAverage
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
-    from mrcnn.data.batches import NumberedBatches
     from mrcnn.data.dataset import Dataset
+    from mrcnn.data.numbered_batches import NumberedBatches
 
 
 class Trainable(Protocol):
@@ -112,9 +112,8 @@ def train(
             )
         )
     config.settle()  # fields may have been set since the model was built
-    stages = as_stages(
-        *map(python_value, (layers, epochs, learning_rate)), loss_names(model.keras_model)
-    )
+    layers, epochs, learning_rate = map(python_value, (layers, epochs, learning_rate))
+    stages = as_stages(layers, epochs, learning_rate, loss_names(model.keras_model))
     custom = _as_callbacks(custom_callbacks)
     for stage in stages:  # a misspelt last stage should show now, not after two days
         if not any(
