@@ -5,12 +5,17 @@ file.
     python samples/nucleus.py train  --dataset=/path/to/dsb2018 --subset=stage1_train --weights=last
     python samples/nucleus.py detect --dataset=/path/to/dsb2018 --subset=stage1_test --weights=last
 
+    # label the pixels of nuclei instead of finding each nucleus: a U-Net from random weights
+    python samples/nucleus.py train    --dataset=/path/to/dsb2018 --semantic
+    python samples/nucleus.py evaluate --dataset=/path/to/dsb2018 --semantic --weights=last
+
 The data set is a folder with stage1_train and other subsets, each with a folder for every image:
 <id>/images/<id>.png and <id>/masks/*.png, a file for each nucleus. It is published as BBBC038
 (https://bbbc.broadinstitute.org/BBBC038) and at https://www.kaggle.com/c/data-science-bowl-2018.
 "train" is stage1_train without the 25 validation images, "val" is these.
 
-`detect` writes a picture of each image and submit.csv to results/nucleus/submit_<time>/.
+`detect` writes a picture of each image and submit.csv to results/nucleus/submit_<time>/. With
+--semantic each region of nucleus pixels counts as one nucleus, so that nuclei that touch are one.
 
 Made to be copied: a Config, a Dataset and a small command line.
 """
@@ -25,7 +30,7 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config
+from mrcnn.config import Config, SegmentationConfig
 from mrcnn.data.formats.mask_png import MaskPng
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -97,6 +102,34 @@ class NucleusInferenceConfig(NucleusConfig):
     IMAGES_PER_GPU = 1
     IMAGE_RESIZE_MODE = "pad64"
     RPN_NMS_THRESHOLD = 0.7
+
+
+class NucleusLabelsConfig(SegmentationConfig):
+    """For ``--semantic``: a U-Net of 1.3 million weights on crops of 256 px."""
+
+    NAME = "nucleus_labels"
+    IMAGES_PER_GPU = 8
+    NUM_CLASSES = 1 + 1
+    CLASS_NAMES = ("BG", "nucleus")
+    STEPS_PER_EPOCH = (657 - 25) // 8
+    VALIDATION_STEPS = 25 // 8
+    IMAGE_RESIZE_MODE = "crop"
+    IMAGE_MIN_DIM = 256
+    IMAGE_MAX_DIM = 256
+    MEAN_PIXEL = NucleusConfig.MEAN_PIXEL
+    UNET_WIDTHS = (16, 32, 64, 128, 128)
+    LOSS = "0.5*ce+dice"
+    OPTIMIZER = "Adam"
+    LEARNING_RATE_SCHEDULE = "cosine"
+    WEIGHT_DECAY = 0.0
+
+
+class NucleusLabelsInferenceConfig(NucleusLabelsConfig):
+    """Whole images at their own size, one at a time."""
+
+    GPU_COUNT = 1
+    IMAGES_PER_GPU = 1
+    IMAGE_RESIZE_MODE = "none"
 
 
 class NucleusDataset(MaskPng):
@@ -234,7 +267,7 @@ def detect(model, dataset_dir, subset):
     """Find the nuclei of a subset, and write pictures and the submission file.
 
     Args:
-        model: `MaskRCNN` in inference mode.
+        model: `MaskRCNN` in inference mode, or `Segmenter`.
         dataset_dir, subset: see `NucleusDataset.load_nucleus`.
 
     Returns:
@@ -252,6 +285,8 @@ def detect(model, dataset_dir, subset):
         for image_id in track(dataset.image_ids, "Detecting"):
             source_id, image = dataset.image_info[image_id]["id"], dataset.load_image(image_id)
             found = model.detect([image])[0]
+            if isinstance(model.config, SegmentationConfig):
+                found = found.to_result()  # a nucleus for each region
             file.write(mask_to_rle(source_id, found["masks"], found["scores"]) + "\n")
             save_instances(
                 os.path.join(folder, f"{source_id}.png"),
@@ -270,16 +305,24 @@ def detect(model, dataset_dir, subset):
 
 
 def make_model(args, mode):
-    """The model with the weights of ``--weights``."""
-    from mrcnn.model import MaskRCNN
+    """The model with the weights of ``--weights``: `MaskRCNN`, for ``--semantic`` `Segmenter`."""
+    if args.semantic:
+        from mrcnn.segmenter import Segmenter as Model
 
-    config = NucleusConfig() if mode == "training" else NucleusInferenceConfig()
+        training, inference = NucleusLabelsConfig, NucleusLabelsInferenceConfig
+    else:
+        from mrcnn.model import MaskRCNN as Model
+
+        training, inference = NucleusConfig, NucleusInferenceConfig
+    config = training() if mode == "training" else inference()
     for field in ("seed", "steps"):
         if getattr(args, field, None) is not None:
             setattr(
                 config, {"seed": "SEED", "steps": "STEPS_PER_EPOCH"}[field], getattr(args, field)
             )
-    model = MaskRCNN(mode, config, args.logs)
+    model = Model(mode, config, args.logs)
+    if args.weights is None:
+        return model
     choice, exclude = args.weights.lower(), None
     if choice == "coco":
         from mrcnn.weights import CLASS_LAYERS, coco_weights
@@ -315,13 +358,18 @@ def make_augmentation():
 
 
 def train_command(args):
-    """Train the heads for the first half of the epochs, then all layers."""
+    """Train the heads for the first half of the epochs, then all layers; with --semantic all layers
+    at once.
+    """
     # before the model, which takes longer: a wrong path should show at once
     train_set, val_set = make_dataset(args.dataset, args.subset), make_dataset(args.dataset, "val")
     augmentation = None if args.no_augmentation else make_augmentation()
     model = make_model(args, "training")
     rate = args.learning_rate or model.config.LEARNING_RATE
-    for layers, epochs in (("heads", args.epochs // 2), ("all", args.epochs)):
+    stages = [("all", args.epochs)]
+    if not args.semantic:
+        stages.insert(0, ("heads", args.epochs // 2))
+    for layers, epochs in stages:
         if epochs > model.epoch:
             model.train(
                 train_set,
@@ -334,6 +382,18 @@ def train_command(args):
                 verbose=args.verbose,
             )
     print(f"Last weights: {model.find_last()}")
+
+
+def evaluate_command(args):
+    """COCO AP of boxes and masks on a subset with masks; with --semantic the IoU of nuclei."""
+    from mrcnn.evaluation import evaluate_detections, format_summary
+
+    dataset = make_dataset(args.dataset, args.subset)
+    model = make_model(args, "inference")
+    if args.semantic:
+        model.evaluate(dataset)  # which prints it
+    else:
+        print(format_summary(evaluate_detections(dataset, model.detect)))
 
 
 def detect_command(args):
@@ -366,10 +426,14 @@ def parse_args(argv=None):
         sub.add_argument(
             "--weights",
             "--model",
-            required=True,
             metavar="FILE",
             help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) or the path of a .h5 file",
+            "--logs) or the path of a .h5 file; train --semantic needs none",
+        )
+        sub.add_argument(
+            "--semantic",
+            action="store_true",
+            help="label the pixels of nuclei, instead of finding each nucleus",
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
@@ -394,8 +458,12 @@ def parse_args(argv=None):
         help="progress bar: 'auto', 0 none, 1 bar, 2 a line an epoch",
         type=lambda text: text if text == "auto" else int(text),
     )
+    command("evaluate", evaluate_command, dict(default="val"))
     command("detect", detect_command, dict(required=True))
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.weights is None and not (args.semantic and args.command == "train"):
+        parser.error("the following arguments are required: --weights/--model")
+    return args
 
 
 def main(argv=None):

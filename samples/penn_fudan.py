@@ -8,6 +8,12 @@ files.
     python samples/penn_fudan.py detect   --dataset=/path/to/PennFudanPed --model=last
     python samples/penn_fudan.py detect   --model=last --image street1.jpg street2.jpg
 
+    # label the pixels of people instead of finding each person: U-Net, or --network fcn8s ...
+    python samples/penn_fudan.py train    --dataset=/path/to/PennFudanPed --model=imagenet \
+        --semantic --backbone=resnet50 --size=256 --epochs=12 --flip
+    python samples/penn_fudan.py evaluate --dataset=/path/to/PennFudanPed --model=last \
+        --semantic --backbone=resnet50 --size=256
+
 The data set is the folder with PNGImages/ and PedMasks/, in which a pixel's value is the number of
 its person; the same layout serves for masks of your own. Every fifth photo in the order of their
 names, from the first on, is for validation (34), the others for training (136), so that figures of
@@ -25,7 +31,7 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
-from mrcnn.config import Config
+from mrcnn.config import Config, SegmentationConfig
 from mrcnn.data.formats.mask_png import MaskPng
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -42,6 +48,22 @@ class PennFudanConfig(Config):
     NUM_CLASSES = 1 + 1  # background, person
     STEPS_PER_EPOCH = 68  # the 136 training photos once
     VALIDATION_STEPS = 17
+
+
+class PennFudanLabelsConfig(SegmentationConfig):
+    """For ``--semantic``: a decoder on the backbone gives each pixel a class."""
+
+    NAME = "penn_fudan_labels"
+    IMAGES_PER_GPU = 8  # of 256 px
+    NUM_CLASSES = 1 + 1
+    CLASS_NAMES = ("BG", "person")
+    STEPS_PER_EPOCH = 17  # the 136 training photos once
+    VALIDATION_STEPS = 5
+    UNET_WIDTHS = (64, 96, 128, 128, 256)
+    UPSAMPLING = "bilinear"
+    OPTIMIZER = "Adam"
+    LEARNING_RATE_SCHEDULE = "cosine"
+    WEIGHT_DECAY = 0.0
 
 
 class PennFudanDataset(MaskPng):
@@ -124,6 +146,8 @@ def download_penn_fudan(dataset_dir):
 
 def make_config(args):
     """The config of the command line's ``--backbone``, ``--size`` and so on."""
+    if args.semantic:
+        return make_labels_config(args)
     trained_at = getattr(args, "trained_at", None) or args.size
 
     class Chosen(PennFudanConfig):
@@ -136,7 +160,7 @@ def make_config(args):
             for scale in PennFudanConfig.RPN_ANCHOR_SCALES
         )
         SEED = getattr(args, "seed", None)
-        STEPS_PER_EPOCH = getattr(args, "steps", PennFudanConfig.STEPS_PER_EPOCH)
+        STEPS_PER_EPOCH = getattr(args, "steps", None) or PennFudanConfig.STEPS_PER_EPOCH
         if args.command != "train":
             IMAGES_PER_GPU = 1
         if args.command == "evaluate":
@@ -145,11 +169,27 @@ def make_config(args):
     return Chosen()
 
 
-def make_model(args, mode):
-    """The model with the weights of ``--model``."""
-    from mrcnn.model import MaskRCNN
+def make_labels_config(args):
+    """`make_config` for ``--semantic``."""
 
-    model = MaskRCNN(mode, make_config(args), args.logs)
+    class Chosen(PennFudanLabelsConfig):
+        NETWORK = args.network
+        BACKBONE = args.backbone
+        IMAGE_MIN_DIM = IMAGE_MAX_DIM = args.size
+        SEED = getattr(args, "seed", None)
+        STEPS_PER_EPOCH = getattr(args, "steps", None) or PennFudanLabelsConfig.STEPS_PER_EPOCH
+
+    return Chosen()
+
+
+def make_model(args, mode):
+    """The model with the weights of ``--model``: `MaskRCNN`, or `Segmenter` for ``--semantic``."""
+    if args.semantic:
+        from mrcnn.segmenter import Segmenter as Model
+    else:
+        from mrcnn.model import MaskRCNN as Model
+
+    model = Model(mode, make_config(args), args.logs)
     choice, exclude = args.model.lower(), None
     if choice == "coco":
         from mrcnn.weights import CLASS_LAYERS, coco_weights
@@ -182,7 +222,7 @@ def train(args):
         val_set,
         args.learning_rate or model.config.LEARNING_RATE,
         args.epochs,
-        args.layers,
+        args.layers or ("decoder" if args.semantic else "heads"),
         augmentation=flip_half if args.flip else None,
         workers=args.workers,
         verbose=args.verbose,
@@ -191,13 +231,16 @@ def train(args):
 
 
 def evaluate(args):
-    """COCO AP of boxes and masks on the 34 validation photos."""
+    """COCO AP of boxes and masks on the 34 validation photos; with --semantic the IoU of people."""
     from mrcnn.evaluation import evaluate_detections, format_summary
 
     if args.download:
         download_penn_fudan(args.dataset)
     dataset = make_dataset(args.dataset, "val")
     model = make_model(args, "inference")
+    if args.semantic:
+        model.evaluate(dataset)  # which prints it
+        return
     print(format_summary(evaluate_detections(dataset, model.detect)))
 
 
@@ -228,6 +271,10 @@ def detect(args):
     for path, picture in zip(paths, pictures):
         image = fit_channels(as_uint8_range(read_image(path)), 3)
         found = model.detect([image])[0]
+        if args.semantic:
+            found.save(picture)
+            print(f"{picture}: {found.share('person'):.1%} of the pixels are of people")
+            continue
         save_instances(
             picture,
             image,
@@ -287,6 +334,17 @@ def parse_args(argv=None):
             metavar="PX",
             help="side that images are scaled and padded to; a multiple of 64",
         )
+        sub.add_argument(
+            "--semantic",
+            action="store_true",
+            help="label the pixels of people with --network, instead of finding each person",
+        )
+        sub.add_argument(
+            "--network",
+            default=PennFudanLabelsConfig.NETWORK,
+            metavar="NAME",
+            help="of --semantic: unet, fcn32s, fcn16s, fcn8s, pspnet or deeplab",
+        )
         sub.set_defaults(run=function)
         return sub
 
@@ -298,14 +356,13 @@ def parse_args(argv=None):
     sub.add_argument(
         "--steps",
         type=int,
-        default=PennFudanConfig.STEPS_PER_EPOCH,
         metavar="N",
-        help="steps of an epoch",
+        help="steps of an epoch, in place of as many as take each photo once",
     )
     sub.add_argument(
         "--layers",
-        default="heads",
-        help="heads, 3+, 4+, 5+, all or a regular expression of layer names",
+        help="heads (with --semantic: decoder), 3+, 4+, 5+, all or a regular expression of layer "
+        "names; without it the first",
     )
     sub.add_argument("--learning-rate", type=float, metavar="RATE", help="in place of the config's")
     sub.add_argument("--flip", action="store_true", help="mirror half of the photos at random")

@@ -261,6 +261,86 @@ def test_train_then_detect(nucleus, folder, tmp_path, eagerly, capsys):
         np.testing.assert_array_equal(np.any(written, axis=0), found["masks"].any(axis=-1))
 
 
+def test_evaluate(nucleus, folder, capsys):
+    nucleus.main(["evaluate", "--weights", "start.h5", "--dataset", folder, "--logs", "logs"])
+    text = capsys.readouterr().out
+    assert "AP50" in text and "1 images" in text
+
+
+def test_semantic(nucleus, folder, tmp_path, eagerly, capsys, monkeypatch):
+    for field, value in {
+        "UNET_WIDTHS": (4, 8),
+        "IMAGES_PER_GPU": 2,
+        "IMAGE_MIN_DIM": 64,
+        "IMAGE_MAX_DIM": 64,
+    }.items():
+        monkeypatch.setattr(nucleus.NucleusLabelsConfig, field, value)
+    common = ["--semantic", "--dataset", folder, "--logs", "logs"]
+    nucleus.main(
+        [
+            *("train", *common, "--epochs", "1", "--steps", "1", "--no-augmentation"),
+            *("--verbose", "0", "--seed", "0"),
+        ]
+    )
+    text = capsys.readouterr().out
+    assert "Training all to epoch 1" in text and "Training heads" not in text
+    assert text.splitlines()[-1].endswith("segmenter_nucleus_labels_0001.h5")
+    nucleus.main(["evaluate", "--weights", "last", *common])
+    text = capsys.readouterr().out
+    assert "mIoU" in text and "\nnucleus " in text and "1 images" in text
+
+    nucleus.main(["detect", "--weights", "last", "--subset", "stage1_test", *common])
+    (submission,) = (tmp_path / "results").iterdir()
+    # the runs of all regions of an image are the pixels that are labelled nucleus
+    from mrcnn.segmenter import Segmenter
+
+    model = Segmenter("inference", nucleus.NucleusLabelsInferenceConfig(), "logs")
+    model.load_weights(model.find_last(), by_name=True)
+    dataset = nucleus.make_dataset(folder, "stage1_test")
+    with open(submission / "submit.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    for number, image_id in enumerate(IDS[2:]):
+        written = np.zeros(SHAPES[image_id], bool)
+        for row in rows:
+            if row[0] == image_id and row[1]:
+                written |= nucleus.rle_decode(row[1], SHAPES[image_id])
+        (found,) = model.segment([dataset.load_image(number)])
+        np.testing.assert_array_equal(written, found.labels == 1)
+
+
+@pytest.mark.slow
+def test_a_few_minutes_teach_a_unet_drawn_cells(nucleus, tmp_path, monkeypatch, capsys):
+    """Disks of two sizes and a shade of noise, on black."""
+    rng, ids = np.random.default_rng(0), [f"{number:04d}" for number in range(40)]
+    rows, columns = np.mgrid[:64, :64]
+    for image_id in ids:
+        folder = tmp_path / "cells" / "stage1_train" / image_id
+        (folder / "images").mkdir(parents=True)
+        (folder / "masks").mkdir()
+        picture = rng.normal(30, 10, (64, 64, 3))
+        for number in range(rng.integers(2, 6)):
+            (y, x), radius = rng.integers(6, 58, 2), rng.integers(4, 10)
+            mask = np.hypot(rows - y, columns - x) <= radius
+            picture[mask] += rng.uniform(30, 90)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"{number}.png")
+        picture = np.clip(picture, 0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(folder / "images" / f"{image_id}.png")
+    monkeypatch.setattr(nucleus, "VAL_IMAGE_IDS", ids[::5])
+    for field, value in {
+        "UNET_WIDTHS": (8, 16, 32),
+        "IMAGE_MIN_DIM": 64,
+        "IMAGE_MAX_DIM": 64,
+    }.items():
+        monkeypatch.setattr(nucleus.NucleusLabelsConfig, field, value)
+    common = ["--semantic", "--dataset", str(tmp_path / "cells"), "--logs", "logs"]
+    nucleus.main(
+        ["train", *common, "--epochs", "8", "--steps", "40", "--seed", "0", "--verbose", "0"]
+    )
+    nucleus.main(["evaluate", "--weights", "last", *common])
+    text = capsys.readouterr().out
+    assert float(text.partition("\nnucleus ")[2].split()[0]) > 0.85
+
+
 def test_augmentation_moves_masks_with_the_image(nucleus):
     from mrcnn.data.augment.user import augment
 

@@ -186,6 +186,33 @@ def test_train_evaluate_and_detect(penn_fudan, eagerly, capsys):
     assert drawn.shape == original.shape and (drawn != original).any()
 
 
+def test_semantic(penn_fudan, eagerly, capsys, monkeypatch):
+    for field, value in {
+        "UNET_WIDTHS": (4, 4, 8, 8, 8),
+        "IMAGES_PER_GPU": 2,
+        "VALIDATION_STEPS": 1,
+    }.items():
+        monkeypatch.setattr(penn_fudan.PennFudanLabelsConfig, field, value)
+    data = ["--semantic", "--dataset", "data/PennFudanPed", *COMMON]
+    # the backbone is that of a Mask R-CNN
+    penn_fudan.main(
+        [
+            *("train", "--model", "start.h5", *data, "--epochs", "1", "--steps", "1", "--flip"),
+            *("--seed", "0", "--verbose", "0"),
+        ]
+    )
+    text = capsys.readouterr().out
+    assert "Training decoder to epoch 1" in text
+    assert text.splitlines()[-1].endswith("segmenter_penn_fudan_labels_0001.h5")
+    penn_fudan.main(["evaluate", "--model", "last", *data])
+    text = capsys.readouterr().out
+    assert "mIoU" in text and "\nperson " in text and "2 images" in text
+    penn_fudan.main(["detect", "--model", "last", *data])
+    assert sorted(os.listdir("results/penn_fudan")) == ["FudanPed00001.png", "FudanPed00006.png"]
+    assert "% of the pixels are of people" in capsys.readouterr().out
+    assert Image.open("results/penn_fudan/FudanPed00001.png").size == (80, 60)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
