@@ -23,8 +23,7 @@ from mrcnn.data.image_range import use_image_range
 from mrcnn.data.images import mold_image
 from mrcnn.data.label_drawing import draw_labels
 from mrcnn.data.label_sample import pad_image
-from mrcnn.data.labels import call_load_labels, check_one_source, void_label
-from mrcnn.data.labels import check_one_source, label_dtype, void_label
+from mrcnn.data.labels import call_load_labels, check_one_source, label_dtype, void_label
 from mrcnn.evaluation.collect import warn_of_unreadable
 from mrcnn.evaluation.label_evaluation import LabelEvaluation, evaluate_labels
 from mrcnn.evaluation.trimap import DISTANCE
