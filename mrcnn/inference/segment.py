@@ -23,7 +23,7 @@ from mrcnn.data.image_range import use_image_range
 from mrcnn.data.images import mold_image
 from mrcnn.data.label_drawing import draw_labels
 from mrcnn.data.label_sample import pad_image
-from mrcnn.data.labels import check_one_source, label_dtype, void_label
+from mrcnn.data.labels import call_load_labels, check_one_source, label_dtype, void_label
 from mrcnn.evaluation.collect import warn_of_unreadable
 from mrcnn.evaluation.label_evaluation import LabelEvaluation, evaluate_labels
 from mrcnn.evaluation.trimap import DISTANCE
@@ -256,7 +256,7 @@ class _Scenes:
 
     def __init__(self, segment: Segment, dataset: Dataset, overlap: str, crowds: str) -> None:
         self.segment, self.dataset = segment, dataset
-        self.load_labels = partial(dataset.load_labels, overlap=overlap, crowds=crowds)
+        self.load_labels = partial(call_load_labels, dataset, overlap=overlap, crowds=crowds)
         self.image_ids: list[int] = []
         self.names: list[str] = []
         self.unreadable: list[dict[str, Any]] = []

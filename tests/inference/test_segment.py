@@ -262,6 +262,17 @@ def test_evaluation_counts_what_is_wrong():
     assert evaluation.settings["dataset"] == "Maps" and evaluation.settings["network"] == "tiny"
 
 
+def test_load_labels_may_take_the_image_id_alone():
+    class Short(Maps):
+        def load_labels(self, image_id):
+            return self.image_info[image_id]["labels"].astype(np.uint8)
+
+    config = whole()
+    dataset = Short([np.array([[0, 1], [2, 255]])])
+    evaluation = evaluate_segmenter(segment_as(config), config, dataset, verbose=0)
+    assert evaluation["pixels"] == 3 and evaluation["mIoU"] == 1
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_unreadable_images_are_named_and_the_others_keep_their_order(workers, batch_size):
