@@ -111,6 +111,23 @@ def ellipses(height, width, count, seed=0):
     return masks
 
 
+def labelled(side, batch, classes):
+    """Molded images of `photo` with label maps of `ellipses`, of which a border is void.
+
+    Returns:
+        (images float32 [batch, side, side, 3], labels int32 [batch, side, side] below classes, and
+        255).
+    """
+    images = np.stack([photo(side, side, seed=number) for number in range(batch)])
+    labels = np.zeros((batch, side, side), np.int32)
+    for number, label_map in enumerate(labels):
+        masks = ellipses(side, side, count=10, seed=number)
+        for object_number in range(masks.shape[2]):
+            label_map[masks[:, :, object_number]] = 1 + object_number % (classes - 1)
+    labels[:, : side // 16] = 255
+    return images.astype(np.float32) - np.float32(127.5), labels
+
+
 def rectangles(boxes, height, width):
     """bool [height, width, n]: the insides of boxes int [n, 4] (y1, x1, y2, x2) px."""
     masks = np.zeros((height, width, len(boxes)), bool)
