@@ -7,43 +7,33 @@ had are importable from here (`mrcnn.matterport.names`).
 
 from __future__ import annotations
 
-import copy
 import os
-import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.config import Config
-from mrcnn.config.file import other_settings
-from mrcnn.data.augment.user import Augmentation
+from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.dataset import Dataset
-from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
+from mrcnn.data.survey.objects import not_learned, require_masks, require_objects
 from mrcnn.evaluation import Evaluation
+from mrcnn.inference.comparison import found_and_true
 from mrcnn.inference.detect import detect, warn_of_limit
 from mrcnn.inference.evaluate import evaluate_network
 from mrcnn.inference.graph import Detector
 from mrcnn.inference.result import Classes, Result
 from mrcnn.matterport import methods
-from mrcnn.networks.backbones.applications import application_imagenet_weights
 from mrcnn.networks.halves import convolve_in_halves
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
 from mrcnn.ops.image_meta import WINDOW
-from mrcnn.training.checkpoint import Run
-from mrcnn.training.loop import train
-from mrcnn.training.optimizer import keep_slots, make_optimizer
-from mrcnn.training.run_folder import check_name, find_last_checkpoint, run_folder
-from mrcnn.training.schedules import of_updates
-from mrcnn.training.stages import Stage, set_trainable
+from mrcnn.training.learner import Learner
+from mrcnn.training.stages import STAGES
 from mrcnn.training.step import TrainingModel
 from mrcnn.weights.keras_file import check_keras_file, require_usable
-from mrcnn.weights.load import LoadReport, load_h5, save_h5
-from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
 
 def __getattr__(name: str) -> Any:
@@ -78,7 +68,7 @@ def load_model(path: str | os.PathLike, **options: Any) -> keras.Model:
     return model
 
 
-class MaskRCNN(methods.MatterportMethods):
+class MaskRCNN(methods.MatterportMethods, Learner):
     """Mask R-CNN for one ``Config``.
 
     Args:
@@ -87,270 +77,47 @@ class MaskRCNN(methods.MatterportMethods):
         model_dir: folder of the training runs' folders.
 
     Attributes:
-        keras_model: the `keras.Model`; see `networks.mask_rcnn.build`.
-        epoch, log_dir, checkpoint_path: of the current run; see `training.run_folder`. The first
-            `train` of a new run makes its folder, which is another one where a run that began
-            meanwhile has taken the name.
-        folder: the `training.run_folder.RunFolder` that they come from.
-        run: `training.checkpoint.Run` that `train` carries on, or None.
+        keras_model, epoch, log_dir, checkpoint_path, folder, run: as of `training.learner.Learner`;
+            the model is one of `networks.mask_rcnn.build`.
         anchors: float64 [anchors, 4] px, of the images last detected in or asked for by
             `get_anchors`; None before.
     """
 
+    prefix = "mask_rcnn"
+    stages = STAGES
+    measures = ("bbox_AP", "bbox_AP50", "segm_AP", "segm_AP50")
+    best_measure = "segm_AP"
+
     def __init__(self, mode: str, config: Config, model_dir: AnyPath) -> None:
-        if mode not in ("training", "inference"):
-            raise ValueError(f"mode is {mode!r}; use 'training' or 'inference'")
-        self.mode = mode
-        self.config = config
-        self.model_dir = model_dir
         self._anchor_shape: tuple[int, ...] | None = None
         self._anchor_cache: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
-        self._strategy: tf.distribute.Strategy | None = None
-        self._detector: MaskRCNN | None = None
-        # that of the last `compile`
-        self._optimizer: keras.optimizers.Optimizer | None = None
-        self.run: Run | None = None
-        if mode == "training" and config.NAME is not None:
-            check_name(model_dir, config.NAME)
-        self.set_log_dir()
-        self.keras_model = self.build(mode=mode, config=config)
-        self._graph: Detector | None = None
-        if mode == "inference":
-            self._make_graph()
+        super().__init__(mode, config, model_dir)
 
-    def build(self, mode: str, config: Config) -> keras.Model:
-        """A new Keras model for a mode and a config; see `networks.mask_rcnn.build`."""
-        config.validate()
-        strategy = training_strategy if mode == "training" else detection_strategy
-        self._strategy = strategy(config.GPU_COUNT)
-        if config.SEED is not None:
-            keras.utils.set_random_seed(config.SEED)
-        with scope(self._strategy):
-            if mode == "training":
-                return training_model(config, TrainingModel)
-            return convolve_in_halves(inference_model(config))
-
-    # === Files ===
-
-    def set_log_dir(self, model_path: AnyPath | None = None) -> None:
-        """Choose the run's folder: of the run that a checkpoint comes from, or a new one."""
-        name = self.config.NAME or "mask_rcnn"
-        self.folder = run_folder(self.model_dir, name, model_path)
-        self.log_dir, self.checkpoint_path = self.folder.log_dir, self.folder.checkpoint_path
-        self.epoch = self.folder.epoch
-
-    def find_last(self) -> str:
-        """Path of the last whole checkpoint of the newest run; see
-        `training.run_folder.find_last_checkpoint`.
-
-        In mode "training" it is that of the last whole epoch, from which `train` goes on as if it
-        had never stopped.
-        """
-        return find_last_checkpoint(
-            self.model_dir, self.config.NAME or "mask_rcnn", self.mode == "training"
-        )
-
-    def resume(self) -> str | None:
-        """Load what `find_last` finds, so that `train` goes on from there; returns its path, or
-        None for nothing.
-        """
-        try:
-            path = self.find_last()
-        except FileNotFoundError:
-            return None
-        self.load_weights(path)
-        return path
-
-    def load_weights(
-        self, filepath: AnyPath, by_name: bool = False, exclude: Iterable[str] | None = None
-    ) -> LoadReport:
-        """Load a .h5 file in the original's layout.
-
-        In mode "inference" a warning names the fields of the config that say what the network's
-        outputs mean, such as the anchors, and are not those in the config.json beside the file.
-
-        Args:
-            filepath: of the training or the inference model, with ImageNet or COCO weights ...
-            by_name: False asks that the file has every layer of the model.
-            exclude: names of layers to leave at their values; implies ``by_name``.
-
-        Returns:
-            `weights.LoadReport`, which is also printed.
-
-        Raises:
-            FileNotFoundError, ValueError: see `weights.load_h5`.
-        """
-        report = load_h5(
-            self.keras_model, filepath, by_name=bool(by_name or exclude), exclude=exclude
-        )
-        print(report)
-        others = other_settings(self.config, filepath) if self.mode == "inference" else []
-        if others:
-            warnings.warn(
-                f"{filepath} was trained with other settings than the model's, so objects will be "
-                f"missed: {', '.join(others)}",
-                stacklevel=2,
-            )
-        self.set_log_dir(filepath)
-        self.run = self._optimizer = None  # what an earlier `train` left is not of these weights
-        return report
-
-    def save_weights(self, filepath: AnyPath) -> None:
-        """Write the weights in the original's layout, whole or not at all.
-
-        Where the path is a link, the link is replaced, and the file that it leads to stays as it
-        is.
-        """
-        save_h5(self.keras_model, filepath)
-
-    def get_imagenet_weights(self) -> str:
-        """Path of ImageNet weights for the backbone, downloaded on first use."""
-        if self.config.BACKBONE in IMAGENET_WEIGHTS:
-            return imagenet_weights(self.config.BACKBONE)
-        if callable(self.config.BACKBONE):
-            raise ValueError("BACKBONE is a function of yours: load its weights by their path")
-        return application_imagenet_weights(self.config.BACKBONE, cache_folder())
+    def _network(self, mode: str, config: Config) -> keras.Model:
+        if mode == "training":
+            return training_model(config, TrainingModel)
+        return convolve_in_halves(inference_model(config))
 
     # === Training ===
 
-    def compile(self, learning_rate: Any, momentum: float) -> None:
-        """Make the optimizer, of Config.OPTIMIZER; its gradients are clipped by their common norm.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """{name of a loss: its factor}; one that is missing counts 1."""
+        return self.config.LOSS_WEIGHTS
 
-        Layers that an earlier call trained too keep their momentum, unless weights were loaded
-        since.
+    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> TrainingBatches:
+        """The batches that the network is trained on, or validated."""
+        return TrainingBatches(dataset, self.config, training=training, **options)
 
-        Args:
-            learning_rate: a number or a Keras schedule.
-            momentum: of SGD.
-        """
-        model = self.keras_model
-        with scope(self._strategy):
-            accumulation = self.config.GRADIENT_ACCUMULATION_STEPS
-            optimizer = make_optimizer(
-                self.config,
-                of_updates(learning_rate, accumulation),
-                momentum,
-                model.dtype_policy.name,
-            )
-            model.compile(
-                optimizer,
-                accumulation=accumulation,
-                average_momentum=self.config.EMA_MOMENTUM,
-                # crop_and_resize and NMS have no XLA kernel, and Keras would choose XLA on a GPU
-                jit_compile=False,
-            )
-            keep_slots(self._optimizer, optimizer, model.trainable_variables)
-        self._optimizer = optimizer
+    def require_data(self, train_dataset: Dataset, val_dataset: Dataset | None) -> None:
+        """Refuse data that nothing can be learned from."""
+        require_objects(train_dataset)
+        if val_dataset is not None:
+            require_masks(val_dataset)
 
-    def set_trainable(
-        self,
-        layer_regex: str,
-        keras_model: keras.Model | None = None,
-        indent: int = 0,
-        verbose: int = 1,
-    ) -> None:
-        """Train the layers whose names match, freeze the others and those of
-        FREEZE_BACKBONE_STAGES.
-        """
-        trained = set_trainable(
-            keras_model or self.keras_model, layer_regex, self.config.FREEZE_BACKBONE_STAGES
-        )
-        if verbose > 0:
-            for layer in trained:
-                print(f"{' ' * indent}{layer.name:20}   ({type(layer).__name__})")
-
-    def train(
-        self,
-        train_dataset: Dataset,
-        val_dataset: Dataset | None,
-        learning_rate: Any,
-        epochs: int | None,
-        layers: str | Iterable[Stage | tuple],
-        augmentation: Augmentation | None = None,
-        custom_callbacks: Sequence[keras.callbacks.Callback]
-        | keras.callbacks.Callback
-        | None = None,
-        no_augmentation_sources: Collection[str] | None = None,
-        *,
-        workers: int = 1,
-        verbose: int | str = "auto",
-        evaluate_every: int = 0,
-        monitor: str | None = None,
-    ) -> keras.callbacks.History:
-        """Train some layers up to an epoch, or several stages one after the other.
-
-        After each epoch the run's folder has a checkpoint and a state file. With the weights of
-        that checkpoint loaded (`resume`, or ``load_weights(find_last())``), the same call goes on
-        as if it had never stopped.
-
-        Args:
-            train_dataset, val_dataset: prepared `Dataset`s; ``val_dataset`` None leaves validation
-                out.
-            learning_rate: of the optimizer: a number, from which LEARNING_RATE_SCHEDULE goes; or a
-                Keras schedule or callable(step) of the stage's steps.
-            epochs: the epoch to end with, counted over all calls, not the number of epochs of
-                this call; where it is reached already, nothing is trained. None with a list of
-                stages.
-            layers: "heads", "3+", "4+", "5+", "all", a regular expression of layer names; or a list
-                of `training.Stage` or (layers, epochs, learning rate), such as [("heads", 20),
-                ("all", 40, 1e-4)].
-            augmentation: imgaug augmenter or a callable (image, masks) -> (image, masks).
-            custom_callbacks: Keras callbacks, or a single one.
-            no_augmentation_sources: sources of images to leave as they are.
-            workers: threads that prepare batches.
-            verbose: of ``fit``.
-            evaluate_every: epochs between two measurements of COCO AP on ``val_dataset``, also
-                after the last one, logged as val_segm_AP and so on (`training.validation_ap`), with
-                pictures; 0: none.
-            monitor: logged metric by which mask_rcnn_<name>_best.h5 is kept; None: val_segm_AP
-                where it is measured. Its name tells whether less is better (loss) or more (AP, acc,
-                precision, recall, F1, IoU).
-
-        Returns:
-            keras.callbacks.History, with the losses weighted by LOSS_WEIGHTS.
-
-        Raises:
-            ValueError: the model is not a training model, a data set has no images, its classes
-                or images do not fit the config, or monitor's name does not tell what is better.
-            FloatingPointError: a loss is NaN or infinite; the message names the images and their
-                boxes.
-            OSError: the run's folder cannot be written to.
-            RuntimeError: of several machines that train together, another one stopped.
-        """
-        with stop_together(self._strategy):
-            return train(
-                self,
-                train_dataset,
-                val_dataset,
-                learning_rate,
-                epochs,
-                layers,
-                augmentation=augmentation,
-                custom_callbacks=custom_callbacks,
-                no_augmentation_sources=no_augmentation_sources,
-                workers=workers,
-                verbose=verbose,
-                evaluate_every=evaluate_every,
-                monitor=monitor,
-            )
-
-    def detector(self) -> MaskRCNN:
-        """A `MaskRCNN` of mode "inference" on the very weights of this one, of mode "training".
-
-        Its ``keras_model`` is this one's: what looks inside a network of mode "inference", such as
-        `run_graph`, needs a `MaskRCNN` of that mode.
-        """
-        if self._detector is None or self._detector.keras_model is not self.keras_model:
-            self._detector = copy.copy(self)
-            self._detector.mode, self._detector._anchor_cache = "inference", {}
-            self._detector._graph = None
-        twin = self._detector
-        twin.config = copy.copy(self.config)  # whose fields may have been changed since
-        if self.config.IMAGE_RESIZE_MODE == "crop":  # which is for training
-            twin.config.IMAGE_RESIZE_MODE = "pad64"
-        if twin._graph is None:
-            twin._make_graph()
-        return twin
+    def not_learned(self, dataset: Dataset) -> list[str]:
+        """Sentences on what training passes over."""
+        return not_learned(dataset, self.config)
 
     # === Detection ===
 
@@ -422,6 +189,10 @@ class MaskRCNN(methods.MatterportMethods):
         self._anchor_shape = molded_images.shape[1:]
         return graph.predict(molded_images, windows, min_confidence)
 
+    def picture(self, dataset: Dataset, image_id: int) -> NDArray[np.uint8]:
+        """What is found in an image, and beside it the truth: [height, 2 * width, 3]."""
+        return found_and_true(self.detect, dataset, image_id)
+
     # === Evaluation ===
 
     def evaluate(
@@ -483,11 +254,6 @@ class MaskRCNN(methods.MatterportMethods):
     # === Parts ===
 
     def _make_graph(self) -> Detector:
+        self._anchor_cache = {}
         self._graph = Detector(self.keras_model, self.config, self._strategy)
         return self._graph
-
-    def _needs_inference_mode(self, method):
-        if self.mode != "inference":
-            raise ValueError(
-                f"the model was made in mode {self.mode!r}; {method} needs mode='inference'"
-            )

@@ -12,6 +12,7 @@ CALLS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "OPTIMIZER": (("learning_rate",), {}),
     "LEARNING_RATE_SCHEDULE": (("step",), {}),
     "IMAGE_SAMPLING": (("dataset",), {}),
+    "LOSS": (("labels", "logits", "valid"), {}),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from mrcnn.config import rules, rules_of_several
@@ -140,6 +141,12 @@ def _unet_widths(widths, network, backbone):
 
 def _loss(loss, options):
     if callable(loss):
+        return
+    if re.fullmatch(r"[\w.]+:[\w.<>]+", loss):
+        yield (
+            f"LOSS is {loss!r}; that names a function, and a configuration never imports code: set "
+            "LOSS to the function itself"
+        )
         return
     try:
         names = [name for _, name in loss_terms(loss)]

@@ -93,7 +93,9 @@ class SegmentationConfig(Config):
 
     # === Labels and losses ===
 
-    # The loss by its name, or a sum of several with factors, such as "0.5*focal+dice".
+    # The loss by its name, or a sum of several with factors, such as "0.5*focal+dice"; or a
+    # function of labels int32 [b, h, w], logits float32 [b, h, w, K] and valid float32 [b, h, w],
+    # 0 for void, that returns a scalar.
     LOSS: Any = "ce+dice"
     # dict of the name of a loss -> dict of its arguments, such as {"focal": {"gamma": 2.0}}.
     LOSS_OPTIONS: dict[str, Any] = {}

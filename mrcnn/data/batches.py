@@ -6,59 +6,24 @@ Both make an image's arrays with `make_sample` and stack them with `stack_sample
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrcnn.data.augment.user import Augmentation, check_augmentation
-from mrcnn.data.class_checks import check_classes
-from mrcnn.data.image_range import use_image_range
-from mrcnn.data.order import Passes, image_weights, random_state, weighted_pass
-from mrcnn.data.sample import make_sample, stack_samples
+from mrcnn.data.augment.user import Augmentation
+from mrcnn.data.numbered_batches import NumberedBatches, check_source, most_tries
+from mrcnn.data.order import image_weights, weighted_pass
+from mrcnn.data.sample import Sample, make_sample, stack_samples
 from mrcnn.ops.anchors import pyramid_anchors
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
     from mrcnn.data.dataset import Dataset
     from mrcnn.data.load import Prepared
-    from mrcnn.data.sample import Sample
 
 
 logger = logging.getLogger(__name__)
-
-# A random crop or augmentation may remove all objects of an image that has some, so a
-# small dataset gets this many tries before it is called empty.
-RANDOM_TRIES = 50
-# Batches whose image ids TrainingBatches remembers.
-REMEMBERED_BATCHES = 256
-
-
-def _check(dataset, config, batch_size, augmentation):
-    """Refuse what no batch can be made of."""
-    check_augmentation(augmentation)
-    if not len(dataset.image_ids):
-        raise ValueError(
-            f"{type(dataset).__name__} has no images: add_image is needed for each, then prepare()"
-        )
-    check_classes(dataset, config)
-    use_image_range(dataset, config)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-
-
-def _tries(length, config, augmentation, training):
-    """Images without an object in a row after which a dataset of passes of this length counts as
-    empty.
-    """
-    random_view = (
-        augmentation is not None
-        or config.IMAGE_RESIZE_MODE == "crop"
-        or (training and config.SCALE_JITTER is not None)
-    )
-    return max(length, RANDOM_TRIES if random_view else 1)
 
 
 def _anchors(config):
@@ -128,7 +93,7 @@ def data_generator(
             that masks cannot follow;
             SampleError, a ValueError, names an image that cannot be used.
     """
-    _check(dataset, config, batch_size, augmentation)
+    check_source(dataset, config, batch_size, augmentation)
     if detection_targets and not random_rois:
         raise ValueError(
             "detection_targets=True needs random_rois > 0: the targets are those "
@@ -167,7 +132,7 @@ def _endless_samples(dataset, config, shuffle, weights, augmentation, training, 
             image_ids = dataset.image_ids[weighted_pass(weights, np.random, shuffle)]
         elif shuffle:
             np.random.shuffle(image_ids)
-        tries = _tries(len(image_ids), config, augmentation, training)
+        tries = most_tries(len(image_ids), config, augmentation, training)
         skipped = dropped = 0
         for image_id in image_ids:
             sample = make_sample(
@@ -194,38 +159,18 @@ def _endless_samples(dataset, config, shuffle, weights, augmentation, training, 
             )
 
 
-class TrainingBatches:
-    """Batches by number: batch(i) depends on the seed and i alone.
+class TrainingBatches(NumberedBatches[Sample]):
+    """Batches by number of images with their objects; the arrays are those of `data_generator`.
 
-    So several threads may ask for them in any order, and a resumed run goes on with
-    the data that it would have had. Sample g = i * batch_size + j is image g % n of
-    the seeded permutation g // n of the n images (of the n images of a weighted pass
-    with IMAGE_SAMPLING, see mrcnn.data.order), and all its random choices come
-    from a RandomState of (seed, g); imgaug augmenters are copied and seeded from it
-    for each sample (see mrcnn.data.augment.user.augment).
-
-    An image without objects is replaced by the next of the same pass that has some
-    (the pass is a ring), unless KEEP_EMPTY_IMAGES is True.
+    They are seven, or eight with POST_NMS_ROIS_TRAINING random regions where USE_RPN_ROIS is False.
+    An image without objects is replaced by the next, unless KEEP_EMPTY_IMAGES is True.
 
     Args:
-        dataset: a prepared Dataset; its load_image and load_mask must be thread-safe
-            and not random.
-        batch_size: images per batch; None takes config.BATCH_SIZE.
-        shuffle: False keeps the order of dataset.image_ids in every pass.
-        augmentation, no_augmentation_sources, augment, training: as in `data_generator`.
-        seed: int from 0; None takes config.SEED, and if that is None too, draws one
-            from np.random.
-
-    Attributes:
-        seed: the int in use.
-        skipped: how often an image was replaced because it has no object.
-        dropped: number of objects left out beyond MAX_GT_INSTANCES per image.
-        crowded: {image id: its objects} of the images with more than MAX_GT_INSTANCES.
-
-    Raises:
-        ValueError: a dataset without images, or whose classes are not the config's, or an
-            augmentation that masks cannot follow.
+        no_augmentation_sources, augment, training: as in `data_generator`.
+        (others): as of `NumberedBatches`; the dataset's load_image and load_mask are called.
     """
+
+    annotations = "boxes and masks"
 
     def __init__(
         self,
@@ -239,13 +184,7 @@ class TrainingBatches:
         seed: int | None = None,
         training: bool = True,
     ) -> None:
-        self.batch_size = config.BATCH_SIZE if batch_size is None else batch_size
-        _check(dataset, config, self.batch_size, augmentation)
-        self.dataset, self.config, self.shuffle = dataset, config, shuffle
-        seed = config.SEED if seed is None else seed
-        self.seed = int(np.random.randint(2**31 - 1) if seed is None else seed)
-        self._lock = threading.Lock()
-        self.start_counting()
+        super().__init__(dataset, config, batch_size, shuffle, augmentation, seed, training)
         self._options = {
             "anchors": _anchors(config),
             "augment": augment,
@@ -255,97 +194,45 @@ class TrainingBatches:
             "no_augmentation_sources": no_augmentation_sources,
             "training": training,
         }
-        weights = image_weights(dataset, config) if training else None
-        self._passes = Passes(dataset.image_ids, self.seed, shuffle, weights)
-        self._tries = _tries(self._passes.length, config, augmentation, training)
-        self._recent: OrderedDict[int, list[int]] = OrderedDict()
 
-    def start_counting(self) -> None:
-        """Set skipped, dropped and crowded to nothing, at once for the threads that count."""
-        with self._lock:
-            self.skipped, self.dropped = 0, 0
-            self.crowded: dict[int, int] = {}
+    def make(
+        self, image_id: int, rng: np.random.RandomState, prepared: Prepared | None
+    ) -> Sample | None:
+        return make_sample(
+            self.dataset, self.config, image_id, rng=rng, prepared=prepared, **self._options
+        )
 
-    def batch(self, index: int, at_hand: Mapping[int, Prepared] | None = None) -> list[np.ndarray]:
-        """The input arrays of batch `index` (0, 1, ...), as in `data_generator`.
-
-        They are seven, or eight with POST_NMS_ROIS_TRAINING random regions where
-        USE_RPN_ROIS is False.
-
-        Args:
-            at_hand: {image id: `data.load.Prepared`} of images that need not be loaded.
-
-        Raises:
-            ValueError: no image has an object; SampleError, a ValueError, names an
-                image that cannot be used.
-        """
-        samples, skipped = self._samples(index, at_hand or {})
-        with self._lock:
-            self.skipped += skipped
-            self.dropped += sum(sample.dropped for sample in samples)
-            for sample in samples:
-                if sample.dropped:
-                    count = self.config.MAX_GT_INSTANCES + sample.dropped
-                    self.crowded[sample.image_id] = max(count, self.crowded.get(sample.image_id, 0))
-            self._recent[index] = [sample.image_id for sample in samples]
-            if len(self._recent) > REMEMBERED_BATCHES:
-                self._recent.popitem(last=False)
+    def stack(self, samples: list[Sample]) -> list[np.ndarray]:
         return stack_samples(samples, self.config)[0]
 
-    def image_ids(self, index: int) -> list[int]:
-        """The images of batch `index`: a list of batch_size ids.
+    def describe(self, sample: Sample) -> str:
+        objects = [
+            f"{self.dataset.class_names[abs(class_id)]} {tuple(map(int, box))}"
+            for class_id, box in zip(sample.class_ids, sample.boxes)
+        ]
+        return "(y1, x1, y2, x2) px of the resized image: " + (", ".join(objects) or "no object")
 
-        Batches asked for long ago, or never, are loaded again to find out.
-        """
-        with self._lock:
-            known = self._recent.get(index)
-        if known is None:
-            known = [sample.image_id for sample in self.samples(index)]
-        return list(known)
-
-    def samples(self, index: int) -> list[Sample]:
-        """The `Sample`s that batch `index` is stacked of, loaded anew."""
-        return self._samples(index, {})[0]
-
-    def with_new_images(self, indices: Iterable[int]) -> Iterator[int]:
-        """Those of some batches that have an image which is in none before them; images without
-        objects count, those that replace them do not.
-        """
-        known: set[int] = set()
-        for index in indices:
-            first = index * self.batch_size
-            images = {
-                int(next(self.candidates(number))[0])
-                for number in range(first, first + self.batch_size)
-            }
-            if not images <= known:
-                yield index
-            known |= images
-
-    def _samples(self, index, at_hand):
-        """The samples of a batch, and the number of images replaced."""
-        first = index * self.batch_size
-        chosen = [self._sample(number, at_hand) for number in range(first, first + self.batch_size)]
-        return [sample for sample, _ in chosen], sum(skipped for _, skipped in chosen)
-
-    def _sample(self, number, at_hand):
-        for skipped, (image_id, rng) in enumerate(self.candidates(number)):
-            sample = make_sample(
-                self.dataset,
-                self.config,
-                image_id,
-                rng=rng,
-                prepared=at_hand.get(image_id),
-                **self._options,
+    def passed_over(self) -> list[str]:
+        said = []
+        if self.skipped:
+            said.append(
+                f"{self.skipped} times an image, or the part of it that was cut out, had no object "
+                "and was replaced by the next one (KEEP_EMPTY_IMAGES = True trains on such images)"
             )
-            if sample is not None:
-                return sample, skipped
-        raise _no_objects(self.dataset, self._tries)
+        if self.dropped:
+            said.append(
+                f"{self.dropped} objects were left out of {len(self.crowded)} images with more "
+                f"than MAX_GT_INSTANCES = {self.config.MAX_GT_INSTANCES}, up to "
+                f"{max(self.crowded.values(), default=0)}"
+            )
+        return said
 
-    def candidates(self, number: int) -> Iterator[tuple[int, np.random.RandomState]]:
-        """(image id, RandomState) of sample `number`, then of the images that replace it where it
-        has no object.
-        """
-        rng = random_state(self.seed, 1, number)
-        for skipped in range(self._tries):
-            yield self._passes.image(number, skipped), rng
+    def nothing_to_learn(self, tries: int) -> ValueError:
+        return _no_objects(self.dataset, tries)
+
+    def _count(self, samples):
+        self.dropped += sum(sample.dropped for sample in samples)
+        for sample in samples:
+            if sample.dropped:
+                count = self.config.MAX_GT_INSTANCES + sample.dropped
+                self.crowded[sample.image_id] = max(count, self.crowded.get(sample.image_id, 0))

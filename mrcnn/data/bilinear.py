@@ -6,7 +6,7 @@ and on the column alone, so that whole rows can be weighted at once.
 """
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 # Rows worked on together: what stays in the processor's cache.
 _BLOCK_ROWS = 32
@@ -90,3 +90,38 @@ def bilinear(
             total += term
         np.clip(total, least, most, out=out[rows], casting="unsafe")
     return out.reshape(height, width, *image.shape[2:])
+
+
+def bilinear_rows(
+    values: NDArray[np.float32], height: int, width: int, rows: slice = slice(None)
+) -> NDArray[np.float32]:
+    """Resize by bilinear interpolation; beyond its edge an image goes on as it ends.
+
+    Args:
+        values: [rows, columns, channels], at least one pixel.
+        height, width: of the result, pixels, at least 1.
+        rows: those of the result to compute.
+
+    Returns:
+        float32 [rows asked for, width, channels]; ``values`` itself, or a view, where the size is
+        theirs.
+    """
+    if values.shape[0] != height:
+        above, below, weight = _inner_neighbours(values.shape[0], height, rows)
+        weight = weight[:, np.newaxis, np.newaxis]
+        values = values[above] * (1 - weight) + values[below] * weight
+    else:
+        values = values[rows]
+    if values.shape[1] != width:
+        left, right, weight = _inner_neighbours(values.shape[1], width)
+        weight = weight[:, np.newaxis]
+        values = values[:, left] * (1 - weight) + values[:, right] * weight
+    return values
+
+
+def _inner_neighbours(length, size, part=slice(None)):
+    """The two source indices of each of `size` outputs, both inside, and the second's weight."""
+    position = (np.arange(size)[part] + 0.5) * (length / size) - 0.5
+    position = np.clip(position, 0, length - 1)
+    low = position.astype(np.intp)
+    return low, np.minimum(low + 1, length - 1), (position - low).astype(np.float32)

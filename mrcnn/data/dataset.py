@@ -20,7 +20,7 @@ from mrcnn.data.class_labels import class_labels
 from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, read_image
-from mrcnn.data.labels import load_labels
+from mrcnn.data.labels import call_load_labels, load_labels, masks_of_labels
 from mrcnn.data.load import call_load_mask, checked_class_ids, checked_mask
 from mrcnn.data.noting import Noting
 from mrcnn.data.survey.check import check_dataset
@@ -237,7 +237,10 @@ class Dataset(Noting):
         return image if image.ndim == 3 and image.shape[2] > 4 else fit_channels(image, 3)
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """The masks of one image; to be overridden. This one returns none and warns.
+        """The masks of one image; to be overridden, or else `load_labels`.
+
+        With a `load_labels` of the subclass's own there is one mask for each class that the image
+        shows. Without, there is none, and a warning.
 
         Args:
             image_id: 0 to num_images - 1.
@@ -247,6 +250,8 @@ class Dataset(Noting):
                 where the object is.
             class_ids: int32 [instances], negative for a crowd.
         """
+        if self.knows_labels(image_id):
+            return masks_of_labels(call_load_labels(self, image_id), len(self.class_info))
         logger.warning(
             "%s has no load_mask of its own, so image %s has no instances",
             type(self).__name__,
@@ -257,7 +262,10 @@ class Dataset(Noting):
     def load_labels(
         self, image_id: int, overlap: str = "smaller", crowds: str = "ignore"
     ) -> NDArray[np.uint8 | np.uint16]:
-        """The label map of one image, a class for each pixel, made of its masks.
+        """The label map of one image, a class for each pixel; this one is made of its masks.
+
+        A subclass whose classes are known by pixel overrides it, and may leave ``overlap`` and
+        ``crowds`` out.
 
         Args:
             image_id: 0 to num_images - 1.
@@ -269,6 +277,10 @@ class Dataset(Noting):
             254 classes uint16, and 65535 void.
         """
         return load_labels(self, image_id, overlap, crowds)
+
+    def knows_labels(self, image_id: int) -> bool:
+        """Whether the label map of an image is what is known of it, and not made of its masks."""
+        return type(self).load_labels is not Dataset.load_labels
 
     # === Looking it over ===
 

@@ -373,6 +373,19 @@ def save_instances(
         ValueError: another extension, or what ``draw_instances`` raises.
         FileNotFoundError: the folder does not exist.
     """
+    path = picture_path(path)
+    what = image, boxes, masks, class_ids, class_names, scores, colors
+    write_picture(path, draw_instances(*what, alpha, color_by, labels))
+    return path
+
+
+def picture_path(path: AnyPath) -> str:
+    """The path of a picture to write, as str.
+
+    Raises:
+        ValueError: another extension than .png, .jpg or .jpeg.
+        FileNotFoundError: the folder does not exist.
+    """
     path = os.fspath(path)
     extension = os.path.splitext(path)[1].lower()
     if extension not in _FILE_TYPES:
@@ -383,8 +396,6 @@ def save_instances(
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: the folder {folder} does not exist; create it first")
-    what = image, boxes, masks, class_ids, class_names, scores, colors
-    write_picture(path, draw_instances(*what, alpha, color_by, labels))
     return path
 
 

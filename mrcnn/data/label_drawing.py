@@ -1,4 +1,4 @@
-"""Label maps as pictures: a colour for each class, void hatched."""
+"""Label maps as pictures, alone or on their image: a colour for each class, void hatched."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.words import on_one_line
 from mrcnn.config.classes import numbered_names
-from mrcnn.data.drawing import class_colors
+from mrcnn.data.drawing import as_rgb, check_color_by, class_colors
 from mrcnn.data.fonts import drawable, font_file, load_font
 from mrcnn.data.images import LUMA
+from mrcnn.data.labels import void_of
+from mrcnn.data.masks import number_pieces
 
 # Grey values of the stripes of void, and their width in px.
 VOID_STRIPES, STRIPE = (255, 185), 4
 # Height of the letters of names, px.
 TEXT = 12
+
+
+def palette_of(count: int) -> NDArray[np.uint8]:
+    """`drawing.class_colors` as uint8 [count, 3]."""
+    return np.rint(255 * np.array(class_colors(count))).astype(np.uint8)
 
 
 def paint_labels(labels: ArrayLike, num_classes: int, void: int = 255) -> NDArray[np.uint8]:
@@ -45,8 +52,7 @@ def paint_labels(labels: ArrayLike, num_classes: int, void: int = 255) -> NDArra
             f"the label map has the label {wrong}; labels are 0 to {num_classes - 1}, and {void} "
             "for void"
         )
-    palette = np.rint(255 * np.array(class_colors(num_classes))).astype(np.uint8)
-    picture = palette[shown]
+    picture = palette_of(num_classes)[shown]
     picture[_borders(labels)] //= 2  # neighbours of many classes may have nearly the same colour
     paint_void(picture, empty)
     return picture
@@ -60,15 +66,82 @@ def _borders(labels):
     return borders
 
 
+def draw_labels(
+    image: ArrayLike,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    alpha: float = 0.5,
+    color_by: str = "class",
+    names: bool = True,
+) -> NDArray[np.uint8]:
+    """Paint a label map into a copy of its image, which the background shows as it is.
+
+    Void has diagonal stripes. Regions have a line along their inner side.
+
+    Args:
+        image: [h, w], [h, w, 1], [h, w, 3] or [h, w, 4].
+        labels: label map [h, w].
+        class_names: of the labels from 0 on.
+        alpha: weight of the colours, 0..1.
+        color_by: "class" for `drawing.class_colors`, or "object": each region another colour.
+        names: whether the name of each class is written into a region of it with room for it.
+
+    Returns:
+        uint8 [h, w, 3].
+
+    Raises:
+        ValueError: the sizes differ, or another ``color_by``.
+    """
+    check_color_by(color_by)
+    canvas, labels = as_rgb(image), np.asarray(labels)
+    if labels.shape != canvas.shape[:2]:
+        raise ValueError(
+            f"the label map is {' x '.join(map(str, labels.shape))} pixels, the image is "
+            f"{canvas.shape[0]} x {canvas.shape[1]}"
+        )
+    empty = labels == void_of(labels)
+    colored = np.where(empty, 0, labels)
+    if color_by == "object":
+        colored, _ = number_pieces(colored.astype(np.int32))
+    palette = palette_of(max(int(colored.max()) + 1, len(class_names)))
+    inside = colored > 0
+    colors = palette[colored[inside]]
+    canvas[inside] = np.rint(canvas[inside] * (1 - alpha) + alpha * colors).astype(np.uint8)
+    rims = _rims(labels, max(1, round(max(labels.shape) / 450))) & inside
+    canvas[rims] = palette[colored[rims]]
+    paint_void(canvas, empty)
+    if not names:
+        return canvas
+    named = np.where(inside, labels, len(class_names))
+    return write_class_names(canvas, named, class_names, palette if color_by == "class" else None)
+
+
+def _rims(labels, width):
+    """Pixels that are less than ``width`` steps along a row or a column from another label."""
+    rims = np.zeros(labels.shape, bool)
+    for step in range(1, width + 1):
+        below = labels[step:] != labels[:-step]
+        rims[step:] |= below
+        rims[:-step] |= below
+        right = labels[:, step:] != labels[:, :-step]
+        rims[:, step:] |= right
+        rims[:, :-step] |= right
+    return rims
+
+
 def write_class_names(
-    picture: NDArray[np.uint8], labels: NDArray[np.integer], class_names: Sequence[str]
+    picture: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    class_names: Sequence[str],
+    palette: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Write the name of each class into a region of it, where there is one with room for it.
 
     Args:
-        picture: of `paint_labels`.
+        picture: of `paint_labels` or `draw_labels`.
         labels: integers [h, w]; those without a name are void.
         class_names: of the labels from 0 on.
+        palette: uint8 [classes, 3] of the ground that names are written on; None: the picture.
 
     Returns:
         uint8 [h, w, 3].
@@ -87,9 +160,12 @@ def write_class_names(
         place = _room(labels == label, height, width)
         if place is not None:
             row, column = place
+            ground = picture[row, column] if palette is None else palette[label]
+            if palette is not None:
+                corner = column + width - 1, row + height - 1
+                draw.rectangle((column, row, *corner), fill=tuple(ground.tolist()))
             # black on light colours, white on dark ones
-            light = picture[row, column] @ LUMA > 128
-            color = (0, 0, 0) if light else (255, 255, 255)
+            color = (0, 0, 0) if ground @ LUMA > 128 else (255, 255, 255)
             draw.text((column + 2, row + 1), text, fill=color, font=font)
     return np.array(canvas)
 

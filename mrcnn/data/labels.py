@@ -6,6 +6,7 @@ pixel without a label. Of more than 254 classes it is uint16, and void is 65535.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -164,7 +165,9 @@ def _painted(parts, values, like, overlap, void):
     return labels
 
 
-def regions(labels: np.ndarray, background: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+def regions(
+    labels: np.ndarray, background: int = 0, min_area: int = 1
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """The connected regions of one class each, in the order of their first pixels.
 
     Pixels of a class touch by their sides or their corners. What `labels_of_masks` merged, objects
@@ -173,6 +176,7 @@ def regions(labels: np.ndarray, background: int = 0) -> tuple[NDArray[np.bool_],
     Args:
         labels: label map [height, width].
         background: the class that is no region, as void is none.
+        min_area: pixels of the smallest region that is taken.
 
     Returns:
         masks: bool [height, width, N], each in one piece of memory.
@@ -186,9 +190,14 @@ def regions(labels: np.ndarray, background: int = 0) -> tuple[NDArray[np.bool_],
         (labels == void_of(labels)) | (labels == background), 0, labels + np.int32(1)
     )
     numbers, count = number_pieces(classes)
-    masks = np.zeros((count, *labels.shape), bool)
-    class_ids = np.zeros(count + 1, np.int32)
+    class_ids: NDArray[np.int32] = np.zeros(count + 1, np.int32)
     class_ids[numbers] = labels
+    if min_area > 1:  # before a mask is made of each of what may be thousands of specks
+        large = np.bincount(numbers.ravel(), minlength=count + 1) >= min_area
+        large[0] = True
+        class_ids, count = class_ids[large], int(large.sum()) - 1
+        numbers = np.where(large, large.cumsum() - 1, 0)[numbers]
+    masks = np.zeros((count, *labels.shape), bool)
     for index, region in enumerate(regionprops(numbers)):
         masks[index][region.slice] = region.image
     return np.moveaxis(masks, 0, -1), class_ids[1:]
@@ -233,6 +242,29 @@ def labels_of_one_hot(channels: np.ndarray) -> LabelMap:
     return labels
 
 
+def masks_of_labels(
+    labels: np.ndarray, num_classes: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """A mask for each class above 0 that a label map shows.
+
+    Args:
+        labels: label map [height, width].
+        num_classes: K, with the background.
+
+    Returns:
+        masks: bool [height, width, N], each in one piece of memory.
+        class_ids: int32 [N], rising.
+
+    Raises:
+        ValueError: a value that is neither a class nor void.
+    """
+    class_ids = np.flatnonzero(pixel_counts(labels, num_classes)[1:]).astype(np.int32) + 1
+    masks = np.zeros((len(class_ids), *labels.shape), bool)
+    for mask, class_id in zip(masks, class_ids):
+        np.equal(labels, class_id, out=mask)
+    return np.moveaxis(masks, 0, -1), class_ids
+
+
 def pixel_counts(labels: np.ndarray, num_classes: int) -> NDArray[np.int64]:
     """The pixels of each class in a label map, int64 [num_classes]; void is not counted.
 
@@ -267,6 +299,29 @@ def load_labels(dataset: Dataset, image_id: int, overlap: str, crowds: str) -> L
     count = len(dataset.class_info)
     ids = checked_class_ids(class_ids, count)
     return labels_of_masks(masks, ids, overlap, crowds, void_label(count))
+
+
+def call_load_labels(
+    dataset: Dataset, image_id: int, overlap: str = "smaller", crowds: str = "ignore"
+) -> np.ndarray:
+    """What ``dataset.load_labels`` returns, as an array of whole numbers [height, width].
+
+    A ``load_labels`` of the user's may take the image id alone.
+
+    Raises:
+        ValueError: it returned something else.
+    """
+    takes = inspect.signature(dataset.load_labels).parameters
+    given = {"overlap": overlap, "crowds": crowds}
+    labels = np.asarray(
+        dataset.load_labels(image_id, **{key: given[key] for key in given if key in takes})
+    )
+    if labels.ndim != 2 or labels.dtype.kind not in "biu":
+        raise ValueError(
+            f"load_labels returned {labels.dtype} of shape {labels.shape}; it must be whole "
+            "numbers, [height, width]"
+        )
+    return labels
 
 
 def check_one_source(dataset: Dataset, merge_sources: bool = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -76,7 +76,7 @@ class View(NamedTuple):
 
 
 @contextlib.contextmanager
-def _naming(dataset, image_id):
+def naming_image(dataset: Dataset, image_id: int) -> Iterator[None]:
     """Raise what goes wrong as a `SampleError` that names the image."""
     try:
         yield
@@ -99,7 +99,7 @@ def prepare(
     Returns:
         `Prepared`; its objects may be without a pixel.
     """
-    with _naming(dataset, image_id):
+    with naming_image(dataset, image_id):
         image, mask, class_ids = _load(dataset, config, image_id)
         # the images of a training batch have one shape
         mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
@@ -128,7 +128,7 @@ def prepare_jittered(
     Args:
         prepared: the `Prepared` of this image, which is then resized once more; None: it is loaded.
     """
-    with _naming(dataset, image_id):
+    with naming_image(dataset, image_id):
         if prepared is None:
             image, mask, class_ids = _load(dataset, config, image_id)
             original_shape, scale, base = image.shape, 1.0, None
@@ -166,14 +166,14 @@ def load_view(
         SampleError: as `load_image_gt`.
     """
     if prepared is None and hasattr(dataset, "load_prepared"):  # a cache: `mrcnn.data.cache`
-        with _naming(dataset, image_id):
+        with naming_image(dataset, image_id):
             prepared = dataset.load_prepared(image_id, config)
     if jittered and config.SCALE_JITTER is not None:
         prepared = prepare_jittered(dataset, config, image_id, rng, prepared)
     elif prepared is None:
         prepared = prepare(dataset, config, image_id, rng)
     image, mask, class_ids, original_shape, window, scale = prepared
-    with _naming(dataset, image_id):
+    with naming_image(dataset, image_id):
         if augment:
             logger.warning("'augment' is deprecated. Use 'augmentation' instead.")
             if random.randint(0, 1) if rng is None else rng.randint(0, 2):

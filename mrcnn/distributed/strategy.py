@@ -223,3 +223,33 @@ def _tell_the_others(strategy, error):
         report_error_to_cluster(
             f"worker {cluster().index} stopped: {type(error).__name__}: {str(error)[:1000]}"
         )
+
+
+def split_batch(strategy, function):
+    """A function of tensors [b, ...] -> a tuple of tensors [b, ...], its batch divided among the
+    devices of a strategy.
+
+    Args:
+        strategy: a `tf.distribute.Strategy`, or None for one device.
+        function: of one or more tensors [b, ...].
+    """
+    devices = 1 if strategy is None else len(strategy.extended.worker_devices)
+    if devices == 1:
+        return function
+
+    def divided(*tensors):
+        batch = tf.shape(tensors[0])[0]
+        each = (batch + devices - 1) // devices
+
+        def part():
+            device = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
+            # the last row fills up the parts
+            rows = tf.minimum(device * each + tf.range(each), batch - 1)
+            return function(*(tf.gather(tensor, rows) for tensor in tensors))
+
+        return tuple(
+            tf.concat(strategy.experimental_local_results(output), axis=0)[:batch]
+            for output in strategy.run(part)
+        )
+
+    return divided

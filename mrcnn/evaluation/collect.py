@@ -210,12 +210,17 @@ def _keep(results, scenes, found, dataset):
 def warn_of_left_out(found: Collected) -> None:
     """Warn of what is missing in the numbers."""
     warn_of_empty(found.empty)
-    if found.unreadable:
-        some = "; ".join(f"{image['name']}: {image['why']}" for image in found.unreadable[:3])
+    warn_of_unreadable(found.unreadable)
+
+
+def warn_of_unreadable(images: Sequence[Mapping[str, Any]]) -> None:
+    """Warn of images that cannot be read, dicts of their name and why."""
+    if images:
+        some = "; ".join(f"{image['name']}: {image['why']}" for image in images[:3])
         warnings.warn(
-            f"{len(found.unreadable)} images cannot be read and are left out: {some}"
-            + ("; ..." if len(found.unreadable) > 3 else ""),
-            stacklevel=3,
+            f"{len(images)} images cannot be read and are left out: {some}"
+            + ("; ..." if len(images) > 3 else ""),
+            stacklevel=4,
         )
 
 

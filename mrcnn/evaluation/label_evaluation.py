@@ -45,7 +45,9 @@ class LabelEvaluation(Measures):
         worst: list of dicts of the images with the lowest mIoU: image (its number from 0), name,
             mIoU, pixel_accuracy, wrong_pixels.
         left_out: dict: void_pixels (in the truth), void_images (list of names of the images that
-            are nothing else), found_void (labelled pixels found void, which count as wrong).
+            are nothing else), found_void (labelled pixels found void, which count as wrong),
+            unreadable_images (list of dicts: image_id, name, why; of `evaluate_labels` none, which
+            reads no image).
         settings: dict: dataset, void, trimap (px, or None), trimap_pixels, and what the caller
             added.
     """
@@ -123,6 +125,9 @@ class LabelEvaluation(Measures):
                 f"trimap_IoU cannot be measured: no pixel is within {settings['trimap']:g} px of "
                 "another class."
             )
+        if left_out["unreadable_images"]:
+            names = [image["name"] for image in left_out["unreadable_images"]]
+            said.append(f"Left out: {len(names)} images that cannot be read: {some(names, NAMED)}.")
         if left_out["void_pixels"]:
             share = left_out["void_pixels"] / (left_out["void_pixels"] + pixels)
             said.append(
@@ -272,6 +277,7 @@ def evaluate_labels(
             "void_pixels": tally.void_pixels,
             "void_images": tally.void_images,
             "found_void": int(tally.total.unfound.sum()),
+            "unreadable_images": [],
         },
         {
             "dataset": "label maps",

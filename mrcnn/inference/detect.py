@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -27,6 +27,7 @@ class LimitReached(UserWarning):
     """There are as many detections on an image as DETECTION_MAX_INSTANCES allows."""
 
 
+Made = TypeVar("Made")
 # The detections of one image: boxes [n, 4] px, class ids, scores, and masks [h, w, n].
 Unmolded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]
 
@@ -48,19 +49,8 @@ def mold(
         ValueError: the image is not an image, its molded sides are not multiples of 64, or
             IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
     """
-    if config.IMAGE_RESIZE_MODE == "crop":
-        raise ValueError(
-            "IMAGE_RESIZE_MODE 'crop' cuts a random part out of an image, which is for training: "
-            "detect with 'square' or 'pad64'"
-        )
-    image = fit_channels(as_uint8_range(image, config.IMAGE_RANGE), config.IMAGE_CHANNEL_COUNT)
-    molded, window, scale, _, _ = resize_image(
-        image,
-        min_dim=config.IMAGE_MIN_DIM,
-        max_dim=config.IMAGE_MAX_DIM,
-        min_scale=config.IMAGE_MIN_SCALE,
-        mode=config.IMAGE_RESIZE_MODE,
-    )
+    image = pixels_for(config, image)
+    molded, window, scale = resize_as(config, image)
     if molded.shape[0] % 64 or molded.shape[1] % 64:
         raise ValueError(
             f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} "
@@ -70,6 +60,36 @@ def mold(
         0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32)
     )
     return mold_image(molded, config, dtype), meta, window
+
+
+def pixels_for(config: Config, image: ArrayLike) -> np.ndarray:
+    """An image [h, w] or [h, w, c] of any number type as the network's own were: 0..255, with
+    IMAGE_CHANNEL_COUNT channels.
+    """
+    return fit_channels(as_uint8_range(image, config.IMAGE_RANGE), config.IMAGE_CHANNEL_COUNT)
+
+
+def resize_as(
+    config: Config, image: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int, int, int], float]:
+    """`resize_image` by the settings of a config: the image, its window and the scale.
+
+    Raises:
+        ValueError: IMAGE_RESIZE_MODE is "crop", which would look at a random part of the image.
+    """
+    if config.IMAGE_RESIZE_MODE == "crop":
+        raise ValueError(
+            "IMAGE_RESIZE_MODE 'crop' cuts a random part out of an image, which is for training: "
+            "detect with 'square' or 'pad64'"
+        )
+    resized, window, scale, _, _ = resize_image(
+        image,
+        min_dim=config.IMAGE_MIN_DIM,
+        max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE,
+        mode=config.IMAGE_RESIZE_MODE,
+    )
+    return resized, window, scale
 
 
 def mold_inputs(
@@ -210,23 +230,21 @@ def detect(
         ValueError: an unknown class, a ``min_confidence`` that is no probability, or what is wrong
             with an image, by its place in the list.
     """
-    if isinstance(images, np.ndarray) and images.ndim < 4:
-        raise ValueError(
-            f"detect takes a list of images, got one array of shape {images.shape}: "
-            "write detect([image])"
-        )
+    check_list(images, "detect")
     wanted = _wanted(config, classes, min_confidence)
     if min_confidence is not None and min_confidence < (config.DETECTION_MIN_CONFIDENCE or 0):
         predict = partial(predict, min_confidence=min_confidence)
     if log:
         log(f"Processing {len(images)} images")
     if config.IMAGE_RANGE is None:
-        _warn_of_few_bits(images)
+        warn_of_few_bits(images, "detect")
     found: dict[int, Result] = {}
     # molded one batch at a time, so that memory does not grow with the number of images
     for start in range(0, len(images), config.BATCH_SIZE):
         group = images[start : start + config.BATCH_SIZE]
-        molded, metas, windows = zip(*_mold_each(group, config, start, len(images)))
+        molded, metas, windows = zip(
+            *each_named(partial(mold, config=config, dtype=np.float32), group, start, len(images))
+        )
         for indices in batches_of_one_shape(molded, config.BATCH_SIZE):
             batch = np.stack([molded[index] for index in indices])
             batch_metas = np.stack([metas[index] for index in indices])
@@ -247,13 +265,35 @@ def detect(
                     config.CLASS_NAMES,
                 ),
             ):
-                result.image = group[index]
-                if config.IMAGE_RANGE is not None:  # to be drawn as it was seen
-                    result.image = as_uint8_range(group[index], config.IMAGE_RANGE)
+                result.image = as_seen(config, group[index])
                 found[start + index] = result
             for index, each in zip(indices, detections):
                 found[start + index].at_limit = _is_full(each, min_confidence)
     return [found[index] for index in range(len(images))]
+
+
+def check_list(images: Sequence[np.ndarray] | np.ndarray, method: str) -> None:
+    """Refuse a single image where a list of them is meant; ``method`` is the name of what is asked.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(images, np.ndarray) and images.ndim < 4:
+        raise ValueError(
+            f"{method} takes a list of images, got one array of shape {images.shape}: "
+            f"write {method}([image])"
+        )
+
+
+def check_min_confidence(min_confidence: float | None) -> None:
+    """Raise a ValueError for what is neither None nor a probability."""
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence is {min_confidence!r}; it must be a number from 0 to 1")
+
+
+def as_seen(config: Config, image: np.ndarray) -> np.ndarray:
+    """An image as it is to be drawn: in its IMAGE_RANGE, where there is one."""
+    return image if config.IMAGE_RANGE is None else as_uint8_range(image, config.IMAGE_RANGE)
 
 
 def _is_full(detections, min_confidence):
@@ -276,19 +316,37 @@ def warn_of_limit(results: Sequence[Result], config: Config) -> None:
         )
 
 
-def _warn_of_few_bits(images):
+def warn_of_few_bits(images: Sequence[np.ndarray] | np.ndarray, method: str) -> None:
+    """Warn of images that may hold fewer bits than they are taken for; the caller of whoever called
+    ``method`` is named.
+    """
     few_bits = FewBits()
     for number, image in enumerate(images, 1):
         few_bits.look_at(np.asarray(image), f"image {number} of {len(images)}")
     if len(few_bits):
-        warnings.warn(f"detect got {few_bits}", stacklevel=4)
+        warnings.warn(f"{method} got {few_bits}", stacklevel=4)
 
 
-def _mold_each(images, config, start, count):
-    """`mold` of every image, float32; an error says which of the ``count`` images given it is."""
+def each_named(
+    function: Callable[[np.ndarray], Made],
+    images: Sequence[np.ndarray] | np.ndarray,
+    start: int,
+    count: int,
+) -> Iterator[Made]:
+    """``function(image)`` of every image.
+
+    Args:
+        function: of an image.
+        images: some of those that were given.
+        start: place of the first of them in the list of all.
+        count: length of that list.
+
+    Raises:
+        ValueError: what ``function`` raises, with the image's place in the list of all.
+    """
     for number, image in enumerate(images, start + 1):
         try:
-            yield mold(image, config, np.float32)
+            yield function(image)
         except ValueError as error:
             raise ValueError(f"image {number} of {count}: {error}") from error
 
@@ -297,8 +355,7 @@ def _wanted(config, classes, min_confidence):
     """A function from detections [n, 6] to an index of the rows asked for (padding may be among
     them).
     """
-    if min_confidence is not None and not 0 <= min_confidence <= 1:
-        raise ValueError(f"min_confidence is {min_confidence!r}; it must be a number from 0 to 1")
+    check_min_confidence(min_confidence)
     class_ids = None if classes is None else ids_of(classes, config.CLASS_NAMES, config.NUM_CLASSES)
 
     def wanted(detections):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.json_files import plain
+from mrcnn.distributed.strategy import split_batch
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.inputs import Anchors
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
@@ -157,19 +158,7 @@ class Detector:
         return tf.concat([before, shape, windows, after], axis=1)
 
     def _on_devices(self, molded, windows, min_confidence):
-        devices = 1 if self.strategy is None else len(self.strategy.extended.worker_devices)
-        if devices == 1:
+        def detect(molded, windows):
             return self(molded, windows, min_confidence)
-        batch = tf.shape(molded)[0]
-        each = (batch + devices - 1) // devices
 
-        def part():
-            device = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
-            # the last image fills up the parts
-            rows = tf.minimum(device * each + tf.range(each), batch - 1)
-            return self(tf.gather(molded, rows), tf.gather(windows, rows), min_confidence)
-
-        return tuple(
-            tf.concat(self.strategy.experimental_local_results(output), axis=0)[:batch]
-            for output in self.strategy.run(part)
-        )
+        return split_batch(self.strategy, detect)(molded, windows)

@@ -414,13 +414,25 @@ class Result(dict):
         return self["rois"], self["masks"], self["class_ids"], self._known_names(), self["scores"]
 
     def _image(self, image):
-        image = self.image if image is None else image
-        if image is None:
-            raise ValueError("the result has no image: give the one it was found in, as image=...")
-        own, given = self["masks"].shape[:2], np.shape(image)[:2]
-        if own != given:
-            raise ValueError(
-                f"the result is of an image of {own[1]} x {own[0]} px (width x height), the image "
-                f"given has {' x '.join(map(str, reversed(given)))} px"
-            )
-        return image
+        return image_of_size(self.image if image is None else image, self["masks"].shape[:2])
+
+
+def image_of_size(image: ArrayLike | None, size: tuple[int, ...]) -> ArrayLike:
+    """The image to draw a result in, checked.
+
+    Args:
+        image: [h, w] or [h, w, c], or None.
+        size: (height, width) of the result in pixels.
+
+    Raises:
+        ValueError: there is no image, or it has another size.
+    """
+    if image is None:
+        raise ValueError("the result has no image: give the one it was found in, as image=...")
+    given = np.shape(image)[:2]
+    if given != size:
+        raise ValueError(
+            f"the result is of an image of {size[1]} x {size[0]} px (width x height), the image "
+            f"given has {' x '.join(map(str, reversed(given)))} px"
+        )
+    return image

@@ -34,18 +34,8 @@ class TellWhatIsLeftOut(keras.callbacks.Callback):
             **({"Of the validation data: ": self.validation} if self.has_validated else {}),
         }
         for whose, batches in sets.items():
-            if batches.skipped:
-                print(
-                    f"{whose}{batches.skipped} times an image, or the part of it that was cut out, "
-                    "had no object and was replaced by the next one (KEEP_EMPTY_IMAGES = True "
-                    "trains on such images)"
-                )
-            if batches.dropped:
-                print(
-                    f"{whose}{batches.dropped} objects were left out of {len(batches.crowded)} "
-                    f"images with more than MAX_GT_INSTANCES = {batches.config.MAX_GT_INSTANCES}, "
-                    f"up to {max(batches.crowded.values(), default=0)}"
-                )
+            for sentence in batches.passed_over():
+                print(f"{whose}{sentence}")
             if len(getattr(batches.dataset, "left_out", ())):
                 print(
                     f"{whose}left out of {type(batches.dataset).__name__}: "
@@ -60,7 +50,7 @@ class StopOnBadLoss(keras.callbacks.Callback):
     before its validation, so there are weights, but no state file, where that one went wrong.
 
     Args:
-        data: the `TrainingData` being trained on, to name the images and their boxes.
+        data: the `TrainingData` being trained on, to name the images and what is on them.
         last_checkpoint: function that gives the path of the last whole checkpoint, or None.
     """
 
@@ -82,8 +72,8 @@ class StopOnBadLoss(keras.callbacks.Callback):
                             for number in self.data.numbers(batch)
                             for sample in self.data.batches.samples(number)
                         ),
-                        "Lower LEARNING_RATE, and look at these images' boxes and masks. "
-                        f"{self._what_is_kept()}",
+                        "Lower LEARNING_RATE, and look at these images' "
+                        f"{self.data.batches.annotations}. {self._what_is_kept()}",
                     ]
                 )
             )
@@ -125,18 +115,10 @@ class StopOnBadLoss(keras.callbacks.Callback):
         ]
 
     def _image(self, sample):
-        """A line for an image of the batch: its id and its objects as the network was given
-        them.
-        """
-        dataset = self.data.batches.dataset
-        objects = [
-            f"{dataset.class_names[abs(class_id)]} {tuple(map(int, box))}"
-            for class_id, box in zip(sample.class_ids, sample.boxes)
-        ]
-        return (
-            f"  {dataset.image_info[sample.image_id]['id']!r} with (y1, x1, y2, x2) px of the "
-            "resized image: " + (", ".join(objects) or "no object")
-        )
+        """A line for an image of the batch: its id and what the network was given of it."""
+        batches = self.data.batches
+        image_id = batches.dataset.image_info[sample.image_id]["id"]
+        return f"  {image_id!r} with {batches.describe(sample)}"
 
     def _what_is_kept(self):
         path = self.last_checkpoint()

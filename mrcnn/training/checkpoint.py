@@ -27,7 +27,7 @@ from mrcnn.training.weight_average import shown
 from mrcnn.weights.load import save_h5
 
 # Words in the names of metrics of which more is better; of a "loss" less is.
-MORE_IS_BETTER = ("AP", "acc", "precision", "recall", "F1", "IoU")
+MORE_IS_BETTER = ("AP", "acc", "precision", "recall", "F1", "IoU", "Dice")
 
 
 @dataclasses.dataclass
@@ -229,8 +229,8 @@ class WeightsCheckpoint(keras.callbacks.Callback):
     Args:
         run: `Run`.
         monitor: name of a logged metric, or None. Its best epoch's weights are also found as
-            ``mask_rcnn_<name>_best.h5``. Of an "AP", "acc" and so on more is better, of a "loss"
-            less.
+            ``mask_rcnn_<name>_best.h5`` or ``segmenter_<name>_best.h5``. Of an "AP", "acc" and so
+            on more is better, of a "loss" less.
 
     Raises:
         ValueError: the name does not tell which is better.

@@ -19,7 +19,7 @@ class TrainingData(keras.utils.PyDataset):
     """An epoch of batches for ``fit``.
 
     Args:
-        batches: `data.batches.TrainingBatches`.
+        batches: `data.numbered_batches.NumberedBatches`.
         steps: batches of an epoch.
         dtypes: of the model's inputs.
         epoch: epochs already trained: the data go on where they ended. `CountEpochs` keeps it up.
@@ -84,7 +84,7 @@ class TrainingData(keras.utils.PyDataset):
             progress: show a progress bar on stderr.
 
         Raises:
-            ValueError: what `TrainingBatches.batch` raises.
+            ValueError: what ``batches.batch`` raises.
         """
         numbers = [self.numbers(step)[self.shard[0]] for step in range(self.steps)]
         numbers = list(self.batches.with_new_images(numbers))
@@ -93,7 +93,7 @@ class TrainingData(keras.utils.PyDataset):
             pass
 
     def inputs(self, number, at_hand=None):
-        """The model's inputs of a batch; arguments as of `TrainingBatches.batch`."""
+        """The model's inputs of a batch; arguments as of ``batches.batch``."""
         try:
             arrays = self.batches.batch(number, *([] if at_hand is None else [at_hand]))
         except Exception as error:
@@ -137,10 +137,17 @@ def own_errors(*sources):
 def training_data(
     model, dataset, config, steps, epoch=0, repeat=False, workers=1, start=None, **options
 ):
-    """`TrainingData` of a dataset for a training model; options as of `TrainingBatches`."""
+    """`TrainingData` of a dataset for a training model of Mask R-CNN; options as of
+    `TrainingBatches`.
+    """
+    batches = TrainingBatches(dataset, config, training=not repeat, **options)
+    return as_training_data(model, batches, steps, epoch, repeat, workers, start)
+
+
+def as_training_data(model, batches, steps, epoch=0, repeat=False, workers=1, start=None):
+    """`TrainingData` of `data.numbered_batches.NumberedBatches` for a training model."""
     machines = cluster() if over_machines(model.distribute_strategy) else None
     shard = (machines.index, len(machines.workers)) if machines else (0, 1)
-    batches = TrainingBatches(dataset, config, training=not repeat, **options)
     dtypes = [tensor.dtype for tensor in model.inputs]
     return TrainingData(batches, steps, dtypes, epoch, repeat, workers, start=start, shard=shard)
 

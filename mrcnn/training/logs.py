@@ -12,9 +12,8 @@ import tensorflow as tf
 
 from mrcnn.common.files import whole_file
 from mrcnn.common.keras_internals import learning_rate
-from mrcnn.data.drawing import draw_instances, write_picture
+from mrcnn.data.drawing import write_picture
 from mrcnn.data.load import describe_image
-from mrcnn.data.masks import binary_masks, extract_bboxes
 
 
 class ImagesPerSecond(keras.callbacks.Callback):
@@ -106,7 +105,7 @@ class Pictures(keras.callbacks.Callback):
     where that is installed.
 
     Args:
-        detector: function that gives an object with ``detect``.
+        detector: function that gives an object with ``picture`` as `MaskRCNN` has it.
         dataset: a prepared ``Dataset``.
         log_dir: of the run.
         is_due: function of the epoch, from 0.
@@ -127,7 +126,7 @@ class Pictures(keras.callbacks.Callback):
         pictures = []
         for image_id in self.image_ids:
             try:
-                pictures.append(self._picture(image_id))
+                pictures.append(self.detector().picture(self.dataset, image_id))
             except (OSError, ValueError) as error:
                 warnings.warn(
                     f"there is no picture of {describe_image(self.dataset, image_id)}; training "
@@ -151,29 +150,6 @@ class Pictures(keras.callbacks.Callback):
             ):
                 for number, picture in enumerate(pictures):
                     tf.summary.image(f"found and truth {number}", picture[np.newaxis])
-
-    def _picture(self, image_id):
-        """uint8 [height, 2 * width, 3]: what is found, and beside it the truth."""
-        image, (masks, class_ids) = (
-            self.dataset.load_image(image_id),
-            self.dataset.load_mask(image_id),
-        )
-        found, names = self.detector().detect([image])[0], self.dataset.class_names
-        # a network that has just begun finds something everywhere
-        best = np.argsort(-found["scores"])[:20]
-        sides = [
-            draw_instances(
-                image,
-                found["rois"][best],
-                found["masks"][..., best],
-                found["class_ids"][best],
-                names,
-                found["scores"][best],
-            )
-        ]
-        masks = binary_masks(masks) if len(class_ids) else np.zeros((*image.shape[:2], 0), bool)
-        sides.append(draw_instances(image, extract_bboxes(masks), masks, np.abs(class_ids), names))
-        return np.concatenate(sides, axis=1)
 
 
 def tensorboard_is_installed():

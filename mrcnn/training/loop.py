@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import keras
 import numpy as np
@@ -16,9 +16,9 @@ from mrcnn.config.file import save_config
 from mrcnn.config.python_values import python_value
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.class_checks import check_same_classes
-from mrcnn.data.survey.objects import not_learned, require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.distributed.strategy import check_workers_agree, is_chief, of_chief, over_machines
+from mrcnn.networks.layers.loss import loss_names
 from mrcnn.training.bad_loss import StopOnBadLoss, TellWhatIsLeftOut
 from mrcnn.training.checkpoint import (
     Run,
@@ -28,23 +28,27 @@ from mrcnn.training.checkpoint import (
     find_run,
     stage_begun,
 )
-from mrcnn.training.data import CountEpochs, own_errors, training_data
+from mrcnn.training.data import CountEpochs, as_training_data, own_errors
 from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures, tensorboard_is_installed
 from mrcnn.training.run_folder import RunFolder, check_name, checkpoints, claim, next_beginning
 from mrcnn.training.run_state import fingerprint
 from mrcnn.training.schedules import check_callbacks, in_words, stage_rate
-from mrcnn.training.stages import STAGES, Stage, as_stages, set_losses, trainable_layers
-from mrcnn.training.validation_ap import EvaluateAP
+from mrcnn.training.stages import Stage, as_stages, set_losses, trainable_layers
+from mrcnn.training.validation import Evaluate
 from mrcnn.training.weight_average import ShowAverage
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
     from mrcnn.data.dataset import Dataset
+    from mrcnn.data.numbered_batches import NumberedBatches
 
 
 class Trainable(Protocol):
-    """A `MaskRCNN`."""
+    """A `MaskRCNN` or a `Segmenter`; `training.learner.Learner` says what its members are."""
 
+    stages: ClassVar[dict[str, str]]
+    measures: ClassVar[tuple[str, ...]]
+    best_measure: ClassVar[str]
     keras_model: keras.Model
     config: Config
     mode: str
@@ -53,6 +57,15 @@ class Trainable(Protocol):
     checkpoint_path: str
     folder: RunFolder
     run: Run | None
+
+    @property
+    def loss_weights(self) -> dict[str, float]: ...
+
+    def batches(self, dataset: Dataset, *, training: bool, **options: Any) -> NumberedBatches: ...
+
+    def require_data(self, train_dataset: Dataset, val_dataset: Dataset | None) -> None: ...
+
+    def not_learned(self, dataset: Dataset) -> list[str]: ...
 
     def set_trainable(self, layer_regex: str, *, verbose: int = 1) -> None: ...
 
@@ -77,12 +90,10 @@ def train(
     evaluate_every: int = 0,
     monitor: str | None = None,
 ) -> keras.callbacks.History:
-    """Train a `MaskRCNN`; its ``train`` says what the arguments are.
+    """Train a model; its ``train`` says what the arguments are.
 
     Args:
-        model: an object with the attributes keras_model, config, mode, epoch, log_dir,
-            checkpoint_path, folder and run, and the methods set_trainable, compile and detector of
-            `MaskRCNN`. Its epoch, run and places on disk are kept up.
+        model: a `Trainable`. Its epoch, run and places on disk are kept up.
 
     Returns:
         keras.callbacks.History of all stages.
@@ -101,21 +112,20 @@ def train(
             )
         )
     config.settle()  # fields may have been set since the model was built
-    stages = as_stages(*map(python_value, (layers, epochs, learning_rate)))
+    layers, epochs, learning_rate = map(python_value, (layers, epochs, learning_rate))
+    stages = as_stages(layers, epochs, learning_rate, loss_names(model.keras_model))
     custom = _as_callbacks(custom_callbacks)
     for stage in stages:  # a misspelt last stage should show now, not after two days
         if not any(
             train
             for _, train in trainable_layers(
                 model.keras_model,
-                STAGES.get(stage.layers, stage.layers),
+                model.stages.get(stage.layers, stage.layers),
                 config.FREEZE_BACKBONE_STAGES,
             )
         ):
             model.set_trainable(stage.layers, verbose=0)  # which raises, and says what there is
-    require_objects(train_dataset)
-    if val_dataset is not None:
-        require_masks(val_dataset)
+    model.require_data(train_dataset, val_dataset)
 
     if model.run is None or (model.run.pattern, model.run.epoch) != (
         model.checkpoint_path,
@@ -133,7 +143,7 @@ def train(
             begun = stage_begun(model.run, stage) if begun is None else begun
             check_callbacks(stage_rate(config, stage, begun), custom)
             begun = stage.epochs
-    monitor = monitor or ("val_segm_AP" if evaluate_every else None)
+    monitor = monitor or (f"val_{model.best_measure}" if evaluate_every else None)
     history = None
     for stage in stages:
         if model.run.epoch >= stage.epochs or model.run.is_over(stage):
@@ -149,7 +159,7 @@ def train(
             continue
         model.run.over = []
         if history is None and is_chief(strategy):
-            for sentence in not_learned(train_dataset, config):
+            for sentence in model.not_learned(train_dataset):
                 print(f"Of the training data, {sentence}")
         found = _train_stage(
             model,
@@ -216,29 +226,24 @@ def _train_stage(
     seed = run.seed if config.SEED is None else config.SEED
     if seed is None and over_machines(strategy):
         seed = int(of_chief(strategy, [np.random.randint(2**31 - 1)])[0])
-    data = training_data(
+    data = as_training_data(
         keras_model,
-        train_dataset,
-        config,
+        model.batches(train_dataset, training=True, seed=seed, **augmentation),
         config.STEPS_PER_EPOCH,
         epoch=run.epoch,
         workers=workers,
         start=run.images // images_per_step,
-        seed=seed,
-        **augmentation,
     )
     run.seed = data.batches.seed
     validation = None
     if val_dataset is not None:
         check_same_classes(train_dataset, val_dataset)
-        validation = training_data(
+        validation = as_training_data(
             keras_model,
-            val_dataset,
-            config,
+            model.batches(val_dataset, training=False, seed=data.batches.seed),
             config.VALIDATION_STEPS,
             repeat=True,
             workers=workers,
-            seed=data.batches.seed,
         )
     if first:
         _prepare_folder(model, train_dataset.class_names)
@@ -251,8 +256,8 @@ def _train_stage(
         f"{in_words(rate, (stage.epochs - run.begun) * config.STEPS_PER_EPOCH)}: {run.pattern}"
     )
     _tell_of_data(run.state, data)
-    model.set_trainable(STAGES.get(stage.layers, stage.layers), verbose=0)
-    set_losses(keras_model, config.LOSS_WEIGHTS, stage.losses)
+    model.set_trainable(model.stages.get(stage.layers, stage.layers), verbose=0)
+    set_losses(keras_model, model.loss_weights, stage.losses)
     model.compile(rate, config.LEARNING_MOMENTUM)
     resumed = begin_stage(run, stage, keras_model)
 
@@ -271,7 +276,7 @@ def _train_stage(
         speed,
         # before all that monitors a metric
         *(
-            [EvaluateAP(model.detector, val_dataset, is_due, chief and verbose != 0)]
+            [Evaluate(model.detector, val_dataset, is_due, model.measures, chief and verbose != 0)]
             if evaluate_every
             else ()
         ),

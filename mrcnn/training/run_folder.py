@@ -1,5 +1,5 @@
 """Where a training run keeps its files:
-``<model_dir>/<name><date>T<time>/mask_rcnn_<name>_<epoch>.h5``.
+``<model_dir>/<name><date>T<time>/mask_rcnn_<name>_<epoch>.h5``, or ``segmenter_...``.
 """
 
 import datetime
@@ -15,8 +15,11 @@ from mrcnn.training.run_state import file_facts, load_state, state_path
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import require_numbers
 
+# What the names of checkpoints begin with: of `MaskRCNN`, as in the original, and of `Segmenter`.
+PREFIXES = ("mask_rcnn", "segmenter")
 _CHECKPOINT = re.compile(
-    r"(?:.*[/\\])?[^/\\]+?(?P<time>\d{8}T\d{4})[/\\]mask_rcnn_[^/\\]*?(?P<epoch>(?<!\d)\d{4,})\.h5"
+    r"(?:.*[/\\])?[^/\\]+?(?P<time>\d{8}T\d{4})[/\\](?P<prefix>mask_rcnn|segmenter)_[^/\\]*?"
+    r"(?P<epoch>(?<!\d)\d{4,})\.h5"
 )
 
 BEST = "_best.h5"  # end of the name of a run's best weights, which are no checkpoint of an epoch
@@ -31,6 +34,7 @@ class RunFolder(NamedTuple):
     time: str  # in its name, to the minute
     epoch: int  # epochs already trained
     is_new: bool  # whether the folder is still to be made, see `claim`
+    prefix: str = PREFIXES[0]
 
     @property
     def log_dir(self):
@@ -40,7 +44,7 @@ class RunFolder(NamedTuple):
     @property
     def checkpoint_path(self):
         """Pattern of the checkpoints' paths, with "{epoch:04d}" in place of the epoch."""
-        path = os.path.join(self.log_dir, f"mask_rcnn_{self.key}_")
+        path = os.path.join(self.log_dir, f"{self.prefix}_{self.key}_")
         return path.replace("{", "{{").replace("}", "}}") + "{epoch:04d}.h5"
 
     def later(self):
@@ -52,7 +56,7 @@ class RunFolder(NamedTuple):
         return self._replace(time=(time + datetime.timedelta(minutes=1)).strftime(_MINUTE))
 
 
-def run_folder(model_dir, name, weights_path=None, now=None):
+def run_folder(model_dir, name, weights_path=None, now=None, prefix=PREFIXES[0]):
     """The folder of a new run, or of the run that a checkpoint comes from.
 
     Args:
@@ -61,17 +65,20 @@ def run_folder(model_dir, name, weights_path=None, now=None):
         weights_path: a checkpoint; the time and epoch in its usual path are those of the run
             that goes on, any other path starts a new run.
         now: datetime of a new run, instead of the clock's.
+        prefix: one of `PREFIXES`. A checkpoint with the other one starts a new run.
 
     Returns:
         `RunFolder`. Nothing is created on disk. A run goes on in the folder of its checkpoint; any
         other one has the first free minute.
     """
     found = _CHECKPOINT.fullmatch(str(weights_path)) if weights_path else None
+    if found and found["prefix"] != prefix:
+        found = None
     if found:
         time, epoch = found["time"], int(found["epoch"])
     else:
         time, epoch = (now or datetime.datetime.now()).strftime(_MINUTE), 0
-    folder = RunFolder(model_dir, name.lower(), time, epoch, is_new=True)
+    folder = RunFolder(model_dir, name.lower(), time, epoch, is_new=True, prefix=prefix)
     if found and _is_same(os.path.dirname(os.path.abspath(weights_path)), folder.log_dir):
         return folder._replace(is_new=False)
     while os.path.lexists(folder.log_dir):
@@ -200,7 +207,7 @@ def _time_in(folder):
         return _NEVER
 
 
-def find_last_checkpoint(model_dir, name, with_state=False):
+def find_last_checkpoint(model_dir, name, with_state=False, prefix=None):
     """Path of the newest whole checkpoint of the newest run of this name that has one.
 
     The newest run is the one that began last, see `next_beginning`: neither a clock that was set
@@ -214,13 +221,15 @@ def find_last_checkpoint(model_dir, name, with_state=False):
         with_state: find a checkpoint from which the run goes on as if it had never ended, which
             takes a state file (see `training.run_state`). The newest one without it was written in
             an epoch that did not end.
+        prefix: one of `PREFIXES`; None: any.
 
     Raises:
         FileNotFoundError: ``model_dir`` has no run of this name, or no run has a whole checkpoint.
     """
     runs = _runs(model_dir, name)
     for _, folder in reversed(runs):
-        path = _newest_whole(checkpoints(os.path.join(model_dir, folder)), with_state)
+        paths = checkpoints(os.path.join(model_dir, folder), prefix)
+        path = _newest_whole(paths, with_state)
         if path:
             return path
     what = (
@@ -230,14 +239,14 @@ def find_last_checkpoint(model_dir, name, with_state=False):
     )
     raise FileNotFoundError(
         errno.ENOENT,
-        f"{what}: expected {name.lower()}<date>T<time>/mask_rcnn_*.h5 in",
+        f"{what}: expected {name.lower()}<date>T<time>/{prefix or PREFIXES[0]}_*.h5 in",
         str(model_dir),
     )
 
 
-def checkpoints(log_dir):
+def checkpoints(log_dir, prefix=None):
     """Paths of the checkpoints in a run's folder, oldest first; the best weights are none of
-    them.
+    them. With a prefix, one of `PREFIXES`, those whose names begin with it.
     """
 
     def age(file):
@@ -247,7 +256,7 @@ def checkpoints(log_dir):
     files = [
         file
         for file in os.listdir(log_dir)
-        if file.startswith("mask_rcnn") and file.endswith(".h5") and not file.endswith(BEST)
+        if file.startswith(prefix or PREFIXES) and file.endswith(".h5") and not file.endswith(BEST)
     ]
     return [os.path.join(log_dir, file) for file in sorted(files, key=age)]
 

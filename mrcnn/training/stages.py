@@ -5,21 +5,29 @@ from __future__ import annotations
 import itertools
 import numbers
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 
 from mrcnn.common.words import option_or_argument
 from mrcnn.config.choices import LOSS_NAMES
+from mrcnn.networks.layers.loss import loss_names
 
-# The stages people train in, as patterns of layer names.
+# The stages people train Mask R-CNN in, as patterns of layer names.
 HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
 STAGES = {
     "heads": HEADS,
     "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|" + HEADS,
     "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|" + HEADS,
     "5+": r"(res5.*)|(bn5.*)|" + HEADS,
+    "all": ".*",
+}
+# Those of the networks that label pixels, whose own layers have "seg_" before their names.
+DECODER = r"(seg_.*)"
+LABEL_STAGES = {
+    "decoder": DECODER,
+    **{word: f"{STAGES[word].removesuffix(HEADS)}{DECODER}" for word in ("3+", "4+", "5+")},
     "all": ".*",
 }
 RPN_LOSSES = tuple(name for name in LOSS_NAMES if name.startswith("rpn_"))
@@ -29,7 +37,7 @@ HEAD_LOSSES = tuple(name for name in LOSS_NAMES if name.startswith("mrcnn_"))
 class Stage(NamedTuple):
     """A part of a training, for ``train(..., layers=[Stage(...), ...])``."""
 
-    layers: str  # "heads", "3+", "4+", "5+", "all", or a regular expression of layer names
+    layers: str  # "heads", "decoder", "5+", "all" ..., or a regular expression of layer names
     epochs: int  # the epoch to end with, counted from the beginning of the run
     learning_rate: Any = None  # None: that of the call of train; see `schedules.stage_rate`
     losses: tuple[str, ...] | None = None  # those that count, the others are 0; None: all
@@ -89,7 +97,10 @@ def alternating_stages(epochs: int | Sequence[int], learning_rate: Any = None) -
 
 
 def as_stages(
-    layers: str | Iterable[Stage | tuple], epochs: int | None, learning_rate: Any
+    layers: str | Iterable[Stage | tuple],
+    epochs: int | None,
+    learning_rate: Any,
+    losses: Collection[str] = LOSS_NAMES,
 ) -> list[Stage]:
     """The stages of a call of ``train``.
 
@@ -98,6 +109,7 @@ def as_stages(
         epochs: the epoch to end with; with a list None, or an epoch at which to end before the list
             does.
         learning_rate: of the stages that have none of their own.
+        losses: names of those that the network has.
 
     Returns:
         list of `Stage`, each with a learning rate.
@@ -119,10 +131,11 @@ def as_stages(
                 "they must rise"
             )
     for stage in stages:
-        unknown = set(stage.losses or ()) - set(LOSS_NAMES)
+        unknown = set(stage.losses or ()) - set(losses)
         if unknown or (stage.losses is not None and not stage.losses):
             raise ValueError(
-                f"stage {stage.layers!r} has the losses {stage.losses}; take some of {LOSS_NAMES}"
+                f"stage {stage.layers!r} has the losses {stage.losses}; take some of "
+                f"{tuple(losses)}"
             )
         if not isinstance(stage.epochs, numbers.Integral):
             raise ValueError(
@@ -216,9 +229,18 @@ def _stem(backbone):
     return layers[: max(later, 1)]
 
 
-def set_trainable(model: keras.Model, pattern: str, frozen_stages: int = 0) -> list[keras.Layer]:
+def set_trainable(
+    model: keras.Model,
+    pattern: str,
+    frozen_stages: int = 0,
+    stages: Mapping[str, str] = STAGES,
+) -> list[keras.Layer]:
     """Train the layers that `trainable_layers` chooses, freeze the others; returns the trained
     ones.
+
+    Args:
+        model, pattern, frozen_stages: see there.
+        stages: what the message of an error proposes.
 
     Raises:
         ValueError: no layer matches.
@@ -229,8 +251,8 @@ def set_trainable(model: keras.Model, pattern: str, frozen_stages: int = 0) -> l
         raise ValueError(
             f"{option_or_argument('--layers or --stages: ', 'layers=')}{pattern!r} matches no layer"
             + (f" above FREEZE_BACKBONE_STAGES = {frozen_stages}" if frozen_stages else "")
-            + f"; use one of {sorted(STAGES)} or a regular expression of layer names such as "
-            "'mrcnn_.*'"
+            + f"; use one of {sorted(stages)} or a regular expression of layer names such as "
+            + ("'mrcnn_.*'" if stages is STAGES else "'seg_.*'")
         )
     for layer, train in chosen:
         layer.trainable = train
@@ -244,11 +266,11 @@ def set_losses(model, weights, losses=None):
     """Set the factors of a training model's losses; they hold from the next ``compile`` on.
 
     Args:
-        model: see `networks.mask_rcnn.build.training_model`.
-        weights: ``Config.LOSS_WEIGHTS``; a loss that is left out counts 1.
+        model: `training.step.TrainingModel`.
+        weights: {name: factor}; a loss that is left out counts 1.
         losses: names of those that count, the others get 0; None: all.
     """
-    for name in LOSS_NAMES:
+    for name in loss_names(model):
         model.get_layer(name).weight = (
             weights.get(name, 1.0) if losses is None or name in losses else 0.0
         )

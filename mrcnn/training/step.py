@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.keras_internals import BuiltModel, added_losses, apply_reduced
-from mrcnn.config.choices import LOSS_NAMES
 from mrcnn.distributed.reduce import mean_over_devices
 from mrcnn.distributed.strategy import for_keras
+from mrcnn.networks.h5_model import H5Model
 from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.layers.loss import loss_names
 from mrcnn.networks.layers.weight_decay import decay_gradient, decay_penalty, other_penalties
-from mrcnn.networks.mask_rcnn.build import MaskRCNNModel
 from mrcnn.training.gradient_sum import GradientSum
 from mrcnn.training.momentum_in_place import momentum_in_place
 from mrcnn.training.optimizer import numbered, optimizer_variables, restore
@@ -20,8 +20,8 @@ from mrcnn.training.weight_average import WeightAverage
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class TrainingModel(BuiltModel, MaskRCNNModel):
-    """The network with the step that trains it; see `networks.mask_rcnn.build.training_model`.
+class TrainingModel(BuiltModel, H5Model):
+    """The network with the step that trains it; its losses are outputs of `LossLayer`s.
 
     Attributes:
         gradient_sum: `GradientSum`, or None where every batch makes an update.
@@ -83,7 +83,7 @@ class TrainingModel(BuiltModel, MaskRCNNModel):
     def weighted_losses(self, outputs):
         """{name: scalar} of the losses among the outputs, times the weights of their layers."""
         outputs = dict(zip(self.output_names, outputs, strict=True))
-        return {name: self.get_layer(name).weight * outputs[name] for name in LOSS_NAMES}
+        return {name: self.get_layer(name).weight * outputs[name] for name in loss_names(self)}
 
     def log(self, losses, total):
         """Count the losses of a batch in; returns the logs."""

@@ -18,6 +18,10 @@ def shapes(image_shape, strides=(4, 8)):
     return "image_shape", image_shape, strides
 
 
+def loss(labels, logits, valid):
+    return labels, logits, valid
+
+
 def of_one(value):
     return "value", value
 
@@ -64,6 +68,7 @@ def call(config, field):
 FUNCTIONS = {field: of_one for field in CALLS} | {
     "BACKBONE": graph,
     "COMPUTE_BACKBONE_SHAPE": shapes,
+    "LOSS": loss,
 }
 
 
@@ -85,7 +90,7 @@ def build(**fields):
         lambda function: functools.wraps(function)(
             lambda *args, **options: function(*args, **options)
         ),
-        lambda function: lambda value, **options: function(value, **options),
+        lambda function: lambda value, *more, **options: function(value, *more, **options),
     ],
     ids=["function", "staticmethod", "partial", "lru_cache", "binding", "decorated", "lambda"],
 )
@@ -122,6 +127,9 @@ def test_methods_stay_methods():
 
         def LEARNING_RATE_SCHEDULE(self, step=0):
             return self.SPEED, step
+
+        def LOSS(self, labels, logits, valid):
+            return self.SPEED, labels
 
         @classmethod
         def IMAGE_SAMPLING(cls, dataset):

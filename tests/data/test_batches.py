@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
-from mrcnn.data.batches import RANDOM_TRIES, TrainingBatches, data_generator
+from mrcnn.data.batches import TrainingBatches, data_generator
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.load import SampleError, load_image_gt
+from mrcnn.data.numbered_batches import RANDOM_TRIES
 from mrcnn.data.random_rois import build_detection_targets, generate_random_rois
 from mrcnn.data.rpn_targets import build_rpn_targets
 from mrcnn.ops.anchors import pyramid_anchors

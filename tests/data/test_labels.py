@@ -399,3 +399,12 @@ def test_sources_with_different_classes():
     dataset.prepare()
     with pytest.raises(ValueError, match="'photos' has none"):
         check_one_source(dataset)
+
+
+def test_regions_of_some_size():
+    labels = np.array([[1, 1, 0, 2, 1], [1, 0, 0, 0, 1], [0, 3, 3, 3, 1]])
+    masks, class_ids = regions(labels, min_area=3)
+    all_masks, all_ids = regions(labels)
+    assert class_ids.tolist() == [1, 1, 3] and all_ids.tolist() == [1, 2, 1, 3]
+    np.testing.assert_array_equal(masks, all_masks[..., [0, 2, 3]])
+    assert regions(labels, min_area=5)[0].shape == (3, 5, 0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mrcnn.data.augment.user import import_imgaug
-from mrcnn.data.batches import REMEMBERED_BATCHES, TrainingBatches, data_generator
+from mrcnn.data.batches import TrainingBatches, data_generator
+from mrcnn.data.numbered_batches import REMEMBERED_BATCHES
 from tests.data.blocks import Blocks, SmallConfig, images_of
 
 

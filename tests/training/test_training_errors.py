@@ -189,7 +189,7 @@ def test_weights_are_written_before_what_may_fail(tmp_path, eagerly, moment, val
         np.testing.assert_array_equal(value, values(other.keras_model)[name])
 
 
-@pytest.mark.parametrize("what", ["mrcnn.training.loop.EvaluateAP", "mrcnn.training.loop.Pictures"])
+@pytest.mark.parametrize("what", ["mrcnn.training.loop.Evaluate", "mrcnn.training.loop.Pictures"])
 def test_weights_are_written_before_they_are_measured(tmp_path, eagerly, monkeypatch, what):
     def fail(*args):
         raise RuntimeError("out of memory")

@@ -16,7 +16,7 @@ from mrcnn.evaluation import evaluate_detections
 from mrcnn.model import MaskRCNN
 from mrcnn.training.checkpoint import Run, WeightsCheckpoint
 from mrcnn.training.logs import ImagesPerSecond, LossTable, Pictures
-from mrcnn.training.validation_ap import EvaluateAP
+from mrcnn.training.validation import Evaluate
 from mrcnn.weights import load_h5
 from tests.tiny import Rectangles, randomize, same, tiny_config, values
 
@@ -151,7 +151,9 @@ def test_keras_callbacks_monitor_ap():
     early = keras.callbacks.EarlyStopping(
         "val_segm_AP", mode="max", patience=2, restore_best_weights=True
     )
-    ap = EvaluateAP(lambda: detector, None, lambda epoch: epoch % 2 == 1, verbose=False)
+    ap = Evaluate(
+        lambda: detector, None, lambda epoch: epoch % 2 == 1, MaskRCNN.measures, verbose=False
+    )
     with pytest.warns(UserWarning, match="val_segm_AP.* which is not available"):
         history = model.fit(
             np.ones((4, 1)), np.ones((4, 1)), epochs=10, verbose=0, callbacks=[ap, early]

@@ -121,10 +121,7 @@ def place_masks(
     boxes, parts = boxed_masks(mask)
     placed = np.zeros((count, *placement.shape), bool)
     left, whole = np.zeros(count, int), np.zeros(count)
-    axes = [
-        _visible(length, placement.scale, *limits)
-        for length, limits in zip(mask.shape, zip(placement.part[:2], placement.part[2:]))
-    ]
+    axes = _visible_axes(mask.shape, placement)
     for index, (box, part) in enumerate(zip(boxes, parts)):
         whole[index] = np.count_nonzero(part) * placement.scale**2
         # the rows, then the columns of the input whose source lies in the object's box
@@ -138,10 +135,30 @@ def place_masks(
     return np.moveaxis(placed, 0, -1), left, whole
 
 
-def _visible(length, scale, start, end):
-    """The source index of the rows (or columns) start .. end of a resized axis, rising."""
-    source, inside = nearest(length, scale)
-    return source[start : min(end, inside)]
+def place_labels(labels: np.ndarray, placement: Placement) -> np.ndarray:
+    """A label map at its place in the input, zeros around it.
+
+    Args:
+        labels: [height, width], integers.
+        placement: `Placement`.
+
+    Returns:
+        [*placement.shape] of the same dtype, resized as masks are.
+    """
+    rows, columns = _visible_axes(labels.shape, placement)
+    placed = np.zeros(placement.shape, labels.dtype)
+    y, x = placement.window[:2]
+    placed[y : y + len(rows), x : x + len(columns)] = labels[np.ix_(rows, columns)]
+    return placed
+
+
+def _visible_axes(shape, placement):
+    """The source index, rising, of the input's rows where the image lies, and of its columns."""
+    axes = []
+    for length, start, end in zip(shape, placement.part[:2], placement.part[2:]):
+        source, inside = nearest(length, placement.scale)
+        axes.append(source[start : min(end, inside)])
+    return axes
 
 
 def jitter(

@@ -25,7 +25,16 @@ from mrcnn.data.formats.mask_pairs import expected_mask, hint_of_case
 from mrcnn.data.formats.mask_png import SOFT_EDGES, missing_file, report_masks
 from mrcnn.data.formats.regions import class_numbers
 from mrcnn.data.images import as_uint8_range, fit_channels, image_size, read_image
-from mrcnn.data.labels import LARGE_VOID, VOID, LabelMap, label_dtype, regions, void_label
+from mrcnn.data.labels import (
+    LARGE_VOID,
+    VOID,
+    LabelMap,
+    label_dtype,
+    masks_of_labels,
+    pixel_counts,
+    regions,
+    void_label,
+)
 
 VOID_EVERYWHERE = "label maps that are void everywhere"
 NO_CLASS = "label map of void and background"
@@ -204,16 +213,11 @@ class LabelMaps(Reader):
         labels = self.load_labels(image_id)
         if info["regions"]:
             return regions(labels)
-        class_ids = self._present(labels)
-        masks = np.zeros((len(class_ids), *labels.shape), bool)
-        for mask, class_id in zip(masks, class_ids):
-            np.equal(labels, class_id, out=mask)
-        return np.moveaxis(masks, 0, -1), class_ids
+        return masks_of_labels(labels, len(self.class_info))
 
-    def _present(self, labels):
-        """The classes in a label map, int32, ascending."""
-        counts = np.bincount(labels.ravel(), minlength=len(self.class_info))
-        return np.flatnonzero(counts[1 : len(self.class_info)]).astype(np.int32) + 1
+    def knows_labels(self, image_id: int) -> bool:
+        """As `Dataset.knows_labels`: of all images that were loaded with a label map."""
+        return _is_own(self._info(image_id))
 
     def measure_objects(
         self, image_id: int
@@ -223,10 +227,10 @@ class LabelMaps(Reader):
         if not _is_own(info) or info["regions"]:
             return super().measure_objects(image_id)
         labels = self.load_labels(image_id)
-        class_ids = self._present(labels)
-        areas = np.bincount(labels.ravel())[class_ids].astype(np.int64)
+        counts = pixel_counts(labels, len(self.class_info))
+        class_ids = np.flatnonzero(counts[1:]).astype(np.int32) + 1
         height, width = labels.shape
-        return (height, width), class_ids, areas
+        return (height, width), class_ids, counts[class_ids]
 
     def mask_doubts(self, image_id: int) -> list[tuple[str, str]]:
         """Soft edges of a label map, and one of 0 and 255 alone, as (kind, where)."""

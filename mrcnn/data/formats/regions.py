@@ -174,6 +174,10 @@ class RegionDataset(Reader):
         class_ids, void = self._class_ids(info, instances), void_label(len(self.class_info))
         return labels_of_parts(parts, class_ids, shape, overlap, crowds, void)
 
+    def knows_labels(self, image_id: int) -> bool:
+        """As `Dataset.knows_labels`: never, outlines are what is known."""
+        return False
+
     def _tell_of_size(self, info, size):
         """Warn, once, of masks that may be more than the memory holds."""
         if size >= LARGE and not self._told_of_size:

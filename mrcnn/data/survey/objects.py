@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrcnn.common.words import some
+from mrcnn.data.crowds import SEVERAL_CLASSES
 
 if TYPE_CHECKING:
-    from mrcnn.config import Config
+    from mrcnn.config import Config, SegmentationConfig
     from mrcnn.data.dataset import Dataset
 
 
@@ -56,20 +57,71 @@ def require_objects(
             reader left out annotations whose objects would then count as background.
     """
     image_ids = list(dataset.image_ids if image_ids is None else image_ids)
+    found, crowds = _search(dataset, image_ids, _is_object)
+    if found is None:
+        return
+    if not found:
+        raise ValueError(
+            f"there is nothing to {purpose}: {why_no_object(dataset, len(image_ids), crowds)}"
+        )
+    require_masks(dataset)
+
+
+def require_labels(
+    dataset: Dataset,
+    config: SegmentationConfig,
+    image_ids: Iterable[int] | None = None,
+    purpose: str = "learn",
+) -> None:
+    """Refuse a data set without a pixel of a class above 0, as `require_objects` does one without
+    an object.
+
+    Args:
+        config: CROWDS is read, which says whether crowds are of a class or void.
+        (others): as of `require_objects`.
+
+    Raises:
+        ValueError: as of `require_objects`.
+    """
+    image_ids = list(dataset.image_ids if image_ids is None else image_ids)
+    is_labelled = _has_class if config.CROWDS == "class" else _is_object
+    found, crowds = _search(dataset, image_ids, is_labelled)
+    if found is None:
+        return
+    if not found:
+        why = why_no_object(dataset, len(image_ids), crowds)
+        if crowds and config.CROWDS != "class":
+            why += "; CROWDS = 'class' gives their pixels their class"
+        raise ValueError(f"there is nothing to {purpose}: {why}")
+    require_masks(dataset)
+
+
+def _is_object(class_ids):
+    return class_ids > 0
+
+
+def _has_class(class_ids):
+    return class_ids != SEVERAL_CLASSES
+
+
+def _search(dataset, image_ids, is_wanted):
+    """Whether one of the images has a wanted object of a pixel or more, None where one cannot be
+    read; and the number of crowds on those before it.
+
+    Args:
+        is_wanted: function of class ids int [N] that gives bool [N].
+    """
     crowds = 0
     for image_id in image_ids:
         try:
             _, class_ids, areas = dataset.measure_objects(image_id)
-            found = ((class_ids > 0) & (areas > 0)).any()
+            found = (is_wanted(class_ids) & (areas > 0)).any()
         except Exception:  # a user's load_mask can raise any
-            return
+            return None, crowds
         if found:
-            require_masks(dataset)
-            return
+            return True, crowds
         crowds += int((class_ids < 0).sum())
-    raise ValueError(
-        f"there is nothing to {purpose}: {why_no_object(dataset, len(image_ids), crowds)}"
-    )
+    return False, crowds
 
 
 def require_masks(dataset: Dataset) -> None:

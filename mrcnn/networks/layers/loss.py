@@ -1,4 +1,4 @@
-"""A loss as an output of the network."""
+"""Losses as outputs of a network."""
 
 import keras
 
@@ -29,3 +29,8 @@ class LossLayer(GraphLayer):
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight}
+
+
+def loss_names(model: keras.Model) -> list[str]:
+    """Names of the losses among a model's outputs, in their order."""
+    return [name for name in model.output_names if isinstance(model.get_layer(name), LossLayer)]

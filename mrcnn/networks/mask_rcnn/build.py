@@ -1,16 +1,12 @@
 """The two models: one to train, one to detect."""
 
-import os
-
 import keras
 import numpy as np
 
-from mrcnn.common.files import whole_file, write_whole
-from mrcnn.common.keras_internals import weights_file
 from mrcnn.config.class_weights import class_weights
 from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
-from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.h5_model import H5Model
 from mrcnn.networks.layers.weight_decay import add_weight_decay
 from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
@@ -30,84 +26,15 @@ from mrcnn.networks.mask_rcnn.targets import DetectionTargetLayer
 from mrcnn.networks.rematerialization import Rematerialized
 from mrcnn.ops.anchors import compute_backbone_shapes
 from mrcnn.ops.image_meta import ACTIVE_CLASS_IDS
-from mrcnn.weights.keras_file import whole_or_not
-from mrcnn.weights.load import load_h5, save_h5
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class MaskRCNNModel(keras.Model):
-    """A functional model whose .h5 weights have the original's layout, which Keras 3 no longer
-    writes.
-
-    Attributes:
-        rematerialized: what training calls in place of the model, or None for the model itself.
-    """
-
-    rematerialized = None
-
-    def call(self, inputs, training=None, mask=None, **kwargs):
-        if training and self.rematerialized is not None:
-            return self.rematerialized(list(inputs), training)
-        return super().call(inputs, training=training, mask=mask, **kwargs)
-
-    def train_step(self, data):
-        """A network by itself cannot be trained: the losses are outputs, which Keras ignores."""
-        raise ValueError(
-            "this network has no training step: train MaskRCNN('training', ...).keras_model, or "
-            "build it with training_model(config, mrcnn.training.step.TrainingModel)"
-        )
-
-    def save_weights(self, filepath, overwrite=True, **kwargs):
-        """Keras' ``save_weights``; a name that ends in ".h5" but not in ".weights.h5" means the
-        original's layout. A single file is written whole or not at all.
-        """
-        if _is_original_file(filepath):
-            if os.path.exists(filepath) and not overwrite:
-                raise FileExistsError(f"{filepath} exists, and overwrite is False")
-            save_h5(self, filepath)
-        elif _is_new_file(filepath, ".weights.h5", overwrite) and not kwargs:
-            write_whole(filepath, weights_file(self).getbuffer())
-        else:
-            super().save_weights(filepath, overwrite=overwrite, **kwargs)
-
-    def save(self, filepath, overwrite=True, **kwargs):
-        """Keras' ``save``; a ".keras" file is written whole or not at all."""
-        if _is_new_file(filepath, ".keras", overwrite) and not kwargs:
-            with whole_file(filepath) as temporary:
-                super().save(temporary)
-        else:
-            super().save(filepath, overwrite=overwrite, **kwargs)
-
-    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
-        """Keras' ``load_weights``; a file in the original's layout is loaded by `weights.load_h5`,
-        whole or by_name.
-
-        An error, also of a file with NaN or infinite values, leaves the model as it was.
-        """
-        if skip_mismatch or not _is_original_file(filepath):
-            with whole_or_not(self, filepath):
-                return super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
-        return load_h5(self, filepath, **{"by_name": False, **kwargs})
-
-
-def _is_new_file(filepath, ending, overwrite):
-    """Whether it is the path of a file on this machine that may be written unasked."""
-    path = os.fspath(filepath) if isinstance(filepath, (str, os.PathLike)) else ""
-    is_local = path.endswith(ending) and "://" not in path
-    return is_local and (overwrite or not os.path.exists(path))
-
-
-def _is_original_file(filepath):
-    return str(filepath).endswith(".h5") and not str(filepath).endswith(".weights.h5")
 
 
 @under_policy
-def training_model(config, model_class=MaskRCNNModel):
+def training_model(config, model_class=H5Model):
     """Build the training model.
 
     Args:
         config: a ``Config``. The batch size is free; images have ``config.IMAGE_SHAPE``.
-        model_class: `MaskRCNNModel`, or a subclass that can be trained: `training.step` has it.
+        model_class: `H5Model`, or a subclass that can be trained: `training.step` has it.
 
     Returns:
         keras.Model "mask_rcnn". Inputs, in order: input_image float32 [b, h, w, c],
@@ -232,7 +159,7 @@ def inference_model(config):
     # by the batch's statistics a mask would depend on how many objects there are
     class_ids = None if config.TRAIN_BN else detections[..., 4]
     masks = _masks(detections[..., :4], pyramid, meta, config, class_ids=class_ids)
-    return MaskRCNNModel(
+    return H5Model(
         [image, meta, anchors],
         [detections, probs, deltas, masks, rois, rpn_probs, rpn_bbox],
         name="mask_rcnn",

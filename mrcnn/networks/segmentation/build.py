@@ -1,16 +1,20 @@
-"""The network that a ``SegmentationConfig`` names, and the sizes of images that it takes."""
+"""The network that a ``SegmentationConfig`` names, with or without its losses."""
 
 import functools
 
 import keras
 
+from mrcnn.config.label_losses import loss_terms
 from mrcnn.networks.dtype_policy import under_policy
+from mrcnn.networks.h5_model import H5Model
+from mrcnn.networks.layers.weight_decay import add_weight_decay
 from mrcnn.networks.segmentation.deeplab import deeplab_graph
 from mrcnn.networks.segmentation.fcn import fcn_graph
+from mrcnn.networks.segmentation.losses import LabelLoss
 from mrcnn.networks.segmentation.plain import plain_graph
 from mrcnn.networks.segmentation.pspnet import pspnet_graph
 from mrcnn.networks.segmentation.segnet import segnet_graph
-from mrcnn.networks.segmentation.unet import unet_graph, valid_input_side, valid_margin
+from mrcnn.networks.segmentation.unet import unet_graph
 
 GRAPHS = {
     "plain": plain_graph,
@@ -38,47 +42,57 @@ def segmentation_network(config):
         keras.Model "segmentation". Input: input_image float32 [b, h, w, c], pixels minus
         MEAN_PIXEL, of any batch size; h and w are multiples of `stride_of`, or what `input_side`
         gives. Output: logits float32 [b, h, w, `output_channels`], whose softmax, or sigmoid where
-        the network `is_binary`, are the probabilities; `output_side` has its sides.
+        the network `is_binary`, are the probabilities; `output_side` has its sides. For these
+        functions see `config.network_sides`.
     """
+    return H5Model(*_image_and_logits(config), name="segmentation")
+
+
+@under_policy
+def label_training_model(config, model_class=H5Model):
+    """Build the network with its losses.
+
+    Args:
+        config: a ``SegmentationConfig``. The batch size is free, and so are the sides within those
+            of `segmentation_network`.
+        model_class: `H5Model`, or a subclass that can be trained: `training.step` has it.
+
+    Returns:
+        keras.Model "segmentation". Inputs, in order: input_image, as of `segmentation_network`, and
+        input_labels int32 [b, h, w] with the sides of the logits, IGNORE_LABEL for void. Outputs:
+        the logits and a scalar for each term of LOSS, not weighted, named as the term with "_loss"
+        after it. Their factors are attributes of their layers, the weight decay of the variables.
+    """
+    image, logits = _image_and_logits(config)
+    labels = keras.Input((None, None), name="input_labels", dtype="int32")
+    losses = [
+        LabelLoss(
+            factor,
+            name,
+            config.LOSS_OPTIONS.get(name) if isinstance(name, str) else None,
+            config.IGNORE_LABEL,
+            name=loss_layer(name),
+        )([labels, logits])
+        for factor, name in terms(config)
+    ]
+    model = model_class([image, labels], [logits, *losses], name="segmentation")
+    add_weight_decay(model, config.WEIGHT_DECAY)
+    return model
+
+
+def terms(config):
+    """The terms of LOSS: list of (factor, name of a loss, or a function of the user's)."""
+    return [(1.0, config.LOSS)] if callable(config.LOSS) else loss_terms(config.LOSS)
+
+
+def loss_layer(loss):
+    """The layer of a term of LOSS, and its name in the logs."""
+    return f"{loss if isinstance(loss, str) else 'own'}_loss"
+
+
+def _image_and_logits(config):
     image = keras.Input(
         (None, None, config.IMAGE_CHANNEL_COUNT), name="input_image", dtype="float32"
     )
     logits = GRAPHS[config.NETWORK](image, config)
-    logits = keras.layers.Identity(name="logits", dtype="float32")(logits)
-    return keras.Model(image, logits, name="segmentation")
-
-
-def stride_of(config):
-    """What the sides of an image must be multiples of, in pixels.
-
-    For a U-Net without padding it is the step from one possible side to the next instead; see
-    `input_side`.
-    """
-    if config.NETWORK in ("plain", "segnet"):
-        return 1
-    if config.NETWORK == "unet" and config.BACKBONE is None:
-        return 2 ** (len(config.UNET_WIDTHS) - 1)
-    return config.OUTPUT_STRIDE
-
-
-def input_side(config, side):
-    """The least side of an input whose output covers so many pixels of an image.
-
-    What is more than the image is padding. `output_side` says which part of it the output has: the
-    middle, since as much is missing at either end.
-    """
-    if _is_valid(config):
-        return valid_input_side(side, len(config.UNET_WIDTHS))
-    stride = stride_of(config)
-    return -(-side // stride) * stride
-
-
-def output_side(config, side):
-    """The side of the output for an input of so many pixels: the same, but for a U-Net without
-    padding.
-    """
-    return side - 2 * valid_margin(len(config.UNET_WIDTHS)) if _is_valid(config) else side
-
-
-def _is_valid(config):
-    return config.NETWORK == "unet" and config.UNET_PADDING == "valid"
+    return image, keras.layers.Identity(name="logits", dtype="float32")(logits)

@@ -2,6 +2,7 @@
 
 import keras
 
+from mrcnn.config.network_sides import skip_margin
 from mrcnn.config.segmentation import output_channels
 from mrcnn.networks.layers.upsampling import upsample
 from mrcnn.networks.segmentation.blocks import at_image_size, convolutions, dropout, score
@@ -13,13 +14,13 @@ def unet_graph(image, config):
 
     Args:
         image: KerasTensor [b, h, w, c], pixels minus MEAN_PIXEL. With the own encoder h and w are
-            multiples of 2 to the number of levels less one, or the sides of `valid_input_side`;
-            with a BACKBONE they are multiples of 32.
+            multiples of 2 to the number of levels less one, or the sides of
+            `network_sides.valid_input_side`; with a BACKBONE they are multiples of 32.
         config: a ``SegmentationConfig``.
 
     Returns:
         KerasTensor float32 [b, h, w, `output_channels`]; with UNET_PADDING "valid" each side is
-        `valid_margin` smaller at both ends.
+        `network_sides.valid_margin` smaller at both ends.
     """
     how = config.UPSAMPLING or "transposed"
     if config.BACKBONE is not None:
@@ -35,7 +36,7 @@ def unet_graph(image, config):
     for level in range(len(widths) - 1, 0, -1):
         x, skip = _up(x, widths[level - 1], how, f"seg_up{level}", config), skips[level - 1]
         if padding == "valid":
-            cut = _skip_margin(len(widths) - level)
+            cut = skip_margin(len(widths) - level)
             skip = keras.layers.Cropping2D(cut, name=f"seg_crop{level}")(skip)
         x = keras.layers.Concatenate(name=f"seg_skip{level}")([skip, x])
         x = convolutions(x, [widths[level - 1]] * 2, f"seg_dec{level}", config, padding)
@@ -62,35 +63,3 @@ def _up(x, filters, how, name, config):
             filters, 2, strides=2, kernel_initializer="he_normal", name=name
         )(x)
     return upsample(x, 2, how, filters=filters, learned=False, name=name)
-
-
-# === Sizes without padding ===
-
-
-def _skip_margin(below):
-    """Pixels that a skip connection loses at each end, to fit what comes from the levels below it.
-
-    Each level loses two pixels at each end on the way down and on the way up, and what the levels
-    below lose counts twice.
-    """
-    return 4 if below == 1 else 2 * (_skip_margin(below - 1) + 4)
-
-
-def valid_margin(levels):
-    """Pixels that the output of a U-Net without padding lacks at each end of a side: 92 for the
-    paper's five levels, whose 572 become 388.
-    """
-    return _skip_margin(levels - 1) + 4
-
-
-def valid_input_side(output_side, levels):
-    """The least side that a U-Net without padding can take whose output has output_side pixels or
-    more.
-
-    Every pooling must meet an even side, so the sides are a row of steps of 2 to the number of
-    levels less one: 188, 204, ... 572 ... for five levels.
-    """
-    step = 2 ** (levels - 1)
-    least = output_side + 2 * valid_margin(levels)
-    first = 4 * (step - 1)  # nothing is left at the bottom
-    return first + -(-(least - first) // step) * step

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from mrcnn.config.choices import SEGMENTATION_NETWORKS
-from mrcnn.config.segmentation import output_channels
-from mrcnn.networks.segmentation.build import (
-    GRAPHS,
+from mrcnn.config.network_sides import (
     input_side,
     output_side,
-    segmentation_network,
     stride_of,
+    valid_input_side,
+    valid_margin,
 )
-from mrcnn.networks.segmentation.unet import valid_input_side, valid_margin
+from mrcnn.config.segmentation import output_channels
+from mrcnn.networks.segmentation.build import GRAPHS, segmentation_network
 from tests.networks.segmentation.tiny import config_of, gradients, images, train
 
 VALID = {"UNET_PADDING": "valid", "UNET_WIDTHS": (4, 4, 6)}

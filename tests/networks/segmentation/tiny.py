@@ -5,7 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.config import SegmentationConfig
-from mrcnn.networks.segmentation.build import output_side, segmentation_network
+from mrcnn.config.network_sides import output_side
+from mrcnn.networks.segmentation.build import segmentation_network
 from tests.tiny import backbone
 
 
