@@ -105,7 +105,7 @@ def numbers(network, side, path, fields):
     from mrcnn.networks.segmentation import losses
 
     config = segmentation_cases.settings(False, network, side, 2, **fields)
-    model = segmentation_cases.built(config)
+    model = segmentation_cases.segmenter("inference", config).keras_model
     images, labels = measure.labelled(side, 2, config.NUM_CLASSES)
     draw = np.random.RandomState(0)
     variables = {
