@@ -23,15 +23,15 @@ def streets(tmp_path, monkeypatch, eagerly):
     """The files that the page talks of, in the current folder; a small network."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.RandomState(0)
-    for folder in (tmp_path / "streets", tmp_path):
-        for part, count in (("train", 4), ("val", 2)) if folder != tmp_path else (("", 1),):
-            (folder / "images" / part).mkdir(parents=True)
-            (folder / "labels" / part).mkdir(parents=True)
-            for number in range(count):
-                labels = np.kron(rng.randint(0, 3, (3, 4)), np.ones((10, 10))).astype(np.uint8)
-                image = Image.fromarray(80 * labels + 20)
-                image.save(folder / "images" / part / f"{number}.png")
-                write_labels(folder / "labels" / part / f"{number}.png", labels)
+    for folder, part, count in (("streets", "train", 4), ("streets", "val", 2), ("", "", 1)):
+        images, maps = (tmp_path / folder / kind / part for kind in ("images", "labels"))
+        images.mkdir(parents=True)
+        maps.mkdir(parents=True)
+        for number in range(count):
+            labels = np.kron(rng.randint(0, 3, (3, 4)), np.ones((10, 10))).astype(np.uint8)
+            image = Image.fromarray(80 * labels + 20)
+            image.save(images / f"{number}.png")
+            write_labels(maps / f"{number}.png", labels)
     (tmp_path / "streets" / "classes.txt").write_text("road\ncar\n")
     Image.fromarray(np.full((30, 40, 3), (192, 128, 128), np.uint8)).save("labels/0.png")
     image.save("photo.jpg")
