@@ -161,7 +161,8 @@ def test_predict_labels(photos, trained, tmp_path, capsys):
 
 def test_the_backbone_of_mask_rcnn(photos, detector, tmp_path, capsys):
     """Its fields of images and backbone are taken over, and no others."""
-    line = ["train", photos, "--weights", detector, "--network", "fcn8s", "--logs", tmp_path]
+    common = ["train", photos / "train", "--weights", detector, "--logs", tmp_path]
+    line = [*common, "--network", "fcn8s", "--name", "photos"]
     assert code_of(*line, *QUIET, "--set", "FC_CHANNELS=4") == 0
     fields = settings(checkpoints(tmp_path)[0])
     assert (fields["NETWORK"], fields["BACKBONE"], fields["BACKBONE_WIDTH"]) == (
@@ -174,7 +175,7 @@ def test_the_backbone_of_mask_rcnn(photos, detector, tmp_path, capsys):
     # the decoder alone has trained: the backbone still is that of the file
     before, after = read_h5(detector), read_h5(checkpoints(tmp_path)[0])
     np.testing.assert_array_equal(before["res4f_branch2a"][0][1], after["res4f_branch2a"][0][1])
-    said = code_of("train", photos, "--weights", detector, "--network", "segnet")
+    said = code_of(*common, "--network", "segnet")
     assert "has the backbone 'resnet50', and NETWORK 'segnet' has an encoder of its own" in said
 
 
@@ -210,7 +211,7 @@ def stop(*args):
 
 
 def test_the_encoder_of_another_network(photos, tmp_path, capsys):
-    common = ["train", photos, *QUIET, "--size", 64, "--layers", "decoder"]
+    common = ["train", photos / "train", *QUIET, "--size", 64, "--layers", "decoder"]
     first = ["--network", "fcn32s", "--logs", tmp_path / "first", "--weights", "none"]
     widths = ["--set", "VGG_WIDTHS=4,4,4,4,4", "VGG_CONVOLUTIONS=1,1,1,1,1", "FC_CHANNELS=4"]
     assert code_of(*common, *first, *widths) == 0
@@ -225,8 +226,8 @@ def test_the_encoder_of_another_network(photos, tmp_path, capsys):
 
 def test_other_classes(photos, trained, tmp_path, capsys):
     path = checkpoints(trained)[-1]
-    line = ["train", photos, "--weights", path, "--logs", tmp_path, "--classes", "red", *QUIET]
-    assert code_of(*line) == 0
+    line = ["train", photos / "train", "--weights", path, "--logs", tmp_path, *QUIET]
+    assert code_of(*line, "--classes", "red") == 0
     out = capsys.readouterr().out
     assert "is for 3 classes, the data have 2: the class layers are trained anew" in out
     assert "excluded on request: 1 (seg_score)" in out
