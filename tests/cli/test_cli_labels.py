@@ -398,7 +398,7 @@ def test_what_no_network_reads_is_mask_rcnns_alone():
     assert set(NOT_READ) <= set(Config.field_defaults())
     own = SegmentationConfig.field_defaults().keys() - Config.field_defaults()
     assert own.isdisjoint(NOT_READ) and {"NETWORK", "LOSS", "TILE"} <= own
-    read = {"BACKBONE", "IMAGE_MAX_DIM", "SCALE_JITTER", "COPY_PASTE", "OPTIMIZER", "TRAIN_BN"}
+    read = {"BACKBONE", "IMAGE_MAX_DIM", "SCALE_JITTER", "TRAIN_BN", "DETECTION_MAX_INSTANCES"}
     assert read.isdisjoint(NOT_READ)
 
 
