@@ -258,6 +258,7 @@ def make_config(args):
     scenes = getattr(args, "images", None) or recipe.counts["train"]
 
     class Chosen(recipe.config):
+        NAME = f"{recipe.config.NAME}_{args.network}"  # so that "last" is of this network
         NETWORK = args.network
         LOSS = getattr(args, "loss", recipe.config.LOSS)
         SEED = getattr(args, "seed", recipe.config.SEED)

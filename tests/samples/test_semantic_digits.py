@@ -221,7 +221,7 @@ def test_train_then_evaluate_and_detect(
             *("--seed", "3", "--verbose", "0"),
         ]
     )
-    name = "semantic_digits_extended" if "extended" in choice else "semantic_digits"
+    name = "semantic_digits_extended_fcn8s" if "extended" in choice else "semantic_digits_unet"
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"segmenter_{name}_0002.h5")
     assert len(list(tmp_path.glob(f"logs/{name}*/*.h5")))
 
@@ -266,7 +266,7 @@ def test_kept_weights_run_offline(digits, tmp_path, capsys, monkeypatch):
         (["train", "--mnist", "gone.npz"], "gone.npz is missing"),
         (["train", "--loss", "dise", "--mnist", "MNIST"], "dise.*dice"),
         (["train", "--network", "vnet", "--mnist", "MNIST"], "NETWORK"),
-        (["train", "--weights", "last", "--mnist", "MNIST"], "no run of 'semantic_digits'"),
+        (["train", "--weights", "last", "--mnist", "MNIST"], "no run of 'semantic_digits_unet'"),
     ],
 )
 def test_mistakes_end_in_one_line(tiny, mnist_file, monkeypatch, tmp_path, arguments, message):
