@@ -22,8 +22,11 @@ SMALL = {
     },
     "inspect_data.ipynb": {"IMAGES": 12},
     "inspect_model.ipynb": {"IMAGES": 6, "IMAGE_ID": 1},
+    "semantic.ipynb": {"EPOCHS": 1, "STEPS": 2, "SCENES": 4, "CROPS": 32, "CROP_EPOCHS": 1},
     "train_shapes.ipynb": {"HEADS_EPOCHS": 1, "ALL_EPOCHS": 2, "STEPS": 1},
 }
+# Notebooks whose digits or photo come with scikit-learn.
+WITH_SKLEARN = ("digits.ipynb", "semantic.ipynb")
 # What TensorFlow's libraries print before they read TF_CPP_MIN_LOG_LEVEL.
 START_OF_TENSORFLOW = re.compile(r"[WIE]0000 |WARNING: All log messages before absl|$")
 MACHINE = re.compile(r"/(home|root|tmp|Users|var|mnt|opt|usr)/|[A-Z]:\\")
@@ -68,7 +71,7 @@ def parameters(notebook):
 
 
 # these build several training models, which takes most of a minute even with small settings
-SLOW = ("digits.ipynb", "train_shapes.ipynb")
+SLOW = ("digits.ipynb", "semantic.ipynb", "train_shapes.ipynb")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +80,8 @@ SLOW = ("digits.ipynb", "train_shapes.ipynb")
 )
 def test_runs(name, tmp_path):
     nbclient = pytest.importorskip("nbclient")
-    if name == "digits.ipynb":
-        pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    if name in WITH_SKLEARN:
+        pytest.importorskip("sklearn", reason="digits and photo come with scikit-learn")
     notebook = read(name)
     place = parameters(notebook)
     values = dict(SMALL.get(name, {}))
@@ -129,5 +132,6 @@ def test_there_are_notebooks():
         "inspect_data.ipynb",
         "inspect_model.ipynb",
         "inspect_weights.ipynb",
+        "semantic.ipynb",
         "train_shapes.ipynb",
     } <= set(NOTEBOOKS)

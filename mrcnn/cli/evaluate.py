@@ -1,11 +1,16 @@
 """Measure a model on annotated images.
 
-Prints COCO AP and AR of boxes and masks, AP, precision, recall and F1 of each class; --report adds
-an HTML page with curves, confusions and the worst images.
+Prints COCO AP and AR of boxes and masks, AP, precision, recall and F1 of each class; of a network
+that labels pixels mIoU, Dice, accuracies and the IoU of each class. --report adds an HTML page with
+curves, confusions and the worst images.
 """
 
+from __future__ import annotations
+
 import argparse
+import math
 import os
+from typing import TYPE_CHECKING, Any
 
 from mrcnn.cli.data_options import (
     add_dataset,
@@ -19,8 +24,14 @@ from mrcnn.cli.data_options import (
 from mrcnn.cli.model_options import add_model, inference_config, load_model
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
-from mrcnn.data.survey.objects import require_objects
+from mrcnn.config import SegmentationConfig
+from mrcnn.data.survey.objects import require_masks, require_objects
+from mrcnn.evaluation.label_evaluation import LABEL_REPORT_FILES
 from mrcnn.evaluation.result import REPORT_FILES
+from mrcnn.evaluation.trimap import DISTANCE
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
 
 EXIT_CODES = {
     0: "all images were measured",
@@ -41,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--own-classes",
         action="store_true",
-        help="leave out the objects of classes that the model lacks (default: they are missed)",
+        help="leave out the objects of classes that the model lacks, which makes their pixels "
+        "background (default: they are missed)",
     )
     parser.add_argument(
         "--report", metavar="FOLDER", help="write a report: report.html, pictures and json"
@@ -50,7 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-score",
         type=float,
         metavar="P",
-        help="least score for precision, recall and confusions",
+        help="least score for precision, recall and confusions, of Mask R-CNN",
+    )
+    parser.add_argument(
+        "--trimap",
+        type=float,
+        metavar="PX",
+        help="of a network that labels pixels: how near to a border the pixels of trimap_IoU are; "
+        f"0 does not measure it (default: {DISTANCE})",
     )
     parser.add_argument(
         "--workers",
@@ -72,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
     with parse_once():
         require_data(args, [own_place(args)])
         config, weights = inference_config(args)
+        options = measures_asked(args, config)
         use_max_pixels({"IMAGE_MAX_PIXELS": config.IMAGE_MAX_PIXELS})
+        labels = isinstance(config, SegmentationConfig)
         names = config.CLASS_NAMES
         # the classes of the model, so that both number them alike, then those that it lacks
         dataset = open_data(
@@ -81,15 +102,40 @@ def run(args: argparse.Namespace) -> int:
             other_classes=not args.own_classes,
         )
         if args.report is not None:
-            files = [os.path.join(args.report, name) for name in REPORT_FILES]
+            written = LABEL_REPORT_FILES if labels else REPORT_FILES
+            files = [os.path.join(args.report, name) for name in written]
             require_no_data(args, own_place(args), dataset, files, "--report")
     image_ids = None if args.limit is None else dataset.image_ids[: args.limit]
-    require_objects(dataset, image_ids, "find")
+    if labels:  # background alone can be measured too
+        require_masks(dataset)
+    else:
+        require_objects(dataset, image_ids, "find")
     evaluation = load_model(config, weights, args.logs).evaluate(
         dataset,
         image_ids,
         report=args.report,
-        min_score=args.min_score,
         workers=args.workers,
+        **options,
     )
     return 1 if evaluation.left_out["unreadable_images"] else 0
+
+
+def measures_asked(args: argparse.Namespace, config: Config) -> dict[str, Any]:
+    """The arguments of ``evaluate`` for what the command line asks to measure.
+
+    Raises:
+        ValueError: an option of the other kind of network.
+    """
+    if not isinstance(config, SegmentationConfig):
+        if args.trimap is not None:
+            raise ValueError("--trimap is of networks that label pixels, and this is Mask R-CNN")
+        return {"min_score": args.min_score}
+    if args.min_score is not None:
+        raise ValueError(
+            f"--min-score is of Mask R-CNN, and the network {config.NETWORK!r} labels every pixel"
+        )
+    if args.trimap is None:
+        return {}
+    if not 0 <= args.trimap < math.inf:
+        raise ValueError(f"--trimap is {args.trimap}; it must be a distance in pixels, 0 or more")
+    return {"trimap": args.trimap or None}

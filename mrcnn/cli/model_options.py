@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from mrcnn.cli.data_options import add_image_range, add_max_pixels, positive
 from mrcnn.cli.settings import make_config, settings_of
-from mrcnn.cli.weights_fields import fields_of_weights
+from mrcnn.cli.weights_fields import fields_of_weights, network_name, told_by_weights
+from mrcnn.config import SegmentationConfig
+from mrcnn.config.choices import SEGMENTATION_NETWORKS
 from mrcnn.training.run_folder import find_last_checkpoint
 from mrcnn.weights.published import coco_weights
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
     from mrcnn.model import MaskRCNN
+    from mrcnn.segmenter import Segmenter
 
 
 WORDS = ("coco", "imagenet", "last", "none")
@@ -38,11 +41,19 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         "data's folder)",
     )
     parser.add_argument(
+        "--network",
+        choices=SEGMENTATION_NETWORKS,
+        metavar="NAME",
+        help=f"a network that labels pixels: {', '.join(SEGMENTATION_NETWORKS)} (default: that of "
+        "the settings or the weights, else Mask R-CNN)",
+    )
+    parser.add_argument(
         "--size",
         type=positive,
         metavar="PX",
-        help="longest side that images are scaled and padded to, a multiple of 64: IMAGE_MAX_DIM, "
-        "and IMAGE_MIN_DIM where that is larger (default: of the settings, else 1024)",
+        help="longest side that images are scaled and padded to, of Mask R-CNN a multiple of 64: "
+        "IMAGE_MAX_DIM, and IMAGE_MIN_DIM where that is larger (default: of the settings, else "
+        "1024)",
     )
     parser.add_argument(
         "--batch",
@@ -54,7 +65,8 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         "--backbone",
         metavar="NAME",
         help="resnet50, resnet101 or a class of keras.applications "
-        "(default: that of the settings or the weights, else resnet101)",
+        "(default: that of the settings or the weights, else resnet101; with --network the "
+        "network's own encoder)",
     )
     add_image_range(parser)
     add_max_pixels(parser)
@@ -65,7 +77,8 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
         default=[],
         metavar="FIELD=VALUE",
         help="any fields of Config, such as DETECTION_MAX_INSTANCES=200 "
-        "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each",
+        "RPN_ANCHOR_SCALES=8,16,32,64,128; mrcnn/config/fields.py explains each, and "
+        "mrcnn/config/segmentation.py those of the networks that label pixels",
     )
 
 
@@ -99,6 +112,9 @@ def inference_config(args: argparse.Namespace) -> tuple[Config, str]:
 
     Args:
         args: with those of `add_model`.
+
+    Returns:
+        (`SegmentationConfig` of a network that labels pixels, else `Config`; path).
     """
     given = settings_of(args)
     path = weights_path(args.weights, args.logs, given.get("NAME"))
@@ -111,6 +127,8 @@ def inference_config(args: argparse.Namespace) -> tuple[Config, str]:
         "GPU_COUNT": 1,
         "IMAGES_PER_GPU": 1,
     }
+    if args.config is not None:
+        _check_kind(path, args.config, fields)
     if fields.get("IMAGE_RESIZE_MODE") == "crop" and "IMAGE_RESIZE_MODE" not in given:
         print(
             "The model was trained on crops (IMAGE_RESIZE_MODE 'crop'): it now detects with "
@@ -120,10 +138,36 @@ def inference_config(args: argparse.Namespace) -> tuple[Config, str]:
     return make_config(fields, given), path
 
 
-def load_model(config: Config, weights: str, logs: str) -> MaskRCNN:
-    """The `MaskRCNN` of mode "inference" of an `inference_config`."""
-    from mrcnn.model import MaskRCNN  # takes seconds; wrong settings should show at once
+def _check_kind(path, config_path, fields):
+    """Raise where the settings of --config are not of the kind of network that a file is of."""
+    found = told_by_weights(path)
+    if (found.get("NETWORK") is None) != (fields.get("NETWORK") is None):
+        raise ValueError(
+            f"{path} is of {network_name(found)}, and {config_path} is of {network_name(fields)}: "
+            "give the config.json that was written with the weights"
+        )
 
-    model = MaskRCNN("inference", config, logs)
+
+def new_model(mode: str, config: Config, logs: str) -> MaskRCNN | Segmenter:
+    """The model that a config is of.
+
+    Args:
+        mode: "training" or "inference".
+        config: of `make_config`.
+        logs: folder of training runs.
+    """
+    # TensorFlow takes seconds; wrong settings should show at once
+    if isinstance(config, SegmentationConfig):
+        from mrcnn.segmenter import Segmenter
+
+        return Segmenter(mode, config, logs)
+    from mrcnn.model import MaskRCNN
+
+    return MaskRCNN(mode, config, logs)
+
+
+def load_model(config: Config, weights: str, logs: str) -> MaskRCNN | Segmenter:
+    """The model of mode "inference" of an `inference_config`, with its weights."""
+    model = new_model("inference", config, logs)
     model.load_weights(weights)  # every layer must be in the file
     return model

@@ -1,4 +1,4 @@
-"""Find objects in images, folders, videos or a camera, and write what is found.
+"""Find objects in images, folders, videos or a camera, or the class of each pixel, and write it.
 
 Class names, backbone and sizes come from config.json beside the weights. A file that cannot be read
 is counted and told. Ctrl-C ends the work in order: what was done is written.
@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from mrcnn.cli.data_options import positive
 from mrcnn.cli.model_options import add_model, inference_config, load_model
 from mrcnn.common.files import require_writable
+from mrcnn.config import SegmentationConfig
 from mrcnn.data.drawing import COLOR_BY
 from mrcnn.inference.predict import SAVE, check_outputs, predict
 from mrcnn.inference.sources import find_sources
@@ -48,7 +49,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", nargs="+", metavar="CLASS", help="names or ids of the classes to keep"
     )
     parser.add_argument(
-        "--min-confidence", type=float, metavar="P", help="least score, DETECTION_MIN_CONFIDENCE"
+        "--min-confidence",
+        type=float,
+        metavar="P",
+        help="least score, DETECTION_MIN_CONFIDENCE; where pixels are labelled, those below are "
+        "void",
+    )
+    parser.add_argument(
+        "--tiles",
+        type=positive,
+        metavar="PX",
+        help="where pixels are labelled: cut images, which are then not resized, into tiles of "
+        "this side, TILE",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help="of a tile with the next one, from 0 to below 1, TILE_OVERLAP (default: 0.5)",
     )
     parser.add_argument(
         "--every", type=positive, default=1, metavar="N", help="of videos take every N-th frame"
@@ -80,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found \\
       --save video coco
   mrcnn predict 0 --show --weights coco --output found
+  mrcnn predict city.tif --weights last --name streets --output found --save labels pictures \\
+      --tiles 512 --overlap 0.25
 """
 
 
@@ -92,6 +112,9 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.output, "--output")
     check_outputs(sources, args.output, args.save, args.video_type)
     config, weights = inference_config(args)
+    of_pixels = isinstance(config, SegmentationConfig)
+    if args.overlap is not None and getattr(config, "TILE", None) is None:
+        raise ValueError("--overlap is of tiles: give their side too, with --tiles")
     classes = args.classes and class_choices(args.classes, config.CLASS_NAMES)
     model = load_model(config, weights, args.logs)
     summary = predict(
@@ -103,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         every=args.every,
         limit=args.limit,
         classes=classes,
+        # of objects, the config has it
+        min_confidence=args.min_confidence if of_pixels else None,
         polygons=args.polygons,
         video_type=args.video_type,
         show=args.show,

@@ -1,27 +1,34 @@
-"""The settings that the arguments of a command make, and the Config of them."""
+"""The settings that the arguments of a command make, and the configuration of them."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from mrcnn.config import Config
+from mrcnn.config import Config, SegmentationConfig
+from mrcnn.config.choices import SEGMENTATION_NETWORKS
 from mrcnn.config.file import parse_settings
+from mrcnn.config.segmentation import NOT_READ
 
-# The fields of Config that have options of their own, and the names of these in the arguments; a
+# The fields that have options of their own, and the names of these in the arguments; a
 # command has some of them.
 ARGUMENTS = {
     "NAME": "name",
     "IMAGE_MAX_DIM": "size",
     "IMAGES_PER_GPU": "batch",
+    "NETWORK": "network",
     "BACKBONE": "backbone",
+    "LOSS": "loss",
     "IMAGE_RANGE": "image_range",
     "IMAGE_MAX_PIXELS": "max_pixels",
     "LEARNING_RATE": "learning_rate",
     "SEED": "seed",
     "STEPS_PER_EPOCH": "steps",
     "DETECTION_MIN_CONFIDENCE": "min_confidence",
+    "TILE": "tiles",
+    "TILE_OVERLAP": "overlap",
 }
 
 
@@ -32,12 +39,12 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     given = {field: getattr(args, argument, None) for field, argument in ARGUMENTS.items()}
     return {
         **{field: value for field, value in given.items() if value is not None},
-        **parse_settings(getattr(args, "set", ())),
+        **parse_settings(getattr(args, "set", ()), SegmentationConfig),
     }
 
 
 def name_options(message: str, args: argparse.Namespace) -> str:
-    """A message with the options of the command that set the fields of Config which it names."""
+    """A message with the options of the command that set the fields which it names."""
     options = {
         field: f"--{argument.replace('_', '-')}"
         for field, argument in ARGUMENTS.items()
@@ -51,13 +58,23 @@ def name_options(message: str, args: argparse.Namespace) -> str:
     return f"{message}\n({'; '.join(said)})" if said else message
 
 
+def config_class(fields: Mapping[str, Any]) -> type[Config]:
+    """`SegmentationConfig` where the fields have a NETWORK, else `Config`: what settings are of a
+    network that labels pixels, and what of Mask R-CNN.
+    """
+    return Config if fields.get("NETWORK") is None else SegmentationConfig
+
+
 def make_config(fields: dict[str, Any], settings: dict[str, Any]) -> Config:
-    """A `Config` of the fields of a file and the settings of the command line, which go before.
+    """A `Config`, or `SegmentationConfig`, of the fields of a file and the settings of the command
+    line, which go before.
 
     Raises:
-        ValueError: naming every wrong field.
+        ValueError: naming every wrong field, or settings that the network does not read.
     """
     fields = {**fields, **settings}
+    kind = config_class(fields)
+    _refuse_unread(kind, fields.get("NETWORK"), settings)
     largest = fields.get("IMAGE_MAX_DIM")
     smallest = fields.get("IMAGE_MIN_DIM", Config.IMAGE_MIN_DIM)
     if (
@@ -67,4 +84,20 @@ def make_config(fields: dict[str, Any], settings: dict[str, Any]) -> Config:
         and smallest
     ):
         fields["IMAGE_MIN_DIM"] = min(smallest, largest)
-    return Config.from_dict(fields)
+    return kind.from_dict(fields)
+
+
+def _refuse_unread(kind, network, settings):
+    """Raise where settings are of the other kind of network."""
+    if kind is SegmentationConfig:
+        unread = [field for field in settings if field in NOT_READ]
+        why = f"Mask R-CNN alone reads this, and NETWORK is {network!r}"
+    else:
+        own = SegmentationConfig.field_defaults().keys() - Config.field_defaults()
+        unread = [field for field in settings if field in own]
+        why = (
+            "networks that label pixels alone read this: name one with --network, such as "
+            f"{' or '.join(SEGMENTATION_NETWORKS)}"
+        )
+    if unread:
+        raise ValueError(f"{', '.join(unread)}: {why}")

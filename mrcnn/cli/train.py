@@ -1,5 +1,7 @@
 """Train on annotated images, from published weights or your own.
 
+Mask R-CNN finds objects; with --network another network is trained, which gives each pixel a class.
+
 DATASET with the parts train and val (folders of these names, or instances_train*.json and
 instances_val*.json in annotations/) trains on the one and validates on the other; a part that is
 there but cannot be opened is an error. Of data in one piece, --val-share sets a part aside. Each
@@ -36,25 +38,31 @@ from mrcnn.cli.data_options import (
     use_max_pixels,
     val_place,
 )
-from mrcnn.cli.model_options import add_model, weights_path
-from mrcnn.cli.settings import make_config, settings_of
+from mrcnn.cli.model_options import add_model, new_model, weights_path
+from mrcnn.cli.settings import config_class, make_config, settings_of
 from mrcnn.cli.weights_fields import fields_of_weights, told_by_weights
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
 from mrcnn.common.words import some
+from mrcnn.config import SegmentationConfig
 from mrcnn.config.file import config_beside, read_config
+from mrcnn.config.label_losses import LABEL_LOSSES
+from mrcnn.config.rules_of_segmentation import WITH_BACKBONE
 from mrcnn.config.run_name import LONGEST
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.data.formats.registry import MissingPart
-from mrcnn.data.survey.objects import require_masks, require_objects
+from mrcnn.data.survey.objects import require_labels, require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
 from mrcnn.weights import CLASS_LAYERS
+from mrcnn.weights.h5_format import read_h5
+from mrcnn.weights.label_layers import PREFIX, label_class_layers, label_network
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
     from mrcnn.data.dataset import Dataset
     from mrcnn.model import MaskRCNN
+    from mrcnn.segmenter import Segmenter
 
 
 # Most validation batches of an epoch, if the user sets none.
@@ -75,7 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "where to start: 'coco' (its class layers are left out unless the data have COCO's 80 "
         "classes), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
         "'none' (random) or the path of a .h5 file, for a new run; class layers of other classes "
-        "are left out",
+        "are left out; a network that labels pixels takes the backbone of Mask R-CNN's file, so of "
+        "'coco', and the encoder of another network's",
+    )
+    parser.add_argument(
+        "--loss",
+        metavar="SUM",
+        help=f"LOSS of a network that labels pixels, a sum of {', '.join(LABEL_LOSSES)}, such as "
+        "0.5*focal+dice (default: ce+dice)",
     )
     parser.add_argument(
         "--classes", nargs="+", metavar="NAME", help="train on these classes only, in this order"
@@ -95,8 +110,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layers",
-        default="heads",
-        help="heads, 3+, 4+, 5+, all or a regular expression of layer names (default: heads)",
+        help="heads, 3+, 4+, 5+, all or a regular expression of layer names (default: heads); with "
+        "--network decoder in place of heads (default: all where the encoder is the network's own, "
+        "else decoder)",
     )
     parser.add_argument(
         "--stages",
@@ -107,14 +123,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and the learning rate of each",
     )
     parser.add_argument(
-        "--learning-rate", type=float, metavar="RATE", help="LEARNING_RATE (default: 0.001)"
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help="LEARNING_RATE (default: 0.001, which suits pretrained weights; from random ones a "
+        "network that labels pixels learns far faster with --set OPTIMIZER=Adam, or with SGD at "
+        "0.01)",
     )
     parser.add_argument(
         "--evaluate-every",
         type=int,
         default=0,
         metavar="N",
-        help="measure COCO AP on the validation images after every N epochs (default: never)",
+        help="measure COCO AP, or mIoU with --network, on the validation images after every N "
+        "epochs (default: never)",
     )
     parser.add_argument("--flip", action="store_true", help="mirror half of the images at random")
     parser.add_argument("--seed", type=int, metavar="N", help="SEED: makes two runs alike")
@@ -145,6 +167,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       --set LEARNING_RATE_SCHEDULE=cosine LEARNING_RATE_WARMUP_STEPS=200
   mrcnn train photos --weights coco \\
       --set RPN_ANCHOR_SCALES=8,16,32,64,128 TRAIN_ROIS_PER_IMAGE=100
+  mrcnn train cells --network unet --weights none --size 256 --flip \\
+      --set OPTIMIZER=Adam LEARNING_RATE_SCHEDULE=cosine
+  mrcnn train streets --network deeplab --backbone resnet50 --weights imagenet --size 512 \\
+      --stages decoder:10 4+:30:0.0001 --evaluate-every 5
+  mrcnn train lesions --network fcn8s --weights coco --loss 0.5*focal+dice \\
+      --set LOSS_OPTIONS='{"focal": {"gamma": 3}}'
+
+networks that label pixels (--network), for images of any size:
+  unet     U-Net: joins every level of its encoder; the first to try, also on few images
+  fcn8s    FCN, which adds up scores at strides 32, 16 and 8; fcn16s and fcn32s end before,
+           with coarser borders
+  deeplab  DeepLab v3+: sees at several rates of dilation; for scenes, on a backbone
+  pspnet   PSPNet: averages over parts of the image; for scenes, on a backbone
+  segnet   SegNet: its decoder puts each maximum back in its place; little memory; no --backbone
+  plain    ten convolutions without downsampling; a baseline for small images; no --backbone
+  Without --backbone the encoder is the network's own and starts at random (--weights none).
 """
 
 
@@ -161,19 +199,28 @@ def run(args: argparse.Namespace) -> None:
         use_max_pixels({**fields, **given})
         # of a run that goes on, its own seed and classes: the same images must be set aside
         names = fields.get("CLASS_NAMES") if args.weights.lower() == "last" else None
-        train_set, val_set = open_both(args, given.get("SEED", fields.get("SEED")), names)
+        seed = given.get("SEED", fields.get("SEED"))
+        labels = config_class({**fields, **given}) is SegmentationConfig
+        train_set, val_set = open_both(args, seed, names, labels)
     names = names_of_weights(path, fields)
-    new_classes = has_other_classes(path, names, train_set.class_names)
+    network = given.get("NETWORK", fields.get("NETWORK"))
+    new_classes = has_other_classes(path, names, train_set.class_names, network)
     if new_classes and args.config is None and fields.pop("CLASS_WEIGHTS", None) is not None:
         print(f"CLASS_WEIGHTS of {path} are left out: they are of its own classes")
     config = training_config(fields, given, train_set, val_set)
+    if isinstance(config, SegmentationConfig):
+        require_labels(train_set, config)
+        require_encoder(args.weights, config)
 
     from mrcnn.distributed.strategy import is_chief
-    from mrcnn.model import MaskRCNN
 
-    model = MaskRCNN("training", config, args.logs)
+    model = new_model("training", config, args.logs)
     load_start(model, args.weights, path, new_classes)
-    layers, epochs = (args.stages, None) if args.stages else (args.layers, args.epochs)
+    layers, epochs = (
+        (args.stages, None)
+        if args.stages
+        else (args.layers or default_layers(args.weights, config), args.epochs)
+    )
     model.train(
         train_set,
         val_set,
@@ -188,6 +235,18 @@ def run(args: argparse.Namespace) -> None:
     if is_chief(model.keras_model.distribute_strategy):  # other machines may not see its folder
         # not those that find_last gives: another run of this name may have begun meanwhile
         print(f"Last weights: {model.checkpoint_path.format(epoch=model.epoch)}")
+
+
+def default_layers(weights: str, config: Config) -> str:
+    """The layers that train where --layers says nothing.
+
+    Args:
+        weights: of --weights. A backbone that starts at random has to learn too.
+        config: of the network.
+    """
+    if not isinstance(config, SegmentationConfig):
+        return "heads"
+    return "all" if config.BACKBONE is None or weights.lower() == "none" else "decoder"
 
 
 def stage(text: str) -> tuple[str, int] | tuple[str, int, float]:
@@ -256,7 +315,10 @@ def find_places(args: argparse.Namespace) -> list[Place]:
 
 @parse_once()
 def open_both(
-    args: argparse.Namespace, seed: int | None = None, names: Sequence[str] | None = None
+    args: argparse.Namespace,
+    seed: int | None = None,
+    names: Sequence[str] | None = None,
+    labels: bool = False,
 ) -> tuple[Dataset, Dataset | None]:
     """Training and validation data of the arguments; the second is None where there are none, which
     is told.
@@ -266,6 +328,7 @@ def open_both(
         seed: of ``split``.
         names: the classes of the run that goes on, background first; None: of the data. The data
             have them where they have no others.
+        labels: whether pixels are labelled, of which `require_labels` knows whether there are some.
     """
     places = find_places(args)
     require_data(args, places)
@@ -273,7 +336,8 @@ def open_both(
     train_set = open_asked(args, train_place)
     if names and not args.classes:
         train_set = _with_classes(train_set, names, args, train_place)
-    require_objects(train_set)
+    if not labels:
+        require_objects(train_set)
     names = list(train_set.class_names[1:])
     if args.val_share is not None:
         train_set, val_set = split(train_set, args.val_share, seed)
@@ -389,7 +453,10 @@ def names_of_weights(path: str | None, fields: dict[str, Any]) -> list[str] | No
 
 
 def has_other_classes(
-    path: str | None, in_file: Sequence[str] | None, in_data: Sequence[str]
+    path: str | None,
+    in_file: Sequence[str] | None,
+    in_data: Sequence[str],
+    network: str | None = None,
 ) -> bool:
     """Whether a weights file is for other classes than the data, which is told: each row of its
     class layers is of one class, and would be taken for another.
@@ -398,6 +465,8 @@ def has_other_classes(
         path: of the file; None: there is none.
         in_file: its classes, background first; None: not known, and their number alone counts.
         in_data: those of the data.
+        network: NETWORK that begins with the file, None of Mask R-CNN. Of a file of another one the
+            class layers are not taken anyway.
 
     Raises:
         ValueError: they are the same in another order. New class layers would lose what the file
@@ -405,7 +474,10 @@ def has_other_classes(
     """
     if path is None:
         return False
-    count = told_by_weights(path).get("NUM_CLASSES")
+    told = told_by_weights(path)
+    if told.get("NETWORK") != network:
+        return False
+    count = told.get("NUM_CLASSES")
     if count not in (None, len(in_data)):
         what, has = f"{count} classes", str(len(in_data))
     elif in_file is None or count is None or _are_alike(in_file[1:], in_data[1:]):
@@ -429,11 +501,42 @@ def _are_alike(names, others):
     )
 
 
-def load_start(model: MaskRCNN, choice: str, path: str | None, new_classes: bool) -> None:
+def require_encoder(weights: str, config: SegmentationConfig) -> None:
+    """Refuse ImageNet's weights for a network without a backbone.
+
+    Args:
+        weights: of --weights.
+        config: of the network.
+    """
+    if weights.lower() == "imagenet" and config.BACKBONE is None:
+        take = "--backbone, such as resnet50, or " if config.NETWORK in WITH_BACKBONE else ""
+        raise ValueError(
+            f"--weights imagenet are those of a backbone, and the encoder of NETWORK "
+            f"{config.NETWORK!r} is its own: give {take}--weights none"
+        )
+
+
+def load_start(
+    model: MaskRCNN | Segmenter, choice: str, path: str | None, new_classes: bool
+) -> None:
     """Load the starting weights; without the class layers if these are to be new."""
     if choice.lower() == "imagenet":
         path = model.get_imagenet_weights()
     if path is not None:
-        model.load_weights(path, by_name=True, exclude=CLASS_LAYERS if new_classes else None)
+        model.load_weights(path, by_name=True, exclude=excluded(path, model.config, new_classes))
     if choice.lower() != "last":
         model.set_log_dir()  # a run of its own, also where the path is a checkpoint of another one
+
+
+def excluded(path: str, config: Config, new_classes: bool) -> Sequence[str] | None:
+    """The layers of a weights file that a training does not begin with, None for none: those of
+    other classes, and of another network that labels pixels all but its encoder.
+    """
+    if not isinstance(config, SegmentationConfig):
+        return CLASS_LAYERS if new_classes else None
+    names = [name for name, weights in read_h5(path).items() if weights]
+    if new_classes:
+        return label_class_layers(names)
+    if label_network(names) == config.NETWORK:
+        return None
+    return [name for name in names if name.startswith(PREFIX)] or None

@@ -11,8 +11,11 @@ import numpy as np
 from mrcnn.cli.settings import make_config
 from mrcnn.config import Config
 from mrcnn.config.file import OUTPUT_FIELDS, config_beside, read_config, settings_names
+from mrcnn.config.rules_of_segmentation import WITH_BACKBONE
+from mrcnn.config.segmentation import NOT_READ
 from mrcnn.data.coco_classes import COCO_CLASSES
 from mrcnn.weights.h5_format import read_h5
+from mrcnn.weights.label_layers import told_by_label_layers
 from mrcnn.weights.load import rename_keras_resnet
 
 
@@ -32,7 +35,8 @@ def fields_of_weights(
             see `weights.load.adapt_channels`.
 
     Returns:
-        dict of fields of `Config`.
+        dict of fields of `Config`, or of ``SegmentationConfig`` where NETWORK is among them or is
+        given.
 
     Raises:
         ValueError: the tensors contradict the defaults or what is given.
@@ -41,14 +45,12 @@ def fields_of_weights(
     if config_path is None and path is not None:
         config_path = config_beside(path)
         if config_path is None:
-            layers = _layers(path)
-            if _anchors_per_cell(layers) is not None and args.weights.lower() != "coco":
-                _check_tensors(path, layers, given, to_train)
-                _warn_of_guesses(path, given, to_train)
-            return _told(layers)
+            return _fields_of_tensors(args, path, given, to_train)
     if config_path is None:
         return {}
     fields = read_config(config_path)
+    if path is not None and _is_another(fields, given):
+        fields = _of_encoder(args, path, fields, given, to_train)
     # a training takes the classes of its data
     classes = ("NUM_CLASSES", "CLASS_NAMES", "CLASS_WEIGHTS") if to_train else ()
     try:
@@ -58,6 +60,69 @@ def fields_of_weights(
         )
     except ValueError as error:
         raise ValueError(f"{config_path} with the settings of the command line: {error}") from None
+    return fields
+
+
+# Fields that a training of another network takes over: of the encoder and of its images.
+_ENCODER_FIELDS = (
+    *("BACKBONE", "BACKBONE_WIDTH", "VGG_WIDTHS", "VGG_CONVOLUTIONS", "MEAN_PIXEL"),
+    *("IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE", "IMAGE_RANGE"),
+    *("IMAGE_CHANNEL_COUNT", "IMAGE_MAX_PIXELS"),
+)
+
+
+def _is_another(fields, given):
+    """Whether the command line asks for another network than that of the fields."""
+    return given.get("NETWORK") not in (None, fields.get("NETWORK"))
+
+
+def _of_encoder(args, path, fields, given, to_train):
+    """What a training of another network takes over from the fields of a file.
+
+    Raises:
+        ValueError: there is no training, the run is to go on, or there is no use for a backbone.
+    """
+    asked = given["NETWORK"]
+    said = f"{path} is of {network_name(fields)}, and --network asks for {asked!r}: "
+    if not to_train:
+        if fields.get("NETWORK") is None:
+            said += (
+                f"train --network {asked} makes such a network, beginning with this backbone, and "
+                "predict --save labels writes the objects of Mask R-CNN as label maps; here "
+            )
+        raise ValueError(f"{said}omit --network")
+    if args.weights.lower() == "last":
+        raise ValueError(
+            f"{said}omit --network to resume this run, the newest of its name; for a new run that "
+            "begins with its encoder, give this path with --weights"
+        )
+    if fields.get("BACKBONE") is not None and asked not in WITH_BACKBONE:
+        raise ValueError(
+            f"{path} has the backbone {fields['BACKBONE']!r}, and NETWORK {asked!r} has an encoder "
+            f"of its own: take --weights none, or one of {', '.join(WITH_BACKBONE)}"
+        )
+    return {name: fields[name] for name in _ENCODER_FIELDS if name in fields}
+
+
+def network_name(fields: dict[str, Any]) -> str:
+    """What a message calls the network of some fields."""
+    network = fields.get("NETWORK")
+    return "Mask R-CNN" if network is None else f"the network {network!r}"
+
+
+def _fields_of_tensors(args, path, given, to_train):
+    """`fields_of_weights` of a file that has no settings beside it."""
+    layers = _layers(path)
+    fields = _told(layers)
+    is_whole = "NETWORK" in fields or _anchors_per_cell(layers) is not None
+    guesses: tuple[str, ...] = GUESSED_FOR_TRAINING if to_train else GUESSED
+    if "NETWORK" in fields or "NETWORK" in given:
+        guesses = tuple(field for field in guesses if field not in NOT_READ)
+    if _is_another(fields, given) and (is_whole or to_train):
+        fields = _of_encoder(args, path, fields, given, to_train)
+    if is_whole and args.weights.lower() != "coco":
+        _check_tensors(path, layers, given, to_train)
+        _warn_of_guesses(path, given, to_train, guesses)
     return fields
 
 
@@ -75,9 +140,8 @@ GUESSED = (
 GUESSED_FOR_TRAINING = tuple(field for field in GUESSED if field in OUTPUT_FIELDS)
 
 
-def _warn_of_guesses(path, given, to_train):
+def _warn_of_guesses(path, given, to_train, fields):
     known = {*given, *(("IMAGE_MIN_DIM",) if "IMAGE_MAX_DIM" in given else ())}
-    fields = GUESSED_FOR_TRAINING if to_train else GUESSED
     guesses = [f"{field} = {getattr(Config, field)}" for field in fields if field not in known]
     if not guesses:
         return
@@ -87,14 +151,17 @@ def _warn_of_guesses(path, given, to_train):
             "its config.json beside it, or give that with --config, or the fields with --set"
         )
     else:
+        of_objects = "RPN_ANCHOR_SCALES" in fields
         what = (
-            "If it was trained with other sizes or anchors, objects will be missed: put its "
+            "If it was trained with other sizes"
+            + (" or anchors, objects will be missed" if of_objects else ", labels will be wrong")
+            + ": put its "
             "config.json beside it, or give that with --config, or the fields with --size and --set"
         )
     warnings.warn(
         f"{path} has no settings beside it ({' and '.join(settings_names(path))} are missing), "
         f"so these are guesses, the defaults: {', '.join(guesses)}. {what}",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -103,7 +170,7 @@ def _check_tensors(path, layers, given, to_train):
     alone = f"{path} has no settings beside it"
     anchors = _anchors_per_cell(layers)
     ratios = list(np.atleast_1d(given.get("RPN_ANCHOR_RATIOS", Config.RPN_ANCHOR_RATIOS)))
-    if len(ratios) != anchors:
+    if anchors is not None and "NETWORK" not in given and len(ratios) != anchors:
         raise ValueError(
             f"{alone}, and its tensors are of {anchors} anchors a cell, where RPN_ANCHOR_RATIOS "
             f"has {len(ratios)}: give all of its ratios with --set RPN_ANCHOR_RATIOS=..., or its "
@@ -136,7 +203,7 @@ _TOLD = {
 
 def told_by_weights(path: str) -> dict[str, Any]:
     """What the tensors of a weights file tell of its settings: classes, sizes of layers, which
-    ResNet.
+    ResNet, and NETWORK of a network that labels pixels.
 
     A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the
     weights.
@@ -164,13 +231,16 @@ def _anchors_per_cell(layers):
 
 
 def _image_channels(layers):
-    """Channels of the images of a ResNet's file, or None."""
-    kernel = layers["conv1"][0][1] if "conv1" in layers else None
+    """Channels of the images of a file whose first convolution has a name of ours, or None."""
+    first = next((name for name in ("conv1", "enc1_conv1", "seg_conv1") if name in layers), None)
+    kernel = None if first is None else layers[first][0][1]
     return kernel.shape[2] if kernel is not None and kernel.ndim == 4 else None
 
 
 def _told(layers):
-    fields: dict[str, Any] = {
+    if fields := told_by_label_layers(layers):
+        return fields
+    fields = {
         field: int(layers[name][0][1].shape[-1])
         for field, name in _TOLD.items()
         if name in layers and layers[name][0][1].ndim

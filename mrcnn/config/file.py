@@ -185,7 +185,7 @@ def parse_settings(texts, config_class=Config):
                 + (
                     f"; did you mean {' or '.join(near)}?"
                     if near
-                    else "; mrcnn/config/fields.py has all of them"
+                    else "; mrcnn/config/fields.py and segmentation.py have all of them"
                 )
             )
         settings[field] = _value(field, value.strip(), defaults[field])

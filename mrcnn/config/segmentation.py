@@ -113,12 +113,16 @@ class SegmentationConfig(Config):
 
     # === Prediction ===
 
-    # Side in pixels of the tiles that a large image is cut into; None: the whole image at once.
+    # Side in pixels of the tiles that a large image is cut into, which is then not resized: for
+    # images whose objects are as large in pixels as those of the training. None: the whole image at
+    # once, resized as IMAGE_RESIZE_MODE says.
     TILE: int | None = None
-    # Share of a tile that overlaps with the next one.
+    # Share of a tile that overlaps with the next one; what both find is averaged.
     TILE_OVERLAP = 0.5
     # True averages the probabilities of the image and of its mirror image.
     TEST_FLIPS = False
+    # Of Config, DETECTION_MAX_INSTANCES is the most regions of an image, the largest ones, that
+    # `mrcnn predict` writes as objects.
 
     @classmethod
     def field_defaults(cls) -> dict[str, Any]:
@@ -137,3 +141,17 @@ def is_binary(config: SegmentationConfig) -> bool:
 def output_channels(config: SegmentationConfig) -> int:
     """Channels of the network's logits: NUM_CLASSES, or 1 where it `is_binary`."""
     return 1 if is_binary(config) else config.NUM_CLASSES
+
+
+# The fields of `Config` that are Mask R-CNN's alone: no network that labels pixels reads them.
+NOT_READ = (
+    *("COMPUTE_BACKBONE_SHAPE", "BACKBONE_STRIDES", "TOP_DOWN_PYRAMID_SIZE", "REMATERIALIZE"),
+    *("RPN_ANCHOR_SCALES", "RPN_ANCHOR_RATIOS", "RPN_ANCHOR_STRIDE", "RPN_NMS_THRESHOLD"),
+    *("RPN_TRAIN_ANCHORS_PER_IMAGE", "RPN_POSITIVE_IOU", "RPN_NEGATIVE_IOU", "RPN_CONV_CHANNELS"),
+    *("PRE_NMS_LIMIT", "POST_NMS_ROIS_TRAINING", "POST_NMS_ROIS_INFERENCE", "USE_RPN_ROIS"),
+    *("STOP_PROPOSAL_GRADIENT", "TRAIN_ROIS_PER_IMAGE", "ROI_POSITIVE_RATIO", "ROI_POSITIVE_IOU"),
+    *("POOL_SIZE", "MASK_POOL_SIZE", "MASK_SHAPE", "USE_MINI_MASK", "MINI_MASK_SHAPE"),
+    *("FPN_CLASSIF_FC_LAYERS_SIZE", "MASK_HEAD_CHANNELS", "RPN_BBOX_STD_DEV", "BBOX_STD_DEV"),
+    *("MAX_GT_INSTANCES", "DETECTION_NMS_THRESHOLD"),
+    *("LOSS_WEIGHTS", "CLASS_WEIGHTS", "FIRST_IMAGE_RULES_CLASSES"),
+)

@@ -166,7 +166,7 @@ def _painted(parts, values, like, overlap, void):
 
 
 def regions(
-    labels: np.ndarray, background: int = 0, min_area: int = 1
+    labels: np.ndarray, background: int = 0, min_area: int = 1, most: int | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """The connected regions of one class each, in the order of their first pixels.
 
@@ -177,6 +177,7 @@ def regions(
         labels: label map [height, width].
         background: the class that is no region, as void is none.
         min_area: pixels of the smallest region that is taken.
+        most: take only so many regions, the largest ones; None: all.
 
     Returns:
         masks: bool [height, width, N], each in one piece of memory.
@@ -192,9 +193,13 @@ def regions(
     numbers, count = number_pieces(classes)
     class_ids: NDArray[np.int32] = np.zeros(count + 1, np.int32)
     class_ids[numbers] = labels
-    if min_area > 1:  # before a mask is made of each of what may be thousands of specks
-        large = np.bincount(numbers.ravel(), minlength=count + 1) >= min_area
+    if min_area > 1 or (most is not None and count > most):
+        # before a mask is made of each of what may be thousands of specks
+        areas = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+        large = np.zeros(count + 1, bool)
         large[0] = True
+        large[np.argsort(-areas, kind="stable")[:most] + 1] = True
+        large[1:] &= areas >= min_area
         class_ids, count = class_ids[large], int(large.sum()) - 1
         numbers = np.where(large, large.cumsum() - 1, 0)[numbers]
     masks = np.zeros((count, *labels.shape), bool)

@@ -25,6 +25,8 @@ from mrcnn.evaluation.trimap import DISTANCE
 
 # Most classes and images that a sentence names; the json has all.
 NAMED = 20
+# What `LabelEvaluation.save` writes.
+LABEL_REPORT_FILES = ("report.html", "labels.json", "confusion.png", "shares.png")
 
 
 class LabelEvaluation(Measures):

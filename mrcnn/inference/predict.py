@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import time
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from mrcnn.common.files import AnyPath, file_identity, require_writable
 from mrcnn.common.progress import track
-from mrcnn.common.words import on_one_line, option_or_argument, some
+from mrcnn.common.words import some
 from mrcnn.config.classes import class_ids, numbered_names
+from mrcnn.config.segmentation import SegmentationConfig
 from mrcnn.data.drawing import check_color_by
-from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import limit_pixels
 from mrcnn.inference.detect import LimitReached
 from mrcnn.inference.result import Classes, Result
+from mrcnn.inference.semantic_result import SemanticResult
 from mrcnn.inference.sources import Source, count_frames, find_sources, read_frames
+from mrcnn.inference.summary import Summary
 from mrcnn.inference.writers import (
     Coco,
     Crops,
     Labelme,
+    Labels,
     Pictures,
     Videos,
     Window,
@@ -41,10 +43,15 @@ if TYPE_CHECKING:
     from mrcnn.config import Config
 
 
-class Detector(Protocol):
-    """A `MaskRCNN` of mode "inference"."""
+# What is found in an image.
+Found: TypeAlias = Result | SemanticResult
 
-    config: Config
+
+class Detector(Protocol):
+    """A `MaskRCNN` or a `Segmenter` of mode "inference"."""
+
+    @property
+    def config(self) -> Config: ...
 
     def detect(
         self,
@@ -52,7 +59,7 @@ class Detector(Protocol):
         *,
         classes: Classes | None = None,
         min_confidence: float | None = None,
-    ) -> list[Result]: ...
+    ) -> Sequence[Found]: ...
 
 
 class HasImage(Protocol):
@@ -64,8 +71,6 @@ class HasImage(Protocol):
 
 AnyFrame = TypeVar("AnyFrame", bound=HasImage)
 
-# What telephones write and Pillow does not read.
-HEIC = {".heic", ".heif"}
 # What `predict` can write.
 SAVE = {
     "pictures": "each image with its objects drawn in",
@@ -74,74 +79,8 @@ SAVE = {
     "coco": "predictions.json, all images and objects as COCO json",
     "labelme": "labelme/, a .json per image to be corrected in labelme",
     "crops": "crops/, a .png per object, cut out by its mask",
+    "labels": "labels/, a .png per image, in which a pixel's value is its class",
 }
-
-
-@dataclasses.dataclass
-class Summary:
-    """What `predict` did; `str()` of it is a few lines.
-
-    Attributes:
-        output: folder of the results.
-        images: images and frames that were searched.
-        counts: {class name: objects found}.
-        unreadable: list of (name, what is wrong).
-        others: {ending: files of folders that are neither images nor videos by their names}.
-        at_limit: images with as many detections as ``most`` allows, so that more may be cut off.
-        most: DETECTION_MAX_INSTANCES.
-        few_bits: images that may hold fewer bits than they are taken for.
-        seconds: of the whole work, reading and writing included.
-        interrupted: whether it was cut off by Ctrl-C; what was done till then is written.
-    """
-
-    output: str
-    images: int = 0
-    counts: Counter[str] = dataclasses.field(default_factory=Counter)
-    unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    others: Counter[str] = dataclasses.field(default_factory=Counter)
-    at_limit: int = 0
-    most: int = 0
-    few_bits: FewBits = dataclasses.field(default_factory=FewBits)
-    seconds: float = 0.0
-    interrupted: bool = False
-
-    def __str__(self) -> str:
-        objects = (
-            ", ".join(f"{count} {on_one_line(name)}" for name, count in self.counts.most_common())
-            or "none"
-        )
-        rate = self.images / self.seconds if self.seconds else 0
-        lines = [
-            f"{self.images} images in {self.seconds:.1f} s ({rate:.2f} images/s), "
-            f"{self.counts.total()} objects: {objects}"
-        ]
-        if self.interrupted:
-            lines.append("interrupted: what was done till then is written")
-        if self.at_limit:
-            lines.append(
-                f"on {self.at_limit} images there are as many detections as "
-                f"DETECTION_MAX_INSTANCES = {self.most} allows: more may be cut off; "
-                + option_or_argument("--set ", "")
-                + f"DETECTION_MAX_INSTANCES={2 * self.most} gives twice as many"
-            )
-        if self.unreadable:
-            lines.append(f"{len(self.unreadable)} could not be read, or not to the end:")
-            lines += [on_one_line(f"  {name}: {wrong}") for name, wrong in self.unreadable]
-        if self.others:
-            endings = (
-                f"{count} {on_one_line(ending) or 'without an ending'}"
-                for ending, count in self.others.most_common()
-            )
-            lines.append(
-                f"{self.others.total()} files that are no images or videos by their names were "
-                f"passed over: {some(endings)}"
-            )
-            if HEIC & set(self.others):
-                lines.append("photos of HEIC are not read: save or export them as JPEG")
-        if len(self.few_bits):
-            lines.append(str(self.few_bits))
-        lines.append(f"written to {self.output}")
-        return "\n".join(lines)
 
 
 def predictions(
@@ -149,16 +88,16 @@ def predictions(
     frames: Iterable[AnyFrame],
     classes: Classes | None = None,
     min_confidence: float | None = None,
-) -> Iterator[tuple[AnyFrame, Result]]:
+) -> Iterator[tuple[AnyFrame, Found]]:
     """Detect in frames as they come, BATCH_SIZE at a time.
 
     Args:
-        model: a `MaskRCNN` of mode "inference".
+        model: a `MaskRCNN` or a `Segmenter` of mode "inference".
         frames: iterable of `sources.Frame`, or of anything with an ``image``.
         classes, min_confidence: see `MaskRCNN.detect`.
 
     Yields:
-        (frame, `inference.result.Result`), in order.
+        (frame, `inference.Result` or `inference.SemanticResult`), in order.
     """
     frames = iter(frames)
     while batch := list(itertools.islice(frames, model.config.BATCH_SIZE)):
@@ -191,12 +130,15 @@ def predict(
 ) -> Summary:
     """Detect in image files, folders, patterns, videos and cameras, and write what is found.
 
+    Where the model labels pixels, the objects of "coco", "labelme" and "crops" are the connected
+    regions of each class, at most DETECTION_MAX_INSTANCES of an image, the largest ones.
+
     Images are read, and results written, one after the other: memory does not grow with their
     number. A file that cannot be read is counted and told, and the work goes on. Ctrl-C ends it in
     order.
 
     Args:
-        model: a `MaskRCNN` of mode "inference".
+        model: a `MaskRCNN` or a `Segmenter` of mode "inference".
         places: one or a list of files, folders, patterns and numbers of cameras; see
             `sources.find_sources`.
         output: folder for the results, made where it is missing. Earlier results of the same names
@@ -239,7 +181,13 @@ def predict(
     sources, others = find_sources(places, recursive, leave_out=output)
     require_writable(output, "output")
     kept = check_outputs(sources, output, save, video_type)
-    summary = Summary(str(output), others=others, most=model.config.DETECTION_MAX_INSTANCES)
+    of_pixels = isinstance(model.config, SegmentationConfig)
+    summary = Summary(
+        str(output),
+        others=others,
+        most=model.config.DETECTION_MAX_INSTANCES,
+        pixels=Counter() if of_pixels else None,
+    )
     limit_pixels(model.config.IMAGE_MAX_PIXELS)
     frames = read_frames(
         sources,
@@ -270,17 +218,30 @@ def predict(
             writers.append(writer)
         try:
             found = predictions(model, frames, classes, min_confidence)
-            for frame, result in track(found, "Detecting", progress, total):
-                summary.images += 1
-                summary.counts.update(result.names)
-                summary.at_limit += result.at_limit
-                if any([writer.write(frame, result) for writer in writers]):
+            verb = "Segmenting" if of_pixels else "Detecting"
+            for frame, result in track(found, verb, progress, total):
+                summary.add(result)
+                objects = _objects(result, writers, summary.most)
+                summary.at_limit += result.at_limit or objects.at_limit
+                if any(
+                    [
+                        writer.write(frame, objects if writer.of_objects else result)
+                        for writer in writers
+                    ]
+                ):
                     break
             complete = True
         except KeyboardInterrupt:
             summary.interrupted = True
     summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _objects(result, writers, most):
+    """A result of pixels as one of objects, where a writer wants that."""
+    if isinstance(result, Result) or not any(writer.of_objects for writer in writers):
+        return result
+    return result.to_result(most=most)
 
 
 @contextlib.contextmanager
@@ -301,9 +262,10 @@ def _writers(config, output, save, polygons, video_type, show, style):
         "pictures": lambda: Pictures(output, frames=False, **style),
         "video": lambda: Videos(output, video_type, **style),
         "frames": lambda: Pictures(os.path.join(output, "frames"), frames=True, **style),
-        "coco": lambda: Coco(output, names, polygons),
+        "coco": lambda: Coco(output, names, polygons, isinstance(config, SegmentationConfig)),
         "labelme": lambda: Labelme(os.path.join(output, "labelme")),
         "crops": lambda: Crops(os.path.join(output, "crops")),
+        "labels": lambda: Labels(os.path.join(output, "labels"), names),
     }
     for word in dict.fromkeys(save):
         yield make[word]()
@@ -355,20 +317,37 @@ def check_outputs(
                 f"{other.name} and {source.name} would share the picture {path}: "
                 "search them in two runs"
             )
+    for word, file in (("labelme", "labelme file"), ("labels", "label map")):
+        if word in save:
+            _check_stems(sources, file)
     if "labelme" in save:
-        stems: dict[str, Source] = {}
-        for source in sources:
-            other = stems.setdefault(os.path.splitext(source.name)[0], source)
-            if source.kind == other.kind == "image" and other != source:
-                raise ValueError(
-                    f"{other.name} and {source.name} would share one labelme file: "
-                    "search them in two runs"
-                )
         _check_labelme(sources, os.path.join(output, "labelme"))
+    if "labels" in save:
+        _check_label_maps(sources, os.path.join(output, "labels"))
     found = os.path.join(output, Coco.name)
     if "coco" in save and is_foreign(found):
         raise ValueError(replaced(found))
     return kept
+
+
+def _check_stems(sources, file):
+    """Refuse images that differ in their endings alone, where each gets a file without it."""
+    stems: dict[str, Source] = {}
+    for source in sources:
+        other = stems.setdefault(os.path.splitext(source.name)[0], source)
+        if source.kind == other.kind == "image" and other != source:
+            raise ValueError(
+                f"{other.name} and {source.name} would share one {file}: search them in two runs"
+            )
+
+
+def _check_label_maps(sources, folder):
+    """Refuse to replace label maps in the folder that are no results."""
+    for source in sources:
+        path = os.path.join(folder, *source.name.split("/"))
+        path = os.path.splitext(path)[0] + ".png"
+        if source.kind == "image" and is_foreign(path):
+            raise ValueError(replaced(path))
 
 
 def _check_labelme(sources, folder):

@@ -10,19 +10,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.progress import track
 from mrcnn.common.threads import check_workers, map_ahead
 from mrcnn.config.classes import class_ids, numbered_names
+from mrcnn.config.network_sides import stride_of
 from mrcnn.data.class_checks import check_classes
 from mrcnn.data.coco_json import image_name, known_image_ids
 from mrcnn.data.image_range import use_image_range
 from mrcnn.data.images import mold_image
 from mrcnn.data.label_drawing import draw_labels
 from mrcnn.data.label_sample import pad_image
-from mrcnn.data.labels import check_one_source, void_label
+from mrcnn.data.labels import call_load_labels, check_one_source, label_dtype, void_label
 from mrcnn.evaluation.collect import warn_of_unreadable
 from mrcnn.evaluation.label_evaluation import LabelEvaluation, evaluate_labels
 from mrcnn.evaluation.trimap import DISTANCE
@@ -38,6 +39,7 @@ from mrcnn.inference.detect import (
 )
 from mrcnn.inference.result import Classes
 from mrcnn.inference.semantic_result import SemanticResult, label_pixels
+from mrcnn.inference.tiles import blend, tiles
 
 if TYPE_CHECKING:
     from mrcnn.config.segmentation import SegmentationConfig
@@ -58,6 +60,10 @@ def segment(
     log: Callable[..., object] | None = None,
 ) -> list[SemanticResult]:
     """Label the pixels of images, BATCH_SIZE images at a time.
+
+    Where TILE is set, an image is not resized, whatever IMAGE_RESIZE_MODE says: it is cut into
+    tiles, BATCH_SIZE of them at a time, and no more than the probabilities of one row of tiles are
+    in memory. Those of the whole image are not kept.
 
     Args:
         predict: callable (molded float32 [b, H, W, c]) -> probabilities float32 [b, h, w,
@@ -83,27 +89,48 @@ def segment(
         log(f"Processing {len(images)} images")
     if config.IMAGE_RANGE is None:
         warn_of_few_bits(images, "segment")
+    label = _label_in_tiles if config.TILE else _label_whole
     found: list[SemanticResult] = []
-    # molded one batch at a time, so that memory does not grow with the number of images
+    # one batch at a time, so that memory does not grow with the number of images
     for start in range(0, len(images), config.BATCH_SIZE):
         group = images[start : start + config.BATCH_SIZE]
-        molded = list(each_named(partial(_mold, config), group, start, len(images)))
-        run = probabilities_of(predict, [image for image, _ in molded], config, log)
-        for image, (_, (y1, x1, y2, x2)), whole in zip(group, molded, run):
-            scores = np.ascontiguousarray(whole[y1:y2, x1:x2])
-            labels, confidence = label_pixels(scores, *np.shape(image)[:2])
+        fit = list(each_named(partial(pixels_for, config), group, start, len(images)))
+        for image, (labels, confidence, scores) in zip(group, label(predict, fit, config, log)):
             found.append(SemanticResult(labels, confidence, names, as_seen(config, image), scores))
     if classes is None and min_confidence is None:
         return found
     return [result.filter(classes, min_confidence) for result in found]
 
 
-def _mold(config, image: ArrayLike) -> tuple[NDArray[np.float32], tuple[int, int, int, int]]:
-    """An image as the network takes it, but for padding at the bottom and on the right, and its
-    window.
-    """
-    resized, window, _ = resize_as(config, pixels_for(config, image))
-    return mold_image(resized, config, np.float32), window
+def _label_whole(predict, images, config, log):
+    """(labels, confidence, probabilities at the network's size) of each image of a batch."""
+    resized = [resize_as(config, image) for image in images]
+    molded = [mold_image(image, config, np.float32) for image, _, _ in resized]
+    run = probabilities_of(predict, molded, config, log)
+    for image, (_, (y1, x1, y2, x2), _), scores in zip(images, resized, run):
+        scores = np.ascontiguousarray(scores[y1:y2, x1:x2])
+        yield *label_pixels(scores, *image.shape[:2]), scores
+
+
+def _label_in_tiles(predict, images, config, log):
+    """(labels, confidence, None) of each image."""
+    for image in images:
+        windows = tiles(image.shape, config.TILE, config.TILE_OVERLAP, stride_of(config))
+        found = _of_windows(predict, image, windows, config, log)
+        labels = np.empty(image.shape[:2], label_dtype(void_label(config.NUM_CLASSES)))
+        confidence = np.empty(image.shape[:2], np.float32)
+        for y, strip in blend(windows, found):
+            rows = slice(y, y + len(strip))
+            labels[rows], confidence[rows] = strip.argmax(axis=-1), strip.max(axis=-1)
+        yield labels, confidence, None
+
+
+def _of_windows(predict, image, windows, config, log):
+    """The probabilities of each window of an image."""
+    for start in range(0, len(windows), config.BATCH_SIZE):
+        parts = [image[y1:y2, x1:x2] for y1, x1, y2, x2 in windows[start:][: config.BATCH_SIZE]]
+        molded = [mold_image(part, config, np.float32) for part in parts]
+        yield from probabilities_of(predict, molded, config, log)
 
 
 def probabilities_of(
@@ -229,7 +256,7 @@ class _Scenes:
 
     def __init__(self, segment: Segment, dataset: Dataset, overlap: str, crowds: str) -> None:
         self.segment, self.dataset = segment, dataset
-        self.load_labels = partial(dataset.load_labels, overlap=overlap, crowds=crowds)
+        self.load_labels = partial(call_load_labels, dataset, overlap=overlap, crowds=crowds)
         self.image_ids: list[int] = []
         self.names: list[str] = []
         self.unreadable: list[dict[str, Any]] = []

@@ -16,6 +16,7 @@ from mrcnn.data.drawing import picture_path, write_picture
 from mrcnn.data.label_drawing import draw_labels
 from mrcnn.data.labels import LabelMap, label_dtype, pixel_counts, regions, void_label, void_of
 from mrcnn.data.masks import extract_bboxes
+from mrcnn.evaluation.page import percent
 from mrcnn.inference.detect import check_min_confidence
 from mrcnn.inference.result import Classes, Result, image_of_size
 from mrcnn.visualize.labels import display_labels
@@ -69,7 +70,7 @@ class SemanticResult:
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
-        shares = (f"{share:.1%} {on_one_line(name)}" for name, share in self.shares.items())
+        shares = (f"{on_one_line(name)} {percent(share)}" for name, share in self.shares.items())
         return f"<SemanticResult of {height} x {width} px: {', '.join(shares) or 'void'}>"
 
     # === What was found ===
@@ -207,20 +208,23 @@ class SemanticResult:
         """`labels`, by the name that `Result` has for it."""
         return self.labels
 
-    def to_result(self, min_area: int = 1) -> Result:
+    def to_result(self, min_area: int = 1, most: int | None = None) -> Result:
         """The connected regions of each class as objects; of those of a class that touch, one.
 
         Args:
             min_area: pixels of the smallest region that is taken.
+            most: take only so many regions, the largest ones; None: all.
 
         Returns:
-            `Result`, whose scores are the means of `confidence`, best first.
+            `Result`, whose scores are the means of `confidence`, best first; its ``at_limit`` says
+            whether there are ``most``, so that more may be cut off.
         """
-        masks, found = regions(self.labels, min_area=min_area)
+        masks, found = regions(self.labels, min_area=min_area, most=most)
         boxes = extract_bboxes(masks)
         scores = np.array(list(self._mean_confidence(masks, boxes)), np.float32)
         order = np.argsort(-scores, kind="stable")
-        result = Result(boxes, found, scores, masks, self.image, self.class_names)
+        at_limit = len(found) == most
+        result = Result(boxes, found, scores, masks, self.image, self.class_names, at_limit)
         return result.select(order)
 
     # === Inside ===

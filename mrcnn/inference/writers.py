@@ -1,4 +1,4 @@
-"""Where results go: pictures, videos, COCO json, labelme json, crops, a window.
+"""Where results go: pictures, videos, COCO json, labelme json, crops, label maps, a window.
 
 A writer has ``write(frame, result)``, which returns True to stop, and ``close(complete)``, where
 ``complete`` is False if the work was cut off. None keeps more than what it is writing. Every file
@@ -14,19 +14,28 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mrcnn.common.files import AnyPath, file_identity, whole_file
-from mrcnn.common.words import option_or_argument
+import numpy as np
+
+from mrcnn.common.files import AnyPath, file_identity, whole_file, write_whole
+from mrcnn.common.words import on_one_line, option_or_argument
 from mrcnn.data.drawing import MADE_BY, as_rgb, write_picture
+from mrcnn.data.formats.label_maps import write_labels
+from mrcnn.data.label_drawing import palette_of
+from mrcnn.data.labels import VOID
 from mrcnn.inference.sources import Frame, Source, opencv, stated_frames
 
 if TYPE_CHECKING:
     import cv2
 
     from mrcnn.inference.result import Result
+    from mrcnn.inference.semantic_result import SemanticResult
 
-DESCRIPTION = "Objects found by Mask R-CNN"  # of the COCO json
+# Of the COCO json: of objects, and of the regions of labelled pixels.
+DESCRIPTION = "Objects found by Mask R-CNN"
+OF_REGIONS = "Regions of pixels labelled by mrcnn"
 
 
 def output_path(folder: AnyPath, name: str, types: tuple[str, ...]) -> str:
@@ -47,7 +56,7 @@ def is_foreign(path: AnyPath) -> bool:
         start = file.read(4096)
         file.seek(max(os.path.getsize(path) - 64, 0))
         ends = start + file.read()
-    return MADE_BY.encode() not in ends and DESCRIPTION.encode() not in ends
+    return not any(mark.encode() in ends for mark in (MADE_BY, DESCRIPTION, OF_REGIONS))
 
 
 def replaced(path: AnyPath) -> str:
@@ -63,14 +72,16 @@ class Writer:
 
     Attributes:
         kept: `file_identity` of the files that must not be replaced.
+        of_objects: whether what it takes must be a `Result`; else it may be a `SemanticResult`.
     """
 
     kept: frozenset[tuple[int, int]] = frozenset()
+    of_objects: ClassVar[bool] = False
 
     def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
 
-    def write(self, frame: Frame, result: Result) -> bool | None:
+    def write(self, frame: Frame, result: Any) -> bool | None:
         """Take one result; True ends the work."""
 
     def close(self, complete: bool) -> None:
@@ -109,7 +120,7 @@ class Pictures(Writer):
         super().__init__(folder)
         self.frames, self.style = frames, style
 
-    def write(self, frame: Frame, result: Result) -> None:
+    def write(self, frame: Frame, result: Result | SemanticResult) -> None:
         if self.frames == (frame.number is not None):
             result.save(self.path(frame.name, *self.types), frame.image, **self.style)
 
@@ -138,7 +149,7 @@ class Videos(Writer):
         self.size: tuple[int, ...] = ()
         self.file: cv2.VideoWriter | None = None
 
-    def write(self, frame: Frame, result: Result) -> None:
+    def write(self, frame: Frame, result: Result | SemanticResult) -> None:
         if frame.number is None:
             return
         picture = result.draw(frame.image, **self.style)
@@ -200,6 +211,8 @@ class Labelme(Writer):
     shows images.
     """
 
+    of_objects = True
+
     def write(self, frame: Frame, result: Result) -> None:
         stem = os.path.splitext(frame.name)[0] if frame.number is None else frame.name
         path, image_path = self.path(stem, ".json"), str(frame.source.path)
@@ -212,6 +225,8 @@ class Labelme(Writer):
 class Crops(Writer):
     """A .png for each object, cut out by its mask, in a folder for each class."""
 
+    of_objects = True
+
     def write(self, frame: Frame, result: Result) -> None:
         for number, (crop, name) in enumerate(
             zip(result.crop(mask=True, image=frame.image), result.names)
@@ -221,6 +236,40 @@ class Crops(Writer):
                 letter if letter.isalnum() or letter in " -_" else "_" for letter in name
             )
             write_picture(self.path(f"{folder}/{frame.name}_{number:03d}", ".png"), crop)
+
+
+class Labels(Writer):
+    """A label map for each image, as an indexed .png with a colour for each class; those of frames
+    by their number, in a folder for each video. The names of the classes are in classes.txt.
+
+    Args:
+        folder: to write to.
+        class_names: list of names by class id.
+
+    Raises:
+        ValueError: there is another classes.txt, whose label maps mean something else.
+    """
+
+    list_name = "classes.txt"
+
+    def __init__(self, folder: AnyPath, class_names: Sequence[str]) -> None:
+        super().__init__(folder)
+        self.palette = palette_of(len(class_names)) if len(class_names) < VOID else None
+        # the first is not read as a class, whatever the second is called
+        names = ["background", *map(on_one_line, class_names[1:])]
+        content = "".join(f"{name}\n" for name in names).encode("utf-8", "backslashreplace")
+        path = os.path.join(folder, self.list_name)
+        if os.path.lexists(path) and Path(path).read_bytes() != content:
+            raise ValueError(replaced(path))
+        os.makedirs(folder, exist_ok=True)
+        write_whole(path, content, durable=False)
+
+    def write(self, frame: Frame, result: Result | SemanticResult) -> None:
+        stem = os.path.splitext(frame.name)[0] if frame.number is None else frame.name
+        path = self.path(stem, ".png")
+        labels = result.to_labels()
+        palette = self.palette if labels.dtype == np.uint8 else None
+        write_labels(path, labels, palette, software=MADE_BY, durable=False)
 
 
 class Coco(Writer):
@@ -233,13 +282,22 @@ class Coco(Writer):
         folder: to write to; the file is ``predictions.json``.
         class_names: list of names by class id; the class ids are the category ids.
         polygons: polygons in place of run lengths.
+        of_regions: the objects are the regions of labelled pixels.
     """
 
     name = "predictions.json"
+    of_objects = True
 
-    def __init__(self, folder: AnyPath, class_names: Sequence[str], polygons: bool = False) -> None:
+    def __init__(
+        self,
+        folder: AnyPath,
+        class_names: Sequence[str],
+        polygons: bool = False,
+        of_regions: bool = False,
+    ) -> None:
         super().__init__(folder)
         self.class_names, self.polygons = class_names, polygons
+        self.description = OF_REGIONS if of_regions else DESCRIPTION
         self.file = self.path(self.name, ".json")
         # a file name that is no text comes out as JSON's \udcff
         self.parts = {
@@ -290,7 +348,7 @@ class Coco(Writer):
             whole_file(self.file, durable=False) as temporary,
             open(temporary, "w", encoding="utf-8") as file,
         ):
-            info = {"description": DESCRIPTION, "complete": complete}
+            info = {"description": self.description, "complete": complete}
             file.write(
                 f'{{"info": {json.dumps(info)},\n'
                 f'"categories": {json.dumps(categories, ensure_ascii=False)}'
@@ -314,7 +372,7 @@ class Window(Writer):
         super().__init__("")
         self.style = style
 
-    def write(self, frame: Frame, result: Result) -> bool:
+    def write(self, frame: Frame, result: Result | SemanticResult) -> bool:
         cv2 = opencv()
         try:
             cv2.imshow(self.title, result.draw(frame.image, **self.style)[..., ::-1].copy())

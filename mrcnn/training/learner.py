@@ -301,7 +301,7 @@ class Learner:
             verbose: of ``fit``.
             evaluate_every: epochs between two measurements on ``val_dataset``, also after the last
                 one, with pictures: ``measures`` are logged, as val_segm_AP or val_mIoU and so on
-                (`training.validation_ap`); 0: none.
+                (`training.validation`); 0: none.
             monitor: logged metric by which the best weights are kept, in the file that ends with
                 _best.h5; None: ``best_measure`` where it is measured. Its name tells whether less
                 is better (loss) or more (AP, acc, precision, recall, F1, IoU, Dice).

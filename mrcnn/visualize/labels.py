@@ -13,6 +13,7 @@ from mrcnn.data.drawing import class_colors
 from mrcnn.data.fonts import use_fonts_that_show
 from mrcnn.data.label_drawing import draw_labels
 from mrcnn.data.labels import void_of
+from mrcnn.evaluation.page import percent
 from mrcnn.visualize.figures import new_figure, show
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def display_labels(
             facecolor="lightgrey" if label == void else colors[label],
             hatch="//" if label == void else None,
             label=f"{'void' if label == void else on_one_line(class_names[label])} "
-            f"{count / labels.size:.1%}",
+            f"{percent(count / labels.size)}",
         )
         for label, count in sorted(
             zip(present.tolist(), counts.tolist()), key=lambda pair: -pair[1]

@@ -38,7 +38,9 @@ def test_names_pixels_and_shares():
     assert found.share("cat") == 4 / 15 and found.share(["dog", 3]) == 4 / 15
     assert found.share(0) == found.share("BG") == 6 / 15
     assert found.at_limit is False and found.to_labels() is found.labels
-    assert repr(found) == ("<SemanticResult of 3 x 5 px: 40.0% BG, 26.7% cat, 20.0% dog, 6.7% cow>")
+    assert repr(found) == (
+        "<SemanticResult of 3 x 5 px: BG 40.00 %, cat 26.67 %, dog 20.00 %, cow 6.67 %>"
+    )
     with pytest.raises(ValueError, match="no class 'bird'"):
         found.share("bird")
 
@@ -124,8 +126,16 @@ def test_regions_are_objects():
 
 def test_small_regions_are_left_out_when_asked():
     objects = result().to_result(min_area=3)
-    assert objects.counts == {"cat": 1, "dog": 1}
+    assert objects.counts == {"cat": 1, "dog": 1} and not objects.at_limit
     assert sorted(objects.area.tolist()) == [3, 3]
+
+
+def test_the_largest_regions_are_taken():
+    labels = np.array([[1, 0, 2, 2, 2], [0, 0, 0, 0, 0], [3, 3, 0, 0, 1]], np.uint8)
+    objects = result(labels).to_result(most=2)
+    assert objects.counts == {"cow": 1, "dog": 1} and objects.at_limit
+    assert result(labels).to_result(most=4).at_limit  # more might be cut off
+    assert not result(labels).to_result(most=5).at_limit
 
 
 # === Pictures ===
@@ -157,7 +167,7 @@ def test_plot_has_a_legend_of_shares():
     figure, ax = plt.subplots()
     result().plot(title="pets", ax=ax)
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["BG 40.0%", "cat 26.7%", "dog 20.0%", "cow 6.7%", "void 6.7%"]
+    assert texts == ["BG 40.00 %", "cat 26.67 %", "dog 20.00 %", "cow 6.67 %", "void 6.67 %"]
     assert ax.get_title() == "pets"
     plt.close(figure)
     result().plot()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -404,7 +405,14 @@ def _colour(code):
 # === Writing ===
 
 
-def write_labels(path: AnyPath, labels: ArrayLike, palette: ArrayLike | None = None) -> None:
+def write_labels(
+    path: AnyPath,
+    labels: ArrayLike,
+    palette: ArrayLike | None = None,
+    *,
+    software: str | None = None,
+    durable: bool = True,
+) -> None:
     """Write a label map as PNG, whole or not at all.
 
     Args:
@@ -412,12 +420,14 @@ def write_labels(path: AnyPath, labels: ArrayLike, palette: ArrayLike | None = N
         labels: [height, width], whole numbers of 0 to 65535, as `Dataset.load_labels` gives them.
         palette: uint8 [K, 3], the red, green and blue of each class from 0 on: the file then has
             the same values and, for the eye, these colours; void has Pascal VOC's. None: grey.
+        software: what made it, for the file to say, or None.
+        durable: as of `files.whole_file`.
 
     Raises:
         ValueError: no label map, another ending, or a palette for more than 256 values.
         OSError: it could not be written.
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     labels = np.asarray(labels)
     if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "iu":
@@ -435,8 +445,12 @@ def write_labels(path: AnyPath, labels: ArrayLike, palette: ArrayLike | None = N
     image = Image.fromarray(labels.astype(np.uint8 if small else np.uint16))
     if palette is not None:
         image.putpalette(_palette(palette, small))
-    with whole_file(path) as temporary:
-        image.save(temporary)
+    options: dict[str, Any] = {}
+    if software is not None:
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Software", software)
+    with whole_file(path, durable) as temporary:
+        image.save(temporary, **options)
         if not np.array_equal(read_ids(temporary), labels):
             raise OSError(f"{os.fspath(path)} was read back with other values than were written")
 
