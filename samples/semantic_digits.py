@@ -56,7 +56,7 @@ class SemanticDigitsConfig(SegmentationConfig):
     IMAGE_RESIZE_MODE = "none"  # all scenes have one size
     IMAGES_PER_GPU = 8
     VALIDATION_STEPS = 25
-    # U-Net: 0.5 million weights. Ten digits pass the last level, so 8 channels there are too few.
+    # U-Net: 0.5 million weights
     UNET_WIDTHS = (16, 32, 64, 128)
     # FCN: 2.9 million weights, most of them in the 7 x 7 convolution of fc6
     VGG_WIDTHS = (16, 32, 96, 192, 256)
@@ -190,8 +190,8 @@ def random_places(count, shape, max_iou, rng):
 class StoredScenes(Dataset):
     """The scenes of a file that ``generate`` wrote."""
 
-    def load_file(self, path, count=None):
-        """Add the first ``count`` scenes of an npz, or all.
+    def load_file(self, path, count=None, digits=10):
+        """Add the first ``count`` scenes of an npz, or all; its labels are up to ``digits``.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -208,14 +208,14 @@ class StoredScenes(Dataset):
             self.images.ndim != 3
             or self.images.shape != self.labels.shape
             or not self.images.dtype == self.labels.dtype == np.uint8
-            or self.labels.max(initial=0) > 10
+            or self.labels.max(initial=0) > digits
         ):
             raise ValueError(
                 f"{path}: expected images and labels uint8 [scenes, height, width] with labels up "
-                f"to 10, got {self.images.dtype} {self.images.shape} and {self.labels.dtype} "
+                f"to {digits}, got {self.images.dtype} {self.images.shape} and {self.labels.dtype} "
                 f"{self.labels.shape}"
             )
-        for digit in range(10):
+        for digit in range(digits):
             self.add_class("mnist", digit + 1, str(digit))
         height, width = self.images.shape[1:]
         for number in range(len(self.images[:count])):
@@ -234,14 +234,18 @@ class StoredScenes(Dataset):
 
 
 def make_dataset(args, subset):
-    """A prepared data set: scenes that are drawn when they are loaded; for tests those of
-    ``--scenes``, unless ``--mnist`` or another recipe asks for others.
+    """A prepared data set: scenes that are drawn when they are loaded, or those of a file, which
+    evaluate and detect take for ``--scenes``, and where neither it nor ``--mnist`` says otherwise.
     """
-    if subset == "val" and args.command != "train" and args.recipe == "m2nist" and not args.mnist:
+    recipe, path = RECIPES[args.recipe], None
+    if args.command in ("evaluate", "detect"):
+        kept = args.recipe == "m2nist" and not args.mnist
+        path = args.scenes or (DEFAULT_SCENES if kept else None)
+    if path:
         dataset = StoredScenes()
-        dataset.load_file(args.scenes, args.images)
+        dataset.load_file(path, args.images, recipe.digits)
     else:
-        dataset = RECIPES[args.recipe]()
+        dataset = recipe()
         count = args.images if subset == "train" or args.command != "train" else None
         dataset.load_scenes(subset, count, args.mnist or "keras")
     dataset.prepare()
@@ -254,6 +258,7 @@ def make_config(args):
     scenes = getattr(args, "images", None) or recipe.counts["train"]
 
     class Chosen(recipe.config):
+        NAME = f"{recipe.config.NAME}_{args.network}"  # so that "last" is of this network
         NETWORK = args.network
         LOSS = getattr(args, "loss", recipe.config.LOSS)
         SEED = getattr(args, "seed", recipe.config.SEED)
@@ -435,7 +440,9 @@ def parse_args(argv=None):
     def test_command(function):
         sub = model_command(function, "; without it the kept U-Net")
         sub.add_argument(
-            "--scenes", default=DEFAULT_SCENES, metavar="FILE", help="scenes that generate wrote"
+            "--scenes",
+            metavar="FILE",
+            help="scenes that generate wrote; without it the kept ones of m2nist",
         )
         sub.add_argument("--report", metavar="FOLDER", help="also write the result as a page")
         return sub

@@ -122,6 +122,8 @@ def test_generated_scenes_are_those_that_are_drawn(digits, mnist_file, tmp_path,
     for image_id in stored.image_ids:
         np.testing.assert_array_equal(stored.load_image(image_id), drawn.load_image(image_id))
         np.testing.assert_array_equal(stored.load_labels(image_id), drawn.load_labels(image_id))
+    args = digits.parse_args(["evaluate", "--scenes", path, "--images", "3"])
+    assert digits.make_dataset(args, "val").num_images == 3
     with pytest.raises(SystemExit, match="error: .*scenes.npz exists"):
         digits.main(arguments)
 
@@ -139,6 +141,22 @@ def test_files_that_are_no_scenes(digits, tmp_path):
         np.savez(path, **arrays)
         with pytest.raises(ValueError, match=f"wrong.npz.*{message}"):
             digits.StoredScenes().load_file(str(path))
+
+
+def test_generate_takes_keras_mnist_by_default(digits, mnist_file, tmp_path, monkeypatch):
+    """And any recipe."""
+    import keras
+
+    with np.load(mnist_file) as data:
+        arrays = {name: data[name] for name in data.files}
+    sets = [(arrays[f"x_{subset}"], arrays[f"y_{subset}"]) for subset in ("train", "test")]
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: sets)
+    path = str(tmp_path / "scenes.npz")
+    digits.main(["generate", "--recipe", "extended", "--images", "2", "--output", path])
+    stored = digits.StoredScenes()
+    stored.load_file(path, digits=3)
+    stored.prepare()
+    assert stored.class_names == ["BG", *"012"] and stored.load_image(0).shape == (60, 60, 1)
 
 
 def test_kept_scenes(digits):
@@ -203,7 +221,7 @@ def test_train_then_evaluate_and_detect(
             *("--seed", "3", "--verbose", "0"),
         ]
     )
-    name = "semantic_digits_extended" if "extended" in choice else "semantic_digits"
+    name = "semantic_digits_extended_fcn8s" if "extended" in choice else "semantic_digits_unet"
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"segmenter_{name}_0002.h5")
     assert len(list(tmp_path.glob(f"logs/{name}*/*.h5")))
 
@@ -248,7 +266,7 @@ def test_kept_weights_run_offline(digits, tmp_path, capsys, monkeypatch):
         (["train", "--mnist", "gone.npz"], "gone.npz is missing"),
         (["train", "--loss", "dise", "--mnist", "MNIST"], "dise.*dice"),
         (["train", "--network", "vnet", "--mnist", "MNIST"], "NETWORK"),
-        (["train", "--weights", "last", "--mnist", "MNIST"], "no run of 'semantic_digits'"),
+        (["train", "--weights", "last", "--mnist", "MNIST"], "no run of 'semantic_digits_unet'"),
     ],
 )
 def test_mistakes_end_in_one_line(tiny, mnist_file, monkeypatch, tmp_path, arguments, message):
