@@ -15,6 +15,7 @@ import machine_cases
 import measure
 import network_cases
 import process_cases
+import segmentation_cases
 
 QUICK_REPEATS = 2
 RATES = ("rates", "rates-onednn-off", "rates-onednn-on", "rates-at-end")
@@ -79,6 +80,9 @@ def _cases():
                 partial(step, many_positives=False),
                 5,
             )
+    for name, network in segmentation_cases.MEASURED.items():
+        cases[f"segment-{name}"] = partial(segmentation_cases.predict, **network), 7
+        cases[f"train-{name}"] = partial(segmentation_cases.train_step, **network), 5
     for name, mini_masks in (("mini", True), ("full", False)):
         cases[f"sample-1024-{name}-masks"] = partial(data_cases.sample, mini_masks=mini_masks), 7
         cases[f"batch-1024-{name}-masks"] = partial(data_cases.batch, mini_masks=mini_masks), 7

@@ -1,11 +1,13 @@
-"""Measure other implementations of Mask R-CNN side by side with this one, on this machine: a table,
-and JSON.
+"""Measure other implementations of the networks side by side with this one, on this machine: a
+table, and JSON.
 
     python benchmarks/peers.py --torchvision PYTHON
+    python benchmarks/peers.py --torch PYTHON
     python benchmarks/peers.py --original FOLDER PYTHON
 
-The first PYTHON is an interpreter that has torch and torchvision; FOLDER holds matterport's code or
-a port of it, and the second PYTHON is an interpreter that runs it. What each row is, and how to get
+The first PYTHON is an interpreter that has torch and torchvision, for the second torch is enough;
+FOLDER holds matterport's code or
+a port of it, and the last PYTHON is an interpreter that runs it. What each row is, and how to get
 the peers: benchmarks/README.md.
 """
 
@@ -19,6 +21,7 @@ from typing import NamedTuple
 
 import cases
 import processes
+import segmentation_cases
 from report import QUICK, ROOT, aligned, cell, machine, notes, version, warn_if_busy
 
 FOLDER = Path(__file__).resolve().parent
@@ -84,6 +87,17 @@ def whole_processes(photo, first_step):
     }
 
 
+def torch_segmentation(channels_last):
+    found = {}
+    for name, arguments in segmentation_cases.MEASURED.items():
+        arguments = {**arguments, "channels_last": channels_last}
+        if "BATCH_NORM" in arguments:
+            arguments["batch_norm"] = arguments.pop("BATCH_NORM")
+        found[f"segment-{name}"] = "predict", arguments, 5
+        found[f"train-{name}"] = "train_step", arguments, 4
+    return found
+
+
 def original_network_cases():
     found = whole_processes({"small": False}, {"small": False, "original": True})
     for short, backbone, side in (("r50", "resnet50", 512), ("r101", "resnet101", 1024)):
@@ -135,6 +149,15 @@ def variants(options):
         ):
             found[name] = Variant(
                 FOLDER / "torchvision_peer.py", options.torchvision, None, {}, chosen
+            )
+    if options.torch:
+        for name, channels_last in (("torch", False), ("torch, channels_last", True)):
+            found[name] = Variant(
+                FOLDER / "segmentation_peer.py",
+                options.torch,
+                None,
+                {},
+                torch_segmentation(channels_last),
             )
     if options.original:
         folder, python = options.original
@@ -199,6 +222,11 @@ def parse(arguments):
         "--torchvision", metavar="PYTHON", help="interpreter that has torch and torchvision"
     )
     parser.add_argument(
+        "--torch",
+        metavar="PYTHON",
+        help="interpreter that has torch, for the networks that label pixels",
+    )
+    parser.add_argument(
         "--original",
         nargs=2,
         metavar=("FOLDER", "PYTHON"),
@@ -225,8 +253,10 @@ def parse(arguments):
         help="write all figures as JSON, after each case anew",
     )
     options = parser.parse_args(arguments)
-    if not (options.torchvision or options.original):
-        parser.error("name a peer: --torchvision PYTHON or --original FOLDER PYTHON")
+    if not (options.torchvision or options.torch or options.original):
+        parser.error(
+            "name a peer: --torchvision PYTHON, --torch PYTHON or --original FOLDER PYTHON"
+        )
     if options.original and not (Path(options.original[0]) / "mrcnn" / "model.py").is_file():
         parser.error(f"{options.original[0]} has no mrcnn/model.py")
     if options.rounds < 1:

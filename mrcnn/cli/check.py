@@ -1,7 +1,7 @@
 """Look at annotated images before training on them.
 
-Tells the images, objects, classes, sizes and areas, then opens every image and draws every mask and
-lists what is wrong.
+Tells the images, objects, classes, sizes, areas and shares of pixels, opens every image, draws
+every mask and lists what is wrong.
 """
 
 import argparse
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         metavar="FILE",
-        help="also write every finding to a file, for programs: images, objects, ok, and findings "
-        "with severity, kind, place and message",
+        help="also write every finding to a file, for programs: images, objects, ok, findings with "
+        "severity, kind, place and message, and the pixels of each class",
     )
     parser.epilog = """examples:
   mrcnn check photos/via_region_data.json
@@ -80,5 +80,6 @@ def run(args: argparse.Namespace) -> int:
         os.makedirs(os.path.dirname(args.json) or os.curdir, exist_ok=True)
         write_json(args.json, report.to_dict(), indent=2, durable=False)
         print(summary)
+    print(f"\n{report.pixels}\n")
     print(report)
     return report.exit_code

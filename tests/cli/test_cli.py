@@ -278,6 +278,9 @@ def test_check_reports_all_that_is_wrong_at_once(tmp_path, capsys, broken, count
     }
     found = {kind: re.search(rf"^error +{text} +(\d+) ", out, re.M) for kind, text in said.items()}
     assert {kind: int(match[1]) for kind, match in found.items() if match} == counts
+    background = written["pixels"]["classes"][0]
+    row = re.search(r"^background +([0-9,]+) +[0-9.]+ %", out, re.M)
+    assert int(row[1].replace(",", "")) == background["pixels"] > 0
     assert isinstance(code_of("train", tmp_path / "data", "--weights", "none"), str)
 
 

@@ -10,7 +10,7 @@ import pytest
 from mrcnn.cli import make_parser
 from mrcnn.cli.settings import ARGUMENTS, name_options, settings_of
 from mrcnn.common.words import naming_options, option_or_argument
-from mrcnn.config import Config
+from mrcnn.config import SegmentationConfig
 from mrcnn.data.cache.example import encode
 from mrcnn.data.cache.write import write_records
 from mrcnn.data.class_checks import check_classes
@@ -179,7 +179,7 @@ def test_settings_are_those_of_the_options_of_each_command():
     assert settings_of(make_parser().parse_args(["check", "x", "--max-pixels", "9"])) == {
         "IMAGE_MAX_PIXELS": 9
     }
-    assert all(hasattr(Config, field) for field in ARGUMENTS)
+    assert all(hasattr(SegmentationConfig, field) for field in ARGUMENTS)
 
 
 def test_errors_of_fields_name_the_options_that_set_them():

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from mrcnn.config.choices import SEGMENTATION_NETWORKS
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import mold_image
 from mrcnn.data.label_drawing import draw_labels
@@ -195,25 +196,21 @@ def test_shapes_are_logged():
     assert said[1][0] == "molded_images" and said[1][1].shape == (1, 4, 6, 1)
 
 
-@pytest.mark.parametrize(
-    "network, fields", [("plain", {}), ("unet", {}), ("unet", {"UNET_PADDING": "valid"})]
-)
-def test_a_network_of_the_project(network, fields):
-    """Sizes that the strides do not divide, without the rounding of another shape."""
-    import keras
+@pytest.mark.parametrize("network", [*SEGMENTATION_NETWORKS, "unet-valid"])
+def test_a_network_of_the_project(network, tmp_path):
+    """Sizes that the strides do not divide, and of one pixel."""
+    from mrcnn.segmenter import Segmenter
 
-    from mrcnn.networks.segmentation.build import segmentation_network
-
-    config = config_of(network, IMAGE_RESIZE_MODE="none", UNET_WIDTHS=(4, 4, 6), **fields)
-    keras.utils.set_random_seed(0)
-    model = segmentation_network(config)
-
-    def predict(molded):
-        return keras.ops.convert_to_numpy(keras.ops.softmax(model(molded)))
-
-    for size in ((1, 1), (13, 37), (40, 24)):
-        (result,) = segment(predict, [RNG.randint(0, 256, size).astype(np.uint8)], config)
-        assert result.labels.shape == size
+    valid = {"UNET_PADDING": "valid"} if network == "unet-valid" else {}
+    config = config_of(
+        network.removesuffix("-valid"), IMAGE_RESIZE_MODE="none", UNET_WIDTHS=(4, 4, 6), **valid
+    )
+    model = Segmenter("inference", config, str(tmp_path))
+    images = [
+        RNG.randint(0, 256, size).astype(np.uint8) for size in ((1, 1), (1, 90), (13, 37), (64, 32))
+    ]
+    for image, result in zip(images, model.segment(images)):
+        assert result.labels.shape == image.shape
         np.testing.assert_allclose(result.probabilities.sum(-1), 1, atol=1e-5)
 
 

@@ -10,6 +10,7 @@ from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.layers.upsampling import (
     BedOfNails,
     Bilinear,
+    Interpolate,
     MaxPoolIndices,
     MaxUnpool,
 )
@@ -230,6 +231,10 @@ OTHER_LAYERS = {
     ),
     "BedOfNails": case(
         lambda: BedOfNails(3),
+        lambda random, batch, rois: normal(random, batch, 5, rois, 3),
+    ),
+    "Interpolate": case(
+        lambda: Interpolate(2, "bicubic"),
         lambda random, batch, rois: normal(random, batch, 5, rois, 3),
     ),
     "MaxPoolIndices": case(

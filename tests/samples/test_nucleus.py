@@ -309,7 +309,7 @@ def test_semantic(nucleus, folder, tmp_path, eagerly, capsys, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_few_minutes_teach_a_unet_drawn_cells(nucleus, tmp_path, monkeypatch, capsys):
+def test_half_a_minute_teaches_a_unet_drawn_cells(nucleus, tmp_path, monkeypatch, capsys):
     """Disks of two sizes and a shade of noise, on black."""
     rng, ids = np.random.default_rng(0), [f"{number:04d}" for number in range(40)]
     rows, columns = np.mgrid[:64, :64]

@@ -9,7 +9,7 @@ from tests.samples.scripts import load
 
 MNIST = DATA / "mnist" / "mnist.npz"
 # mean IoU of weights/segmenter_digits.h5 on the kept scenes, as weights/README.md has it
-MEASURED = 0.0
+MEASURED = 0.942
 
 
 @pytest.fixture

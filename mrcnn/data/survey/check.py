@@ -15,6 +15,7 @@ from mrcnn.config import Config
 from mrcnn.data.crowds import distinct_regions
 from mrcnn.data.image_range import used_bits
 from mrcnn.data.images import as_uint8_range
+from mrcnn.data.labels import call_load_labels, labels_of_parts, void_label
 from mrcnn.data.load import (
     call_load_image,
     call_load_mask,
@@ -26,6 +27,7 @@ from mrcnn.data.load import (
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.data.survey.each_image import each_image
 from mrcnn.data.survey.objects import why_no_object
+from mrcnn.data.survey.pixels import PixelShares, counts_with_void, shares_of_counts
 
 if TYPE_CHECKING:
     from mrcnn.data.dataset import Dataset
@@ -63,6 +65,7 @@ class CheckReport(NamedTuple):
     objects: int
     findings: list[Finding]
     names: dict[str, str]  # {place of a finding: path of its image}, for the table
+    pixels: PixelShares  # of the images whose masks can be used; crowds are void
 
     @property
     def errors(self) -> list[Finding]:
@@ -80,14 +83,15 @@ class CheckReport(NamedTuple):
         return 0 if self.ok else 1
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON takes it: images, objects, ok, and findings, a list of dicts of
-        severity, kind, place and message.
+        """All of it, as JSON takes it: images, objects, ok, findings, a list of dicts of severity,
+        kind, place and message, and pixels, see `PixelShares.to_dict`.
         """
         return {
             "images": self.images,
             "objects": self.objects,
             "ok": self.ok,
             "findings": [finding._asdict() for finding in self.findings],
+            "pixels": self.pixels.to_dict(),
         }
 
     def __str__(self) -> str:
@@ -133,19 +137,22 @@ def check_dataset(
     """
     image_ids = list(dict.fromkeys(image_ids))  # each once
     findings = _repeated_ids(dataset, image_ids)
-    pixels: dict[tuple[bytes, tuple[int, ...]], str] = {}
+    digests: dict[tuple[bytes, tuple[int, ...]], str] = {}
     met: set[int] = set()
     objects = learnable = crowds = rectangles = 0
+    counts: list[np.ndarray] = []
     many: list[tuple[int, str]] = []  # (objects, place) of images with more than MOST
     look_at = partial(_look_at, dataset)
     for look in each_image(dataset, look_at, image_ids, "Checking", progress, workers):
         findings += look.findings
         if look.pixels is not None:
-            twin = pixels.setdefault(look.pixels, look.place)
+            twin = digests.setdefault(look.pixels, look.place)
             if twin is not look.place:
                 findings.append(
                     Finding(WARNING, "image there twice", look.place, f"the same pixels as {twin}")
                 )
+        if look.counts is not None:
+            counts.append(look.counts)
         own, some_pixels = look.class_ids > 0, look.areas > 0
         met.update(look.class_ids[own].tolist())
         objects += len(own)
@@ -205,7 +212,9 @@ def check_dataset(
         ]
     paths = ((image_id, dataset.image_info[image_id].get("path")) for image_id in image_ids)
     names = {describe_image(dataset, image_id): str(path) for image_id, path in paths if path}
-    return CheckReport(len(image_ids), objects, findings, names)
+    return CheckReport(
+        len(image_ids), objects, findings, names, shares_of_counts(dataset.class_names, counts)
+    )
 
 
 class _Look(NamedTuple):
@@ -217,6 +226,7 @@ class _Look(NamedTuple):
     class_ids: np.ndarray  # int [objects]; none where the masks cannot be used
     areas: np.ndarray  # int [objects] px
     box_areas: np.ndarray  # int [objects] px
+    counts: np.ndarray | None  # of `counts_with_void`; None where the masks cannot be used
 
 
 def _look_at(dataset, image_id):
@@ -242,10 +252,15 @@ def _look_at(dataset, image_id):
             findings, kind, place, _checked, dataset, *loaded, image, place, findings
         )
     if checked is None:
-        return _Look(place, findings, digest, *np.zeros((3, 0), int))
+        none = np.zeros(0, int)
+        return _Look(place, findings, digest, none, none, none, None)
     doubts = _attempt(findings, "masks cannot be drawn", place, dataset.mask_doubts, image_id)
     findings += [Finding(WARNING, kind, place, what) for kind, what in doubts or ()]
-    return _Look(place, findings, digest, *checked)
+    class_ids, areas, box_areas, size, parts = checked
+    counts = _attempt(
+        findings, "labels wrong", place, _pixel_counts, dataset, image_id, class_ids, size, parts
+    )
+    return _Look(place, findings, digest, class_ids, areas, box_areas, counts)
 
 
 def _dark(dataset, image_id, image, values, place):
@@ -278,15 +293,15 @@ def _attempt(findings, kind, place, function, *args):
 
 
 def _checked(dataset, masks, class_ids, image, place, findings):
-    """The class ids of one image, the pixels of each object and of its box, once its masks have
-    been looked at.
+    """The class ids of one image, the pixels of each object and of its box, and its size and the
+    `rle.Part` of each object, once its masks have been looked at.
     """
     size = masks.shape[:2] if image is None or image.ndim < 2 else image.shape[:2]
     masks = checked_mask(masks, class_ids, size)
     class_ids = checked_class_ids(class_ids, len(dataset.class_info))
     if not len(class_ids):
         findings.append(Finding(WARNING, "image without objects", place, ""))
-        return class_ids, np.zeros(0, int), np.zeros(0, int)
+        return class_ids, np.zeros(0, int), np.zeros(0, int), size, []
     rows, class_ids = distinct_regions(masks, class_ids)
     boxes = extract_bboxes(masks)[rows]
     parts = [
@@ -319,7 +334,19 @@ def _checked(dataset, masks, class_ids, image, place, findings):
                 )
             )
         others[index] = part
-    return class_ids, areas, (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    box_areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    corners = boxes[:, :2].tolist()
+    return class_ids, areas, box_areas, size, [(part, *at) for part, at in zip(parts, corners)]
+
+
+def _pixel_counts(dataset, image_id, class_ids, size, parts):
+    """`counts_with_void` of an image, whose objects are those parts."""
+    count = len(dataset.class_info)
+    if dataset.knows_labels(image_id):
+        labels = call_load_labels(dataset, image_id)
+    else:
+        labels = labels_of_parts(parts, class_ids, size, void=void_label(count))
+    return counts_with_void(labels, count)
 
 
 def _repeated_ids(dataset, image_ids):

@@ -63,7 +63,10 @@ def upsample(
     if how == "unpool":
         return MaxUnpool(name=name, dtype=dtype)([x, indices, like])
     kind = "bilinear" if how == "transposed" else how
-    enlarge = keras.layers.UpSampling2D(factor, interpolation=kind, name=name, dtype=dtype)
+    if kind == "nearest":
+        enlarge = keras.layers.UpSampling2D(factor, name=name, dtype=dtype)
+    else:
+        enlarge = Interpolate(factor, kind, name=name, dtype=dtype)
     if how != "transposed":
         return enlarge(x)
     # interpolation towards zeros outside, which is what the convolution does
@@ -103,6 +106,39 @@ class BilinearFilter(keras.initializers.Initializer):
 
     def get_config(self):
         return {}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Interpolate(keras.layers.Layer):
+    """Enlarge as ``tf.image.resize`` does, also in a graph that does not know the map's sides.
+
+    There Keras' UpSampling2D compares them with 0 and fails (3.15).
+
+    Args:
+        factor: int, of both sides.
+        method: "bilinear" or "bicubic".
+
+    Call arguments:
+        [b, h, w, c].
+
+    Returns:
+        [b, factor * h, factor * w, c].
+    """
+
+    def __init__(self, factor, method="bilinear", **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.method = int(factor), method
+
+    def call(self, x):
+        sides = tf.shape(x)[1:3] * self.factor
+        return tf.cast(tf.image.resize(x, sides, self.method), x.dtype)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        return (batch, *(side and side * self.factor for side in sides), channels)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor, "method": self.method}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

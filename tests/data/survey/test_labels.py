@@ -1,9 +1,12 @@
 """What is said of data sets of label maps: nothing to learn, pixels of each class."""
 
+import json
+
 import numpy as np
 import pytest
 
 from mrcnn.data.survey.objects import require_labels
+from mrcnn.data.survey.pixels import pixel_shares
 from tests.data.label_scenes import Scenes, SmallSegmentation
 from tests.data.survey.test_summary_and_check import Given, image, masks
 
@@ -87,3 +90,85 @@ def test_a_set_of_labels_alone_has_a_mask_for_each_class():
     assert dataset.knows_labels(0) and not Given(
         (image(9, 9), masks(1, height=9, width=9), [1])
     ).knows_labels(0)
+
+
+# === Pixels of each class ===
+
+
+def counted(dataset, **options):
+    return pixel_shares(dataset, progress=False, **options)
+
+
+def test_pixels_of_label_maps_are_exact():
+    labels = np.array([[0, 1, 255], [2, 2, 1], [2, 0, 0]], np.uint8)
+    shares = counted(Scenes([labels, VOID, BACKGROUND]))
+    assert shares.class_names == ["background", "one", "two"]
+    assert shares.pixels == [603, 2, 3] and shares.images == [2, 1, 1]
+    assert (shares.void, shares.void_images, shares.labelled) == (601, 2, 608)
+    lines = [line.split() for line in str(shares).splitlines()]
+    assert lines == [
+        ["class", "of", "pixels", "pixels", "share", "images"],
+        ["background", "603", "99.2", "%", "2"],
+        ["one", "2", "0.3", "%", "1"],
+        ["two", "3", "0.5", "%", "1"],
+        ["void", "601", "49.7", "%", "of", "all", "2"],
+    ]
+    written = json.loads(json.dumps(shares.to_dict()))
+    assert written["classes"][2] == {"name": "two", "pixels": 3, "share": 3 / 608, "images": 1}
+    assert (written["void"], written["void_images"], written["labelled"]) == (601, 2, 608)
+    only = counted(Scenes([labels, BACKGROUND]), image_ids=[1])
+    assert only.void == 0 and "void" not in str(only) and only.pixels == [600, 0, 0]
+
+
+def test_shares_of_nothing():
+    assert "-" in str(counted(Scenes([VOID])))
+    assert counted(Scenes([])).to_dict()["classes"][0]["share"] is None
+
+
+@pytest.mark.parametrize(
+    "options, expected, void",
+    [
+        ({}, [3000, 800, 200], 8000),
+        ({"overlap": "last"}, [3000, 1000, 0], 8000),
+        ({"crowds": "class"}, [3000, 800, 8200], 0),
+    ],
+)
+def test_pixels_of_objects(options, expected, void):
+    """Filled row by row, so that each object covers those of fewer pixels."""
+    dataset = Given((image(100, 120), masks(200, 1000, 9000), [2, 1, -2]))
+    shares = counted(dataset, **options)
+    assert shares.pixels == expected and shares.void == void
+
+
+def test_check_counts_pixels_too():
+    labels = np.array([[0, 1, 255], [2, 2, 1]], np.uint8)
+    for dataset in (
+        Scenes([labels, BACKGROUND, VOID]),
+        Given(
+            (image(100, 120), masks(1000, 200, 9000), [1, 2, -2]),
+            (image(100, 120, 1), np.zeros((0, 0, 0), bool), []),
+            (image(20, 30), OSError("no masks"), []),
+        ),
+    ):
+        found = dataset.check(progress=False).pixels
+        usable = [0, 1, 2] if isinstance(dataset, Scenes) else [0, 1]
+        expected = counted(dataset, image_ids=usable)
+        assert found == expected and found.void > 0
+
+
+def test_a_class_that_others_hide_is_named():
+    """Of two objects of one size the later one is on top."""
+    report = Given((image(100, 120), masks(50, 50), [1, 2])).check(progress=False)
+    assert str(report.pixels).endswith("\nClasses without a pixel: cat")
+    assert [one["pixels"] for one in report.to_dict()["pixels"]["classes"]] == [11950, 0, 50]
+
+
+def test_labels_that_are_wrong_are_an_error():
+    class Both(Given):
+        def load_labels(self, image_id):
+            return np.full((100, 120), 7)
+
+    report = Both((image(100, 120), masks(50), [1])).check(progress=False)
+    assert [(one.kind, "the value 7" in one.message) for one in report.errors] == [
+        ("labels wrong", True)
+    ]

@@ -234,3 +234,20 @@ def test_bilinear_to_the_size_of_another_map(size):
     np.testing.assert_allclose(found, tf.image.resize(x, size), atol=1e-6)
     half = Bilinear(dtype="mixed_bfloat16")([x, np.zeros((2, *size, 1), np.float32)])
     assert half.dtype == "bfloat16"
+
+
+# === Graphs ===
+
+
+@pytest.mark.parametrize("how", [how for how in UPSAMPLINGS if how != "unpool"])
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_graph_that_does_not_know_the_sides(how, learned):
+    """Keras' UpSampling2D cannot interpolate in one."""
+    model = model_of(2, how, channels=3, learned=learned)
+    run = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec([None, None, None, 3])],
+        autograph=False,
+    )
+    x = np.random.RandomState(0).normal(size=(2, 5, 7, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(x), model(x), atol=1e-6)
