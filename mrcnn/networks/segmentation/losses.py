@@ -195,8 +195,8 @@ def sensitivity_specificity(
     pixels = Pixels(labels, logits, void)
     truth = pixels.truth()
     squares = pixels.errors(truth, pixels.probabilities()) ** 2
-    missed, alarms = tf.where(truth, squares, 0.0), tf.where(truth, 0.0, squares)
-    missed, alarms = whole_sums(_class_sums(missed), _class_sums(alarms))
+    missed, alarms = _class_sums(squares * truth), _class_sums(squares * (1.0 - truth))
+    missed, alarms = whole_sums(missed, alarms)
     counts = pixels.counts()
     others = tf.reduce_sum(counts) - counts
     losses = r * tf.math.divide_no_nan(missed, counts)
@@ -230,7 +230,7 @@ def hausdorff(
     truth, p = pixels.truth(), pixels.probabilities()
     if two_sided is None:
         two_sided = pixels.classes <= 4
-    distance = distances.distances_to_border(truth[..., 1:], pixels.valid) ** alpha
+    distance = distances.distances_to_border(truth[..., 1:] > 0, pixels.valid) ** alpha
     if two_sided:
         distance += distances.distances_to_border(p[..., 1:] > 0.5, pixels.valid) ** alpha
     errors = pixels.errors(truth, p)[..., 1:]
@@ -293,9 +293,8 @@ def _overlaps(pixels, squared):
     """
     truth, p = pixels.truth(), pixels.probabilities()
     errors = pixels.errors(truth, p)
-    if squared:
-        errors **= 2
-    return whole_sums(_class_sums(errors), 2.0 * _class_sums(tf.where(truth, p, 0.0)))
+    errors = errors**2 if squared else tf.abs(errors)
+    return whole_sums(_class_sums(errors), 2.0 * _class_sums(p * truth))
 
 
 def _class_sums(values):
