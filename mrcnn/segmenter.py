@@ -26,6 +26,7 @@ from mrcnn.inference.result import Classes
 from mrcnn.inference.segment import evaluate_segmenter, found_and_true, segment
 from mrcnn.inference.semantic_result import SemanticResult
 from mrcnn.matterport import methods
+from mrcnn.networks.halves import convolve_in_halves
 from mrcnn.networks.segmentation.build import (
     label_training_model,
     loss_layer,
@@ -78,7 +79,7 @@ class Segmenter(Learner):
     def _network(self, mode: str, config: Config) -> keras.Model:
         if mode == "training":
             return label_training_model(config, TrainingModel)
-        return segmentation_network(config)
+        return convolve_in_halves(segmentation_network(config))
 
     # === Training ===
 
