@@ -10,6 +10,7 @@ import pytest
 from mrcnn.config import Config, SegmentationConfig
 from mrcnn.config.file import read_config
 from mrcnn.model import MaskRCNN
+from mrcnn.networks import halves
 from mrcnn.segmenter import Segmenter
 from tests.tiny import Rectangles, backbone, tiny_config, values
 
@@ -220,6 +221,21 @@ def test_starts_from_a_mask_rcnn(tmp_path, eagerly):
         for name, value in values(model.keras_model).items()
         if name.split("/")[0] in report.loaded
     )
+
+
+def test_a_single_image_is_convolved_in_halves(tmp_path, monkeypatch):
+    sizes, convolve = [], halves._convolve_halves
+    monkeypatch.setattr(
+        halves,
+        "_convolve_halves",
+        lambda image, *rest: sizes.append(image.shape) or convolve(image, *rest),
+    )
+    model = segmenter(tmp_path, "inference", UNET_WIDTHS=(4, halves.WIDE))
+    images = np.random.RandomState(0).uniform(-100, 100, (2, 32, 48, 3)).astype(np.float32)
+    both = model.predict(images)
+    assert not sizes
+    np.testing.assert_allclose(model.predict(images[:1])[0], both[0], atol=1e-5)
+    assert sizes
 
 
 def test_what_is_no_segmenters(tmp_path):
