@@ -86,6 +86,9 @@ def _cases():
     for name, mini_masks in (("mini", True), ("full", False)):
         cases[f"sample-1024-{name}-masks"] = partial(data_cases.sample, mini_masks=mini_masks), 7
         cases[f"batch-1024-{name}-masks"] = partial(data_cases.batch, mini_masks=mini_masks), 7
+    for side in (256, 512):
+        cases[f"label-batch-{side}"] = partial(data_cases.label_batch, side=side), 15
+    cases["evaluate-labels-512"] = evaluation_cases.evaluate_label_maps, 2
     for encoding in ("raw", "png"):
         for workers in (1, 2):
             cases[f"cache-1024-{encoding}-workers{workers}"] = (

@@ -95,6 +95,23 @@ def batch(quick, repeats, mini_masks):
     return {**measure.repeat(lambda: batches.batch(0), repeats), "images": 2}
 
 
+def label_batch(quick, repeats, side):
+    """LabelBatches: two images of `SAMPLE_SIZE` with their label maps, mirrored at random, resized,
+    molded and stacked.
+    """
+    import segmentation_cases
+    from mrcnn.data.label_batches import LabelBatches
+
+    _, dataset = samples(quick, False, batch=2)
+    config = segmentation_cases.settings(quick, "unet", side, batch=2, NUM_CLASSES=81)
+
+    def flip(image, masks, rng):
+        return (image[:, ::-1], masks[:, ::-1]) if rng.random_sample() < 0.5 else (image, masks)
+
+    batches = LabelBatches(dataset, config, augmentation=flip, seed=0)
+    return {**measure.repeat(lambda: batches.batch(0), repeats), "images": 2}
+
+
 def cached_batches(quick, repeats, encoding, workers):
     """Batches of two images by `record_pipeline`, from a cache of 16 images that `sample` would
     resize.

@@ -298,8 +298,8 @@ def measure_peer(variant, name, quick):
 
 
 def pooled(rounds):
-    """The rounds of a case as one result: median over all times, the highest peak; a round that
-    failed is the result.
+    """The rounds of a case as one result: median over all times, that of the rounds' CPU times, the
+    highest peak; a round that failed is the result.
 
     Args:
         rounds: results as of `processes.run`.
@@ -315,13 +315,24 @@ def pooled(rounds):
         "seconds": statistics.median(times),
         "first_call": statistics.median(result["first_call"] for result in rounds),
         "peak_bytes": max(peaks, default=None),
+        **_cpu_seconds(rounds),
         "seconds_of_rounds": [result["seconds"] for result in rounds],
     }
 
 
+def _cpu_seconds(rounds):
+    spent = [result["cpu_seconds"] for result in rounds if "cpu_seconds" in result]
+    return {"cpu_seconds": statistics.median(spent)} if spent else {}
+
+
 # === The table ===
 
-COLUMNS = ("case", "first s", "median s", "peak MB", "time / ours", "memory / ours", "also")
+COLUMNS = (
+    *("case", "first s", "median s", "CPU s", "peak MB"),
+    *("time / ours", "CPU / ours", "memory / ours", "also"),
+)
+# What the last columns but one divide.
+RATIOS = ("seconds", "cpu_seconds", "peak_bytes")
 
 
 def table(found):
@@ -334,17 +345,15 @@ def table(found):
         for peer, result in measured.items():
             label = name if peer == "this" else f"  {peer}"
             if "error" in result:
-                rows.append((label, "", "failed", *[""] * 3, result["error"]))
+                rows.append((label, "", "failed", *[""] * 5, result["error"]))
                 continue
-            ratios = [
-                "" if peer == "this" else _ratio(result, ours, key)
-                for key in ("seconds", "peak_bytes")
-            ]
+            ratios = ["" if peer == "this" else _ratio(result, ours, key) for key in RATIOS]
             rows.append(
                 (
                     label,
                     cell(result, "first_call", ".3g"),
                     cell(result, "seconds", ".3g"),
+                    cell(result, "cpu_seconds", ".3g"),
                     cell(result, "peak_bytes", ".0f", 1e-6),
                     *ratios,
                     notes(result),

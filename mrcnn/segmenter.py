@@ -155,7 +155,7 @@ class Segmenter(Learner):
 
     def picture(self, dataset: Dataset, image_id: int) -> NDArray[np.uint8]:
         """What is found in an image, and beside it the truth: [height, 2 * width, 3]."""
-        return found_and_true(self.segment, dataset, image_id)
+        return found_and_true(self.segment, self.config, dataset, image_id)
 
     # === Evaluation ===
 

@@ -5,9 +5,10 @@
     mrcnn train    photos --weights coco --size 512 --epochs 20
     mrcnn evaluate photos --subset val --weights last --name photos --report report
     mrcnn predict  holiday clip.mp4 --weights last --name photos --output found
+    mrcnn train    photos --network unet --weights none --size 256   # labels pixels
 
-Annotations may be COCO json, VIA json, labelme json or mask PNGs. A training run keeps its
-settings in config.json beside its weights, where evaluate and predict find them.
+Annotations may be COCO json, VIA json, labelme json, mask PNGs or label maps. A training run keeps
+its settings in config.json beside its weights, where evaluate and predict find them.
 "COMMAND --help" explains each command.
 """
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 
 from mrcnn.cli.data_options import positive
 from mrcnn.cli.model_options import add_model, inference_config, load_model
+from mrcnn.cli.settings import settings_of
 from mrcnn.common.files import require_writable
 from mrcnn.config import SegmentationConfig
 from mrcnn.data.drawing import COLOR_BY
@@ -127,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         limit=args.limit,
         classes=classes,
         # of objects, the config has it
-        min_confidence=args.min_confidence if of_pixels else None,
+        min_confidence=settings_of(args).get("DETECTION_MIN_CONFIDENCE") if of_pixels else None,
         polygons=args.polygons,
         video_type=args.video_type,
         show=args.show,

@@ -56,7 +56,7 @@ TABLE = (
     Rule("UPSAMPLING", optional(one_of(UPSAMPLINGS)), f"None or one of {', '.join(UPSAMPLINGS)}"),
     Rule("OUTPUT_STRIDE", lambda value: value in (8, 16, 32), "8, 16 or 32"),
     Rule("DROPOUT", optional(_is_share_below_1), "None or a number from 0 to below 1, such as 0.5"),
-    Rule("BATCH_NORM LEARN_UPSAMPLING TEST_FLIPS", is_switch, "True or False"),
+    Rule("BATCH_NORM LEARN_UPSAMPLING MERGE_SOURCES TEST_FLIPS", is_switch, "True or False"),
     # Labels and losses
     Rule(
         "LOSS",

@@ -108,6 +108,10 @@ class SegmentationConfig(Config):
     # Pixels of crowds, where no object is: "ignore" makes them void, "class" gives them their
     # class.
     CROWDS = "ignore"
+    # True: images of several sources with different classes are taken together, and in those of one
+    # the pixels of the others' classes are background. False refuses them, since a network would
+    # learn that nobody's objects are background.
+    MERGE_SOURCES = False
     # True: one sigmoid channel instead of a softmax over two. None: where NUM_CLASSES is 2.
     BINARY: bool | None = None
 

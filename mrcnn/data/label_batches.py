@@ -57,7 +57,7 @@ class LabelBatches(NumberedBatches[LabelSample]):
                 "of pixels: train on the data set that the cache was made of"
             )
         super().__init__(dataset, config, batch_size, shuffle, augmentation, seed, training)
-        check_one_source(dataset)
+        check_one_source(dataset, config.MERGE_SOURCES)
         self._config = config
         self._options: dict[str, Any] = {
             "augment": augment,

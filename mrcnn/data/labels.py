@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.crowds import SEVERAL_CLASSES, distinct_regions
 from mrcnn.data.load import call_load_mask, checked_class_ids
 from mrcnn.data.masks import binary_masks, extract_bboxes, number_pieces
@@ -336,7 +336,8 @@ def check_one_source(dataset: Dataset, merge_sources: bool = False) -> None:
 
     Args:
         dataset: a prepared Dataset.
-        merge_sources: take the pixels of the other sources' classes for background.
+        merge_sources: MERGE_SOURCES, which takes the pixels of the other sources' classes for
+            background.
 
     Raises:
         ValueError: naming the sources and their classes.
@@ -353,6 +354,7 @@ def check_one_source(dataset: Dataset, merge_sources: bool = False) -> None:
         raise ValueError(
             f"{type(dataset).__name__} has images of {len(sources)} sources with classes of their "
             f"own: {said}. In an image of one, the pixels of the others' classes are background. "
-            "Load all as one source, each with every class marked, or set merge_sources=True where "
-            "that is what they should be"
+            "Load all as one source, each with every class marked, or set "
+            + option_or_argument("--set MERGE_SOURCES=true", "MERGE_SOURCES = True")
+            + " where that is what they should be"
         )

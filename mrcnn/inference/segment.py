@@ -214,7 +214,7 @@ def evaluate_segmenter(
         OSError: the folder of the report cannot be made.
     """
     check_classes(dataset, config, more=True)
-    check_one_source(dataset)
+    check_one_source(dataset, config.MERGE_SOURCES)
     use_image_range(dataset, config)
     check_workers(workers)
     batch_size = config.BATCH_SIZE if batch_size is None else batch_size
@@ -314,18 +314,22 @@ class _Scenes:
         }
 
 
-def found_and_true(segment: Segment, dataset: Dataset, image_id: int) -> NDArray[np.uint8]:
+def found_and_true(
+    segment: Segment, config: SegmentationConfig, dataset: Dataset, image_id: int
+) -> NDArray[np.uint8]:
     """A picture of what was found in an image and, beside it, of the truth.
 
     Args:
         segment: callable, list of images -> list of `SemanticResult`.
+        config: OVERLAP and CROWDS are read.
         dataset: a prepared Dataset.
         image_id: of the image.
 
     Returns:
         uint8 [height, 2 * width, 3]; void is striped.
     """
-    image, truth = dataset.load_image(image_id), dataset.load_labels(image_id)
+    image = dataset.load_image(image_id)
+    truth = call_load_labels(dataset, image_id, config.OVERLAP, config.CROWDS)
     found = segment([image])[0]
     if found.image is not None:
         image = found.image

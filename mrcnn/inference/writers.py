@@ -366,7 +366,7 @@ class Window(Writer):
     `Result.draw`.
     """
 
-    title = "Mask R-CNN: q ends"
+    title = "mrcnn: q ends"
 
     def __init__(self, **style: Any) -> None:
         super().__init__("")

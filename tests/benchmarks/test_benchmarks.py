@@ -29,7 +29,17 @@ WITHOUT_NETWORK = [
     name
     for name in cases.CASES
     if not name.startswith(
-        ("rates", "import", "build", "photo", "first-step", "detect", "evaluate", "train")
+        (
+            "rates",
+            "import",
+            "build",
+            "photo",
+            "first-step",
+            "detect",
+            "evaluate",
+            "segment",
+            "train",
+        )
     )
 ]
 
@@ -297,6 +307,7 @@ function, arguments, *quick, path = sys.argv[1:]
 import mrcnn
 arguments = json.loads(arguments)
 result = {"seconds": 2.0, "times": [2.0], "first_call": 3.0, "peak_bytes": 5e6, "images": 1}
+result["cpu_seconds"] = 3.5
 asked = {"function": function, "arguments": arguments, "whose": mrcnn.WHOSE, "quick": quick}
 open(path, "w").write(json.dumps({**result, **asked}))
 """
@@ -333,7 +344,8 @@ def test_peers_are_measured_in_turn_and_compared(peer, monkeypatch, capsys, tmp_
     def measure_ours(name, quick):
         asked.append("ours")
         seconds = next(ours)
-        return {"seconds": seconds, "times": [seconds], "first_call": 1.0, "peak_bytes": 1e6}
+        result = {"seconds": seconds, "times": [seconds], "first_call": 1.0, "peak_bytes": 1e6}
+        return {**result, "cpu_seconds": 2 * seconds}
 
     theirs = peers.measure_peer
     monkeypatch.setattr(peers, "measure_ours", measure_ours)
@@ -345,7 +357,7 @@ def test_peers_are_measured_in_turn_and_compared(peer, monkeypatch, capsys, tmp_
     measured = json.loads(output.read_text())["results"]["mold-512"]
     assert (measured["this"]["seconds"], measured["this"]["seconds_of_rounds"]) == (2.0, [1.0, 3.0])
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  peer"))
-    assert line.split() == ["peer", "3", "2", "5", "1.00", "5.00"]
+    assert line.split() == ["peer", "3", "2", "3.5", "5", "1.00", "0.88", "5.00"]
 
 
 def test_round_that_failed_is_the_result_and_the_exit_status(peer, monkeypatch, capsys):
@@ -366,9 +378,9 @@ def test_pooled_rounds_take_the_median_of_all_times_and_the_highest_peak():
 
 
 def test_every_case_of_a_peer_is_one_of_ours():
-    options = peers.parse(
-        ["--torchvision", sys.executable, "--original", str(run.ROOT), sys.executable]
-    )
+    python = sys.executable
+    arguments = ["--torchvision", python, "--torch", python, "--original", str(run.ROOT), python]
+    options = peers.parse(arguments)
     for variant in peers.variants(options).values():
         assert variant.program.is_file()
         assert set(variant.cases) <= set(cases.CASES)

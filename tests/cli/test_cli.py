@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main, make_parser, model_options, settings, train
+from mrcnn.cli import main, make_parser, model_options, settings, starting_weights, train
 from mrcnn.cli.predict import class_choices
 from mrcnn.cli.train import add_arguments, flip, open_both, run_name, split, stage
 from mrcnn.cli.weights_fields import (
@@ -503,10 +503,10 @@ def test_weights_of_as_many_other_classes(photos, trained, tmp_path, capsys, mon
 
 
 def test_the_class_of_masks_is_that_of_the_weights(monkeypatch):
-    monkeypatch.setattr(train, "told_by_weights", lambda path: {"NUM_CLASSES": 2})
+    monkeypatch.setattr(starting_weights, "told_by_weights", lambda path: {"NUM_CLASSES": 2})
     for names in (["BG", "nucleus"], ["BG", "object"], None):
-        assert not train.has_other_classes("a.h5", names, ["BG", "object"])
-        assert train.has_other_classes("a.h5", names, ["BG", "cell"]) == (
+        assert not starting_weights.has_other_classes("a.h5", names, ["BG", "object"])
+        assert starting_weights.has_other_classes("a.h5", names, ["BG", "cell"]) == (
             names == ["BG", "nucleus"]
         )
 

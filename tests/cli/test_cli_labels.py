@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import main
+from mrcnn.cli import main, model_options, train
+from mrcnn.cli.train import default_layers
+from mrcnn.config import Config, SegmentationConfig
 from mrcnn.config.file import read_config, save_config
+from mrcnn.config.segmentation import NOT_READ
 from mrcnn.data.formats import open_dataset
 from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.weights.h5_format import read_h5, write_h5
@@ -158,7 +161,8 @@ def test_predict_labels(photos, trained, tmp_path, capsys):
 
 def test_the_backbone_of_mask_rcnn(photos, detector, tmp_path, capsys):
     """Its fields of images and backbone are taken over, and no others."""
-    line = ["train", photos, "--weights", detector, "--network", "fcn8s", "--logs", tmp_path]
+    common = ["train", photos / "train", "--weights", detector, "--logs", tmp_path]
+    line = [*common, "--network", "fcn8s", "--name", "photos"]
     assert code_of(*line, *QUIET, "--set", "FC_CHANNELS=4") == 0
     fields = settings(checkpoints(tmp_path)[0])
     assert (fields["NETWORK"], fields["BACKBONE"], fields["BACKBONE_WIDTH"]) == (
@@ -171,12 +175,43 @@ def test_the_backbone_of_mask_rcnn(photos, detector, tmp_path, capsys):
     # the decoder alone has trained: the backbone still is that of the file
     before, after = read_h5(detector), read_h5(checkpoints(tmp_path)[0])
     np.testing.assert_array_equal(before["res4f_branch2a"][0][1], after["res4f_branch2a"][0][1])
-    said = code_of("train", photos, "--weights", detector, "--network", "segnet")
+    said = code_of(*common, "--network", "segnet")
     assert "has the backbone 'resnet50', and NETWORK 'segnet' has an encoder of its own" in said
 
 
+@pytest.mark.filterwarnings("ignore:.*so these are guesses")
+def test_the_backbone_of_a_file_alone(photos, detector, tmp_path, monkeypatch):
+    """Without settings beside it, as the published COCO weights are: the tensors tell the backbone,
+    and nothing of Mask R-CNN comes with it.
+    """
+    alone = tmp_path / "alone.h5"
+    shutil.copy(detector, alone)
+    chosen = []
+    monkeypatch.setattr(train, "new_model", lambda mode, config, logs: chosen.append(config))
+    monkeypatch.setattr(train, "load_start", stop)
+    monkeypatch.setattr(model_options, "coco_weights", lambda: str(alone))
+    for weights in (alone, "coco"):
+        line = ["train", photos, "--weights", weights, "--network", "deeplab"]
+        assert code_of(*line, "--size", 64, "--set", "OUTPUT_STRIDE=16") == "error: enough"
+        config = chosen.pop()
+        assert (config.NETWORK, config.BACKBONE, config.BACKBONE_WIDTH) == (
+            *("deeplab", "resnet50", 4),
+        )
+        assert config.OUTPUT_STRIDE == 16 and config.NUM_CLASSES == 3
+        assert config.TOP_DOWN_PYRAMID_SIZE == Config.TOP_DOWN_PYRAMID_SIZE
+        assert set(config.CLASS_NAMES) == {"BG", "red", "blue"}
+        assert default_layers(str(weights), config) == "decoder"
+    assert default_layers("none", config) == "all"
+    assert default_layers("imagenet", SegmentationConfig()) == "all"
+    assert default_layers("none", Config()) == "heads"
+
+
+def stop(*args):
+    raise ValueError("enough")
+
+
 def test_the_encoder_of_another_network(photos, tmp_path, capsys):
-    common = ["train", photos, *QUIET, "--size", 64, "--layers", "decoder"]
+    common = ["train", photos / "train", *QUIET, "--size", 64, "--layers", "decoder"]
     first = ["--network", "fcn32s", "--logs", tmp_path / "first", "--weights", "none"]
     widths = ["--set", "VGG_WIDTHS=4,4,4,4,4", "VGG_CONVOLUTIONS=1,1,1,1,1", "FC_CHANNELS=4"]
     assert code_of(*common, *first, *widths) == 0
@@ -191,8 +226,8 @@ def test_the_encoder_of_another_network(photos, tmp_path, capsys):
 
 def test_other_classes(photos, trained, tmp_path, capsys):
     path = checkpoints(trained)[-1]
-    line = ["train", photos, "--weights", path, "--logs", tmp_path, "--classes", "red", *QUIET]
-    assert code_of(*line) == 0
+    line = ["train", photos / "train", "--weights", path, "--logs", tmp_path, *QUIET]
+    assert code_of(*line, "--classes", "red") == 0
     out = capsys.readouterr().out
     assert "is for 3 classes, the data have 2: the class layers are trained anew" in out
     assert "excluded on request: 1 (seg_score)" in out
@@ -356,6 +391,15 @@ def test_a_cache_is_refused(photos, tmp_path):
     said = code_of(*line, "--verbose", 0)
     assert "is a cache, which holds masks of objects and no labels" in said
     assert not (tmp_path / "logs").exists()
+
+
+def test_what_no_network_reads_is_mask_rcnns_alone():
+    """Each of the fields that --network refuses is one of Mask R-CNN, and no others are."""
+    assert set(NOT_READ) <= set(Config.field_defaults())
+    own = SegmentationConfig.field_defaults().keys() - Config.field_defaults()
+    assert own.isdisjoint(NOT_READ) and {"NETWORK", "LOSS", "TILE"} <= own
+    read = {"BACKBONE", "IMAGE_MAX_DIM", "SCALE_JITTER", "TRAIN_BN", "DETECTION_MAX_INSTANCES"}
+    assert read.isdisjoint(NOT_READ)
 
 
 def test_help_explains_the_networks(capsys):

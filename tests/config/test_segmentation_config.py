@@ -74,6 +74,7 @@ WRONG = [
     ({"TILE": 0}, ["TILE is 0"]),
     ({"TILE_OVERLAP": 1}, ["TILE_OVERLAP is 1"]),
     ({"TEST_FLIPS": 2}, ["TEST_FLIPS is 2"]),
+    ({"MERGE_SOURCES": "yes"}, ["MERGE_SOURCES is 'yes'"]),
     ({"BACKBONE": "resnet50", "NETWORK": "segnet"}, ["BACKBONE is 'resnet50'", "of its own"]),
     ({"BACKBONE": "resnet"}, ["BACKBONE is 'resnet'", "did you mean", "resnet50"]),
     ({"NUM_CLASSES": 0}, ["NUM_CLASSES is 0"]),

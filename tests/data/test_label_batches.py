@@ -173,6 +173,8 @@ def test_sources_of_different_classes_are_refused():
 
     with pytest.raises(ValueError, match="images of 2 sources with classes of their own"):
         LabelBatches(scenes, Four())
+    merged = type("Merged", (Four,), {"MERGE_SOURCES": True})()
+    assert len(LabelBatches(scenes, merged, 2, shuffle=False).batch(0)[1]) == 2
 
 
 def test_no_images_and_other_classes_are_refused():

@@ -389,7 +389,7 @@ def test_sources_with_different_classes():
     with pytest.raises(
         ValueError,
         match="Dataset has images of 2 sources .*'street' has person, car; 'cells' has cell. .*"
-        "merge_sources=True",
+        "MERGE_SOURCES = True",
     ):
         check_one_source(dataset)
     check_one_source(dataset, merge_sources=True)

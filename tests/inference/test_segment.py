@@ -358,7 +358,7 @@ def test_a_report_shows_the_worst_images(tmp_path, capsys):
 def test_found_beside_true():
     labels = np.array([[0, 1, 2], [2, 255, 0]])
     dataset = Maps([np.kron(labels, np.ones((20, 20), int))])
-    picture_of_both = found_and_true(segment_as(whole()), dataset, 0)
+    picture_of_both = found_and_true(segment_as(whole()), whole(), dataset, 0)
     assert picture_of_both.shape == (40, 120, 3) and picture_of_both.dtype == np.uint8
     truth = dataset.load_labels(0)
     image = dataset.load_image(0)
