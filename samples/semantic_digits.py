@@ -19,6 +19,14 @@ the digits 0 to 2, whose boxes may overlap a little. A pixel with any ink is of 
 all others are background. Scenes are drawn when they are loaded and follow from their number alone;
 digits of test scenes were never in a training scene.
 
+What these commands reached from seed 0, with the first 12,000 and 2,000 digits of MNIST, on shared
+cores of an Intel Xeon (seconds of CPU time of the training, all that it does):
+
+    train                           mean IoU 0.942     435 s
+    train --epochs 2                mean IoU 0.870     149 s
+    train --epochs 2 --loss ce      mean IoU 0.740     137 s
+    train --recipe extended         precision 0.994, recall 0.990 of all ink     302 s
+
 Training needs MNIST: Keras downloads it, or --mnist FILE takes an mnist.npz that you have. The test
 scenes of "m2nist" are kept beside its weights, so that detect and evaluate need neither.
 
