@@ -62,6 +62,7 @@ class SemanticDigitsConfig(SegmentationConfig):
     VGG_WIDTHS = (16, 32, 96, 192, 256)
     VGG_CONVOLUTIONS = (2, 2, 3, 3, 2)
     FC_CHANNELS = 64
+    BATCH_NORM_MOMENTUM = 0.99  # there are 3,000 steps
     OPTIMIZER = "Adam"
     LEARNING_RATE = 0.003
     LEARNING_RATE_SCHEDULE = "cosine"
