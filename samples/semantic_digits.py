@@ -72,6 +72,7 @@ class SemanticDigitsConfig(SegmentationConfig):
     VGG_CONVOLUTIONS = (2, 2, 3, 2, 1)
     FC_CHANNELS = 32
     DROPOUT = 0.0
+    BATCH_NORM_MOMENTUM = 0.99  # there are thousands of steps
     OPTIMIZER = "Adam"
     LEARNING_RATE = 0.003
     LEARNING_RATE_SCHEDULE = "cosine"
