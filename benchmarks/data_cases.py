@@ -100,6 +100,7 @@ def label_batch(quick, repeats, side):
     molded and stacked.
     """
     import segmentation_cases
+
     from mrcnn.data.label_batches import LabelBatches
 
     _, dataset = samples(quick, False, batch=2)
