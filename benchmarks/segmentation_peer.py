@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 VOID = 255
-# Of a batch norm of ours: Keras' defaults.
-EPSILON, MOMENTUM = 1e-3, 0.01
+# Of a batch norm of ours: torch's momentum is the share of the new value.
+EPSILON, MOMENTUM = 1e-3, 0.1
 BLOCKS = {2: "abc", 3: "abcd", 4: "abcdef", 5: "abc"}
 
 

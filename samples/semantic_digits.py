@@ -19,6 +19,14 @@ the digits 0 to 2, whose boxes may overlap a little. A pixel with any ink is of 
 all others are background. Scenes are drawn when they are loaded and follow from their number alone;
 digits of test scenes were never in a training scene.
 
+What these commands reached from seed 0, with the first 12,000 and 2,000 digits of MNIST, on shared
+cores of an Intel Xeon (seconds of CPU time of the training, all that it does):
+
+    train                           mean IoU 0.942     435 s
+    train --epochs 2                mean IoU 0.870     149 s
+    train --epochs 2 --loss ce      mean IoU 0.740     137 s
+    train --recipe extended         precision 0.994, recall 0.990 of all ink     302 s
+
 Training needs MNIST: Keras downloads it, or --mnist FILE takes an mnist.npz that you have. The test
 scenes of "m2nist" are kept beside its weights, so that detect and evaluate need neither.
 
@@ -58,10 +66,13 @@ class SemanticDigitsConfig(SegmentationConfig):
     VALIDATION_STEPS = 25
     # U-Net: 0.5 million weights
     UNET_WIDTHS = (16, 32, 64, 128)
-    # FCN: 2.9 million weights, most of them in the 7 x 7 convolution of fc6
-    VGG_WIDTHS = (16, 32, 96, 192, 256)
-    VGG_CONVOLUTIONS = (2, 2, 3, 3, 2)
-    FC_CHANNELS = 64
+    # FCN: 0.7 million weights. FCN-8s errs in where ink ends and seldom in which digit it is, so
+    # the blocks up to stride 8 are the larger part.
+    VGG_WIDTHS = (16, 32, 96, 96, 96)
+    VGG_CONVOLUTIONS = (2, 2, 3, 2, 1)
+    FC_CHANNELS = 32
+    DROPOUT = 0.0
+    BATCH_NORM_MOMENTUM = 0.99  # there are thousands of steps
     OPTIMIZER = "Adam"
     LEARNING_RATE = 0.003
     LEARNING_RATE_SCHEDULE = "cosine"

@@ -57,6 +57,7 @@ TABLE = (
     Rule("OUTPUT_STRIDE", lambda value: value in (8, 16, 32), "8, 16 or 32"),
     Rule("DROPOUT", optional(_is_share_below_1), "None or a number from 0 to below 1, such as 0.5"),
     Rule("BATCH_NORM LEARN_UPSAMPLING MERGE_SOURCES TEST_FLIPS", is_switch, "True or False"),
+    Rule("BATCH_NORM_MOMENTUM", _is_share_below_1, "a number from 0 to below 1, such as 0.9"),
     # Labels and losses
     Rule(
         "LOSS",

@@ -60,6 +60,7 @@ WRONG = [
     ({"PSP_BINS": (0,)}, ["PSP_BINS is (0,)"]),
     ({"DROPOUT": 1}, ["DROPOUT is 1", "below 1"]),
     ({"BATCH_NORM": None}, ["BATCH_NORM is None", "True or False"]),
+    ({"BATCH_NORM_MOMENTUM": 1}, ["BATCH_NORM_MOMENTUM is 1", "below 1"]),
     ({"LOSS_OPTIONS": {1: 2}}, ["LOSS_OPTIONS is {1: 2}"]),
     ({"LOSS_OPTIONS": {"focal": {}}}, ["LOSS_OPTIONS has 'focal'", "no loss of LOSS = 'ce+dice'"]),
     ({"LOSS": "ce+dise"}, ["LOSS: 'ce+dise'", "did you mean 'dice'"]),

@@ -31,7 +31,7 @@ def convolution(x, filters, size, name, config, padding="same", dilation=1):
         name=name,
     )(x)
     if config.BATCH_NORM:
-        x = BatchNorm(name=f"{name}_bn")(x)
+        x = BatchNorm(momentum=config.BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)
     return keras.layers.Activation("relu", name=f"{name}_relu")(x)
 
 

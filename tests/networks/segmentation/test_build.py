@@ -218,3 +218,15 @@ def test_other_backbones(network, backbone):
     assert model.compute_output_shape((2, 64, 96, 3)) == (2, 64, 96, 3)
     if backbone == "function":
         assert model(images(config, 2, 64, 96)).shape == (2, 64, 96, 3)
+
+
+def test_running_statistics_follow_by_the_momentum():
+    config = config_of("plain", BATCH_NORM_MOMENTUM=0.6)
+    model = segmentation_network(config)
+    shape = (2, 8, 8, model.inputs[0].shape[-1])
+    batch = np.random.RandomState(0).normal(0, 40, shape).astype(np.float32)
+    layer = next(layer for layer in model.layers if layer.name.endswith("_bn"))
+    before = keras.Model(model.inputs[0], layer.input)(batch).numpy()
+    model(batch, training=True)
+    expected = 0.4 * before.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(layer.moving_mean.numpy(), expected, rtol=1e-4, atol=1e-6)
