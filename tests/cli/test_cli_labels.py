@@ -115,6 +115,20 @@ def test_last_goes_on_with_the_network_of_the_run(photos, trained, tmp_path):
     assert "omit --network" in said
 
 
+def test_last_of_a_network_without_weights_in_its_upsampling(photos, tmp_path, capsys):
+    """Its layers have the names of SegNet's; none of them starts again at random."""
+    line = ["train", photos, "--logs", tmp_path, "--size", 64, *QUIET, "--learning-rate", 1e-9]
+    options = ["--network", "unet", "--set", "UNET_WIDTHS=4,4", "UPSAMPLING=bilinear"]
+    assert code_of(*line, *options, "--weights", "none") == 0
+    capsys.readouterr()
+    assert code_of(*line, "--weights", "last", "--epochs", 2) == 0
+    assert "excluded on request: none" in capsys.readouterr().out
+    first, last = map(read_h5, checkpoints(tmp_path))
+    np.testing.assert_allclose(
+        first["seg_dec1_conv1"][0][1], last["seg_dec1_conv1"][0][1], atol=1e-6
+    )
+
+
 def test_last_of_either_kind(photos, trained, detector, tmp_path):
     logs = tmp_path / "logs"
     shutil.copytree(detector.parent, logs / detector.parent.name)
