@@ -249,6 +249,25 @@ def test_other_classes(photos, trained, tmp_path, capsys):
     assert fields["CLASS_NAMES"] == ["BG", "red"] and fields["NETWORK"] == "unet"
 
 
+def test_more_classes_than_a_byte_holds(tmp_path, monkeypatch, capsys):
+    """Their void is 65535, which nobody has to ask for; and the names do not fill the screen."""
+    for part, value in (("images", 9), ("labels", 260)):
+        (tmp_path / part).mkdir()
+        Image.fromarray(np.full((4, 5), value, np.uint16)).save(tmp_path / part / "a.png")
+    (tmp_path / "classes.txt").write_text("".join(f"c{number}\n" for number in range(1, 301)))
+    chosen = []
+    monkeypatch.setattr(train, "new_model", lambda mode, config, logs: chosen.append(config))
+    monkeypatch.setattr(train, "load_start", stop)
+    line = ["train", tmp_path, "--format", "labels", *UNET, "--weights", "none"]
+    assert code_of(*line) == "error: enough"
+    assert (
+        "images of c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 290 more" in capsys.readouterr().out
+    )
+    assert (chosen[0].NUM_CLASSES, chosen[0].IGNORE_LABEL) == (301, 65535)
+    said = code_of(*line, "--set", "IGNORE_LABEL=255")
+    assert "IGNORE_LABEL is 255, which is a class" in said
+
+
 @pytest.mark.filterwarnings("ignore:.*so these are guesses")
 def test_weights_alone_tell_the_network(photos, trained, tmp_path):
     alone = tmp_path / "alone.h5"
