@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.files import AnyPath, whole_file
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.class_labels import classes_called
 from mrcnn.data.formats.label_layouts import (
     BACKGROUND_NAMES,
@@ -246,7 +246,8 @@ class LabelMaps(Reader):
                 (
                     NO_CLASS,
                     f"{path}: of its values one is background and the other void, as 255 is; where "
-                    "that marks a class, give ids={255: 1}",
+                    "that marks a class, give "
+                    + option_or_argument("--label-ids 255=1", "ids={255: 1}"),
                 )
             ]
         if shades := shades_of_edges(np.where(labels == void, 0, labels)):
@@ -307,6 +308,11 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
             f"got {class_names or names!r}"
         )
     if known.palette is not None and read_image(first_map, True, indices=True, mask=True).ndim == 3:
+        if ids is not None or void:
+            raise ValueError(
+                option_or_argument("--label-ids and --label-void are", "ids and void are")
+                + f" of values, and {first_map} has colours"
+            )
         return known, True
     return known._replace(
         ids=known.ids if ids is None else ids,
@@ -387,13 +393,20 @@ def _unknown(value, y, x, info):
         return (
             f"{info['label_path']} has the value {value} at (y, x) = ({y}, {x}), which is neither "
             f"a class nor void: the classes have {some(known)}. Name every class, or say what it "
-            f"means with ids={{{value}: number of the class}} or void=[{value}]"
+            "means with "
+            + option_or_argument(
+                f"--label-void {value} or, as of every value, --label-ids {value}=CLASS",
+                f"ids={{{value}: number of the class}} or void=[{value}]",
+            )
         )
     colour = np.array(_colour(value))
     near = min(info["values"], key=lambda code: np.abs(colour - _colour(code)).sum())
+    place = option_or_argument(
+        "the file that names the classes, such as class_dict.csv (name,r,g,b)", "palette"
+    )
     return (
         f"{info['label_path']} has the colour {_colour(value)} at (y, x) = ({y}, {x}), which is no "
-        f"class: the nearest that is known is {_colour(near)}. List it in palette, as a class or "
+        f"class: the nearest that is known is {_colour(near)}. List it in {place}, as a class or "
         "as 'void'"
     )
 

@@ -178,6 +178,14 @@ def test_options_that_say_nothing(tmp_path, options, message):
         load(tmp_path, **options)
 
 
+def test_options_of_values_are_not_for_colours(tmp_path):
+    folders(tmp_path, {"a": COLOURS[LABELS]})
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nroad,128,64,128\n")
+    for options in ({"ids": {1: 1}}, {"void": [2]}):
+        with pytest.raises(ValueError, match="ids and void are of values, and .*a.png has colours"):
+            open_dataset(tmp_path, format="labels", **options)
+
+
 def test_sizes_that_differ(tmp_path):
     dataset = load(tmp_path, LABELS[:-2])
     message = "labels/a.png is 16 x 10 px .*, its image .*images/a.png is 16 x 12 px"
