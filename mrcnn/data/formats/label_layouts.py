@@ -306,9 +306,10 @@ def _of_label_map(path):
 
 
 def _of_table(path):
-    """class_dict.csv, with the columns name, r, g, b."""
+    """class_dict.csv, with the columns name, r, g, b, which a first line may name."""
     rows = [row for row in csv.reader(lines_of(path)) if row]
-    return _of_palette(path, [(row[0].strip(), row[1:4]) for row in rows[1:]])
+    has_header = bool(rows) and not any(cell.strip().isdecimal() for cell in rows[0][1:])
+    return _of_palette(path, [(row[0].strip(), row[1:4]) for row in rows[has_header:]])
 
 
 def _of_palette(path, rows):

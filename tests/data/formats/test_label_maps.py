@@ -338,6 +338,7 @@ def test_classes_of_the_training_data(tmp_path):
             "name,r,g,b\nroad,128,64,128\ncar,64,0,128\nVoid,224,224,192\nBG,0,0,0\n",
             True,
         ),
+        ("class_dict.csv", "road,128,64,128\ncar,64,0,128\nVoid,224,224,192\n", True),
     ],
 )
 def test_files_that_name_the_classes(tmp_path, name, text, colours):
