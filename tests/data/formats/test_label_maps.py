@@ -324,6 +324,9 @@ def test_classes_of_the_training_data(tmp_path):
     "name, text, colours",
     [
         ("classes.txt", "road\n\ncar\n", False),
+        ("classes.txt", "0 background\n1 road\n2 car\n", False),
+        ("classes.txt", "1: road\n2: car\n", False),
+        ("classes.txt", "0\tunlabeled\n1\troad\n2\tcar\n255\tvoid\n", False),
         ("class_names.txt", "__ignore__\n_background_\nroad\ncar\n", False),  # labelme's
         ("objectInfo150.txt", "Idx\tRatio\tName\n1\t0.5\troad\n2\t0.1\tcar, auto\n", False),
         (
@@ -349,6 +352,26 @@ def test_files_that_name_the_classes(tmp_path, name, text, colours):
         assert dataset.class_names == ["BG", "road", "car"]
         np.testing.assert_array_equal(dataset.load_labels(0), LABELS)
         (place / name).unlink()
+
+
+def test_a_list_of_names_with_their_values(tmp_path):
+    labels = np.where(LABELS == 2, 7, LABELS)  # 0, 1, 7 and void
+    folders(tmp_path, {"a": labels})
+    (tmp_path / "classes.txt").write_text("0 sky\n1 road\n5 void\n7 car\n")
+    dataset = open_dataset(tmp_path, format="labels")
+    assert dataset.class_names == ["BG", "sky", "road", "car"]
+    found = dataset.load_labels(0)
+    np.testing.assert_array_equal(found, np.where(LABELS == 255, 255, LABELS + 1))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["1 euro", "2 euro"], ["2 door", "4 doors"], ["0", "1", "2"], ["1 a", "b"], ["2 a", "1 b"]],
+)
+def test_names_that_begin_with_numbers(tmp_path, names):
+    folders(tmp_path, {"a": np.minimum(LABELS, 1)})
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    assert open_dataset(tmp_path, format="labels").class_names == ["BG", *names]
 
 
 @pytest.mark.parametrize("text", ["road:1,2::\n", "road\n", "road:red,2,3::\n", ""])
