@@ -251,7 +251,7 @@ def known_meaning(labels: AnyPath, first: str) -> Meaning | None:
     """
     places = [Path(labels).absolute()]
     places.append(places[0].parent)
-    if places[0].name.lower() in PARTS:
+    if any(place.name.lower() in PARTS for place in places):  # labels/train or train/labels
         places.append(places[1].parent)
     for place in places:
         for name, read in _LISTS.items():

@@ -501,6 +501,8 @@ def test_parts_of_plain_folders(tmp_path, inside):
         put(tmp_path / second / "a_mask.png", LABELS)
     dataset = open_dataset(tmp_path, "labels", "val", classes=NAMES)
     np.testing.assert_array_equal(dataset.load_labels(0), LABELS)
+    (tmp_path / "classes.txt").write_text("street\ncar\n")
+    assert open_dataset(tmp_path, "labels", "val").class_names == ["BG", "street", "car"]
     # nothing changes for whoever does not ask for labels
     assert type(open_dataset(tmp_path, subset="val")).__name__ == "MaskPng"
 
