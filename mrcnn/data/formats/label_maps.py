@@ -183,7 +183,7 @@ class LabelMaps(Reader):
         info = self._info(image_id)
         if not _is_own(info):
             return super().load_labels(image_id, overlap, crowds)
-        read = _read_colours if info["of_colours"] else read_ids
+        read = _read_colours if info["of_colours"] else _read_values
         found = read(info["label_path"])
         check_size(found, info["label_path"], image_size(info["path"]), info["path"])
         void = void_label(len(self.class_info))
@@ -295,7 +295,7 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
     if class_names is not None:
         known = Meaning(names_of_values(class_names))
     if known is None:
-        values = some(np.unique(read_ids(first_map)).tolist(), 10) if first_map else "none"
+        values = some(np.unique(_read_values(first_map)).tolist(), 10) if first_map else "none"
         raise ValueError(
             f"nothing names the classes of the label maps in {os.fspath(label_dir)}: list them, "
             "from that of the value 1 on, in class_names or, one a line, in a file classes.txt "
@@ -360,6 +360,16 @@ def _values_of_colours(meaning, numbers):
     if not any(name.lower() in BACKGROUND_NAMES for name in meaning.palette):
         values.setdefault(0, 0)
     return values
+
+
+def _read_values(path):
+    """The values of a file, int [height, width]."""
+    colours = option_or_argument("a file", "palette or a file")
+    return read_ids(
+        path,
+        f"that of its class, or a colour for each class, which {colours} class_dict.csv beside the "
+        "label maps lists (name,r,g,b)",
+    )
 
 
 def _read_colours(path):

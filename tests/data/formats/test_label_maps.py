@@ -222,6 +222,16 @@ def test_nothing_names_the_classes(tmp_path):
         LabelMaps().load(images, labels)
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_colours_that_nothing_lists(tmp_path, listed):
+    images, labels = folders(tmp_path, {"a": COLOURS[LABELS]})
+    dataset = LabelMaps()
+    message = r"that of its class, or a colour .* palette or a file class_dict.csv .*\(12, 16, 3\)"
+    with pytest.raises(ValueError, match=message):
+        dataset.load(images, labels, NAMES if listed else None)
+        dataset.load_labels(0)
+
+
 def test_maps_that_are_void_everywhere_are_counted(tmp_path, caplog):
     images, labels = folders(tmp_path, {"a": LABELS, "b": np.full_like(LABELS, 255)})
     dataset = LabelMaps()
