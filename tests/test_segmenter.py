@@ -119,7 +119,15 @@ def test_a_loss_of_the_users_own(tmp_path, eagerly):
     model = segmenter(tmp_path, LOSS=squared, STEPS_PER_EPOCH=1)
     history = train(model, 1, "all").history
     assert 0 < history["own_loss"][0] < 2
-    assert read_config(Path(model.log_dir) / "config.json")["LOSS"].endswith("squared")
+    fields = read_config(Path(model.log_dir) / "config.json")
+    assert fields["LOSS"].endswith("squared")
+    # its name is enough to predict, and not to train
+    config = SegmentationConfig.from_dict(fields)
+    found = Segmenter("inference", config, tmp_path)
+    found.load_weights(model.checkpoint_path.format(epoch=1))
+    assert len(found.segment([np.zeros((20, 20, 3), np.uint8)])) == 1
+    with pytest.raises(ValueError, match="LOSS: .*squared.* names a function, and .* imports"):
+        Segmenter("training", config, tmp_path)
 
 
 def test_void_pixels_change_nothing(tmp_path, eagerly):

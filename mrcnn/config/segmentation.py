@@ -99,7 +99,8 @@ class SegmentationConfig(Config):
 
     # The loss by its name, or a sum of several with factors, such as "0.5*focal+dice"; or a
     # function of labels int32 [b, h, w], logits float32 [b, h, w, K] and valid float32 [b, h, w],
-    # 0 for void, that returns a scalar.
+    # 0 for void, that returns a scalar. config.json keeps the name of a function, "module:name",
+    # which is enough to predict, but not to train on.
     LOSS: Any = "ce+dice"
     # dict of the name of a loss -> dict of its arguments, such as {"focal": {"gamma": 2.0}}.
     LOSS_OPTIONS: dict[str, Any] = {}

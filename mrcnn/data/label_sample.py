@@ -20,7 +20,7 @@ from mrcnn.data.augment.jitter import place_image, place_labels, random_placemen
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.augment.user import augment as apply_augmentation
 from mrcnn.data.images import fit_channels, mold_image
-from mrcnn.data.labels import call_load_labels, void_of
+from mrcnn.data.labels import call_load_labels, is_void
 from mrcnn.data.load import load_pixels, naming_image
 from mrcnn.data.resize import resize_image, resize_labels
 
@@ -124,11 +124,9 @@ def _load(dataset, config, image_id):
 
 
 def _codes(labels, config):
-    count, void = config.NUM_CLASSES, void_of(labels)
-    is_void = labels == config.IGNORE_LABEL
-    if void >= count:
-        is_void |= labels == void
-    wrong = ((labels < 0) | (labels >= count)) & ~is_void
+    count = config.NUM_CLASSES
+    empty = is_void(labels, count, config.IGNORE_LABEL)
+    wrong = ((labels < 0) | (labels >= count)) & ~empty
     if wrong.any():
         y, x = map(int, np.unravel_index(wrong.argmax(), labels.shape))
         raise ValueError(
@@ -138,7 +136,7 @@ def _codes(labels, config):
         )
     codes = labels.astype(np.uint8 if count <= np.iinfo(np.uint8).max else np.uint16)
     codes += 1
-    codes[is_void] = 0
+    codes[empty] = 0
     return codes
 
 
