@@ -47,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recursive", action="store_true", help="look into the folders of folders")
     parser.add_argument(
-        "--classes", nargs="+", metavar="CLASS", help="names or ids of the classes to keep"
+        "--classes",
+        nargs="+",
+        metavar="CLASS",
+        help="names or ids of the classes to keep; "
+        "where pixels are labelled, the others become background, which may be named too",
     )
     parser.add_argument(
         "--min-confidence",

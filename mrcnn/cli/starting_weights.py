@@ -120,9 +120,9 @@ def excluded(path: str, config: Config, new_classes: bool) -> Sequence[str] | No
     """
     if not isinstance(config, SegmentationConfig):
         return CLASS_LAYERS if new_classes else None
-    names = [name for name, weights in read_h5(path).items() if weights]
+    layers = {name: weights for name, weights in read_h5(path).items() if weights}
     if new_classes:
-        return label_class_layers(names)
-    if label_network(names) == config.NETWORK:
+        return label_class_layers(layers)
+    if label_network(layers) == config.NETWORK:
         return None
-    return [name for name in names if name.startswith(PREFIX)] or None
+    return [name for name in layers if name.startswith(PREFIX)] or None

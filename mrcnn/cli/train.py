@@ -47,10 +47,12 @@ from mrcnn.cli.starting_weights import (
 from mrcnn.cli.weights_fields import fields_of_weights
 from mrcnn.common.files import require_writable
 from mrcnn.common.json_files import parse_once
+from mrcnn.common.words import some
 from mrcnn.config import SegmentationConfig
 from mrcnn.config.label_losses import LABEL_LOSSES
 from mrcnn.config.run_name import LONGEST
 from mrcnn.data.formats.registry import MissingPart
+from mrcnn.data.labels import void_label
 from mrcnn.data.survey.objects import require_labels, require_masks, require_objects
 from mrcnn.distributed.cluster import worker_count
 from mrcnn.training.run_folder import check_name
@@ -342,7 +344,7 @@ def open_both(
     else:
         val_set = None
     print(
-        f"Training on {train_set.num_images} images of {', '.join(names)}; "
+        f"Training on {train_set.num_images} images of {some(names)}; "
         + (
             f"validating on {val_set.num_images}"
             if val_set
@@ -415,6 +417,8 @@ def training_config(
 ) -> Config:
     """The config: settings of the starting weights, then what follows from the data, then those
     given.
+
+    More classes than a byte holds need another value of void.
     """
     fields = {
         **fields,
@@ -422,6 +426,9 @@ def training_config(
         "CLASS_NAMES": list(train_set.class_names),
         "IMAGES_PER_GPU": given.get("IMAGES_PER_GPU", fields.get("IMAGES_PER_GPU", 2)),
     }
+    if config_class({**fields, **given}) is SegmentationConfig:
+        void = fields.get("IGNORE_LABEL", SegmentationConfig.IGNORE_LABEL)
+        fields["IGNORE_LABEL"] = max(void, void_label(train_set.num_classes))
     config = make_config(fields, given)
     images_per_step = config.BATCH_SIZE * worker_count()
     steps = {"STEPS_PER_EPOCH": math.ceil(train_set.num_images / images_per_step)}

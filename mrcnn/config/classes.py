@@ -14,6 +14,10 @@ def numbered_names(count: int) -> list[str]:
     return ["BG", *(f"class {number}" for number in range(1, count))]
 
 
+# What the background may be called, whatever its name, where it may be asked for.
+_BACKGROUND = ("background", "bg")
+
+
 def class_ids(
     classes: int | str | Iterable[int | str],
     names: Sequence[str] | None = None,
@@ -26,7 +30,7 @@ def class_ids(
         classes: id or name, or several of them; a name stands for all classes that have it.
         names: of the classes by id, background first; None: only ids are known.
         count: number of classes with the background, where ``names`` is None; None: unknown.
-        first: least id that may be given; 0 allows the background.
+        first: least id that may be given; 0 allows the background, "background" or "BG".
 
     Returns:
         list of ids, in the order given.
@@ -49,6 +53,8 @@ def class_ids(
 
 def _called(name, names, first):
     """The ids of the classes of a name."""
+    if first == 0 and name.lower() in _BACKGROUND and name not in (names or ()):
+        return [0]
     if names is None:
         raise ValueError(
             f"class {name!r}: the names of the classes are not known; give class ids, or set "

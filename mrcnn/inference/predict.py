@@ -175,13 +175,14 @@ def predict(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or None for no end")
     check_color_by(color_by)
+    of_pixels = isinstance(model.config, SegmentationConfig)
     if classes is not None:
-        # an unknown one is reported before anything is written
-        class_ids(classes, model.config.CLASS_NAMES, model.config.NUM_CLASSES)
+        # an unknown one is reported before anything is written; no object is of the background
+        first = 0 if of_pixels else 1
+        class_ids(classes, model.config.CLASS_NAMES, model.config.NUM_CLASSES, first)
     sources, others = find_sources(places, recursive, leave_out=output)
     require_writable(output, "output")
     kept = check_outputs(sources, output, save, video_type)
-    of_pixels = isinstance(model.config, SegmentationConfig)
     summary = Summary(
         str(output),
         others=others,

@@ -17,23 +17,31 @@ _SIGNS = (
     ("fcn32s", r"seg_score_fr"),
     ("deeplab", r"seg_aspp0"),
     ("pspnet", r"seg_bins\d+"),
-    ("unet", r"seg_up\d+(_conv)?"),
-    ("segnet", r"seg_dec1_conv1"),
+    ("unet", r"seg_dec1_conv1"),  # or "segnet", see `label_network`
     ("plain", r"seg_conv1"),
 )
 
 
-def label_network(names: Iterable[str]) -> str | None:
+def label_network(layers: Layers) -> str | None:
     """The NETWORK whose layers these are; None for those of another kind, as of Mask R-CNN.
 
     Args:
-        names: of layers.
+        layers: of `h5_format.read_h5`, those with weights.
     """
-    own = [name for name in names if name.startswith(PREFIX)]
+    own = [name for name in layers if name.startswith(PREFIX)]
     for network, sign in _SIGNS:
         if any(re.fullmatch(sign, name) for name in own):
-            return network
+            return "segnet" if network == "unet" and _is_segnet(layers) else network
     return None
+
+
+def _is_segnet(layers):
+    """Whether the decoder is SegNet's: its last level reads a map as wide as the encoder's first,
+    where U-Net's reads that map and another one.
+    """
+    return "enc1_conv1" in layers and _channels(layers, "enc1_conv1") == _channels(
+        layers, "seg_dec1_conv1", side=-2
+    )
 
 
 def label_class_layers(names: Iterable[str]) -> list[str]:
@@ -102,9 +110,9 @@ def told_by_label_layers(layers: Layers) -> dict[str, Any]:
     return fields
 
 
-def _channels(layers, name):
-    """The last side of a layer's first tensor."""
-    return int(layers[name][0][1].shape[-1])
+def _channels(layers, name, side=-1):
+    """The last side of a layer's first tensor, or another one."""
+    return int(layers[name][0][1].shape[side])
 
 
 def _widths(layers, pattern):

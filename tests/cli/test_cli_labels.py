@@ -115,6 +115,20 @@ def test_last_goes_on_with_the_network_of_the_run(photos, trained, tmp_path):
     assert "omit --network" in said
 
 
+def test_last_of_a_network_without_weights_in_its_upsampling(photos, tmp_path, capsys):
+    """Its layers have the names of SegNet's; none of them starts again at random."""
+    line = ["train", photos, "--logs", tmp_path, "--size", 64, *QUIET, "--learning-rate", 1e-9]
+    options = ["--network", "unet", "--set", "UNET_WIDTHS=4,4", "UPSAMPLING=bilinear"]
+    assert code_of(*line, *options, "--weights", "none") == 0
+    capsys.readouterr()
+    assert code_of(*line, "--weights", "last", "--epochs", 2) == 0
+    assert "excluded on request: none" in capsys.readouterr().out
+    first, last = map(read_h5, checkpoints(tmp_path))
+    np.testing.assert_allclose(
+        first["seg_dec1_conv1"][0][1], last["seg_dec1_conv1"][0][1], atol=1e-6
+    )
+
+
 def test_last_of_either_kind(photos, trained, detector, tmp_path):
     logs = tmp_path / "logs"
     shutil.copytree(detector.parent, logs / detector.parent.name)
@@ -255,6 +269,25 @@ def test_other_classes(photos, trained, tmp_path, capsys):
     assert "excluded on request: 1 (seg_score)" in out
     fields = settings(checkpoints(tmp_path)[0])
     assert fields["CLASS_NAMES"] == ["BG", "red"] and fields["NETWORK"] == "unet"
+
+
+def test_more_classes_than_a_byte_holds(tmp_path, monkeypatch, capsys):
+    """Their void is 65535, which nobody has to ask for; and the names do not fill the screen."""
+    for part, value in (("images", 9), ("labels", 260)):
+        (tmp_path / part).mkdir()
+        Image.fromarray(np.full((4, 5), value, np.uint16)).save(tmp_path / part / "a.png")
+    (tmp_path / "classes.txt").write_text("".join(f"c{number}\n" for number in range(1, 301)))
+    chosen = []
+    monkeypatch.setattr(train, "new_model", lambda mode, config, logs: chosen.append(config))
+    monkeypatch.setattr(train, "load_start", stop)
+    line = ["train", tmp_path, "--format", "labels", *UNET, "--weights", "none"]
+    assert code_of(*line) == "error: enough"
+    assert (
+        "images of c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 290 more" in capsys.readouterr().out
+    )
+    assert (chosen[0].NUM_CLASSES, chosen[0].IGNORE_LABEL) == (301, 65535)
+    said = code_of(*line, "--set", "IGNORE_LABEL=255")
+    assert "IGNORE_LABEL is 255, which is a class" in said
 
 
 @pytest.mark.filterwarnings("ignore:.*so these are guesses")

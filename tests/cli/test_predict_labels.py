@@ -57,6 +57,13 @@ def found(model, **fields) -> SemanticResult:
     return result
 
 
+@pytest.mark.parametrize("background", ["background", "BG", "0"])
+def test_the_background_is_a_class_to_keep(model, tmp_path, background):
+    code, labels = predict(model, tmp_path, "--classes", background, "dog")
+    assert code == 0
+    np.testing.assert_array_equal(labels, found(model).filter([0, "dog"]).labels)
+
+
 def test_labels_are_those_of_segment(model, tmp_path, capsys):
     code, labels = predict(model, tmp_path)
     result = found(model)

@@ -28,6 +28,9 @@ def test_ids_of_one_class_or_several(classes, names, expected):
 
 def test_the_background_only_where_it_is_asked_for():
     assert class_ids("BG", NAMES, first=0) == class_ids(0, NAMES, first=0) == [0]
+    for names in (NAMES, ["background", "red"], None):
+        assert class_ids("background", names, first=0) == class_ids("BG", names, first=0) == [0]
+    assert class_ids("bg", ["BG", "red", "bg"], first=0) == [2]
     assert class_ids(4, count=5) == [4]
     with pytest.raises(ValueError, match="no class 5: class ids go from 1 to 4"):
         class_ids(5, count=5)

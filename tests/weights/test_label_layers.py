@@ -5,7 +5,7 @@ import pytest
 
 from mrcnn.config.choices import SEGMENTATION_NETWORKS
 from mrcnn.networks.segmentation.build import segmentation_network
-from mrcnn.weights.h5_format import read_h5
+from mrcnn.weights.h5_format import Layers, read_h5
 from mrcnn.weights.label_layers import label_class_layers, label_network, told_by_label_layers
 from mrcnn.weights.load import save_h5
 from tests.networks.segmentation.tiny import config_of
@@ -18,6 +18,15 @@ KINDS = {
         for name in ("fcn8s", "unet", "pspnet", "deeplab")
     },
     "unet-bilinear": {"NETWORK": "unet", "UPSAMPLING": "bilinear", "BATCH_NORM": False},
+    # of equal widths no layer of the upsampling has weights
+    "unet-equal": {"NETWORK": "unet", "UPSAMPLING": "bilinear", "UNET_WIDTHS": (4, 4, 4)},
+    "unet-equal-resnet": {
+        "UPSAMPLING": "nearest",
+        "NETWORK": "unet",
+        "UNET_WIDTHS": (2,) * 4,
+        **RESNET,
+    },
+    "segnet-equal": {"NETWORK": "segnet", "VGG_WIDTHS": (4,) * 5, "VGG_CONVOLUTIONS": (1,) * 5},
     "unet-six": {"NETWORK": "unet", "UNET_WIDTHS": (2, 3, 4, 5, 6, 7)},
     "fcn32s-two": {"NETWORK": "fcn32s", "NUM_CLASSES": 2},
     "fcn16s-two": {"NETWORK": "fcn16s", "NUM_CLASSES": 2, "BINARY": False},
@@ -74,6 +83,9 @@ def test_class_layers_are_those_whose_shape_follows_the_classes(fields):
 
 
 def test_other_files_tell_nothing():
-    names = ("conv1", "res4f_branch2a", "rpn_model", "mrcnn_class_logits", "enc1_conv1")
-    assert label_network(names) is None and told_by_label_layers({name: [] for name in names}) == {}
-    assert label_class_layers(names) == []
+    layers: Layers = {
+        name: []
+        for name in ("conv1", "res4f_branch2a", "rpn_model", "mrcnn_class_logits", "enc1_conv1")
+    }
+    assert label_network(layers) is None and told_by_label_layers(layers) == {}
+    assert label_class_layers(layers) == []
