@@ -130,6 +130,30 @@ def test_a_loss_of_the_users_own(tmp_path, eagerly):
         Segmenter("training", config, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "fields, told",
+    [
+        (dict(LOSS="dice"), True),
+        (dict(LOSS="ce+dice"), False),
+        (dict(LOSS="dice", KEEP_EMPTY_IMAGES=False), False),
+    ],
+)
+def test_a_loss_that_learns_nothing_from_empty_images_is_told_of_once(
+    tmp_path, capsys, fields, told
+):
+    data = Rectangles(3)
+    data.image_info[1]["objects"] = []
+    model = segmenter(tmp_path, STEPS_PER_EPOCH=1, NETWORK="plain", **fields)
+    model.train(data, None, 0.01, None, [("decoder", 1), ("all", 2)], verbose=0)
+    sentence = (
+        "Of the training data, 1 of 3 images that were looked at have no object, and LOSS = 'dice' "
+        "learns nothing from a batch of such"
+    )
+    assert capsys.readouterr().out.count(sentence) == told
+    full = Rectangles(3)
+    assert model.not_learned(full) == []
+
+
 def test_void_pixels_change_nothing(tmp_path, eagerly):
     """The same image with another picture under its void pixels, in a network that sees a pixel
     apart from others.

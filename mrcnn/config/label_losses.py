@@ -90,6 +90,23 @@ def learns_nothing_from_empty(name: str, channels: int = 1) -> bool:
     return name in ("balanced_ce", "dice", "log_cosh_dice", *several)
 
 
+def all_learn_nothing_from_empty(
+    loss: Any, options: dict[str, dict[str, Any]], channels: int
+) -> bool:
+    """Whether `learns_nothing_from_empty` is true of LOSS as a whole: of each of its terms.
+
+    Args:
+        loss: LOSS; of a function nobody knows, which counts as no.
+        options: LOSS_OPTIONS. With ``smooth`` and one channel false alarms count in Dice's loss.
+        channels: as of `learns_nothing_from_empty`.
+    """
+    return isinstance(loss, str) and all(
+        learns_nothing_from_empty(name, channels)
+        and not (channels == 1 and options.get(name, {}).get("smooth"))
+        for _, name in loss_terms(loss)
+    )
+
+
 def unknown_loss(name: str) -> str:
     """The message about a name that no loss has."""
     near = closest(name, LABEL_LOSSES)

@@ -4,6 +4,7 @@ import pytest
 
 from mrcnn.config.label_losses import (
     LABEL_LOSSES,
+    all_learn_nothing_from_empty,
     learns_nothing_from_empty,
     loss_terms,
     option_problems,
@@ -62,6 +63,23 @@ def test_losses_to_be_warned_of():
     assert alone == {"balanced_ce", "dice", "log_cosh_dice"}
     several = {name for name in LABEL_LOSSES if learns_nothing_from_empty(name, channels=3)}
     assert several == alone | {"sensitivity_specificity", "hausdorff"}
+
+
+@pytest.mark.parametrize(
+    "loss, options, channels, nothing",
+    [
+        ("dice", {}, 1, True),
+        ("dice+2*log_cosh_dice", {}, 3, True),
+        ("ce+dice", {}, 1, False),
+        ("hausdorff", {}, 1, False),
+        ("hausdorff", {}, 3, True),
+        ("dice", {"dice": {"smooth": 1.0}}, 1, False),
+        ("dice", {"dice": {"smooth": 1.0}}, 3, True),
+        (print, {}, 1, False),
+    ],
+)
+def test_sums_to_be_warned_of(loss, options, channels, nothing):
+    assert all_learn_nothing_from_empty(loss, options, channels) is nothing
 
 
 # === Options ===
