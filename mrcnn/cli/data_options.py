@@ -31,6 +31,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def value_of_class(text: str) -> tuple[int, int]:
+    """(255, 1) of "255=1": a value of label maps and the number of its class."""
+    value, _, number = text.partition("=")
+    if not (value.isdecimal() and number.isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no value of label maps and its class: write VALUE=CLASS, such as 255=1"
+        )
+    return int(value), int(number)
+
+
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     """The annotated images."""
     parser.add_argument(
@@ -92,6 +102,24 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         help="of mask files: make an object of each connected piece, where all objects of a mask "
         "have one value",
     )
+    parser.add_argument(
+        "--label-ids",
+        action="extend",
+        nargs="+",
+        type=value_of_class,
+        metavar="VALUE=CLASS",
+        help="what the values of label maps mean: classes by number as they are listed, from 1 on, "
+        "0 for the background; 255=1 of masks of 0 and 255 (default: each is the number of its "
+        "class, and 255 void)",
+    )
+    parser.add_argument(
+        "--label-void",
+        action="extend",
+        nargs="+",
+        type=int,
+        metavar="VALUE",
+        help="values of label maps that are void, neither learned nor measured, beside 255",
+    )
 
 
 # The options that some formats, or all but caches, have alone: {name in the arguments: (argument of
@@ -108,6 +136,8 @@ _TAKEN_BY = {
     ),
     "masks": ("mask_dir", ("id_masks",), "mask files"),
     "split_pieces": ("split_pieces", ("id_masks", "object_masks"), "mask files"),
+    "label_ids": ("ids", ("labels",), "label maps (--format labels)"),
+    "label_void": ("void", ("labels",), "label maps (--format labels)"),
     "skip_missing": ("skip_missing", tuple(FORMATS), "the formats with files of their own"),
 }
 _CACHE = "cache"  # in place of a format's name
@@ -204,6 +234,8 @@ def open_place(
         for name, (argument, _, _) in _TAKEN_BY.items()
         if (value := _given(args, place, name)) is not None and _takes(found.format, place, name)
     }
+    if "ids" in options:
+        options["ids"] = dict(options["ids"])
     if collect_errors:
         options["collect_errors"] = True
     options["format"] = found.format

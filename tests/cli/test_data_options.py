@@ -55,6 +55,37 @@ def test_each_data_set_gets_the_options_that_it_takes(coco, tmp_path):
     assert [each.load_mask(0)[1].tolist() for each in without] == [[1], [1, -1]]
 
 
+def test_label_maps_of_0_and_255(tmp_path, capsys):
+    """The advice of the message is what makes them usable."""
+    data = write_masks(tmp_path / "m")
+    (data / "masks").rename(data / "labels")
+    (data / "classes.txt").write_text("thing\n")
+    line = ["check", data, "--format", "labels"]
+    assert code_of(*line) == 1
+    assert "where that marks a class, give --label-ids 255=1" in capsys.readouterr().out
+    assert code_of(*line, "--label-ids", "255=1") == 0
+    train_set, _ = open_both(arguments(data, *line[2:], "--label-ids", "255=1"))
+    assert (train_set.load_labels(0) == 1).sum() == 15 * 15 + 30 * 30
+    assert code_of(*line, "--label-ids", "0=1", "--label-void", 7) == 0
+    assert code_of(*line, "--label-ids", "255=a") == 2
+    assert "write VALUE=CLASS, such as 255=1" in capsys.readouterr().err
+    assert code_of(*line, "--label-ids", "3=1", "255=0", "--label-void", "0") == 1
+    said = code_of(*line[:2], "--label-void", 7, "--format", "id_masks")
+    assert "--label-void is of label maps (--format labels), and " in said
+
+
+def test_values_that_no_option_names(tmp_path, capsys):
+    data = write_masks(tmp_path / "m")
+    (data / "masks").rename(data / "labels")
+    (data / "classes.txt").write_text("thing\n")
+    for path in (data / "labels").iterdir():
+        Image.fromarray(np.array(Image.open(path)) // 255 * np.uint8(4)).save(path)
+    line = ["check", data, "--format", "labels"]
+    assert code_of(*line) == 1
+    assert "--label-void 4 or, as of every value, --label-ids 4=CLASS" in capsys.readouterr().out
+    assert code_of(*line, "--label-ids", "4=1") == 0
+
+
 def test_an_option_that_no_data_set_takes_is_refused(coco, tmp_path):
     write_via(tmp_path / "v", 2, 0)
     masks = write_masks(tmp_path / "m")

@@ -52,6 +52,7 @@ _CITYSCAPES_LABELS = re.compile(r"_gt(?:Fine|Coarse)_label(Train)?Ids\.png$")
 _CITYSCAPES_FOLDERS = ("gtFine", "gtCoarse")
 _CAMVID_LABELS = "annot"
 _CAMVID_FOLDERS = tuple(part + _CAMVID_LABELS for part in PARTS)
+_NUMBERED = re.compile(r"(\d+)[:;,=\t ]+(\S.*)")  # a line of a list of names with their values
 _ANNOTATIONS = ("annotations", "annotation")  # ADE's, beside images
 
 
@@ -250,7 +251,7 @@ def known_meaning(labels: AnyPath, first: str) -> Meaning | None:
     """
     places = [Path(labels).absolute()]
     places.append(places[0].parent)
-    if places[0].name.lower() in PARTS:
+    if any(place.name.lower() in PARTS for place in places):  # labels/train or train/labels
         places.append(places[1].parent)
     for place in places:
         for name, read in _LISTS.items():
@@ -294,7 +295,34 @@ def names_of_values(names: Sequence[str]) -> list[str]:
 
 
 def _of_names(path):
-    return Meaning(names_of_values(lines_of(path)))
+    """A name in each line, from that of the value 1 on or with the value before it."""
+    lines = lines_of(path)
+    return _of_numbered_names(lines) or Meaning(names_of_values(lines))
+
+
+def _of_numbered_names(lines):
+    """The `Meaning` of lines such as "0 background", "1: cat"; None of other ones, as of classes
+    whose names begin with numbers.
+    """
+    found = [_NUMBERED.fullmatch(line) for line in lines]
+    named = {int(match[1]): match[2] for match in found if match}
+    values = list(named)
+    rising = values == sorted(values) and values[:1] in ([0], [1])
+    if not rising or not len(lines) == len(named) == len(set(named.values())):
+        return None
+    background = [
+        value
+        for value, name in named.items()
+        if name.lower() in BACKGROUND_NAMES or (value == 0 and name.lower() in VOID_NAMES)
+    ]
+    void = [
+        value
+        for value, name in named.items()
+        if name.lower() in VOID_NAMES and value not in background
+    ]
+    classes = [value for value in named if value not in (*background, *void)]
+    ids = {**dict.fromkeys(background, 0), **{value: n for n, value in enumerate(classes, 1)}}
+    return Meaning([named[value] for value in classes], ids, void)
 
 
 def _of_label_map(path):
@@ -306,9 +334,10 @@ def _of_label_map(path):
 
 
 def _of_table(path):
-    """class_dict.csv, with the columns name, r, g, b."""
+    """class_dict.csv, with the columns name, r, g, b, which a first line may name."""
     rows = [row for row in csv.reader(lines_of(path)) if row]
-    return _of_palette(path, [(row[0].strip(), row[1:4]) for row in rows[1:]])
+    has_header = bool(rows) and not any(cell.strip().isdecimal() for cell in rows[0][1:])
+    return _of_palette(path, [(row[0].strip(), row[1:4]) for row in rows[has_header:]])
 
 
 def _of_palette(path, rows):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.files import AnyPath, whole_file
-from mrcnn.common.words import some
+from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.class_labels import classes_called
 from mrcnn.data.formats.label_layouts import (
     BACKGROUND_NAMES,
@@ -183,7 +183,7 @@ class LabelMaps(Reader):
         info = self._info(image_id)
         if not _is_own(info):
             return super().load_labels(image_id, overlap, crowds)
-        read = _read_colours if info["of_colours"] else read_ids
+        read = _read_colours if info["of_colours"] else _read_values
         found = read(info["label_path"])
         check_size(found, info["label_path"], image_size(info["path"]), info["path"])
         void = void_label(len(self.class_info))
@@ -246,7 +246,8 @@ class LabelMaps(Reader):
                 (
                     NO_CLASS,
                     f"{path}: of its values one is background and the other void, as 255 is; where "
-                    "that marks a class, give ids={255: 1}",
+                    "that marks a class, give "
+                    + option_or_argument("--label-ids 255=1", "ids={255: 1}"),
                 )
             ]
         if shades := shades_of_edges(np.where(labels == void, 0, labels)):
@@ -294,7 +295,7 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
     if class_names is not None:
         known = Meaning(names_of_values(class_names))
     if known is None:
-        values = some(np.unique(read_ids(first_map)).tolist(), 10) if first_map else "none"
+        values = some(np.unique(_read_values(first_map)).tolist(), 10) if first_map else "none"
         raise ValueError(
             f"nothing names the classes of the label maps in {os.fspath(label_dir)}: list them, "
             "from that of the value 1 on, in class_names or, one a line, in a file classes.txt "
@@ -307,6 +308,11 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
             f"got {class_names or names!r}"
         )
     if known.palette is not None and read_image(first_map, True, indices=True, mask=True).ndim == 3:
+        if ids is not None or void:
+            raise ValueError(
+                option_or_argument("--label-ids and --label-void are", "ids and void are")
+                + f" of values, and {first_map} has colours"
+            )
         return known, True
     return known._replace(
         ids=known.ids if ids is None else ids,
@@ -356,6 +362,16 @@ def _values_of_colours(meaning, numbers):
     return values
 
 
+def _read_values(path):
+    """The values of a file, int [height, width]."""
+    colours = option_or_argument("a file", "palette or a file")
+    return read_ids(
+        path,
+        f"that of its class, or a colour for each class, which {colours} class_dict.csv beside the "
+        "label maps lists (name,r,g,b)",
+    )
+
+
 def _read_colours(path):
     """The colours of a file, int32 [height, width], each as one number."""
     pixels = fit_channels(as_uint8_range(read_image(path, mask=True)), 3).astype(np.int32)
@@ -387,13 +403,20 @@ def _unknown(value, y, x, info):
         return (
             f"{info['label_path']} has the value {value} at (y, x) = ({y}, {x}), which is neither "
             f"a class nor void: the classes have {some(known)}. Name every class, or say what it "
-            f"means with ids={{{value}: number of the class}} or void=[{value}]"
+            "means with "
+            + option_or_argument(
+                f"--label-void {value} or, as of every value, --label-ids {value}=CLASS",
+                f"ids={{{value}: number of the class}} or void=[{value}]",
+            )
         )
     colour = np.array(_colour(value))
     near = min(info["values"], key=lambda code: np.abs(colour - _colour(code)).sum())
+    place = option_or_argument(
+        "the file that names the classes, such as class_dict.csv (name,r,g,b)", "palette"
+    )
     return (
         f"{info['label_path']} has the colour {_colour(value)} at (y, x) = ({y}, {x}), which is no "
-        f"class: the nearest that is known is {_colour(near)}. List it in palette, as a class or "
+        f"class: the nearest that is known is {_colour(near)}. List it in {place}, as a class or "
         "as 'void'"
     )
 

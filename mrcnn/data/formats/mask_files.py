@@ -46,10 +46,17 @@ def _lossy_kind(path):
     return None
 
 
-def read_ids(path: str) -> np.ndarray:
+def read_ids(path: str, what: str = "the id of its object") -> np.ndarray:
     """The values of a mask file, int [height, width]; of a palette's colours, their numbers.
 
     Where the colours show nothing, as in a cut-out of one colour, they are the values of alpha.
+
+    Args:
+        path: of the file.
+        what: a value is, for the message.
+
+    Raises:
+        ValueError: the file has several values a pixel, or others than whole numbers.
     """
     ids = read_image(path, as_stored=True, indices=True, mask=True)
     if ids.ndim == 3:
@@ -61,8 +68,8 @@ def read_ids(path: str) -> np.ndarray:
             ids = alpha if of_alpha and (alpha != alpha[:1, :1]).any() else grey
     if ids.ndim != 2 or ids.dtype.kind not in "biu":
         raise ValueError(
-            f"{path} must have one whole number a pixel, the id of its object; it is "
-            f"{ids.dtype} of shape {ids.shape}"
+            f"{path} must have one whole number a pixel, {what}; it is {ids.dtype} of shape "
+            f"{ids.shape}"
         )
     return ids.astype(np.uint8) if ids.dtype == bool else ids
 

@@ -178,6 +178,14 @@ def test_options_that_say_nothing(tmp_path, options, message):
         load(tmp_path, **options)
 
 
+def test_options_of_values_are_not_for_colours(tmp_path):
+    folders(tmp_path, {"a": COLOURS[LABELS]})
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nroad,128,64,128\n")
+    for options in ({"ids": {1: 1}}, {"void": [2]}):
+        with pytest.raises(ValueError, match="ids and void are of values, and .*a.png has colours"):
+            open_dataset(tmp_path, format="labels", **options)
+
+
 def test_sizes_that_differ(tmp_path):
     dataset = load(tmp_path, LABELS[:-2])
     message = "labels/a.png is 16 x 10 px .*, its image .*images/a.png is 16 x 12 px"
@@ -212,6 +220,16 @@ def test_nothing_names_the_classes(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         LabelMaps().load(images, labels)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_colours_that_nothing_lists(tmp_path, listed):
+    images, labels = folders(tmp_path, {"a": COLOURS[LABELS]})
+    dataset = LabelMaps()
+    message = r"that of its class, or a colour .* palette or a file class_dict.csv .*\(12, 16, 3\)"
+    with pytest.raises(ValueError, match=message):
+        dataset.load(images, labels, NAMES if listed else None)
+        dataset.load_labels(0)
 
 
 def test_maps_that_are_void_everywhere_are_counted(tmp_path, caplog):
@@ -316,6 +334,9 @@ def test_classes_of_the_training_data(tmp_path):
     "name, text, colours",
     [
         ("classes.txt", "road\n\ncar\n", False),
+        ("classes.txt", "0 background\n1 road\n2 car\n", False),
+        ("classes.txt", "1: road\n2: car\n", False),
+        ("classes.txt", "0\tunlabeled\n1\troad\n2\tcar\n255\tvoid\n", False),
         ("class_names.txt", "__ignore__\n_background_\nroad\ncar\n", False),  # labelme's
         ("objectInfo150.txt", "Idx\tRatio\tName\n1\t0.5\troad\n2\t0.1\tcar, auto\n", False),
         (
@@ -330,6 +351,7 @@ def test_classes_of_the_training_data(tmp_path):
             "name,r,g,b\nroad,128,64,128\ncar,64,0,128\nVoid,224,224,192\nBG,0,0,0\n",
             True,
         ),
+        ("class_dict.csv", "road,128,64,128\ncar,64,0,128\nVoid,224,224,192\n", True),
     ],
 )
 def test_files_that_name_the_classes(tmp_path, name, text, colours):
@@ -340,6 +362,26 @@ def test_files_that_name_the_classes(tmp_path, name, text, colours):
         assert dataset.class_names == ["BG", "road", "car"]
         np.testing.assert_array_equal(dataset.load_labels(0), LABELS)
         (place / name).unlink()
+
+
+def test_a_list_of_names_with_their_values(tmp_path):
+    labels = np.where(LABELS == 2, 7, LABELS)  # 0, 1, 7 and void
+    folders(tmp_path, {"a": labels})
+    (tmp_path / "classes.txt").write_text("0 sky\n1 road\n5 void\n7 car\n")
+    dataset = open_dataset(tmp_path, format="labels")
+    assert dataset.class_names == ["BG", "sky", "road", "car"]
+    found = dataset.load_labels(0)
+    np.testing.assert_array_equal(found, np.where(LABELS == 255, 255, LABELS + 1))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["1 euro", "2 euro"], ["2 door", "4 doors"], ["0", "1", "2"], ["1 a", "b"], ["2 a", "1 b"]],
+)
+def test_names_that_begin_with_numbers(tmp_path, names):
+    folders(tmp_path, {"a": np.minimum(LABELS, 1)})
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    assert open_dataset(tmp_path, format="labels").class_names == ["BG", *names]
 
 
 @pytest.mark.parametrize("text", ["road:1,2::\n", "road\n", "road:red,2,3::\n", ""])
@@ -469,6 +511,8 @@ def test_parts_of_plain_folders(tmp_path, inside):
         put(tmp_path / second / "a_mask.png", LABELS)
     dataset = open_dataset(tmp_path, "labels", "val", classes=NAMES)
     np.testing.assert_array_equal(dataset.load_labels(0), LABELS)
+    (tmp_path / "classes.txt").write_text("street\ncar\n")
+    assert open_dataset(tmp_path, "labels", "val").class_names == ["BG", "street", "car"]
     # nothing changes for whoever does not ask for labels
     assert type(open_dataset(tmp_path, subset="val")).__name__ == "MaskPng"
 
