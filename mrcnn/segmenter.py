@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument
 from mrcnn.config import Config, SegmentationConfig
+from mrcnn.config.label_losses import all_learn_nothing_from_empty
+from mrcnn.config.segmentation import output_channels
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.label_batches import LabelBatches
-from mrcnn.data.survey.objects import require_labels
+from mrcnn.data.survey.objects import count_empty, require_labels
 from mrcnn.evaluation import LabelEvaluation
 from mrcnn.evaluation.trimap import DISTANCE
 from mrcnn.inference.labeller import Labeller
@@ -97,8 +100,22 @@ class Segmenter(Learner):
         require_labels(train_dataset, self.config)
 
     def not_learned(self, dataset: Dataset) -> list[str]:
-        """Sentences on what training passes over; there are none."""
-        return []
+        """Sentences on what training passes over: the images that LOSS does not learn from."""
+        config = self.config
+        nothing = all_learn_nothing_from_empty(
+            config.LOSS, config.LOSS_OPTIONS, output_channels(config)
+        )
+        if not nothing or not config.KEEP_EMPTY_IMAGES:
+            return []
+        empty, images = count_empty(dataset, config)
+        if not empty:
+            return []
+        remedy = option_or_argument("--loss ce+dice", "LOSS = 'ce+dice'")
+        return [
+            f"{empty} of {images} images that were looked at have no object, and "
+            f"LOSS = {config.LOSS!r} learns nothing from a batch of such: the network may label "
+            f"anything there; {remedy} learns from them too"
+        ]
 
     # === Prediction ===
 

@@ -119,7 +119,39 @@ def test_a_loss_of_the_users_own(tmp_path, eagerly):
     model = segmenter(tmp_path, LOSS=squared, STEPS_PER_EPOCH=1)
     history = train(model, 1, "all").history
     assert 0 < history["own_loss"][0] < 2
-    assert read_config(Path(model.log_dir) / "config.json")["LOSS"].endswith("squared")
+    fields = read_config(Path(model.log_dir) / "config.json")
+    assert fields["LOSS"].endswith("squared")
+    # its name is enough to predict, and not to train
+    config = SegmentationConfig.from_dict(fields)
+    found = Segmenter("inference", config, tmp_path)
+    found.load_weights(model.checkpoint_path.format(epoch=1))
+    assert len(found.segment([np.zeros((20, 20, 3), np.uint8)])) == 1
+    with pytest.raises(ValueError, match="LOSS: .*squared.* names a function, and .* imports"):
+        Segmenter("training", config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fields, told",
+    [
+        (dict(LOSS="dice"), True),
+        (dict(LOSS="ce+dice"), False),
+        (dict(LOSS="dice", KEEP_EMPTY_IMAGES=False), False),
+    ],
+)
+def test_a_loss_that_learns_nothing_from_empty_images_is_told_of_once(
+    tmp_path, capsys, fields, told
+):
+    data = Rectangles(3)
+    data.image_info[1]["objects"] = []
+    model = segmenter(tmp_path, STEPS_PER_EPOCH=1, NETWORK="plain", **fields)
+    model.train(data, None, 0.01, None, [("decoder", 1), ("all", 2)], verbose=0)
+    sentence = (
+        "Of the training data, 1 of 3 images that were looked at have no object, and LOSS = 'dice' "
+        "learns nothing from a batch of such"
+    )
+    assert capsys.readouterr().out.count(sentence) == told
+    full = Rectangles(3)
+    assert model.not_learned(full) == []
 
 
 def test_void_pixels_change_nothing(tmp_path, eagerly):

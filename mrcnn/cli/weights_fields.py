@@ -52,7 +52,8 @@ def fields_of_weights(
     if path is not None and _is_another(fields, given):
         fields = _of_encoder(args, path, fields, given, to_train)
     # a training takes the classes of its data
-    classes = ("NUM_CLASSES", "CLASS_NAMES", "CLASS_WEIGHTS") if to_train else ()
+    of_classes = ("NUM_CLASSES", "CLASS_NAMES", "CLASS_WEIGHTS", "LOSS_OPTIONS")
+    classes = of_classes if to_train else ()
     try:
         make_config(
             {name: value for name, value in fields.items() if name not in classes},

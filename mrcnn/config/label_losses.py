@@ -1,4 +1,4 @@
-"""Names of the losses that train networks to label pixels, and sums of them.
+"""Names of the losses that train networks to label pixels, sums of them, and their options.
 
 `networks.segmentation.losses` computes them.
 """
@@ -7,8 +7,20 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from mrcnn.common.words import closest
+from mrcnn.config.value_kinds import (
+    Kind,
+    is_not_negative,
+    is_positive,
+    is_share,
+    is_switch,
+    numbers_in,
+    optional,
+    several,
+)
 
 LABEL_LOSSES = (
     "ce",
@@ -39,10 +51,16 @@ def loss_terms(text: str) -> list[tuple[float, str]]:
 
     Raises:
         ValueError: a name that no loss has, with the names that come near it; a name that comes
-            twice; a factor that is not above 0; or no such sum at all.
+            twice; a factor that is not above 0; the name that a file of settings keeps of a
+            function; or no such sum at all.
     """
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is no text such as 'ce+dice'")
+    if names_function(text):
+        raise ValueError(
+            f"{text!r} names a function, and a configuration never imports code: set LOSS to the "
+            "function itself, or to a sum of names such as 'ce+dice'"
+        )
     terms: list[tuple[float, str]] = []
     for part in _parts(text):
         factor, name = _term(part, text)
@@ -50,6 +68,11 @@ def loss_terms(text: str) -> list[tuple[float, str]]:
             raise ValueError(f"{text!r} has {name!r} twice; give it one factor")
         terms.append((factor, name))
     return terms
+
+
+def names_function(text: str) -> bool:
+    """Whether a text is what a file of settings keeps of a function: "module:name"."""
+    return re.fullmatch(r"[\w.]+:[\w.<>]+", text) is not None
 
 
 def learns_nothing_from_empty(name: str, channels: int = 1) -> bool:
@@ -67,6 +90,23 @@ def learns_nothing_from_empty(name: str, channels: int = 1) -> bool:
     return name in ("balanced_ce", "dice", "log_cosh_dice", *several)
 
 
+def all_learn_nothing_from_empty(
+    loss: Any, options: dict[str, dict[str, Any]], channels: int
+) -> bool:
+    """Whether `learns_nothing_from_empty` is true of LOSS as a whole: of each of its terms.
+
+    Args:
+        loss: LOSS; of a function nobody knows, which counts as no.
+        options: LOSS_OPTIONS. With ``smooth`` and one channel false alarms count in Dice's loss.
+        channels: as of `learns_nothing_from_empty`.
+    """
+    return isinstance(loss, str) and all(
+        learns_nothing_from_empty(name, channels)
+        and not (channels == 1 and options.get(name, {}).get("smooth"))
+        for _, name in loss_terms(loss)
+    )
+
+
 def unknown_loss(name: str) -> str:
     """The message about a name that no loss has."""
     near = closest(name, LABEL_LOSSES)
@@ -75,6 +115,89 @@ def unknown_loss(name: str) -> str:
 
 
 _KNOWN = ", ".join(LABEL_LOSSES)
+
+
+# === Options ===
+
+
+class Option(NamedTuple):
+    """What the value of a loss's option must be."""
+
+    holds: Kind
+    words: str  # after "it must be"
+
+
+_SHARE = Option(is_share, "a number from 0 to 1")
+_NOT_NEGATIVE = Option(is_not_negative, "a finite number of at least 0")
+_POSITIVE = Option(is_positive, "a finite number above 0")
+_SWITCH = Option(is_switch, "True or False")
+_OF_DICE = {"squared": _SWITCH, "smooth": _NOT_NEGATIVE}
+_factors = several(is_not_negative)
+
+LABEL_LOSS_OPTIONS: dict[str, dict[str, Option]] = {
+    **{name: {} for name in LABEL_LOSSES},
+    "weighted_ce": {
+        "weights": Option(
+            lambda value: (
+                value == "balanced"
+                if isinstance(value, str)
+                else is_positive(value) or _factors(value)
+            ),
+            "a number above 0, 'balanced' or a list of a factor of at least 0 for each class",
+        ),
+        "borders": Option(
+            optional(several(is_positive, 2)), "None or 2 numbers above 0, such as (10, 5)"
+        ),
+    },
+    "focal": {
+        "gamma": _NOT_NEGATIVE,
+        "alpha": Option(
+            optional(lambda value: is_share(value) or _factors(value)),
+            "None, a number from 0 to 1 or a list of a factor of at least 0 for each class",
+        ),
+    },
+    "dice": _OF_DICE,
+    "log_cosh_dice": _OF_DICE,
+    "sensitivity_specificity": {"r": _SHARE},
+    "hausdorff": {
+        "alpha": _POSITIVE,
+        "two_sided": Option(optional(is_switch), "None, True or False"),
+    },
+    "combo": {"a": _SHARE, "b": _SHARE},
+    "exp_log": {"dice_weight": _SHARE, "power": _POSITIVE},
+}
+# Those that may have a factor for each class.
+_OF_CLASSES = (("weighted_ce", "weights"), ("focal", "alpha"))
+
+
+def option_problems(name: str, options: Any, classes: int | None = None) -> Iterator[str]:
+    """A sentence for each wrong option of a loss.
+
+    Args:
+        name: one of `LABEL_LOSSES`.
+        options: dict of its options; anything else is a problem.
+        classes: their number with background; None where it is not known.
+    """
+    if not isinstance(options, dict):
+        yield f"loss {name!r} has {options!r}; it must be a dict of its options and their values"
+        return
+    rules = LABEL_LOSS_OPTIONS[name]
+    for option, value in options.items():
+        if option not in rules:
+            has = f"has {', '.join(sorted(rules))}" if rules else "has none"
+            yield f"loss {name!r} has no option {option!r}; it {has}"
+        elif not rules[option].holds(value):
+            yield f"{option} of loss {name!r} is {value!r}; it must be {rules[option].words}"
+        elif classes is not None and (name, option) in _OF_CLASSES:
+            factors = numbers_in(value)
+            if factors is not None and len(factors) != classes:
+                yield (
+                    f"{option} of loss {name!r} has {len(factors)} factors; there are {classes} "
+                    "classes with background"
+                )
+
+
+# === Reading a sum ===
 
 
 def _parts(text):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 from mrcnn.config import rules, rules_of_several
 from mrcnn.config.choices import RESNETS, SEGMENTATION_NETWORKS, UPSAMPLINGS
-from mrcnn.config.label_losses import loss_terms
+from mrcnn.config.label_losses import loss_terms, names_function, option_problems
 from mrcnn.config.rules import Rule
 from mrcnn.config.rules_of_several import RuleOfSeveral
 from mrcnn.config.value_kinds import (
@@ -140,23 +139,20 @@ def _unet_widths(widths, network, backbone):
         )
 
 
-def _loss(loss, options):
-    if callable(loss):
-        return
-    if re.fullmatch(r"[\w.]+:[\w.<>]+", loss):
-        yield (
-            f"LOSS is {loss!r}; that names a function, and a configuration never imports code: set "
-            "LOSS to the function itself"
-        )
+def _loss(loss, options, count):
+    if callable(loss) or names_function(loss):  # without the function labels are predicted too
         return
     try:
         names = [name for _, name in loss_terms(loss)]
     except ValueError as error:
         yield f"LOSS: {error}"
         return
-    for name in options:
+    for name, own in options.items():
         if name not in names:
             yield f"LOSS_OPTIONS has {name!r}, which is no loss of LOSS = {loss!r}"
+        else:
+            # one channel tells two classes apart
+            yield from (f"LOSS_OPTIONS: {why}" for why in option_problems(name, own, max(count, 2)))
 
 
 def _ignore_label(label, count):
@@ -182,7 +178,7 @@ _OWN: dict[str, Callable[..., Iterable[str]]] = {
     "UPSAMPLING NETWORK": _upsampling,
     "UNET_PADDING NETWORK BACKBONE": _unet_padding,
     "UNET_WIDTHS NETWORK BACKBONE": _unet_widths,
-    "LOSS LOSS_OPTIONS": _loss,
+    "LOSS LOSS_OPTIONS NUM_CLASSES": _loss,
     "IGNORE_LABEL NUM_CLASSES": _ignore_label,
     "BINARY NUM_CLASSES": _binary,
 }

@@ -50,7 +50,8 @@ class SegmentationConfig(Config):
     NETWORK = "unet"
     # Whether the network's own convolutions have batch norm. The originals of FCN and U-Net have
     # none and need pretrained weights or much patience; False is also right for batches of one or
-    # two images.
+    # two images. On several devices a batch is here the IMAGES_PER_GPU images of each device alone,
+    # as with Keras' layer by default.
     BATCH_NORM = True
     # Share of the old value in the running statistics of these, which prediction uses. 0.9 follows
     # the weights within 50 steps. Keras' 0.99 is smoother, for trainings of thousands of steps;
@@ -99,7 +100,8 @@ class SegmentationConfig(Config):
 
     # The loss by its name, or a sum of several with factors, such as "0.5*focal+dice"; or a
     # function of labels int32 [b, h, w], logits float32 [b, h, w, K] and valid float32 [b, h, w],
-    # 0 for void, that returns a scalar.
+    # 0 for void, that returns a scalar. config.json keeps the name of a function, "module:name",
+    # which is enough to predict, but not to train on.
     LOSS: Any = "ce+dice"
     # dict of the name of a loss -> dict of its arguments, such as {"focal": {"gamma": 2.0}}.
     LOSS_OPTIONS: dict[str, Any] = {}
@@ -123,7 +125,9 @@ class SegmentationConfig(Config):
 
     # Side in pixels of the tiles that a large image is cut into, which is then not resized: for
     # images whose objects are as large in pixels as those of the training. None: the whole image at
-    # once, resized as IMAGE_RESIZE_MODE says.
+    # once, resized as IMAGE_RESIZE_MODE says. With UNET_PADDING "valid" each tile has its own
+    # mirror images around it, not what is beside it in the image: at its edge it may find other
+    # labels than the whole image would have, which the overlap hides.
     TILE: int | None = None
     # Share of a tile that overlaps with the next one; what both find is averaged.
     TILE_OVERLAP = 0.5

@@ -20,10 +20,9 @@ from mrcnn.data.augment.jitter import place_image, place_labels, random_placemen
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.augment.user import augment as apply_augmentation
 from mrcnn.data.images import fit_channels, mold_image
-from mrcnn.data.labels import call_load_labels, void_of
+from mrcnn.data.labels import call_load_labels, is_void
 from mrcnn.data.load import load_pixels, naming_image
-from mrcnn.data.masks import resize_mask
-from mrcnn.data.resize import resize_image
+from mrcnn.data.resize import resize_image, resize_labels
 
 if TYPE_CHECKING:
     from mrcnn.config import SegmentationConfig
@@ -125,11 +124,9 @@ def _load(dataset, config, image_id):
 
 
 def _codes(labels, config):
-    count, void = config.NUM_CLASSES, void_of(labels)
-    is_void = labels == config.IGNORE_LABEL
-    if void >= count:
-        is_void |= labels == void
-    wrong = ((labels < 0) | (labels >= count)) & ~is_void
+    count = config.NUM_CLASSES
+    empty = is_void(labels, count, config.IGNORE_LABEL)
+    wrong = ((labels < 0) | (labels >= count)) & ~empty
     if wrong.any():
         y, x = map(int, np.unravel_index(wrong.argmax(), labels.shape))
         raise ValueError(
@@ -139,14 +136,14 @@ def _codes(labels, config):
         )
     codes = labels.astype(np.uint8 if count <= np.iinfo(np.uint8).max else np.uint16)
     codes += 1
-    codes[is_void] = 0
+    codes[empty] = 0
     return codes
 
 
 def _resized(view, config, rng):
     # the images of a training batch have one shape
     mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
-    image, _, scale, padding, crop = resize_image(
+    image, (y1, x1, y2, x2), scale, _, crop = resize_image(
         view.image,
         min_dim=config.IMAGE_MIN_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
@@ -154,7 +151,14 @@ def _resized(view, config, rng):
         mode=mode,
         rng=rng,
     )
-    return _View(image, resize_mask(view.codes[..., np.newaxis], scale, padding, crop)[..., 0])
+    codes = np.zeros(image.shape[:2], view.codes.dtype)
+    if crop is None:
+        codes[y1:y2, x1:x2] = resize_labels(view.codes, (y2 - y1, x2 - x1))
+    else:
+        y, x, height, width = crop
+        whole = tuple(max(round(side * scale), 1) for side in view.codes.shape)
+        codes[:] = resize_labels(view.codes, whole, (y, x, y + height, x + width))
+    return _View(image, codes)
 
 
 # === Changing ===

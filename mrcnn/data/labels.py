@@ -40,6 +40,24 @@ def void_of(labels: np.ndarray) -> int:
     return LARGE_VOID if labels.dtype == np.uint16 else VOID
 
 
+def is_void(labels: np.ndarray, num_classes: int, ignore_label: int) -> NDArray[np.bool_]:
+    """Where a data set's label map has no label: IGNORE_LABEL, or void by the map's dtype.
+
+    Args:
+        labels: whole numbers [height, width].
+        num_classes: with the background. A value below it is a class, not void.
+        ignore_label: IGNORE_LABEL.
+
+    Returns:
+        bool [height, width].
+    """
+    found: NDArray[np.bool_] = np.zeros(labels.shape, bool)
+    for value in {ignore_label, void_of(labels)}:
+        if value >= num_classes:
+            found |= labels == value
+    return found
+
+
 def label_dtype(void: int) -> type[np.uint8] | type[np.uint16]:
     """The dtype of label maps in which void is 255 or 65535."""
     return np.uint8 if void <= VOID else np.uint16

@@ -161,6 +161,36 @@ def resize_image(
     return padded, (top, left, top + height, left + width), scale, padding, None
 
 
+def resize_labels(
+    labels: np.ndarray,
+    size: tuple[int, int],
+    part: tuple[int, int, int, int] | None = None,
+) -> np.ndarray:
+    """Resize a label map as `resize_image` resizes its image: each pixel has the label of the pixel
+    that its centre lies in.
+
+    `masks.resize_mask` has matterport's mapping, of aligned corners, which is up to half a pixel of
+    the larger map off towards the image's edges. Mask R-CNN keeps it for its numbers' sake.
+
+    Args:
+        labels: [height, width], integers.
+        size: (height, width) to resize to, px.
+        part: (y1, x1, y2, x2) of the resized map to return, px; None: all.
+
+    Returns:
+        [y2 - y1, x2 - x1] of the same dtype.
+    """
+    y1, x1, y2, x2 = (0, 0, *size) if part is None else part
+    rows, columns = (
+        ((np.arange(start, end) + 0.5) * length / side).astype(np.intp)
+        for start, end, length, side in (
+            (y1, y2, len(labels), size[0]),
+            (x1, x2, labels.shape[1], size[1]),
+        )
+    )
+    return labels[np.ix_(rows, columns)]
+
+
 def _next_64(size):
     return -(-size // 64) * 64
 

@@ -23,7 +23,13 @@ from mrcnn.data.image_range import use_image_range
 from mrcnn.data.images import mold_image
 from mrcnn.data.label_drawing import draw_labels
 from mrcnn.data.label_sample import pad_image
-from mrcnn.data.labels import call_load_labels, check_one_source, label_dtype, void_label
+from mrcnn.data.labels import (
+    call_load_labels,
+    check_one_source,
+    is_void,
+    label_dtype,
+    void_label,
+)
 from mrcnn.evaluation.collect import warn_of_unreadable
 from mrcnn.evaluation.label_evaluation import LabelEvaluation, evaluate_labels
 from mrcnn.evaluation.trimap import DISTANCE
@@ -223,7 +229,7 @@ def evaluate_segmenter(
     image_ids = known_image_ids(dataset, image_ids)
     if report is not None:  # now, not after hours, shows whether it can be made
         os.makedirs(report, exist_ok=True)
-    scenes = _Scenes(segment, dataset, config.OVERLAP, config.CROWDS)
+    scenes = _Scenes(segment, dataset, config)
     evaluation = evaluate_labels(
         scenes.pairs(image_ids, batch_size, workers, bool(verbose)),
         list(dataset.class_names),
@@ -254,9 +260,8 @@ class _Scenes:
         unreadable: dicts of the others: image_id, name, why.
     """
 
-    def __init__(self, segment: Segment, dataset: Dataset, overlap: str, crowds: str) -> None:
-        self.segment, self.dataset = segment, dataset
-        self.load_labels = partial(call_load_labels, dataset, overlap=overlap, crowds=crowds)
+    def __init__(self, segment: Segment, dataset: Dataset, config: SegmentationConfig) -> None:
+        self.segment, self.dataset, self.config = segment, dataset, config
         self.image_ids: list[int] = []
         self.names: list[str] = []
         self.unreadable: list[dict[str, Any]] = []
@@ -290,7 +295,7 @@ class _Scenes:
     def _load(self, image_id):
         """(image, truth), or why it cannot be read."""
         try:
-            return self.dataset.load_image(image_id), self.load_labels(image_id)
+            return self.dataset.load_image(image_id), _truth(self.dataset, self.config, image_id)
         except (OSError, ValueError) as error:
             return str(error)
 
@@ -321,7 +326,7 @@ def found_and_true(
 
     Args:
         segment: callable, list of images -> list of `SemanticResult`.
-        config: OVERLAP and CROWDS are read.
+        config: OVERLAP, CROWDS and IGNORE_LABEL are read.
         dataset: a prepared Dataset.
         image_id: of the image.
 
@@ -329,10 +334,22 @@ def found_and_true(
         uint8 [height, 2 * width, 3]; void is striped.
     """
     image = dataset.load_image(image_id)
-    truth = call_load_labels(dataset, image_id, config.OVERLAP, config.CROWDS)
+    truth = _truth(dataset, config, image_id)
     found = segment([image])[0]
     if found.image is not None:
         image = found.image
     return np.hstack(
         [draw_labels(image, labels, dataset.class_names) for labels in (found.labels, truth)]
     )
+
+
+def _truth(dataset: Dataset, config: SegmentationConfig, image_id: int) -> np.ndarray:
+    """The label map of an image, where `void_label` stands for all that is void."""
+    labels = call_load_labels(dataset, image_id, config.OVERLAP, config.CROWDS)
+    count = len(dataset.class_names)
+    void = void_label(count)
+    empty = is_void(labels, count, config.IGNORE_LABEL)
+    labels = np.where(empty, label_dtype(void)(void), labels)
+    # the dtype says which value is void to whoever draws the map; a value beyond it is no label
+    fitting = labels.astype(label_dtype(void))
+    return fitting if np.array_equal(fitting, labels) else labels

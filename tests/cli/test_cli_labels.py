@@ -160,6 +160,28 @@ def test_evaluate(photos, trained, tmp_path, capsys):
     assert said == 0
 
 
+def test_a_loss_of_the_users_own(photos, trained, tmp_path, capsys):
+    """config.json keeps its name, which only training needs more than."""
+    logs = tmp_path / "logs"
+    shutil.copytree(trained, logs)
+    path = checkpoints(logs)[-1]
+    content = json.loads((path.parent / "config.json").read_text())
+    content["config"].update(LOSS="my.losses:own", LOSS_OPTIONS={})
+    (path.parent / "config.json").write_text(json.dumps(content))
+    assert code_of("evaluate", photos, "--subset", "val", "--weights", path) == 0
+    image = next((photos / "val").glob("*.png"))
+    out = ["--output", tmp_path / "found", "--save", "labels"]
+    assert code_of("predict", image, "--weights", path, *out) == 0
+    line = ["train", photos, "--weights", "last", "--name", "photos", "--logs", logs, *QUIET]
+    line[line.index("--epochs") + 1] = 3
+    error = code_of(*line)
+    assert "LOSS: 'my.losses:own' names a function" in error and "--loss" in error
+    weights = 'LOSS_OPTIONS={"weighted_ce": {"weights": [1, 2, 2]}}'
+    assert code_of(*line, "--loss", "weighted_ce", "--set", weights) == 0
+    line[line.index("--epochs") + 1] = 4  # with the factors of the run's classes
+    assert code_of(*line) == 0
+
+
 def test_predict_labels(photos, trained, tmp_path, capsys):
     line = ["predict", photos / "val", "--weights", checkpoints(trained)[-1]]
     assert code_of(*line, "--output", tmp_path / "found", "--save", "labels") == 0

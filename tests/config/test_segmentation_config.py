@@ -63,6 +63,15 @@ WRONG = [
     ({"BATCH_NORM_MOMENTUM": 1}, ["BATCH_NORM_MOMENTUM is 1", "below 1"]),
     ({"LOSS_OPTIONS": {1: 2}}, ["LOSS_OPTIONS is {1: 2}"]),
     ({"LOSS_OPTIONS": {"focal": {}}}, ["LOSS_OPTIONS has 'focal'", "no loss of LOSS = 'ce+dice'"]),
+    (
+        {"LOSS": "focal", "LOSS_OPTIONS": {"focal": {"gamma": -1}}},
+        ["LOSS_OPTIONS: gamma of loss 'focal' is -1; it must be a finite number of at least 0"],
+    ),
+    (
+        {"LOSS": "weighted_ce", "LOSS_OPTIONS": {"weighted_ce": {"weights": [1, 2, 3]}}},
+        ["LOSS_OPTIONS: weights of loss 'weighted_ce' has 3 factors; there are 2 classes"],
+    ),
+    ({"LOSS_OPTIONS": {"dice": 1}}, ["LOSS_OPTIONS: loss 'dice' has 1; it must be a dict"]),
     ({"LOSS": "ce+dise"}, ["LOSS: 'ce+dise'", "did you mean 'dice'"]),
     ({"LOSS": "-1*ce"}, ["LOSS: '-1*ce'", "above 0"]),
     ({"LOSS": None}, ["LOSS is None", "'ce+dice'"]),
@@ -109,6 +118,7 @@ def graph(image, stage5=False, train_bn=None):
         {"NETWORK": "fcn8s", "BACKBONE": graph},  # which needs no COMPUTE_BACKBONE_SHAPE
         {"NETWORK": "segnet", "UPSAMPLING": "unpool"},
         {"NUM_CLASSES": 256, "IGNORE_LABEL": 65535},
+        {"LOSS": "my.module:loss", "LOSS_OPTIONS": {"mine": 1}},  # the name of a function
     ],
 )
 def test_right_fields(fields):

@@ -352,6 +352,53 @@ def test_a_report_shows_the_worst_images(tmp_path, capsys):
     assert "mIoU" in printed and "Report: " in printed
 
 
+# === The value of void ===
+
+
+class Numbered(Maps):
+    """Label maps with their own dtype and their own value of void."""
+
+    def load_image(self, image_id):
+        labels = self.image_info[image_id]["labels"]
+        return picture(np.where(labels > 2, 0, labels))
+
+    def load_labels(self, image_id, overlap="smaller", crowds="ignore"):
+        return self.image_info[image_id]["labels"]
+
+
+@pytest.mark.parametrize(
+    "void, ignore, dtype",
+    [
+        (7, 7, np.uint8),
+        (255, 7, np.uint8),
+        (65535, 65535, np.uint16),
+        (65535, 255, np.uint16),
+        (300, 300, np.int64),
+    ],
+)
+def test_ignore_label_is_void_in_the_truth(void, ignore, dtype, tmp_path):
+    labels = np.kron(np.array([[0, 1, 2], [2, void, 0]]), np.ones((20, 20), int)).astype(dtype)
+    config, dataset = whole(IGNORE_LABEL=ignore), Numbered([labels])
+    evaluation = evaluate_segmenter(
+        segment_as(config), config, dataset, verbose=0, report=tmp_path / "report"
+    )
+    assert evaluation["pixels"] == 2000 and evaluation["mIoU"] == 1
+    assert evaluation.left_out["void_pixels"] == 400
+    known = Maps([np.where(labels == void, 255, labels)])
+    np.testing.assert_array_equal(
+        found_and_true(segment_as(config), config, dataset, 0),
+        found_and_true(segment_as(config), config, known, 0),
+    )
+
+
+def test_what_is_neither_a_class_nor_void_is_an_error():
+    config = whole(IGNORE_LABEL=7)
+    for value, dtype in ((9, np.uint8), (300, np.uint16), (-1, np.int32)):
+        dataset = Numbered([np.array([[0, 1, value]], dtype)])
+        with pytest.raises(ValueError, match=str(value)):
+            evaluate_segmenter(segment_as(config), config, dataset, verbose=0)
+
+
 # === Pictures of training ===
 
 

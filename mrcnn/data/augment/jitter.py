@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mrcnn.data.bilinear import bilinear
 from mrcnn.data.masks import boxed_masks, ignore_left_overs, nearest
-from mrcnn.data.resize import resize_scale
+from mrcnn.data.resize import resize_labels, resize_scale
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -143,12 +143,11 @@ def place_labels(labels: np.ndarray, placement: Placement) -> np.ndarray:
         placement: `Placement`.
 
     Returns:
-        [*placement.shape] of the same dtype, resized as masks are.
+        [*placement.shape] of the same dtype, resized by `resize_labels`.
     """
-    rows, columns = _visible_axes(labels.shape, placement)
     placed = np.zeros(placement.shape, labels.dtype)
-    y, x = placement.window[:2]
-    placed[y : y + len(rows), x : x + len(columns)] = labels[np.ix_(rows, columns)]
+    y1, x1, y2, x2 = placement.window
+    placed[y1:y2, x1:x2] = resize_labels(labels, placement.size, placement.part)
     return placed
 
 

@@ -139,6 +139,32 @@ def require_masks(dataset: Dataset) -> None:
         )
 
 
+# Images that `count_empty` loads.
+LOOKED_AT = 20
+
+
+def count_empty(dataset: Dataset, config: SegmentationConfig) -> tuple[int, int]:
+    """How many images have no object, of those that are looked at: all whose objects are known
+    without loading masks, or else some from all over the data set.
+
+    Args:
+        dataset: a prepared Dataset.
+        config: CROWDS is read, as in `require_labels`.
+
+    Returns:
+        (images without an object, images looked at). One that cannot be read is not counted.
+    """
+    is_labelled = _has_class if config.CROWDS == "class" else _is_object
+    image_ids = list(dataset.image_ids)
+    found = [dataset.known_class_ids(image_id) for image_id in image_ids]
+    known = [bool(is_labelled(class_ids).any()) for class_ids in found if class_ids is not None]
+    if not known:
+        for image_id in image_ids[:: -(-len(image_ids) // LOOKED_AT) or 1]:
+            labelled, _ = _search(dataset, [image_id], is_labelled)
+            known += [] if labelled is None else [labelled]
+    return known.count(False), len(known)
+
+
 def not_learned(dataset: Dataset, config: Config) -> list[str]:
     """Sentences on the objects that training passes over, of images whose objects are known without
     loading their masks.

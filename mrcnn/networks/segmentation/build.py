@@ -82,7 +82,12 @@ def label_training_model(config, model_class=H5Model):
 
 def terms(config):
     """The terms of LOSS: list of (factor, name of a loss, or a function of the user's)."""
-    return [(1.0, config.LOSS)] if callable(config.LOSS) else loss_terms(config.LOSS)
+    if callable(config.LOSS):
+        return [(1.0, config.LOSS)]
+    try:
+        return loss_terms(config.LOSS)
+    except ValueError as error:  # of the name of a function, which a config may have
+        raise ValueError(f"LOSS: {error}") from None
 
 
 def loss_layer(loss):

@@ -25,14 +25,13 @@ the number of pixels, f the share of a class in them, and a sum without index is
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from mrcnn.config.label_losses import unknown_loss
+from mrcnn.config.label_losses import option_problems, unknown_loss
 from mrcnn.networks.layers.base import PACKAGE
 from mrcnn.networks.layers.loss import LossLayer
 from mrcnn.networks.segmentation import distances
@@ -376,8 +375,5 @@ def _check_options(loss, options):
         return
     if loss not in LOSSES:
         raise ValueError(unknown_loss(loss))
-    function = dice if loss == "log_cosh_dice" else LOSSES[loss]
-    known = set(inspect.signature(function).parameters) - {"labels", "logits", "void"}
-    for option in options.keys() - known:
-        has = f"has {', '.join(sorted(known))}" if known else "has none"
-        raise ValueError(f"loss {loss!r} has no option {option!r}; it {has}")
+    for problem in option_problems(loss, options):
+        raise ValueError(problem)

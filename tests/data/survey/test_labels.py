@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mrcnn.data.survey.objects import require_labels
+from mrcnn.data.survey.objects import LOOKED_AT, count_empty, require_labels
 from mrcnn.data.survey.pixels import pixel_shares
 from tests.data.label_scenes import Scenes, SmallSegmentation
 from tests.data.survey.test_summary_and_check import Given, image, masks
@@ -172,3 +172,28 @@ def test_labels_that_are_wrong_are_an_error():
     assert [(one.kind, "the value 7" in one.message) for one in report.errors] == [
         ("labels wrong", True)
     ]
+
+
+def test_images_without_an_object_are_counted():
+    config = SmallSegmentation()
+    assert count_empty(Scenes([VOID, BACKGROUND, ONE]), config) == (2, 3)
+    crowd = Given((image(100, 120), masks(50), [-1]))
+    assert count_empty(crowd, crowds_as("ignore")) == (1, 1)
+    assert count_empty(crowd, crowds_as("class")) == (0, 1)
+
+
+def test_of_many_images_some_from_all_over_are_looked_at():
+    dataset = Scenes([ONE] * 60 + [BACKGROUND] * 60)
+    looked_at = []
+    dataset.load_labels = lambda image_id, **options: (
+        looked_at.append(image_id) or (dataset.maps[image_id])
+    )
+    assert count_empty(dataset, SmallSegmentation()) == (LOOKED_AT // 2, LOOKED_AT)
+    assert len(set(looked_at)) == LOOKED_AT
+
+
+def test_known_objects_are_all_counted_and_none_is_loaded():
+    dataset = Scenes([BACKGROUND] * 50)
+    dataset.known_class_ids = lambda image_id: np.array([1] * (image_id % 2), np.int32)
+    dataset.load_labels = None
+    assert count_empty(dataset, SmallSegmentation()) == (25, 50)

@@ -2,6 +2,7 @@
 against finite differences; what they do at the edges.
 """
 
+import inspect
 import json
 import os
 import subprocess
@@ -13,7 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.config.label_losses import LABEL_LOSSES, learns_nothing_from_empty
+from mrcnn.config.label_losses import (
+    LABEL_LOSS_OPTIONS,
+    LABEL_LOSSES,
+    learns_nothing_from_empty,
+    option_problems,
+)
 from mrcnn.networks.segmentation.losses import LOSSES, LabelLoss
 from tests.networks.segmentation.loss_twins import slopes, twin
 from tests.paths import ROOT
@@ -413,6 +419,18 @@ def test_names():
     assert tuple(LOSSES) == LABEL_LOSSES
 
 
+@EVERY_LOSS
+def test_every_option_has_a_rule_that_its_default_keeps(name):
+    function = LOSSES["dice" if name == "log_cosh_dice" else name]
+    defaults = {
+        option: parameter.default
+        for option, parameter in inspect.signature(function).parameters.items()
+        if option not in ("labels", "logits", "void")
+    }
+    assert LABEL_LOSS_OPTIONS[name].keys() == defaults.keys()
+    assert list(option_problems(name, defaults)) == []
+
+
 def test_layer_passes_its_options_on():
     labels, logits = material(13, void=2)
     layer = LabelLoss(0.5, "focal", {"gamma": 1.0}, void=2, name="term")
@@ -446,6 +464,7 @@ def test_layer_takes_a_function():
         ({"loss": "focal", "options": {"gama": 1}}, "no option 'gama'; it has alpha, gamma"),
         ({"loss": "log_cosh_dice", "options": {"a": 1}}, "no option 'a'; it has smooth, squared"),
         ({"loss": "dice", "options": {"void": 0}}, "no option 'void'"),
+        ({"loss": "dice", "options": {"smooth": -1}}, "smooth of loss 'dice' is -1; it must be"),
     ],
 )
 def test_layer_refuses_what_does_not_exist(arguments, message):
