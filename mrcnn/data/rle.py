@@ -41,7 +41,7 @@ def encode_masks(masks: np.ndarray, boxes: ArrayLike | None = None) -> list[Rle]
     if boxes is None:
         boxes = extract_bboxes(masks)
     corners = np.asarray(boxes).tolist()
-    parts = [(masks[y1:y2, x1:x2, index], y1, x1) for index, (y1, x1, y2, x2) in enumerate(corners)]
+    parts = ((masks[y1:y2, x1:x2, index], y1, x1) for index, (y1, x1, y2, x2) in enumerate(corners))
     return encode_parts(parts, masks.shape)
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -228,9 +228,14 @@ class Result(dict):
             list of n arrays, copies: [h, w] or [h, w, c] of the image's own type, or with ``mask``
             uint8 [h, w, 4] (red, green, blue, alpha).
         """
+        return list(self.each_crop(mask, padding, image))
+
+    def each_crop(
+        self, mask: bool = False, padding: int = 0, image: ArrayLike | None = None
+    ) -> Iterator[np.ndarray]:
+        """As `crop`, one at a time."""
         image = self._image(image)
         pixels = as_rgb(image) if mask else np.asarray(image)
-        crops = []
         for index, (y1, x1, y2, x2) in enumerate(self["rois"].tolist()):
             part = (
                 slice(max(y1 - padding, 0), y2 + padding),
@@ -240,8 +245,7 @@ class Result(dict):
             if mask:
                 alpha = (self["masks"][..., index][part] > 0) * np.uint8(255)
                 crop = np.dstack([crop, alpha])
-            crops.append(np.array(crop))
-        return crops
+            yield np.array(crop)
 
     # === Other forms ===
 

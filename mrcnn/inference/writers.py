@@ -229,7 +229,7 @@ class Crops(Writer):
 
     def write(self, frame: Frame, result: Result) -> None:
         for number, (crop, name) in enumerate(
-            zip(result.crop(mask=True, image=frame.image), result.names)
+            zip(result.each_crop(mask=True, image=frame.image), result.names)
         ):
             # a name from a file of annotations, such as "..", leads to no other folder
             folder = "".join(
