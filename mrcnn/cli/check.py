@@ -11,6 +11,7 @@ from mrcnn.cli.data_options import (
     add_dataset,
     add_image_range,
     add_max_pixels,
+    find_annotations,
     open_data,
     own_place,
     positive,
@@ -80,6 +81,10 @@ def run(args: argparse.Namespace) -> int:
         os.makedirs(os.path.dirname(args.json) or os.curdir, exist_ok=True)
         write_json(args.json, report.to_dict(), indent=2, durable=False)
         print(summary)
+    if find_annotations(args, own_place(args)).format == "labels":
+        print(
+            "\nOf label maps, all pixels of a class in an image count as one object."
+        )
     print(f"\n{report.pixels}\n")
     print(report)
     return report.exit_code

@@ -64,6 +64,7 @@ def test_label_maps_of_0_and_255(tmp_path, capsys):
     assert code_of(*line) == 1
     assert "where that marks a class, give --label-ids 255=1" in capsys.readouterr().out
     assert code_of(*line, "--label-ids", "255=1") == 0
+    assert "all pixels of a class in an image count as one object" in capsys.readouterr().out
     train_set, _ = open_both(arguments(data, *line[2:], "--label-ids", "255=1"))
     assert (train_set.load_labels(0) == 1).sum() == 15 * 15 + 30 * 30
     assert code_of(*line, "--label-ids", "0=1", "--label-void", 7) == 0
