@@ -231,6 +231,7 @@ def coco_detections(image_id: int, result: Mapping[str, np.ndarray]) -> list[dic
         for box, class_id, score in zip(result["rois"], result["class_ids"], result["scores"])
     ]
     if masks is not None:
-        for detection, rle in zip(detections, encode_masks(masks)):
+        boxes = getattr(masks, "boxes", None)  # of `labels.RegionMasks`
+        for detection, rle in zip(detections, encode_masks(masks, boxes)):
             detection["segmentation"] = rle
     return detections

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +183,45 @@ def _painted(parts, values, like, overlap, void):
     return labels
 
 
+class RegionMasks:
+    """The masks of an image's regions, made one at a time: of a large image, all of them together
+    may be more than the memory holds.
+
+    It stands in for an array bool [height, width, N] in ``masks[..., n]`` and
+    ``masks[y1:y2, x1:x2, n]``, and `numpy.asarray` makes one of it.
+
+    Attributes:
+        boxes: int32 [N, (y1, x1, y2, x2)] px, y2 and x2 exclusive.
+        shape: (height, width, N).
+
+    Args:
+        numbers: int [height, width], the number of the region that each pixel is of.
+        chosen: int [N], the number of each region that has a mask.
+        boxes: the attribute.
+    """
+
+    def __init__(
+        self, numbers: NDArray[np.integer], chosen: NDArray[np.integer], boxes: NDArray[np.int32]
+    ) -> None:
+        self._numbers, self._chosen, self.boxes = numbers, chosen, boxes
+        self.shape = (*numbers.shape, len(chosen))
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.bool_]:
+        *where, region = index
+        return self._numbers[tuple(where)] == self._chosen[region]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        height, width, count = self.shape
+        masks = np.zeros((count, height, width), bool)
+        for region, (y1, x1, y2, x2) in enumerate(self.boxes.tolist()):
+            masks[region, y1:y2, x1:x2] = self[y1:y2, x1:x2, region]
+        return np.moveaxis(masks, 0, -1).astype(dtype or bool, copy=False)
+
+    def take(self, order: NDArray[np.integer]) -> RegionMasks:
+        """Some of the regions, by their indices."""
+        return RegionMasks(self._numbers, self._chosen[order], self.boxes[order])
+
+
 def regions(
     labels: np.ndarray, background: int = 0, min_area: int = 1, most: int | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
@@ -201,6 +240,14 @@ def regions(
         masks: bool [height, width, N], each in one piece of memory.
         class_ids: int32 [N].
     """
+    masks, class_ids = region_masks(labels, background, min_area, most)
+    return np.asarray(masks), class_ids
+
+
+def region_masks(
+    labels: np.ndarray, background: int = 0, min_area: int = 1, most: int | None = None
+) -> tuple[RegionMasks, NDArray[np.int32]]:
+    """As `regions`, with masks that are made one at a time."""
     from skimage.measure import regionprops
 
     labels = np.asarray(labels)
@@ -211,19 +258,17 @@ def regions(
     numbers, count = number_pieces(classes)
     class_ids: NDArray[np.int32] = np.zeros(count + 1, np.int32)
     class_ids[numbers] = labels
+    chosen: NDArray[np.integer] = np.arange(1, count + 1)
     if min_area > 1 or (most is not None and count > most):
-        # before a mask is made of each of what may be thousands of specks
+        # before anything is made of each of what may be thousands of specks
         areas = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
-        large = np.zeros(count + 1, bool)
-        large[0] = True
-        large[np.argsort(-areas, kind="stable")[:most] + 1] = True
-        large[1:] &= areas >= min_area
-        class_ids, count = class_ids[large], int(large.sum()) - 1
-        numbers = np.where(large, large.cumsum() - 1, 0)[numbers]
-    masks = np.zeros((count, *labels.shape), bool)
-    for index, region in enumerate(regionprops(numbers)):
-        masks[index][region.slice] = region.image
-    return np.moveaxis(masks, 0, -1), class_ids[1:]
+        largest = np.sort(np.argsort(-areas, kind="stable")[:most])
+        chosen = largest[areas[largest] >= min_area] + 1
+        is_chosen: NDArray[np.bool_] = np.zeros(count + 1, bool)
+        is_chosen[chosen] = True
+        numbers[~is_chosen[numbers]] = 0
+    boxes = np.array([region.bbox for region in regionprops(numbers)], np.int32).reshape(-1, 4)
+    return RegionMasks(numbers, chosen, boxes), class_ids[chosen]
 
 
 # === Other forms ===

@@ -242,7 +242,7 @@ def _objects(result, writers, most):
     """A result of pixels as one of objects, where a writer wants that."""
     if isinstance(result, Result) or not any(writer.of_objects for writer in writers):
         return result
-    return result.to_result(most=most)
+    return result.large_result(most=most)
 
 
 @contextlib.contextmanager

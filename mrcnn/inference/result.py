@@ -19,7 +19,7 @@ from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.data.coco_json import coco_detections
 from mrcnn.data.contours import mask_polygons
 from mrcnn.data.drawing import as_rgb, draw_instances, instance_colors, save_instances
-from mrcnn.data.labels import LabelMap, labels_of_parts, parts_of_masks, void_label
+from mrcnn.data.labels import LabelMap, RegionMasks, labels_of_parts, parts_of_masks, void_label
 from mrcnn.data.masks import binary_masks
 from mrcnn.visualize.instances import display_instances
 
@@ -66,7 +66,7 @@ class Result(dict):
         rois: NDArray[np.int32],
         class_ids: NDArray[np.int32],
         scores: NDArray[np.float32],
-        masks: np.ndarray,
+        masks: np.ndarray | RegionMasks,
         image: np.ndarray | None = None,
         class_names: Sequence[str] | None = None,
         at_limit: bool = False,
@@ -105,7 +105,8 @@ class Result(dict):
     @property
     def area(self) -> NDArray[np.int64]:
         """int64 [n], pixels of each mask."""
-        return np.count_nonzero(self["masks"], axis=(0, 1)).astype(np.int64)
+        masks = self["masks"]
+        return np.array([np.count_nonzero(masks[..., n]) for n in range(self.count)], np.int64)
 
     def select(self, index: int | slice | Sequence[int] | np.ndarray) -> Result:
         """Some of the objects.

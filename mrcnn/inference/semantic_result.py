@@ -14,8 +14,7 @@ from mrcnn.config.classes import class_ids
 from mrcnn.data.bilinear import bilinear_rows
 from mrcnn.data.drawing import picture_path, write_picture
 from mrcnn.data.label_drawing import draw_labels
-from mrcnn.data.labels import LabelMap, label_dtype, pixel_counts, regions, void_label, void_of
-from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.labels import LabelMap, label_dtype, pixel_counts, region_masks, void_label, void_of
 from mrcnn.evaluation.page import percent
 from mrcnn.inference.detect import check_min_confidence
 from mrcnn.inference.result import Classes, Result, image_of_size
@@ -219,18 +218,32 @@ class SemanticResult:
             `Result`, whose scores are the means of `confidence`, best first; its ``at_limit`` says
             whether there are ``most``, so that more may be cut off.
         """
-        masks, found = regions(self.labels, min_area=min_area, most=most)
-        boxes = extract_bboxes(masks)
-        scores = np.array(list(self._mean_confidence(masks, boxes)), np.float32)
+        result = self.large_result(min_area, most)
+        result["masks"] = np.asarray(result["masks"])
+        return result
+
+    def large_result(self, min_area: int = 1, most: int | None = None) -> Result:
+        """As `to_result`, with masks that are made one at a time, when they are asked for: what
+        writes the objects of an image of many megapixels needs no more.
+
+        Returns:
+            `Result` with `data.labels.RegionMasks`. Its ``to_coco``, ``to_labelme``, ``crop``,
+            ``polygons`` and ``area`` hold one mask at a time.
+        """
+        masks, found = region_masks(self.labels, min_area=min_area, most=most)
+        scores = np.array(list(self._mean_confidence(masks)), np.float32)
         order = np.argsort(-scores, kind="stable")
+        masks = masks.take(order)
         at_limit = len(found) == most
-        result = Result(boxes, found, scores, masks, self.image, self.class_names, at_limit)
-        return result.select(order)
+        return Result(
+            *(masks.boxes, found[order], scores[order], masks),
+            *(self.image, self.class_names, at_limit),
+        )
 
     # === Inside ===
 
-    def _mean_confidence(self, masks, boxes) -> Iterator[float]:
-        for index, (y1, x1, y2, x2) in enumerate(boxes.tolist()):
+    def _mean_confidence(self, masks) -> Iterator[float]:
+        for index, (y1, x1, y2, x2) in enumerate(masks.boxes.tolist()):
             inside = masks[y1:y2, x1:x2, index]
             yield self.confidence[y1:y2, x1:x2][inside].mean(dtype=np.float64)
 

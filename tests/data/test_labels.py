@@ -19,8 +19,10 @@ from mrcnn.data.labels import (
     labels_of_one_hot,
     one_hot,
     pixel_counts,
+    region_masks,
     regions,
 )
+from mrcnn.data.masks import extract_bboxes
 from mrcnn.data.rle import encode_masks
 from tests.tiny import Rectangles
 
@@ -399,6 +401,22 @@ def test_sources_with_different_classes():
     dataset.prepare()
     with pytest.raises(ValueError, match="'photos' has none"):
         check_one_source(dataset)
+
+
+def test_masks_of_regions_one_at_a_time():
+    labels = np.random.RandomState(0).randint(0, 3, (30, 40)).astype(np.uint8)
+    labels[5:15, 5:25], labels[20:, 3:8] = 1, 255
+    for options in ({}, {"most": 4}, {"min_area": 3}):
+        masks, class_ids = regions(labels, **options)
+        made, made_ids = region_masks(labels, **options)
+        assert made.shape == masks.shape and len(made_ids) == masks.shape[-1] > 3
+        np.testing.assert_array_equal(made_ids, class_ids)
+        np.testing.assert_array_equal(made.boxes, extract_bboxes(masks))
+        order = np.arange(len(class_ids))[::-2]
+        for index, region in enumerate(order):
+            np.testing.assert_array_equal(made.take(order)[..., index], masks[..., region])
+            np.testing.assert_array_equal(made[2:9, 5:, region], masks[2:9, 5:, region])
+        np.testing.assert_array_equal(np.asarray(made.take(order)), masks[..., order])
 
 
 def test_regions_of_some_size():

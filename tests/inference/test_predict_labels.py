@@ -9,6 +9,7 @@ from pycocotools.coco import COCO
 
 from mrcnn.data.formats.label_maps import LabelMaps
 from mrcnn.data.label_drawing import draw_labels, palette_of
+from mrcnn.data.labels import RegionMasks
 from mrcnn.inference.predict import predict
 from mrcnn.inference.result import Result
 from mrcnn.inference.segment import segment
@@ -115,6 +116,23 @@ def test_what_is_found_again_replaces_what_was(photos, tmp_path):
         predict(
             Painter(CLASS_NAMES=["BG", "x", "y"]), photos, output, save=["labels"], progress=False
         )
+
+
+def test_no_more_than_one_mask_is_held(photos, tmp_path, monkeypatch):
+    """A hundred masks of an image of many megapixels are more than the memory may hold."""
+
+    def refuse(self, *args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(RegionMasks, "__array__", refuse)
+    save = ["pictures", "coco", "labelme", "crops"]
+    predict(Painter(), photos, tmp_path / "found", save=save, polygons=False, progress=False)
+    found = COCO(tmp_path / "found" / "predictions.json")
+    (entry,) = [one for one in found.dataset["annotations"] if one["bbox"] == [1, 2, 8, 6]][:1]
+    np.testing.assert_array_equal(found.annToMask(entry), LABELS["a.jpg"] == 1)
+    assert entry["area"] == 48
+    crops = list((tmp_path / "found" / "crops" / "cat").glob("a.jpg*.png"))
+    assert len(crops) == 1 and np.array(Image.open(crops[0])).shape == (6, 8, 4)
 
 
 def test_images_that_differ_in_their_endings_share_no_label_map(photos, tmp_path):

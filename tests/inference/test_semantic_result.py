@@ -124,6 +124,18 @@ def test_regions_are_objects():
     np.testing.assert_array_equal(objects.to_labels() > 0, (LABELS > 0) & (LABELS < 255))
 
 
+def test_masks_made_one_at_a_time_say_the_same():
+    objects, large = result().to_result(), result().large_result()
+    assert isinstance(objects["masks"], np.ndarray) and not isinstance(large["masks"], np.ndarray)
+    assert large.to_coco(7) == objects.to_coco(7)
+    assert large.to_coco(7, polygons=True) == objects.to_coco(7, polygons=True)
+    assert large.to_labelme("a.png") == objects.to_labelme("a.png")
+    assert large.area.tolist() == objects.area.tolist() and large.names == objects.names
+    for one, other in zip(large.crop(mask=True), objects.crop(mask=True)):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(large.select([1, 0])["masks"], objects["masks"][..., [1, 0]])
+
+
 def test_small_regions_are_left_out_when_asked():
     objects = result().to_result(min_area=3)
     assert objects.counts == {"cat": 1, "dog": 1} and not objects.at_limit
