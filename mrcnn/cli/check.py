@@ -82,9 +82,7 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, report.to_dict(), indent=2, durable=False)
         print(summary)
     if find_annotations(args, own_place(args)).format == "labels":
-        print(
-            "\nOf label maps, all pixels of a class in an image count as one object."
-        )
+        print("\nOf label maps, all pixels of a class in an image count as one object.")
     print(f"\n{report.pixels}\n")
     print(report)
     return report.exit_code
