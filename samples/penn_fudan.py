@@ -54,13 +54,15 @@ class PennFudanLabelsConfig(SegmentationConfig):
     """For ``--semantic``: a decoder on the backbone gives each pixel a class."""
 
     NAME = "penn_fudan_labels"
-    IMAGES_PER_GPU = 8  # of 256 px
+    IMAGES_PER_GPU = 4  # of 256 px
     NUM_CLASSES = 1 + 1
     CLASS_NAMES = ("BG", "person")
-    STEPS_PER_EPOCH = 17  # the 136 training photos once
-    VALIDATION_STEPS = 5
+    STEPS_PER_EPOCH = 34  # the 136 training photos once
+    VALIDATION_STEPS = 9
     UNET_WIDTHS = (64, 96, 128, 128, 256)
     UPSAMPLING = "bilinear"
+    SCALE_JITTER = (0.75, 1.5)  # 136 photos are few
+    TEST_FLIPS = True
     OPTIMIZER = "Adam"
     LEARNING_RATE_SCHEDULE = "cosine"
     WEIGHT_DECAY = 0.0
