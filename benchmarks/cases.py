@@ -1,6 +1,6 @@
 """All cases by name; as a program, runs one of them: python cases.py NAME [--quick] RESULT.json
 
-`run.py` starts this program anew for every case, so that each has its own peak memory and
+`run.py` starts this program once for every case, so that each has its own peak memory and
 none finds anything warm.
 """
 

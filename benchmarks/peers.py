@@ -250,7 +250,7 @@ def parse(arguments):
         "--output",
         type=Path,
         metavar="FILE",
-        help="write all figures as JSON, after each case anew",
+        help="write all figures as JSON, again after each case",
     )
     options = parser.parse_args(arguments)
     if not (options.torchvision or options.torch or options.original):

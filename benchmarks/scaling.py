@@ -167,7 +167,7 @@ def parse(arguments):
         "--output",
         type=Path,
         metavar="FILE",
-        help="write all figures as JSON, after each point anew",
+        help="write all figures as JSON, again after each point",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves")
     parser.add_argument(

@@ -76,7 +76,7 @@ def has_other_classes(
         )
     else:
         what, has = f"the classes {some(in_file[1:])}", some(in_data[1:])
-    print(f"{path} is for {what}, the data have {has}: the class layers are trained anew")
+    print(f"{path} is for {what}, the data have {has}: the class layers are trained from scratch")
     return True
 
 

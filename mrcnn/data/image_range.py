@@ -103,7 +103,7 @@ def use_image_range(dataset: Dataset, config: Config) -> None:
         raise ValueError(
             f"{type(dataset).__name__} has the image_range {tuple(own)} and the config has "
             f"IMAGE_RANGE {wanted}: set IMAGE_RANGE = {tuple(own)}, so that the network finds "
-            "objects in images as it has learned them, or image_range = None to read them anew"
+            "objects in images as it has learned them, or image_range = None to read them again"
         )
     dataset.config_image_range = wanted
     # a load_image of the user's may scale, or draw at random

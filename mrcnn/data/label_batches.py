@@ -38,6 +38,7 @@ class LabelBatches(NumberedBatches[LabelSample]):
     """
 
     annotations = "labels"
+    config: SegmentationConfig
 
     def __init__(
         self,
@@ -58,7 +59,6 @@ class LabelBatches(NumberedBatches[LabelSample]):
             )
         super().__init__(dataset, config, batch_size, shuffle, augmentation, seed, training)
         check_one_source(dataset, config.MERGE_SOURCES)
-        self._config = config
         self._options: dict[str, Any] = {
             "augment": augment,
             "augmentation": augmentation,
@@ -69,7 +69,7 @@ class LabelBatches(NumberedBatches[LabelSample]):
     def make(
         self, image_id: int, rng: np.random.RandomState, prepared: Prepared | None
     ) -> LabelSample | None:
-        return make_label_sample(self.dataset, self._config, image_id, rng=rng, **self._options)
+        return make_label_sample(self.dataset, self.config, image_id, rng=rng, **self._options)
 
     def stack(self, samples: list[LabelSample]) -> list[np.ndarray]:
         return stack_label_samples(samples)
@@ -77,7 +77,7 @@ class LabelBatches(NumberedBatches[LabelSample]):
     def describe(self, sample: LabelSample) -> str:
         """Shares of all pixels of the network's output, its padding included, which is void."""
         values, counts = np.unique(sample.labels, return_counts=True)
-        names = {0: "background", self._config.IGNORE_LABEL: "void"}
+        names = {0: "background", self.config.IGNORE_LABEL: "void"}
         return ", ".join(
             f"{names.get(value, '') or self.dataset.class_names[value]} "
             f"{100 * count / sample.labels.size:.1f} %"

@@ -189,7 +189,7 @@ class NumberedBatches(Generic[AnySample]):
         return list(known)
 
     def samples(self, index: int) -> list[AnySample]:
-        """The samples that batch `index` is stacked of, loaded anew."""
+        """The samples that batch `index` is stacked of, loaded again."""
         return self._samples(index, {})[0]
 
     def with_new_images(self, indices: Iterable[int]) -> Iterator[int]:

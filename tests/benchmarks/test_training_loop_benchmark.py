@@ -20,7 +20,7 @@ import training_loop
 
 
 class Watch(keras.callbacks.Callback):
-    """What grows where a graph is built anew, at the beginning of each epoch."""
+    """What grows where a graph is built again at the beginning of each epoch."""
 
     def __init__(self):
         super().__init__()

@@ -462,7 +462,7 @@ def test_train_on_other_classes_from_a_path_is_a_new_run(photos, trained, tmp_pa
         == 0
     )
     out = capsys.readouterr().out
-    assert "is for 3 classes, the data have 2: the class layers are trained anew" in out
+    assert "is for 3 classes, the data have 2: the class layers are trained from scratch" in out
     assert checkpoint(logs).name == "mask_rcnn_red_0001.h5"
     assert read_config(checkpoint(logs).parent / "config.json")["CLASS_NAMES"] == ["BG", "red"]
 

@@ -265,7 +265,7 @@ def test_other_classes(photos, trained, tmp_path, capsys):
     line = ["train", photos / "train", "--weights", path, "--logs", tmp_path, *QUIET]
     assert code_of(*line, "--classes", "red") == 0
     out = capsys.readouterr().out
-    assert "is for 3 classes, the data have 2: the class layers are trained anew" in out
+    assert "is for 3 classes, the data have 2: the class layers are trained from scratch" in out
     assert "excluded on request: 1 (seg_score)" in out
     fields = settings(checkpoints(tmp_path)[0])
     assert fields["CLASS_NAMES"] == ["BG", "red"] and fields["NETWORK"] == "unet"

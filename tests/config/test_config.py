@@ -463,7 +463,7 @@ def test_dict_survives_json():
     assert again.BATCH_SIZE == 1
 
 
-def test_from_dict_computes_derived_fields_anew():
+def test_from_dict_computes_derived_fields_again():
     fields = {**Config().to_dict(), "IMAGES_PER_GPU": 5, "NUM_CLASSES": 4}
     config = Config.from_dict(fields)
     assert (config.BATCH_SIZE, config.IMAGE_META_SIZE) == (5, 16)

@@ -264,6 +264,6 @@ def _write_part(folder, name, fingerprint, dataset, image_ids, records, skip_bad
                 )
                 offset += len(content) + FRAME
     part = {"fingerprint": fingerprint, "bytes": offset, "images": images, "left_out": problems}
-    if skip_bad or not problems:  # a part with images to mend is written anew
+    if skip_bad or not problems:  # a part with images to mend is written again
         write_json(f"{path}.json", part)
     return part
