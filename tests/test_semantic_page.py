@@ -9,7 +9,7 @@ from PIL import Image
 from mrcnn.config import SegmentationConfig
 from mrcnn.config.choices import SEGMENTATION_NETWORKS
 from mrcnn.config.label_losses import LABEL_LOSSES
-from mrcnn.data.formats.label_maps import write_labels
+from mrcnn.data.formats.label_files import write_labels
 from mrcnn.evaluation.label_tally import LABEL_METRICS
 from mrcnn.networks.segmentation.losses import LabelLoss
 from tests.paths import ROOT

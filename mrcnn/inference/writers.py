@@ -22,7 +22,7 @@ import numpy as np
 from mrcnn.common.files import AnyPath, file_identity, whole_file, write_whole
 from mrcnn.common.words import on_one_line, option_or_argument
 from mrcnn.data.drawing import MADE_BY, as_rgb, write_picture
-from mrcnn.data.formats.label_maps import write_labels
+from mrcnn.data.formats.label_files import write_labels
 from mrcnn.data.label_drawing import palette_of
 from mrcnn.data.labels import VOID
 from mrcnn.inference.sources import Frame, Source, opencv, stated_frames

@@ -3,14 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from mrcnn.common.files import AnyPath, whole_file
+from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.class_labels import classes_called
+from mrcnn.data.formats.label_files import colour_of, read_colours, read_values
 from mrcnn.data.formats.label_layouts import (
     BACKGROUND_NAMES,
     VOID_NAMES,
@@ -21,11 +21,11 @@ from mrcnn.data.formats.label_layouts import (
     names_of_values,
 )
 from mrcnn.data.formats.left_out import Reader
-from mrcnn.data.formats.mask_files import check_size, read_ids, refuse_lossy, shades_of_edges
+from mrcnn.data.formats.mask_files import check_size, refuse_lossy, shades_of_edges
 from mrcnn.data.formats.mask_pairs import expected_mask, hint_of_case
 from mrcnn.data.formats.mask_png import SOFT_EDGES, missing_file, report_masks
 from mrcnn.data.formats.regions import class_numbers
-from mrcnn.data.images import as_uint8_range, fit_channels, image_size, read_image
+from mrcnn.data.images import image_size, read_image
 from mrcnn.data.labels import (
     LARGE_VOID,
     VOID,
@@ -39,8 +39,6 @@ from mrcnn.data.labels import (
 
 VOID_EVERYWHERE = "label maps that are void everywhere"
 NO_CLASS = "label map of void and background"
-# What Pascal VOC draws void in.
-VOID_COLOUR = (224, 224, 192)
 
 
 class LabelMaps(Reader):
@@ -183,7 +181,7 @@ class LabelMaps(Reader):
         info = self._info(image_id)
         if not _is_own(info):
             return super().load_labels(image_id, overlap, crowds)
-        read = _read_colours if info["of_colours"] else _read_values
+        read = read_colours if info["of_colours"] else read_values
         found = read(info["label_path"])
         check_size(found, info["label_path"], image_size(info["path"]), info["path"])
         void = void_label(len(self.class_info))
@@ -295,7 +293,7 @@ def _meaning(label_dir, first_map, class_names, palette, ids, void, classes):
     if class_names is not None:
         known = Meaning(names_of_values(class_names))
     if known is None:
-        values = some(np.unique(_read_values(first_map)).tolist(), 10) if first_map else "none"
+        values = some(np.unique(read_values(first_map)).tolist(), 10) if first_map else "none"
         raise ValueError(
             f"nothing names the classes of the label maps in {os.fspath(label_dir)}: list them, "
             "from that of the value 1 on, in class_names or, one a line, in a file classes.txt "
@@ -362,22 +360,6 @@ def _values_of_colours(meaning, numbers):
     return values
 
 
-def _read_values(path):
-    """The values of a file, int [height, width]."""
-    colours = option_or_argument("a file", "palette or a file")
-    return read_ids(
-        path,
-        f"that of its class, or a colour for each class, which {colours} class_dict.csv beside the "
-        "label maps lists (name,r,g,b)",
-    )
-
-
-def _read_colours(path):
-    """The colours of a file, int32 [height, width], each as one number."""
-    pixels = fit_channels(as_uint8_range(read_image(path, mask=True)), 3).astype(np.int32)
-    return (pixels[..., 0] << 16) + (pixels[..., 1] << 8) + pixels[..., 2]
-
-
 def _translated(found, class_ids, info):
     """The class id of each value or colour; an error names the first that has none."""
     keys = np.array(sorted(class_ids))
@@ -409,84 +391,13 @@ def _unknown(value, y, x, info):
                 f"ids={{{value}: number of the class}} or void=[{value}]",
             )
         )
-    colour = np.array(_colour(value))
-    near = min(info["values"], key=lambda code: np.abs(colour - _colour(code)).sum())
+    colour = np.array(colour_of(value))
+    near = min(info["values"], key=lambda code: np.abs(colour - colour_of(code)).sum())
     place = option_or_argument(
         "the file that names the classes, such as class_dict.csv (name,r,g,b)", "palette"
     )
     return (
-        f"{info['label_path']} has the colour {_colour(value)} at (y, x) = ({y}, {x}), which is no "
-        f"class: the nearest that is known is {_colour(near)}. List it in {place}, as a class or "
-        "as 'void'"
+        f"{info['label_path']} has the colour {colour_of(value)} at (y, x) = ({y}, {x}), which is "
+        f"no class: the nearest that is known is {colour_of(near)}. List it in {place}, as a class "
+        "or as 'void'"
     )
-
-
-def _colour(code):
-    return code >> 16, (code >> 8) & 255, code & 255
-
-
-# === Writing ===
-
-
-def write_labels(
-    path: AnyPath,
-    labels: ArrayLike,
-    palette: ArrayLike | None = None,
-    *,
-    software: str | None = None,
-    durable: bool = True,
-) -> None:
-    """Write a label map as PNG, whole or not at all.
-
-    Args:
-        path: .png file.
-        labels: [height, width], whole numbers of 0 to 65535, as `Dataset.load_labels` gives them.
-        palette: uint8 [K, 3], the red, green and blue of each class from 0 on: the file then has
-            the same values and, for the eye, these colours; void has Pascal VOC's. None: grey.
-        software: what made it, for the file to say, or None.
-        durable: as of `files.whole_file`.
-
-    Raises:
-        ValueError: no label map, another ending, or a palette for more than 256 values.
-        OSError: it could not be written.
-    """
-    from PIL import Image, PngImagePlugin
-
-    labels = np.asarray(labels)
-    if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"a label map is [height, width] of whole numbers, got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-    if labels.min() < 0 or labels.max() > LARGE_VOID:
-        raise ValueError(
-            f"a label map has 0 to {LARGE_VOID}, got {labels.min()} and {labels.max()}"
-        )
-    if os.path.splitext(path)[1].lower() != ".png":
-        raise ValueError(f"label maps are written as .png, not as {os.fspath(path)}")
-    small = labels.dtype != np.uint16 and labels.max() <= VOID
-    image = Image.fromarray(labels.astype(np.uint8 if small else np.uint16))
-    if palette is not None:
-        image.putpalette(_palette(palette, small))
-    options: dict[str, Any] = {}
-    if software is not None:
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_text("Software", software)
-    with whole_file(path, durable) as temporary:
-        image.save(temporary, **options)
-        if not np.array_equal(read_ids(temporary), labels):
-            raise OSError(f"{os.fspath(path)} was read back with other values than were written")
-
-
-def _palette(palette, small):
-    """The bytes of a palette of 256 colours: what is not given is grey."""
-    given = np.asarray(palette)
-    if not small or given.ndim != 2 or given.shape[1] != 3 or len(given) > 256:
-        raise ValueError(
-            "a palette has a colour, (red, green, blue), for each of 256 values at most, and label "
-            f"maps of uint16 have more; got the shape {given.shape}"
-        )
-    table = np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis], 3, axis=1)
-    table[VOID] = VOID_COLOUR
-    table[: len(given)] = given
-    return table.tobytes()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.common.tables import format_table
 from mrcnn.common.words import some
-from mrcnn.data.labels import call_load_labels, pixel_counts
-from mrcnn.data.survey.each_image import each_image
-
-if TYPE_CHECKING:
-    from mrcnn.data.dataset import Dataset
+from mrcnn.data.labels import pixel_counts
 
 
 class PixelShares(NamedTuple):
@@ -64,38 +60,6 @@ class PixelShares(NamedTuple):
         if absent:
             said.append(f"Classes without a pixel: {some(absent)}")
         return "\n".join(said)
-
-
-def pixel_shares(
-    dataset: Dataset,
-    image_ids: Iterable[int] | None = None,
-    overlap: str = "smaller",
-    crowds: str = "ignore",
-    progress: bool = True,
-    workers: int = 1,
-) -> PixelShares:
-    """The pixels of each class in the label maps of a data set.
-
-    Args:
-        dataset: a prepared Dataset.
-        image_ids: list of ids; None: all.
-        overlap, crowds: as of `Dataset.load_labels`, which makes the label maps.
-        progress: show a progress bar on stderr.
-        workers: processes or threads, as of `Dataset.check`.
-
-    Raises:
-        ValueError: a label map has a value that is neither a class nor void; or what load_labels
-            raises.
-    """
-
-    def count(image_id):
-        return counts_with_void(
-            call_load_labels(dataset, image_id, overlap, crowds), len(dataset.class_info)
-        )
-
-    ids = list(dataset.image_ids if image_ids is None else image_ids)
-    counted = each_image(dataset, count, ids, "Counting pixels", progress, workers)
-    return shares_of_counts(dataset.class_names, list(counted))
 
 
 def counts_with_void(labels: np.ndarray, num_classes: int) -> NDArray[np.int64]:
