@@ -26,7 +26,9 @@ RANDOM_TRIES = 50
 REMEMBERED_BATCHES = 256
 
 
-def check_source(dataset, config, batch_size, augmentation):
+def check_source(
+    dataset: Dataset, config: Config, batch_size: int, augmentation: Augmentation | None
+) -> None:
     """Refuse what no batch can be made of."""
     check_augmentation(augmentation)
     if not len(dataset.image_ids):
@@ -39,7 +41,9 @@ def check_source(dataset, config, batch_size, augmentation):
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
-def most_tries(length, config, augmentation, training):
+def most_tries(
+    length: int, config: Config, augmentation: Augmentation | None, training: bool
+) -> int:
     """Images without an object in a row after which a dataset of passes of this length counts as
     empty.
     """

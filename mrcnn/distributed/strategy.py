@@ -4,6 +4,7 @@ import contextlib
 import functools
 import gc
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -225,7 +226,9 @@ def _tell_the_others(strategy, error):
         )
 
 
-def split_batch(strategy, function):
+def split_batch(
+    strategy: tf.distribute.Strategy | None, function: Callable[..., tuple]
+) -> Callable[..., tuple]:
     """A function of tensors [b, ...] -> a tuple of tensors [b, ...], its batch divided among the
     devices of a strategy.
 
@@ -233,7 +236,9 @@ def split_batch(strategy, function):
         strategy: a `tf.distribute.Strategy`, or None for one device.
         function: of one or more tensors [b, ...].
     """
-    devices = 1 if strategy is None else len(strategy.extended.worker_devices)
+    if strategy is None:
+        return function
+    devices = len(strategy.extended.worker_devices)
     if devices == 1:
         return function
 

@@ -1,10 +1,12 @@
 """The network that a ``SegmentationConfig`` names, with or without its losses."""
 
 import functools
+from typing import Any
 
 import keras
 
 from mrcnn.config.label_losses import loss_terms
+from mrcnn.config.segmentation import SegmentationConfig
 from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.networks.h5_model import H5Model
 from mrcnn.networks.layers.weight_decay import add_weight_decay
@@ -29,7 +31,7 @@ GRAPHS = {
 
 
 @under_policy
-def segmentation_network(config):
+def segmentation_network(config: SegmentationConfig) -> keras.Model:
     """Build the network that gives each pixel of an image a score for each class.
 
     The names of all layers but those of the encoder begin with "seg_", the encoder's own with
@@ -49,7 +51,9 @@ def segmentation_network(config):
 
 
 @under_policy
-def label_training_model(config, model_class=H5Model):
+def label_training_model(
+    config: SegmentationConfig, model_class: type[H5Model] = H5Model
+) -> keras.Model:
     """Build the network with its losses.
 
     Args:
@@ -80,7 +84,7 @@ def label_training_model(config, model_class=H5Model):
     return model
 
 
-def terms(config):
+def terms(config: SegmentationConfig) -> list[tuple[float, Any]]:
     """The terms of LOSS: list of (factor, name of a loss, or a function of the user's)."""
     if callable(config.LOSS):
         return [(1.0, config.LOSS)]
@@ -90,7 +94,7 @@ def terms(config):
         raise ValueError(f"LOSS: {error}") from None
 
 
-def loss_layer(loss):
+def loss_layer(loss: Any) -> str:
     """The layer of a term of LOSS, and its name in the logs."""
     return f"{loss if isinstance(loss, str) else 'own'}_loss"
 
