@@ -11,7 +11,6 @@ from mrcnn.cli.data_options import (
     add_dataset,
     add_image_range,
     add_max_pixels,
-    find_annotations,
     open_data,
     own_place,
     positive,
@@ -22,6 +21,7 @@ from mrcnn.cli.settings import make_config, settings_of
 from mrcnn.common.files import require_writable_file
 from mrcnn.common.json_files import parse_once, write_json
 from mrcnn.common.threads import cores
+from mrcnn.data.formats.label_maps import LabelMaps
 from mrcnn.data.image_range import use_image_range
 
 EXIT_CODES = {
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         os.makedirs(os.path.dirname(args.json) or os.curdir, exist_ok=True)
         write_json(args.json, report.to_dict(), indent=2, durable=False)
         print(summary)
-    if find_annotations(args, own_place(args)).format == "labels":
+    if isinstance(dataset, LabelMaps):
         print("\nOf label maps, all pixels of a class in an image count as one object.")
     print(f"\n{report.pixels}\n")
     print(report)
