@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
 from mrcnn.training import STAGES
 from mrcnn.training.bad_loss import StopOnBadLoss
@@ -320,7 +321,7 @@ def test_a_bad_validation_loss_stops(eagerly, tmp_path, monkeypatch):
     assert model.epoch == 0
 
 
-class _Batches:
+class _Batches(TrainingBatches):
     """Batch i has the image i."""
 
     def __init__(self, config):
