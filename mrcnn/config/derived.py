@@ -26,6 +26,8 @@ META_LENGTH = 12
 def derive(config: Any) -> dict[str, Any]:
     """The attributes by name, of a config whose fields are right."""
     side = config.IMAGE_MIN_DIM if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_MAX_DIM
+    if config.IMAGE_RESIZE_MODE == "fit":  # MAX is any number there
+        side = -(-side // 64) * 64
     return {
         "BATCH_SIZE": config.IMAGES_PER_GPU * config.GPU_COUNT,
         "IMAGE_SHAPE": np.array([side, side, config.IMAGE_CHANNEL_COUNT]),
@@ -44,7 +46,7 @@ def changed_fields(config: Any) -> Iterator[str]:
             f"{now['IMAGE_META_SIZE']}{remedy}"
         )
     # the other modes have images of many shapes
-    if shape is not None and config.IMAGE_RESIZE_MODE in ("square", "rect", "crop"):
+    if shape is not None and config.IMAGE_RESIZE_MODE in ("square", "rect", "crop", "fit"):
         given, expected = tuple(map(int, shape)), tuple(map(int, now["IMAGE_SHAPE"]))
         if given != expected:
             yield f"IMAGE_SHAPE is {given}, but the fields make it {expected}{remedy}"

@@ -109,6 +109,9 @@ class Config:
     # saves a quarter of the time on a 3:2 photo (detection; training, whose batches have one
     # shape, takes it for "square"); "pad64": scale, pad to multiples of 64;
     # "crop": scale, then cut a random IMAGE_MIN_DIM square (training only);
+    # "fit": torchvision's and Detectron's: the shorter side becomes MIN, by shrinking too, unless
+    # the longer one would pass MAX; values stay float32, and MEAN_PIXEL fills up to multiples of 32
+    # on the right and below (training: up to a square);
     # "none": leave as it is (both sides must then be multiples of 64).
     IMAGE_RESIZE_MODE = "square"
     # Pixels. The shorter side is scaled up to MIN unless the longer one would pass MAX.
@@ -271,6 +274,66 @@ class Config:
     STATES_KEPT = 2
     # Name of each class, the background ("BG") first; results carry these names. None: unknown.
     CLASS_NAMES: Sequence[str] | None = None
+
+    # === The modern recipe; the defaults are the original's, the presets collect the others ===
+
+    # True is "ResNet v1.5" (torchvision's, Detectron's "stride in 3x3"): a stage halves the map in
+    # its 3x3 convolution instead of its first 1x1 one, which then misses no cell. That convolution
+    # and the pooling before are padded by one pixel on all sides.
+    STRIDE_IN_3X3 = False
+    # 3x3 convolutions of the RPN in a row, each followed by a ReLU. torchvision's v2 has two.
+    RPN_CONV_LAYERS = 1
+    # True rounds the corners of the anchors around their centres to whole pixels, half to even.
+    RPN_ANCHORS_ROUNDED = False
+    # True takes the stride of a level's anchors from the sizes, image side // map side, instead of
+    # BACKBONE_STRIDES: on P6 of an image of 800 px, which has 13 cells, it is 61.
+    RPN_STRIDES_FROM_SIZES = False
+    # Pixels that are taken off y2 and x2, and off the image's sides, before boxes are normalised: 1
+    # as in the original, so that (0, 0, 1, 1) spans the pixels' centres and deltas are relative to
+    # a side of one pixel less; 0 spans their edges, as in the papers.
+    BOX_SHIFT = 1
+    # log dh and log dw count up to here. The default only keeps exp finite; Detectron and
+    # torchvision take log(1000 / 16): no box is more than 62.5 times its anchor.
+    BBOX_LOG_SCALE_LIMIT = 10.0
+    # True takes the best PRE_NMS_LIMIT anchors of each level and suppresses overlaps within a
+    # level (FPN paper's code), then keeps the best of all levels. False does both over all levels,
+    # where the many anchors of P2 crowd out the others.
+    PROPOSALS_PER_LEVEL = False
+    # PRE_NMS_LIMIT in training; None: the same. torchvision takes 2000, and 1000 to detect.
+    PRE_NMS_LIMIT_TRAINING: int | None = None
+    # Proposals with a side below this many pixels of the molded image are dropped before NMS.
+    PROPOSAL_MIN_SIZE = 0.0
+    # True cuts proposals to the image without its padding; False to the padded image.
+    CLIP_PROPOSALS_TO_WINDOW = False
+    # True takes the pyramid level of a region by floor, as the FPN paper's equation 1 says; False
+    # rounds.
+    ROI_LEVEL_FLOOR = False
+    # How a region's features are pooled. "crop": one bilinear sample a bin, on a grid that includes
+    # the region's edges, as the original does. "sampled": the mean of four samples inside each bin,
+    # torchvision's RoIAlign with ``aligned=False``. "aligned": the same half a pixel up and left,
+    # where the samples belong (Detectron2's default). "pool": RoIPool of Fast R-CNN, and "warp":
+    # RoIWarp of MNC, for the comparison in table 2c of the Mask R-CNN paper.
+    ROI_ALIGN = "crop"
+    # 3x3 convolutions of the box head before its fully connected layers, their channels, and the
+    # number of fully connected layers, of FPN_CLASSIF_FC_LAYERS_SIZE units. torchvision's v2 has 4
+    # and 1 (Wu & He 2018, "Group Normalization", section 5.2).
+    BOX_HEAD_CONVS = 0
+    BOX_HEAD_CHANNELS = 256
+    BOX_HEAD_FCS = 2
+    # True makes a detection of every class of a region whose probability is DETECTION_MIN_CONFIDENCE
+    # or more, each with its own box; False of its most probable class alone, and none where that is
+    # the background.
+    DETECTION_MULTI_CLASS = False
+    # Detections with a side below this many pixels of the molded image are dropped before NMS.
+    DETECTION_MIN_SIZE = 0.0
+    # Sigma of soft-NMS (Bodla et al. 2017, Gaussian): a detection's score falls by how much it
+    # overlaps better ones of its class, by exp(-IoU^2 / sigma), and DETECTION_NMS_THRESHOLD is not
+    # used; 0.5 is the paper's. 0: an overlap above DETECTION_NMS_THRESHOLD drops it.
+    SOFT_NMS_SIGMA = 0.0
+    # How a mask is put into its box. "resize": resized to the box in whole pixels, its outermost
+    # cells blended with nothing, as the original does. "padded": Detectron's and torchvision's: a
+    # cell of nothing around the mask, the unrounded box enlarged by as much, cut to whole pixels.
+    MASK_PASTE = "resize"
 
     def __init__(self) -> None:
         self.settle()

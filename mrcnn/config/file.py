@@ -31,6 +31,12 @@ OUTPUT_FIELDS = (
     "RPN_BBOX_STD_DEV",
     "BBOX_STD_DEV",
     "MASK_POOL_SIZE",
+    "STRIDE_IN_3X3",
+    "RPN_ANCHORS_ROUNDED",
+    "RPN_STRIDES_FROM_SIZES",
+    "BOX_SHIFT",
+    "ROI_LEVEL_FLOOR",
+    "ROI_ALIGN",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy")
 

@@ -7,7 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mrcnn.config.choices import DTYPE_POLICIES, RESIZE_MODES, SCHEDULES
+from mrcnn.config.choices import (
+    DTYPE_POLICIES,
+    MASK_PASTES,
+    RESIZE_MODES,
+    ROI_ALIGNS,
+    SCHEDULES,
+)
 from mrcnn.config.derived import SOURCE_FIELDS, changed_fields
 from mrcnn.config.rules_of_several import RuleOfSeveral
 from mrcnn.config.value_kinds import (
@@ -70,7 +76,7 @@ TABLE = (
     # Network
     Rule(
         "BACKBONE_WIDTH TOP_DOWN_PYRAMID_SIZE RPN_CONV_CHANNELS FPN_CLASSIF_FC_LAYERS_SIZE "
-        "MASK_HEAD_CHANNELS POOL_SIZE MASK_POOL_SIZE",
+        "MASK_HEAD_CHANNELS POOL_SIZE MASK_POOL_SIZE RPN_CONV_LAYERS BOX_HEAD_CHANNELS",
         is_count,
         "an int of at least 1",
     ),
@@ -91,11 +97,24 @@ TABLE = (
     ),
     Rule("DTYPE_POLICY", one_of(DTYPE_POLICIES), f"one of {', '.join(DTYPE_POLICIES)}"),
     Rule(
-        "REMATERIALIZE USE_RPN_ROIS STOP_PROPOSAL_GRADIENT FIRST_IMAGE_RULES_CLASSES",
+        "REMATERIALIZE USE_RPN_ROIS STOP_PROPOSAL_GRADIENT FIRST_IMAGE_RULES_CLASSES "
+        "STRIDE_IN_3X3 RPN_ANCHORS_ROUNDED RPN_STRIDES_FROM_SIZES PROPOSALS_PER_LEVEL "
+        "CLIP_PROPOSALS_TO_WINDOW ROI_LEVEL_FLOOR DETECTION_MULTI_CLASS",
         is_switch,
         "True or False",
     ),
+    Rule("ROI_ALIGN", one_of(ROI_ALIGNS), f"one of {', '.join(ROI_ALIGNS)}"),
+    Rule("BOX_HEAD_CONVS", int_between(0, float("inf")), "an int of at least 0"),
+    Rule("BOX_HEAD_FCS", int_between(1, float("inf")), "an int of at least 1"),
     # Anchors, proposals, matching
+    Rule("BOX_SHIFT", int_between(0, 1), "0 or 1 (pixels)"),
+    Rule("BBOX_LOG_SCALE_LIMIT", is_positive, "a positive number"),
+    Rule("PRE_NMS_LIMIT_TRAINING", optional(is_count), "None or an int of at least 1"),
+    Rule(
+        "PROPOSAL_MIN_SIZE DETECTION_MIN_SIZE SOFT_NMS_SIGMA",
+        is_not_negative,
+        "a finite number of at least 0",
+    ),
     Rule(
         "RPN_ANCHOR_SCALES",
         several(is_positive, 5),
@@ -131,6 +150,7 @@ TABLE = (
     ),
     # Images and masks
     Rule("IMAGE_RESIZE_MODE", one_of(RESIZE_MODES), f"one of {', '.join(RESIZE_MODES)}"),
+    Rule("MASK_PASTE", one_of(MASK_PASTES), f"one of {', '.join(MASK_PASTES)}"),
     Rule("IMAGE_MAX_DIM", is_count, "a positive int (pixels)"),
     Rule(
         "IMAGE_MIN_DIM",
