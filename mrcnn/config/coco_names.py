@@ -1,5 +1,6 @@
-"""Names of COCO's object classes by their ids in its files, the background first; "N/A" are ids that
-no object has.
+"""Names of COCO's object classes by their ids in its files, the background first.
+
+"N/A" stands for ids that no object has.
 """
 
 COCO_NAMES_BY_ID = [

@@ -320,9 +320,8 @@ class Config:
     BOX_HEAD_CONVS = 0
     BOX_HEAD_CHANNELS = 256
     BOX_HEAD_FCS = 2
-    # True makes a detection of every class of a region whose probability is DETECTION_MIN_CONFIDENCE
-    # or more, each with its own box; False of its most probable class alone, and none where that is
-    # the background.
+    # True makes a detection of every class of a region that has DETECTION_MIN_CONFIDENCE, each with
+    # its own box; False of its most probable class alone, and none where that is the background.
     DETECTION_MULTI_CLASS = False
     # Detections with a side below this many pixels of the molded image are dropped before NMS.
     DETECTION_MIN_SIZE = 0.0

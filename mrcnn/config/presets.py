@@ -36,7 +36,7 @@ class TorchvisionV1Config(Config):
 
     RPN_CONV_CHANNELS = 256
     # width / height; torchvision's are height / width, in rising order
-    RPN_ANCHOR_RATIOS = [2, 1, 0.5]
+    RPN_ANCHOR_RATIOS = (2, 1, 0.5)
     RPN_ANCHORS_ROUNDED = True
     RPN_STRIDES_FROM_SIZES = True
     RPN_BBOX_STD_DEV = np.array([1.0, 1.0, 1.0, 1.0])
