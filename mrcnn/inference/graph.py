@@ -44,9 +44,7 @@ class Detector:
         self.proposals = ProposalLayer(
             config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config
         )
-        self.box_features = PackedROIAlign(
-            [config.POOL_SIZE] * 2, distinct=not config.TRAIN_BN, config=config
-        )
+        self.box_features = PackedROIAlign([config.POOL_SIZE] * 2, distinct=not config.TRAIN_BN)
         self.box_head = keras.Model(
             layer("roi_align_classifier").output[0], layer("pool_squeeze").input[0]
         )
@@ -54,14 +52,14 @@ class Detector:
         self.class_logits, self.class_probs = layer("mrcnn_class_logits"), layer("mrcnn_class")
         self.box_deltas = layer("mrcnn_bbox_fc")
         self.detections = DetectionLayer(config)
-        self.mask_features = PackedROIAlign([config.MASK_POOL_SIZE] * 2, config=config)
+        self.mask_features = PackedROIAlign([config.MASK_POOL_SIZE] * 2)
         self.mask_head = keras.Model(
             layer("roi_align_mask").output[0], layer("mrcnn_mask_deconv").output
         )
         self.mask_prediction = layer("mrcnn_mask")
         # by the batch's statistics a mask would depend on how many objects there are
         self.all_masks = bool(config.TRAIN_BN)
-        layers = (self.anchors, self.proposals, self.box_features, self.detections)
+        layers = (self.anchors, self.proposals, self.detections)
         fields = {field for part in layers for field in part.CONFIG_FIELDS}
         fields |= {"POST_NMS_ROIS_INFERENCE", "RPN_NMS_THRESHOLD"}
         self.built_with = {

@@ -15,12 +15,15 @@ def _corners(boxes):
     return tf.unstack(boxes, axis=-1)
 
 
-def apply_box_deltas(boxes: tf.Tensor, deltas: tf.Tensor) -> tf.Tensor:
+def apply_box_deltas(
+    boxes: tf.Tensor, deltas: tf.Tensor, limit: float = MAX_LOG_SCALE
+) -> tf.Tensor:
     """Shift and scale boxes by predicted refinements (Fast R-CNN, appendix C).
 
     Args:
         boxes: [..., 4] (y1, x1, y2, x2), any unit.
         deltas: [..., 4] (dy, dx, log dh, log dw), relative to the box's size.
+        limit: log dh and log dw count up to here, ``Config.BBOX_LOG_SCALE_LIMIT``.
 
     Returns:
         [..., 4] refined boxes, not clipped.
@@ -30,8 +33,8 @@ def apply_box_deltas(boxes: tf.Tensor, deltas: tf.Tensor) -> tf.Tensor:
     height, width = y2 - y1, x2 - x1
     center_y = y1 + 0.5 * height + dy * height
     center_x = x1 + 0.5 * width + dx * width
-    height *= tf.exp(tf.minimum(dh, MAX_LOG_SCALE))
-    width *= tf.exp(tf.minimum(dw, MAX_LOG_SCALE))
+    height *= tf.exp(tf.minimum(dh, limit))
+    width *= tf.exp(tf.minimum(dw, limit))
     top, left = center_y - 0.5 * height, center_x - 0.5 * width
     return tf.stack([top, left, top + height, left + width], axis=-1)
 
