@@ -28,6 +28,7 @@ def roi_pool(
         float32 [n, pool height, pool width, c]; 0 for a bin that is outside of the image. The
         gradient of a bin goes to the first of its cells that has the maximum.
     """
+    images = tf.convert_to_tensor(images)
     bins = (
         *_bins(regions[:, 0], regions[:, 2], tf.shape(images)[1], pool_shape[0]),
         *_bins(regions[:, 1], regions[:, 3], tf.shape(images)[2], pool_shape[1]),

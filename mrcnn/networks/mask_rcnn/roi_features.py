@@ -93,7 +93,9 @@ def _aligned(boxes, image_index, image_shape, feature_map, pool_shape):
 
 def _quantized(boxes, image_shape, feature_map):
     """The whole cells of each box, as RoIPool rounds: int32 [n, 4], the last ones exclusive."""
-    corners = tf.cast(tf.floor(_cells(boxes, image_shape, feature_map) + 0.5), tf.int32)
+    corners = _cells(boxes, image_shape, feature_map)
+    # half away from 0, as C does
+    corners = tf.cast(tf.sign(corners) * tf.floor(tf.abs(corners) + 0.5), tf.int32)
     # Fast R-CNN counts the cell in which the end lies
     return tf.concat([corners[:, :2], tf.maximum(corners[:, 2:], corners[:, :2]) + 1], axis=1)
 
