@@ -6,7 +6,11 @@ import tensorflow as tf
 
 
 def batch_nms(
-    boxes: tf.Tensor, scores: tf.Tensor, max_count: int, iou_threshold: float
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    max_count: int,
+    iou_threshold: float,
+    score_threshold: float = float("-inf"),
 ) -> tf.Tensor:
     """Suppress overlapping boxes in each image of a batch.
 
@@ -15,17 +19,15 @@ def batch_nms(
         scores: float32 [b, n].
         max_count: boxes to keep in an image, at most.
         iou_threshold: a box goes when its IoU with a better kept one is larger.
+        score_threshold: boxes of this score or less take no part.
 
     Returns:
         int32 [b, max_count] indices by falling score, padded with -1.
     """
 
     def one_image(args):
-        image_boxes, image_scores = args
-        return _pad(
-            tf.image.non_max_suppression(image_boxes, image_scores, max_count, iou_threshold),
-            max_count,
-        )
+        kept = tf.image.non_max_suppression(*args, max_count, iou_threshold, score_threshold)
+        return _pad(kept, max_count)
 
     return tf.map_fn(
         one_image, (boxes, scores), fn_output_signature=tf.TensorSpec([max_count], tf.int32)

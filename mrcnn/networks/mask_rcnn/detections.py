@@ -96,6 +96,7 @@ class DetectionLayer(GraphLayer):
         "DETECTION_MIN_CONFIDENCE",
         "DETECTION_NMS_THRESHOLD",
         "BBOX_STD_DEV",
+        "BOX_SHIFT",
     )
 
     def steps(self, inputs, min_confidence=None):
@@ -106,7 +107,9 @@ class DetectionLayer(GraphLayer):
             min_confidence: float32 scalar, used instead of DETECTION_MIN_CONFIDENCE; or None.
         """
         rois, probs, deltas, image_meta = inputs
-        window = box_ops.norm_boxes(image_meta[:, WINDOW], image_meta[0, IMAGE_SHAPE])
+        window = box_ops.norm_boxes(
+            image_meta[:, WINDOW], image_meta[0, IMAGE_SHAPE], self.settings["BOX_SHIFT"]
+        )
         return detection_steps(
             rois,
             probs,
