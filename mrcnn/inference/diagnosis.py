@@ -79,11 +79,13 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
         steps = {
             name: value if name == "nms_indices" else value[0] for name, value in values.items()
         }
-        traces += trace_objects(steps, class_ids, masks, iou, int(image_id))
+        traces += trace_objects(
+            steps, class_ids, masks, iou, int(image_id), box_shift=config.BOX_SHIFT
+        )
     return traces
 
 
-def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
+def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1):
     """Follow the objects of one image.
 
     Args:
@@ -94,6 +96,7 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
         masks: bool [height, width, objects], of the image that the boxes are normalised to.
         iou: as in `diagnose`.
         image_id: to be put into the traces.
+        box_shift: ``Config.BOX_SHIFT``, by which boxes are normalised.
 
     Returns:
         list of `Trace`.
@@ -101,8 +104,10 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
     shape = masks.shape[:2]
     objects, class_ids = masks[..., class_ids > 0], class_ids[class_ids > 0]
     boxes = extract_bboxes(objects)
-    refined = denorm_boxes(steps["clipped_rois"], shape)
-    on_object = compute_overlaps(denorm_boxes(steps["proposals"], shape), boxes)  # [n, objects]
+    proposals, refined = (
+        denorm_boxes(steps[name], shape, box_shift) for name in ("proposals", "clipped_rois")
+    )
+    on_object = compute_overlaps(proposals, boxes)  # [n, objects]
     refined_on_object = compute_overlaps(refined, boxes)
     predicted = steps["probs"].argmax(axis=-1)
     kept = np.zeros(len(predicted), bool)

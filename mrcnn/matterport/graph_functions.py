@@ -109,6 +109,7 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
         bbox_std_dev=config.BBOX_STD_DEV,
         mask_shape=tuple(config.MASK_SHAPE),
         mini_masks=config.USE_MINI_MASK,
+        box_shift=config.BOX_SHIFT,
     )
     return tuple(tensor[0] for tensor in targets)
 

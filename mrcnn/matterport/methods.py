@@ -116,7 +116,10 @@ class MatterportMethods:
             if len(self._anchor_cache) >= ANCHOR_SHAPES:
                 self._anchor_cache.pop(next(iter(self._anchor_cache)), None)
             pixels = pyramid_anchors(self.config, key)
-            found = self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
+            found = self._anchor_cache[key] = (
+                pixels,
+                norm_boxes(pixels, key[:2], self.config.BOX_SHIFT),
+            )
         return found
 
     def find_trainable_layer(self, layer):

@@ -95,27 +95,53 @@ def pairwise_iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(intersection, area1 + area2 - intersection)
 
 
-def norm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
-    """Pixels to normalised coordinates, in which (0, 0, 1, 1) spans an image's pixel centres.
+def norm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int], shift: float = 1) -> tf.Tensor:
+    """Pixels to normalised coordinates.
 
     Args:
         boxes: [..., 4] px, y2/x2 exclusive.
         shape: (height, width) px, a tensor or a pair.
+        shift: ``Config.BOX_SHIFT``: with 1 (0, 0, 1, 1) spans an image's pixel centres, with 0 its
+            edges.
 
     Returns:
         float32 [..., 4].
     """
     height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
     # an image one pixel high would divide by 0
-    scale = tf.maximum(tf.stack([height, width, height, width]) - 1.0, 1.0)
-    return (tf.cast(boxes, tf.float32) - [0.0, 0.0, 1.0, 1.0]) / scale
+    scale = tf.maximum(tf.stack([height, width, height, width]) - float(shift), 1.0)
+    return (tf.cast(boxes, tf.float32) - [0.0, 0.0, float(shift), float(shift)]) / scale
 
 
-def denorm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
-    """Normalised coordinates to int32 pixels: the inverse of `norm_boxes`, rounded half to even."""
+def pixel_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int], shift: float = 1) -> tf.Tensor:
+    """Normalised coordinates to pixels that are not rounded, float32 [..., 4]: the inverse of
+    `norm_boxes`, whose arguments it has.
+    """
     height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
-    scale = tf.stack([height, width, height, width]) - 1.0
-    return tf.cast(tf.round(boxes * scale + [0.0, 0.0, 1.0, 1.0]), tf.int32)
+    scale = tf.stack([height, width, height, width]) - float(shift)
+    return boxes * scale + [0.0, 0.0, float(shift), float(shift)]
+
+
+def denorm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int], shift: float = 1) -> tf.Tensor:
+    """`pixel_boxes` rounded half to even, int32 [..., 4]."""
+    return tf.cast(tf.round(pixel_boxes(boxes, shape, shift)), tf.int32)
+
+
+def has_sides(
+    boxes: tf.Tensor, least: float, shape: tf.Tensor | Sequence[int], shift: float = 1
+) -> tf.Tensor:
+    """Which boxes are neither flat nor narrow.
+
+    Args:
+        boxes: [..., 4] normalised.
+        least: px, the least height and width.
+        shape, shift: as of `norm_boxes`.
+
+    Returns:
+        bool [...].
+    """
+    y1, x1, y2, x2 = _corners(pixel_boxes(boxes, shape, shift))
+    return (y2 - y1 >= least) & (x2 - x1 >= least)
 
 
 def is_box(boxes: tf.Tensor) -> tf.Tensor:

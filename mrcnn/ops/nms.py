@@ -10,7 +10,11 @@ LEFT_OUT = -1.0
 
 
 def batch_nms(
-    boxes: tf.Tensor, scores: tf.Tensor, max_count: int, iou_threshold: float
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    max_count: int,
+    iou_threshold: float,
+    score_threshold: float = float("-inf"),
 ) -> tf.Tensor:
     """Suppress overlapping boxes in each image of a batch.
 
@@ -19,17 +23,15 @@ def batch_nms(
         scores: float32 [b, n].
         max_count: boxes to keep in an image, at most.
         iou_threshold: a box goes when its IoU with a better kept one is larger.
+        score_threshold: boxes of this score or less take no part.
 
     Returns:
         int32 [b, max_count] indices by falling score, padded with -1.
     """
 
     def one_image(args):
-        image_boxes, image_scores = args
-        return _pad(
-            tf.image.non_max_suppression(image_boxes, image_scores, max_count, iou_threshold),
-            max_count,
-        )
+        kept = tf.image.non_max_suppression(*args, max_count, iou_threshold, score_threshold)
+        return _pad(kept, max_count)
 
     return tf.map_fn(
         one_image, (boxes, scores), fn_output_signature=tf.TensorSpec([max_count], tf.int32)
@@ -114,37 +116,14 @@ def best_of_classes(
         `Survivors`. Of equal scores the lower class comes first, then the lower row.
     """
     batch, classes, count = tf.unstack(tf.shape(scores))
-
-    def one_class(args):
-        class_boxes, class_scores = args
-        if soft_sigma:
-            rows, kept_scores = tf.image.non_max_suppression_with_scores(
-                class_boxes,
-                class_scores,
-                max_count,
-                iou_threshold=1.0,
-                score_threshold=LEFT_OUT / 2,
-                soft_nms_sigma=soft_sigma / 2,  # the kernel takes exp(-IoU^2 / (2 sigma))
-            )
-        else:
-            rows = tf.image.non_max_suppression(
-                class_boxes, class_scores, max_count, iou_threshold, LEFT_OUT / 2
-            )
-            kept_scores = tf.gather(class_scores, rows)
-        missing = [[0, max_count - tf.shape(rows)[0]]]
-        return _pad(rows, max_count), tf.pad(kept_scores, missing, constant_values=LEFT_OUT)
-
-    rows, kept_scores = tf.map_fn(
-        one_class,
-        (
-            tf.reshape(boxes, [batch * classes, count, 4]),
-            tf.reshape(scores, [batch * classes, count]),
-        ),
-        fn_output_signature=(
-            tf.TensorSpec([max_count], tf.int32),
-            tf.TensorSpec([max_count], tf.float32),
-        ),
-    )
+    boxes = tf.reshape(boxes, [batch * classes, count, 4])
+    scores = tf.reshape(scores, [batch * classes, count])
+    if soft_sigma:
+        rows, kept_scores = _batch_soft_nms(boxes, scores, max_count, soft_sigma)
+    else:
+        rows = batch_nms(boxes, scores, max_count, iou_threshold, LEFT_OUT / 2)
+        kept_scores = gather_or_zero(scores, rows)
+    kept_scores = tf.where(rows < 0, LEFT_OUT, kept_scores)
     # a class may have as many of the best as an image
     kept_scores = tf.reshape(kept_scores, [batch, classes * max_count])
     best, places = tf.math.top_k(kept_scores, max_count)
@@ -154,6 +133,29 @@ def best_of_classes(
         tf.where(is_box, places // max_count, -1),
         tf.where(is_box, rows, -1),
         tf.where(is_box, best, 0.0),
+    )
+
+
+def _batch_soft_nms(boxes, scores, max_count, sigma):
+    """Rows int32 [b, max_count], padded with -1, and the scores that are left of theirs."""
+
+    def one_image(args):
+        rows, kept_scores = tf.image.non_max_suppression_with_scores(
+            *args,
+            max_count,
+            iou_threshold=1.0,
+            score_threshold=LEFT_OUT / 2,
+            soft_nms_sigma=sigma / 2,  # the kernel takes exp(-IoU^2 / (2 sigma))
+        )
+        return _pad(rows, max_count), tf.pad(kept_scores, [[0, max_count - tf.shape(rows)[0]]])
+
+    return tf.map_fn(
+        one_image,
+        (boxes, scores),
+        fn_output_signature=(
+            tf.TensorSpec([max_count], tf.int32),
+            tf.TensorSpec([max_count], tf.float32),
+        ),
     )
 
 

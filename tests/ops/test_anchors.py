@@ -23,6 +23,8 @@ def config(**changes):
         RPN_ANCHOR_SCALES=(32, 64, 128, 256, 512),
         RPN_ANCHOR_RATIOS=[0.5, 1, 2],
         RPN_ANCHOR_STRIDE=1,
+        RPN_ANCHORS_ROUNDED=False,
+        RPN_STRIDES_FROM_SIZES=False,
     )
     return SimpleNamespace(**{**fields, **changes})
 

@@ -66,15 +66,19 @@ def training_model(config, model_class=H5Model):
         check_backbone_shapes(image, pyramid, config)
     anchors = Anchors(config, name="anchors")([image, *pyramid])
     proposals = ProposalLayer(
-        config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD, config, name="ROI"
-    )([rpn_probs, rpn_bbox, anchors])
+        config.POST_NMS_ROIS_TRAINING,
+        config.RPN_NMS_THRESHOLD,
+        config,
+        config.PRE_NMS_LIMIT_TRAINING,
+        name="ROI",
+    )([rpn_probs, rpn_bbox, anchors, rpn_logits, meta, *pyramid])
     candidates = proposals
     if not config.USE_RPN_ROIS:
         given = keras.Input((config.POST_NMS_ROIS_TRAINING, 4), name="input_roi", dtype="int32")
         inputs.append(given)
-        candidates = NormalizeBoxes(name="normalize_rois")([given, image])
+        candidates = NormalizeBoxes(config, name="normalize_rois")([given, image])
 
-    normalized_gt = NormalizeBoxes(name="normalize_gt_boxes")([gt_boxes, image])
+    normalized_gt = NormalizeBoxes(config, name="normalize_gt_boxes")([gt_boxes, image])
     rois, class_ids, target_bbox, target_masks = DetectionTargetLayer(
         config, name="proposal_targets"
     )([candidates, gt_class_ids, normalized_gt, gt_masks])
@@ -138,7 +142,7 @@ def inference_model(config):
 
     Args:
         config: a ``Config``. Batch size and image size are free; the sides of the images are
-            multiples of 64 and equal within a batch.
+            multiples of 64 (32 with IMAGE_RESIZE_MODE "fit") and equal within a batch.
 
     Returns:
         keras.Model "mask_rcnn". Inputs: input_image float32 [b, h, w, c], input_image_meta
@@ -150,10 +154,10 @@ def inference_model(config):
     """
     image, meta = _image_inputs(config)
     anchors = keras.Input((None, 4), name="input_anchors", dtype="float32")
-    pyramid, (_, rpn_probs, rpn_bbox) = _first_stage(image, config)
+    pyramid, (rpn_logits, rpn_probs, rpn_bbox) = _first_stage(image, config)
     rois = ProposalLayer(
         config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config, name="ROI"
-    )([rpn_probs, rpn_bbox, anchors])
+    )([rpn_probs, rpn_bbox, anchors, rpn_logits, meta, *pyramid])
     _, probs, deltas = _classifier(rois, pyramid, meta, config, distinct=not config.TRAIN_BN)
     detections = DetectionLayer(config, name="mrcnn_detection")([rois, probs, deltas, meta])
     # by the batch's statistics a mask would depend on how many objects there are

@@ -83,7 +83,9 @@ def detection_steps(
     bbox_std_dev,
     *,
     multi_class=False,
-    min_size=None,
+    min_size=0.0,
+    image_shape=None,
+    box_shift=1,
     soft_nms_sigma=0.0,
     log_scale_limit=MAX_LOG_SCALE,
 ):
@@ -91,7 +93,8 @@ def detection_steps(
 
     Further args:
         multi_class: whether each class of a RoI is a candidate, or the most probable alone.
-        min_size: float32 [2], least (height, width), normalised as the boxes; None: none.
+        min_size: px, the least height and width; above 0 it needs the (height, width, ...) px of
+            the molded image, ``image_shape``, and the BOX_SHIFT by which boxes are normalised.
         soft_nms_sigma: above 0 scores fall instead of ``nms_threshold`` deciding; see
             `ops.nms.best_of_classes`.
         log_scale_limit: BBOX_LOG_SCALE_LIMIT.
@@ -110,8 +113,8 @@ def detection_steps(
     keep = class_ids > 0
     if min_confidence is not None:
         keep &= scores >= min_confidence
-    if min_size is not None:
-        keep &= tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= min_size, axis=-1)
+    if min_size:
+        keep &= box_ops.has_sides(boxes, min_size, image_shape, box_shift)
 
     if multi_class or soft_nms_sigma:
         classes = probs.shape[2] - 1
@@ -202,7 +205,9 @@ class DetectionLayer(GraphLayer):
             min_confidence: float32 scalar, used instead of DETECTION_MIN_CONFIDENCE; or None.
         """
         rois, probs, deltas, image_meta = inputs
-        window = box_ops.norm_boxes(image_meta[:, WINDOW], image_meta[0, IMAGE_SHAPE])
+        window = box_ops.norm_boxes(
+            image_meta[:, WINDOW], image_meta[0, IMAGE_SHAPE], self.settings["BOX_SHIFT"]
+        )
         return detection_steps(
             rois,
             probs,
@@ -213,18 +218,11 @@ class DetectionLayer(GraphLayer):
             self.settings["DETECTION_NMS_THRESHOLD"],
             self.settings["BBOX_STD_DEV"],
             multi_class=self.settings["DETECTION_MULTI_CLASS"],
-            min_size=self._min_size(image_meta[0, IMAGE_SHAPE]),
+            min_size=self.settings["DETECTION_MIN_SIZE"],
+            image_shape=image_meta[0, IMAGE_SHAPE],
+            box_shift=self.settings["BOX_SHIFT"],
             soft_nms_sigma=self.settings["SOFT_NMS_SIGMA"],
             log_scale_limit=self.settings["BBOX_LOG_SCALE_LIMIT"],
-        )
-
-    def _min_size(self, image_shape):
-        """DETECTION_MIN_SIZE as a normalised height and width [2]; None where it is 0."""
-        if not self.settings["DETECTION_MIN_SIZE"]:
-            return None
-        shift = self.settings["BOX_SHIFT"]
-        return (self.settings["DETECTION_MIN_SIZE"] - shift) / tf.maximum(
-            image_shape[:2] - shift, 1.0
         )
 
     def call(self, inputs):

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from mrcnn.config import Config
 from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.crop_and_resize import crop_and_resize
@@ -44,7 +43,7 @@ def roi_levels(
         int32 [...] in 2..5; a box of no area is given level 2.
     """
     if floor:
-        y1, x1, y2, x2 = tf.unstack(_pixels(boxes, image_shape, box_shift), axis=-1)
+        y1, x1, y2, x2 = tf.unstack(box_ops.pixel_boxes(boxes, image_shape, box_shift), axis=-1)
         relative = tf.sqrt(tf.maximum(y2 - y1, 0.0) * tf.maximum(x2 - x1, 0.0)) / 224.0
     else:
         y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
@@ -57,12 +56,6 @@ def roi_levels(
     whole = tf.floor(exponent + 1e-6) if floor else tf.round(exponent)
     level = 4 + tf.cast(whole, tf.int32)
     return tf.where(has_area, tf.clip_by_value(level, MIN_LEVEL, MAX_LEVEL), MIN_LEVEL)
-
-
-def _pixels(boxes, image_shape, box_shift):
-    """Normalised boxes in pixels, not rounded: the inverse of `ops.boxes.norm_boxes`."""
-    size = tf.tile(tf.cast(image_shape, tf.float32)[:2], [2])
-    return boxes * tf.maximum(size - box_shift, 1.0) + [0.0, 0.0, box_shift, box_shift]
 
 
 # === Ways to pool: functions of boxes [n, 4] px, their image_index int32 [n], image_shape, one map
@@ -147,10 +140,10 @@ def pyramid_roi_align(
     boxes = tf.stop_gradient(boxes)
     levels = roi_levels(boxes, image_shape, floor=floor, box_shift=box_shift)
     if method != "crop":
-        boxes = _pixels(boxes, image_shape, box_shift)
+        boxes = box_ops.pixel_boxes(boxes, image_shape, box_shift)
     elif box_shift != 1:
         # the kernel's grid starts and ends in the centres of the outermost pixels
-        boxes = box_ops.norm_boxes(_pixels(boxes, image_shape, box_shift), image_shape)
+        boxes = box_ops.norm_boxes(box_ops.pixel_boxes(boxes, image_shape, box_shift), image_shape)
     rows, pooled = [], []
     for level, feature_map in enumerate(feature_maps, MIN_LEVEL):
         index = tf.cast(tf.where(tf.equal(levels, level))[:, 0], tf.int32)
@@ -181,7 +174,7 @@ class PyramidROIAlign(GraphLayer):
     CONFIG_FIELDS = ("BOX_SHIFT", "ROI_ALIGN", "ROI_LEVEL_FLOOR")
 
     def __init__(self, pool_shape, config=None, **kwargs):
-        super().__init__(Config if config is None else config, **kwargs)
+        super().__init__(config, **kwargs)
         self.pool_shape = tuple(pool_shape)
 
     def pool(self, boxes, image_index, image_meta, feature_maps):

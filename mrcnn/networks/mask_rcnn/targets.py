@@ -33,6 +33,7 @@ def detection_targets(
     bbox_std_dev,
     mask_shape,
     mini_masks,
+    box_shift=1,
     negatives_alone=False,
     shuffle=True,
     seed=None,
@@ -51,6 +52,7 @@ def detection_targets(
         bbox_std_dev: [4].
         mask_shape: (height, width) of the target masks.
         mini_masks: whether ``gt_masks`` are relative to their boxes.
+        box_shift: ``Config.BOX_SHIFT``, by which boxes are normalised.
         negatives_alone: whether an image without objects has as many negatives as one with all
             positives.
         shuffle: False takes the first candidates instead of random ones (for comparisons).
@@ -112,7 +114,9 @@ def detection_targets(
     deltas = box_ops.box_refinement(positive_rois, positive_boxes) / tf.constant(
         bbox_std_dev, tf.float32
     )
-    masks = _crop_masks(gt_masks, objects, positive_rois, positive_boxes, mask_shape, mini_masks)
+    masks = _crop_masks(
+        gt_masks, objects, positive_rois, positive_boxes, mask_shape, mini_masks, box_shift
+    )
     return DetectionTargets(rois, class_ids, packed.unpack(deltas), packed.unpack(masks))
 
 
@@ -140,8 +144,9 @@ def _sample(candidates, limit, keys):
     return index, tf.minimum(found, limit)
 
 
-def _crop_masks(gt_masks, objects, rois, gt_boxes, mask_shape, mini_masks):
+def _crop_masks(gt_masks, objects, rois, gt_boxes, mask_shape, mini_masks, box_shift):
     """Each positive RoI's part of its object's mask, float32 [m, height, width] of 0 and 1."""
+    shape = tf.shape(gt_masks)[1:3]
     masks = tf.gather_nd(tf.transpose(gt_masks, [0, 3, 1, 2]), objects)
     masks = tf.cast(masks, tf.float32)[..., tf.newaxis]
     windows = rois
@@ -149,6 +154,8 @@ def _crop_masks(gt_masks, objects, rois, gt_boxes, mask_shape, mini_masks):
         origin = tf.tile(gt_boxes[:, :2], [1, 2])
         size = tf.tile(gt_boxes[:, 2:] - gt_boxes[:, :2], [1, 2])
         windows = (rois - origin) / size
+    elif box_shift != 1:  # crop_and_resize counts from pixel centre to pixel centre
+        windows = box_ops.norm_boxes(box_ops.pixel_boxes(rois, shape, box_shift), shape)
     cropped = tf.image.crop_and_resize(
         masks, tf.stop_gradient(windows), tf.range(tf.shape(objects)[0]), mask_shape
     )
@@ -183,6 +190,7 @@ class DetectionTargetLayer(GraphLayer):
         "USE_MINI_MASK",
         "STOP_PROPOSAL_GRADIENT",
         "KEEP_EMPTY_IMAGES",
+        "BOX_SHIFT",
     )
 
     def __init__(self, config, shuffle=True, **kwargs):
@@ -206,6 +214,7 @@ class DetectionTargetLayer(GraphLayer):
                 bbox_std_dev=self.settings["BBOX_STD_DEV"],
                 mask_shape=tuple(self.settings["MASK_SHAPE"]),
                 mini_masks=self.settings["USE_MINI_MASK"],
+                box_shift=self.settings["BOX_SHIFT"],
                 negatives_alone=self.settings["KEEP_EMPTY_IMAGES"],
                 shuffle=self.shuffle,
                 seed=self._next_seed() if self.shuffle else None,
