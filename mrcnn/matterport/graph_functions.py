@@ -127,6 +127,9 @@ def refine_detections_graph(rois, probs, deltas, window, config):
         config.DETECTION_MIN_CONFIDENCE,
         config.DETECTION_NMS_THRESHOLD,
         config.BBOX_STD_DEV,
+        multi_class=config.DETECTION_MULTI_CLASS,
+        soft_nms_sigma=config.SOFT_NMS_SIGMA,
+        log_scale_limit=config.BBOX_LOG_SCALE_LIMIT,
     )[0]
 
 

@@ -265,13 +265,8 @@ def test_ninety_classes_of_a_thousand_regions():
     assert (np.diff(found[:, 5]) <= 0).all()
     assert found[0, 5] == probs.max()
     # each of the best is detected, or suppressed by a detection of its class
-    boxes = np.clip(
-        apply_box_deltas(
-            np.repeat(inputs[0][0][:, np.newaxis], 91, axis=1), inputs[2][0] * STD_DEV
-        ),
-        0,
-        1,
-    )
+    rois, deltas = np.repeat(inputs[0][0], 91, axis=0), inputs[2][0].reshape(-1, 4) * STD_DEV
+    boxes = np.clip(apply_box_deltas(rois, deltas), 0, 1).reshape(1000, 91, 4)
     for row, column in np.argwhere(probs > found[-1, 5]):
         same = found[(found[:, 4] == column + 1) & (found[:, 5] >= probs[row, column])]
         overlaps = [twins.iou(boxes[row, column + 1], box) for box in same[:, :4]]
