@@ -225,6 +225,10 @@ def _classifier(rois, pyramid, meta, config, distinct):
         config.TRAIN_BN,
         config.FPN_CLASSIF_FC_LAYERS_SIZE,
         distinct=distinct,
+        convs=config.BOX_HEAD_CONVS,
+        conv_channels=config.BOX_HEAD_CHANNELS,
+        fcs=config.BOX_HEAD_FCS,
+        config=config,
     )
 
 
@@ -237,5 +241,6 @@ def _masks(rois, pyramid, meta, config, **options):
         config.NUM_CLASSES,
         config.TRAIN_BN,
         filters=config.MASK_HEAD_CHANNELS,
+        config=config,
         **options,
     )
