@@ -134,7 +134,7 @@ def test_halves_of_corners_are_rounded_to_even():
     made = anchors.generate_anchors((3, 5, 7, 20), [1], (1, 2), 10, 1, rounded=True)
     side = [4, 4, 8, 20]  # 1.5, 2.5 and 3.5 to 2, 2 and 4
     np.testing.assert_array_equal(made[:4, 2] - made[:4, 0], side)
-    np.testing.assert_array_equal(made[4:], made[:4] + [0, 10, 0, 10])
+    np.testing.assert_array_equal(made[4:] - made[:4], [[0, 10, 0, 10]] * 4)
 
 
 @pytest.mark.parametrize(
