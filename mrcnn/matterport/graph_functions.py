@@ -117,6 +117,8 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
 def refine_detections_graph(rois, probs, deltas, window, config):
     """`networks.mask_rcnn.detections.refine_detections` of one image: [DETECTION_MAX_INSTANCES,
     6].
+
+    DETECTION_MIN_SIZE has no effect: the image's size, which it needs, is not among the arguments.
     """
     return refine_detections(
         rois[tf.newaxis],

@@ -187,7 +187,8 @@ def denorm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDAr
     height, width = shape
     # unlike in norm_boxes, 0 is right for a side of one pixel: the box stays inside
     scale = np.array([height, width, height, width]) - shift
-    return np.around(np.multiply(boxes, scale) + [0, 0, shift, shift]).astype(np.int32)
+    offset = np.array([0, 0, shift, shift])
+    return np.around(np.multiply(boxes, scale) + offset).astype(np.int32)
 
 
 def trim_zeros(x: np.ndarray) -> np.ndarray:

@@ -149,8 +149,9 @@ def draw_anchor_levels(image: ArrayLike, config: Config) -> None:
         ax.set_xlim(-margin, width + margin)
         ax.set_ylim(height + margin, -margin)
         ax.axis("off")
+        pixels = " x ".join(dict.fromkeys(map(str, stride)))  # one number, unless the axes differ
         ax.set_title(
-            f"P{level}: stride {' x '.join(dict.fromkeys(map(str, stride)))}, scale {scale} px\n{len(anchors)} anchors",
+            f"P{level}: stride {pixels}, scale {scale} px\n{len(anchors)} anchors",
             fontsize=10,
         )
     figure.tight_layout()

@@ -10,7 +10,6 @@ from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.image_meta import IMAGE_SHAPE, WINDOW
 from mrcnn.ops.nms import batch_nms, gather_or_zero
 
-
 # A score that counts as none: that of a proposal which is too small.
 _DROPPED = -1e30
 

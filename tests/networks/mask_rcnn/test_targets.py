@@ -10,9 +10,11 @@ from mrcnn.networks.mask_rcnn.targets import (
     DetectionTargets,
     detection_targets,
 )
+from mrcnn.ops.boxes_np import norm_boxes
 from tests import twins
 from tests.networks import layer_cases as cases
 from tests.paths import PARITY as PARITY_FOLDER
+from tests.tiny import tiny_config
 
 STD_DEV = [0.1, 0.1, 0.2, 0.2]
 SETTINGS = dict(
@@ -82,6 +84,23 @@ def test_against_loops(batch):
 def test_masks_of_the_whole_image():
     targets = check(material(4, 2, mask_shape=(40, 36)), mini_masks=False)
     assert targets.masks.any()
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_whole_masks_by_the_rule_that_boxes_are_normalised_by(shift, batch):
+    """A target of as many pixels as its region has is a copy of them."""
+    masks = np.random.RandomState(shift).uniform(size=(batch, 40, 36, 1)) < 0.5
+    box = norm_boxes(np.array([[10, 4, 30, 24]]), (40, 36), shift)
+    boxes = np.repeat(box[np.newaxis], batch, axis=0)
+    settings = {**SETTINGS, "mask_shape": (20, 20), "mini_masks": False, "box_shift": shift}
+    ids = np.ones((batch, 1), np.int32)
+    targets = detection_targets(*map(tf.constant, (boxes, ids, boxes, masks)), **settings)
+    np.testing.assert_array_equal(targets.masks[:, 0], masks[:, 10:30, 4:24, 0])
+    layer = DetectionTargetLayer(
+        tiny_config(BOX_SHIFT=shift, USE_MINI_MASK=False, MASK_POOL_SIZE=10, MASK_SHAPE=[20, 20])
+    )
+    np.testing.assert_array_equal(layer([boxes, ids, boxes, masks])[3][:, 0], targets.masks[:, 0])
 
 
 @pytest.mark.parametrize(
