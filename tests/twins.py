@@ -125,7 +125,7 @@ def many_detections(
     for class_id in range(1, probs.shape[1]):
         boxes, scores = [], []
         for roi, prob, delta in zip(rois, probs, deltas):
-            if not multi_class and prob.argmax() != class_id:
+            if not roi.any() or (not multi_class and prob.argmax() != class_id):
                 continue
             delta = delta[class_id] * std_dev
             box = clip(apply_deltas(roi, [*delta[:2], *np.minimum(delta[2:], limit)]), window)

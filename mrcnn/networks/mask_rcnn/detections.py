@@ -24,7 +24,9 @@ class DetectionSteps(NamedTuple):
     scores: tf.Tensor  # [b, m] its probability
     refined_rois: tf.Tensor  # [b, m, 4] moved by the deltas of that class
     clipped_rois: tf.Tensor  # [b, m, 4] cut to the window
-    confident: tf.Tensor  # bool [b, m] no background, of min_confidence, not too small
+    # bool [b, m] no background, of min_confidence, not too small; and no padding, with
+    # DETECTION_MULTI_CLASS or SOFT_NMS_SIGMA
+    confident: tf.Tensor
     nms_indices: tf.Tensor  # int32 [b, max_instances] rows that survived, -1 as padding
     # [b, max_instances, 6] (y1, x1, y2, x2, class id, score), zero padded; with SOFT_NMS_SIGMA the
     # scores are those that are left
@@ -117,6 +119,8 @@ def detection_steps(
         keep &= box_ops.has_sides(boxes, min_size, image_shape, box_shift)
 
     if multi_class or soft_nms_sigma:
+        # the original's way does not exclude them; their boxes have no area and are dropped later
+        keep &= box_ops.is_box(rois)
         classes = probs.shape[2] - 1
         taking_part = tf.where(keep, scores, LEFT_OUT)
         if multi_class:

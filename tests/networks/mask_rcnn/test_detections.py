@@ -239,6 +239,19 @@ def test_steps_of_every_class(sigma):
         assert not steps.detections[image, len(kept) :].numpy().any()
 
 
+@pytest.mark.parametrize("options", [dict(multi_class=True), dict(soft_nms_sigma=0.5)], ids=str)
+def test_padding_is_no_detection_of_any_class(options):
+    rois, probs, deltas, windows = material(5, 2, 20)
+    rois[0, 15:], rois[1, :] = 0, 0
+    probs[0, 15:] = [0, 0.2, 0.3, 0.5]
+    found = refine_detections(
+        rois, probs, deltas, windows, 60, 0.0, 1.0, STD_DEV, **options
+    ).numpy()
+    count = 45 if "multi_class" in options else np.count_nonzero(probs[0, :15].argmax(-1))
+    assert np.count_nonzero(found[0, :, 4]) == count
+    assert not found[1].any()
+
+
 @MANY
 @pytest.mark.parametrize("rois, classes", [(0, 3), (0, 1), (4, 1)])
 def test_options_with_nothing_to_detect(options, rois, classes):
@@ -363,6 +376,26 @@ def test_the_least_confidence_of_a_call_holds_for_every_class():
             found = layer.steps(inputs, tf.constant(confidence)).detections.numpy()
             scores = found[..., 5][found[..., 5] > 0]
             assert confidence <= scores.min() < confidence + 0.1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [dict(DETECTION_MULTI_CLASS=True), dict(SOFT_NMS_SIGMA=0.5, DETECTION_MIN_SIZE=5)],
+    ids=str,
+)
+def test_one_graph_serves_any_batch(fields):
+    layer = DetectionLayer(settings(**fields))
+    specs = [
+        tf.TensorSpec([None, *part.shape[1:]])
+        for part in cases.detection_inputs(np.random.RandomState(0), 1, 30)
+    ]
+    traced = tf.function(lambda inputs: layer(inputs), input_signature=[specs])
+    for batch in (1, 2, 3):
+        inputs = cases.detection_inputs(np.random.RandomState(batch), batch, 30)
+        found = traced([tf.constant(part) for part in inputs])
+        np.testing.assert_allclose(found, layer(inputs), atol=1e-6)
+        assert np.any(found)
+    assert traced.experimental_get_tracing_count() == 1
 
 
 def test_nothing_detected():

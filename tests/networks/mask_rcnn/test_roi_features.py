@@ -375,6 +375,21 @@ def test_the_layers_pool_as_the_config_says(method, batch):
     assert again.supports_jit is False
 
 
+@pytest.mark.parametrize("method", ROI_ALIGNS)
+def test_one_graph_of_each_way_serves_any_batch(method):
+    layer = PyramidROIAlign([3, 2], settings(ROI_ALIGN=method, ROI_LEVEL_FLOOR=True))
+    specs = [
+        tf.TensorSpec([None, *part.shape[1:]])
+        for part in cases.align_inputs(np.random.RandomState(6), 1, 9)
+    ]
+    traced = tf.function(lambda inputs: layer(inputs), input_signature=[specs])
+    for batch in (1, 2, 3):
+        inputs = cases.align_inputs(np.random.RandomState(batch), batch, 9)
+        found = traced([tf.constant(part) for part in inputs])
+        np.testing.assert_allclose(found, layer(inputs), atol=1e-5)
+    assert traced.experimental_get_tracing_count() == 1
+
+
 @pytest.mark.parametrize("layer_class", [PyramidROIAlign, PackedROIAlign])
 def test_without_a_config_they_are_the_originals(layer_class):
     """As in files that were saved before there was a choice."""
