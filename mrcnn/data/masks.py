@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrcnn.data.resize import resize
+from mrcnn.data.resize import resize, resized_sides
 
 # Share of an object's pixels of which less is no object to learn from: see `ignore_left_overs`.
 LEAST_LEFT = 0.1
@@ -194,20 +194,49 @@ def nearest(length: int, scale: float) -> tuple[NDArray[np.intp], int]:
     return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
 
 
+def nearest_of_fit(length: int, size: int) -> tuple[NDArray[np.intp], int]:
+    """`nearest` for an image that mode "fit" has resized, by torchvision's positions: the source
+    index at or before each of ``size`` indices.
+
+    The positions are float32, as PyTorch's are, of which one can lie at the other side of a whole
+    number.
+    """
+    position = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))
+    return np.minimum(position.astype(np.intp), length - 1), size
+
+
+def sources(height: int, width: int, scale: float, mode: str) -> list[tuple[NDArray[np.intp], int]]:
+    """For the rows and for the columns of resized masks, what `nearest` gives.
+
+    Args:
+        height, width: of the masks before, px.
+        scale: as `resize_image` returned it.
+        mode: as `resize_image` was given it.
+    """
+    if mode != "fit":
+        return [nearest(length, scale) for length in (height, width)]
+    sides = resized_sides(height, width, scale, mode)
+    return [nearest_of_fit(length, side) for length, side in zip((height, width), sides)]
+
+
 def resize_mask(
     mask: ArrayLike,
     scale: float,
     padding: Sequence[tuple[int, int]],
     crop: tuple[int, int, int, int] | None = None,
+    mode: str = "square",
 ) -> np.ndarray:
     """Resize masks the way `resize_image` resized their image.
 
     Nearest neighbour with aligned corners, unlike the image's bilinear mapping
-    of pixel centres: scipy.ndimage.zoom(mask, [scale, scale, 1], order=0).
+    of pixel centres: scipy.ndimage.zoom(mask, [scale, scale, 1], order=0). In mode
+    "fit" a pixel of the result is that of the mask in which its upper left corner lies, as
+    torchvision takes it.
 
     Args:
         mask: [height, width, N].
         scale, padding, crop: as `resize_image` returned them.
+        mode: as `resize_image` was given it; all but "fit" are one here.
 
     Returns:
         [new height, new width, N], a copy of the same dtype and order in memory.
@@ -222,7 +251,7 @@ def resize_mask(
     # each other
     in_pieces = mask.strides[2] > mask.strides[0]
     parts = np.moveaxis(mask, -1, 0) if in_pieces else mask[np.newaxis]
-    rows, columns = (nearest(length, scale) for length in mask.shape[:2])
+    rows, columns = sources(mask.shape[0], mask.shape[1], scale, mode)
     y, x, height, width = (0, 0, len(rows[0]), len(columns[0])) if crop is None else crop
     (top, bottom), (left, right) = padding[:2] if crop is None else ((0, 0), (0, 0))
     resized = np.zeros(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -14,9 +14,10 @@ from mrcnn.config.classes import class_ids as ids_of
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
 from mrcnn.data.masks import unmold_masks
-from mrcnn.data.resize import resize_image
+from mrcnn.data.paste import paste_masks
+from mrcnn.data.resize import FIT_STEP, resize_image
 from mrcnn.inference.result import Classes, Result
-from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
+from mrcnn.ops.boxes_np import has_area, norm_boxes
 from mrcnn.ops.image_meta import compose_image_meta
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ class LimitReached(UserWarning):
 Made = TypeVar("Made")
 # The detections of one image: boxes [n, 4] px, class ids, scores, and masks [h, w, n].
 Unmolded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]
+
+
+class Found(NamedTuple):
+    """The detections of one image, in its pixels."""
+
+    rois: NDArray[np.int32]  # [n, 4]
+    class_ids: NDArray[np.int32]  # [n]
+    scores: NDArray[np.float32]  # [n]
+    masks: np.ndarray  # bool [h, w, n]
+    boxes: NDArray[np.float32]  # [n, 4], the rois before they are rounded
 
 
 def mold(
@@ -46,15 +57,17 @@ def mold(
         (molded [H, W, c], image_meta [12 + classes], window (y1, x1, y2, x2) px).
 
     Raises:
-        ValueError: the image is not an image, its molded sides are not multiples of 64, or
-            IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
+        ValueError: the image is not an image, its molded sides are not multiples of 64 (in mode
+            "fit" of 32), or IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
     """
     image = pixels_for(config, image)
     molded, window, scale = resize_as(config, image)
-    if molded.shape[0] % 64 or molded.shape[1] % 64:
+    # P6 of "fit" may have a cell more than half of those of P5
+    step = FIT_STEP if config.IMAGE_RESIZE_MODE == "fit" else 64
+    if molded.shape[0] % step or molded.shape[1] % step:
         raise ValueError(
             f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} "
-            "px, whose sides are not multiples of 64: use 'square' or 'pad64'"
+            f"px, whose sides are not multiples of {step}: use 'square' or 'pad64'"
         )
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32)
@@ -88,6 +101,7 @@ def resize_as(
         max_dim=config.IMAGE_MAX_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
+        fill=config.MEAN_PIXEL,
     )
     return resized, window, scale
 
@@ -123,6 +137,8 @@ def unmold_detections(
     original_image_shape: Sequence[int],
     image_shape: Sequence[int],
     window: Sequence[int] | np.ndarray,
+    box_shift: int = 1,
+    mask_paste: str = "resize",
 ) -> Unmolded:
     """Detections of one image in the pixels of the image as it was before molding.
 
@@ -133,6 +149,7 @@ def unmold_detections(
         original_image_shape: (h, w, ...) px.
         image_shape: (H, W, ...) px of the molded image.
         window: (y1, x1, y2, x2) px, the part of the molded image that is not padding.
+        box_shift, mask_paste: BOX_SHIFT and MASK_PASTE of the config.
 
     Returns:
         boxes int32 [m, 4] px, class ids int32 [m], scores float32 [m],
@@ -140,7 +157,8 @@ def unmold_detections(
     """
     detections = _real(detections)
     own_masks = mrcnn_mask[np.arange(len(detections)), :, :, detections[:, 4].astype(np.int32)]
-    return unmold_own_masks(detections, own_masks, original_image_shape, image_shape, window)
+    shapes = original_image_shape, image_shape, window
+    return unmold_own_masks(detections, own_masks, *shapes, box_shift, mask_paste)
 
 
 def unmold_own_masks(
@@ -149,8 +167,28 @@ def unmold_own_masks(
     original_image_shape: Sequence[int],
     image_shape: Sequence[int],
     window: Sequence[int] | np.ndarray,
+    box_shift: int = 1,
+    mask_paste: str = "resize",
 ) -> Unmolded:
     """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
+    shapes = original_image_shape, image_shape, window
+    return unmold(detections, masks, *shapes, box_shift, mask_paste)[:4]
+
+
+def unmold(
+    detections: np.ndarray,
+    masks: np.ndarray,
+    original_image_shape: Sequence[int],
+    image_shape: Sequence[int],
+    window: Sequence[int] | np.ndarray,
+    box_shift: int = 1,
+    mask_paste: str = "resize",
+) -> Found:
+    """`unmold_own_masks`, with the boxes as they are before they are rounded.
+
+    With MASK_PASTE "resize" a detection whose rounded box has no area is dropped. With "padded"
+    none is: its box is rounded to at least one pixel.
+    """
     detections = _real(detections)
     boxes, class_ids, scores = (
         detections[:, :4],
@@ -159,15 +197,29 @@ def unmold_own_masks(
     )
     masks = masks[: len(detections)]
 
-    window = norm_boxes(window, image_shape[:2])
+    window = norm_boxes(window, image_shape[:2], box_shift)
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
     size[size == 0] = 1  # of one pixel
-    boxes = denorm_boxes((boxes - origin) / size, original_image_shape[:2])
-    real = has_area(boxes)
-    boxes, class_ids, scores, masks = boxes[real], class_ids[real], scores[real], masks[real]
-    if not len(boxes):
-        return boxes, class_ids, scores, np.empty((*original_image_shape[:2], 0))
-    return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)
+    height, width = original_image_shape[:2]
+    # 0 is right for a side of one pixel, unlike in `norm_boxes`: the box stays inside
+    sides = np.tile([height - box_shift, width - box_shift], 2)
+    exact = (boxes - origin) / size * sides + [0, 0, box_shift, box_shift]
+    rois, boxes = np.around(exact).astype(np.int32), exact.astype(np.float32)
+    if mask_paste == "padded":
+        rois[:, :2] = np.clip(rois[:, :2], 0, [height - 1, width - 1])
+        rois[:, 2:] = np.clip(rois[:, 2:], rois[:, :2] + 1, [height, width])
+    else:
+        real = has_area(rois)
+        rois, boxes, masks = rois[real], boxes[real], masks[real]
+        class_ids, scores = class_ids[real], scores[real]
+    if not len(rois):
+        return Found(rois, class_ids, scores, np.empty((height, width, 0)), boxes)
+    pasted = (
+        paste_masks(masks, boxes, original_image_shape)
+        if mask_paste == "padded"
+        else unmold_masks(masks, rois, original_image_shape)
+    )
+    return Found(rois, class_ids, scores, pasted, boxes)
 
 
 def _real(detections):
@@ -183,8 +235,10 @@ def results(
     molded_shape: Sequence[int],
     windows: Sequence[Sequence[int]] | np.ndarray,
     class_names: Sequence[str] | None = None,
+    box_shift: int = 1,
+    mask_paste: str = "resize",
 ) -> list[Result]:
-    """`unmold_own_masks` for a batch.
+    """`unmold` for a batch.
 
     Args:
         detections: [b, n, 6].
@@ -193,15 +247,17 @@ def results(
         molded_shape: (H, W, ...) of the batch.
         windows: [b, 4] px.
         class_names: list of names by class id, or None.
+        box_shift, mask_paste: BOX_SHIFT and MASK_PASTE of the config.
 
     Returns:
         A `Result` per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
         masks as `unmold_detections` gives them.
     """
-    return [
-        Result(*unmold_own_masks(rows, own, shape, molded_shape, window), class_names=class_names)
+    unmolded = (
+        unmold(rows, own, shape, molded_shape, window, box_shift, mask_paste)
         for rows, own, shape, window in zip(detections, masks, originals, windows)
-    ]
+    )
+    return [Result(*found[:4], class_names=class_names, boxes=found.boxes) for found in unmolded]
 
 
 def detect(
@@ -263,6 +319,8 @@ def detect(
                     batch.shape[1:],
                     [windows[index] for index in indices],
                     config.CLASS_NAMES,
+                    config.BOX_SHIFT,
+                    config.MASK_PASTE,
                 ),
             ):
                 result.image = as_seen(config, group[index])

@@ -70,7 +70,15 @@ class MatterportMethods:
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
         """See `inference.detect.unmold_detections`."""
-        return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
+        return unmold_detections(
+            detections,
+            mrcnn_mask,
+            original_image_shape,
+            image_shape,
+            window,
+            self.config.BOX_SHIFT,
+            self.config.MASK_PASTE,
+        )
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """`detect` on images that are molded already (resized, padded, mean subtracted).
@@ -96,6 +104,8 @@ class MatterportMethods:
             shape,
             [(0, 0, *shape[:2])] * len(molded_images),
             self.config.CLASS_NAMES,
+            self.config.BOX_SHIFT,
+            self.config.MASK_PASTE,
         )
 
     def get_anchors(self, image_shape: Sequence[int]) -> NDArray[np.float32]:

@@ -153,20 +153,21 @@ def box_refinement(
     return np.concatenate([shift, growth], axis=1)
 
 
-def norm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:
+def norm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDArray[np.float32]:
     """Pixel boxes to normalised ones: the last pixel, not its far edge, is 1.
 
     Args:
         boxes: [..., 4] in pixels.
         shape: (height, width) of the image in pixels.
+        shift: BOX_SHIFT, px; with 0 the far edge is 1.
 
     Returns:
-        float32 [..., 4], (box - (0, 0, 1, 1)) / (height - 1, width - 1, ...).
+        float32 [..., 4], (box - (0, 0, shift, shift)) / (height - shift, width - shift, ...).
     """
     height, width = shape
     # An image one pixel high would divide by 0.
-    scale = np.maximum([height - 1, width - 1, height - 1, width - 1], 1)
-    return np.divide(np.asarray(boxes) - [0, 0, 1, 1], scale).astype(np.float32)
+    scale = np.maximum([height - shift, width - shift, height - shift, width - shift], 1)
+    return np.divide(np.asarray(boxes) - [0, 0, shift, shift], scale).astype(np.float32)
 
 
 def denorm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.int32]:
