@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrcnn.data.resize import resize, resized_sides
+from mrcnn.data.resize import resize, sources
 
 # Share of an object's pixels of which less is no object to learn from: see `ignore_left_overs`.
 LEAST_LEFT = 0.1
@@ -178,45 +178,6 @@ def _any_in_row(masks):
             folded[:, 0] |= masks[:, -1]
         masks = folded
     return masks.any(axis=1)
-
-
-def nearest(length: int, scale: float) -> tuple[NDArray[np.intp], int]:
-    """The source index of every index of a zoomed axis, and how many lie inside.
-
-    As scipy's zoom of order 0 does: first goes to first and last to last, but
-    where rounding puts the last one a hair past the end scipy takes it as
-    outside and leaves a 0 there.
-    """
-    size = max(round(length * scale), min(length, 1))
-    step = (length - 1) / (size - 1) if size > 1 else 1.0
-    position = np.arange(size) * step
-    inside = int(np.count_nonzero(position <= length - 1))
-    return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
-
-
-def nearest_of_fit(length: int, size: int) -> tuple[NDArray[np.intp], int]:
-    """`nearest` for an image that mode "fit" has resized, by torchvision's positions: the source
-    index at or before each of ``size`` indices.
-
-    The positions are float32, as PyTorch's are, of which one can lie at the other side of a whole
-    number.
-    """
-    position = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))
-    return np.minimum(position.astype(np.intp), length - 1), size
-
-
-def sources(height: int, width: int, scale: float, mode: str) -> list[tuple[NDArray[np.intp], int]]:
-    """For the rows and for the columns of resized masks, what `nearest` gives.
-
-    Args:
-        height, width: of the masks before, px.
-        scale: as `resize_image` returned it.
-        mode: as `resize_image` was given it.
-    """
-    if mode != "fit":
-        return [nearest(length, scale) for length in (height, width)]
-    sides = resized_sides(height, width, scale, mode)
-    return [nearest_of_fit(length, side) for length, side in zip((height, width), sides)]
 
 
 def resize_mask(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.config.choices import RESIZE_MODES
 from mrcnn.data.bilinear import bilinear, bilinear_within
@@ -321,3 +321,45 @@ def resized_sides(height: int, width: int, scale: float, mode: str) -> tuple[int
     """
     whole = math.floor if mode == "fit" else round
     return max(whole(height * scale), 1), max(whole(width * scale), 1)
+
+
+# === Masks ===
+
+
+def nearest(length: int, scale: float) -> tuple[NDArray[np.intp], int]:
+    """The source index of every index of a zoomed axis, and how many lie inside.
+
+    As scipy's zoom of order 0 does: first goes to first and last to last, but
+    where rounding puts the last one a hair past the end scipy takes it as
+    outside and leaves a 0 there.
+    """
+    size = max(round(length * scale), min(length, 1))
+    step = (length - 1) / (size - 1) if size > 1 else 1.0
+    position = np.arange(size) * step
+    inside = int(np.count_nonzero(position <= length - 1))
+    return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
+
+
+def nearest_of_fit(length: int, size: int) -> tuple[NDArray[np.intp], int]:
+    """`nearest` for an image that mode "fit" has resized, by torchvision's positions: the source
+    index at or before each of ``size`` indices.
+
+    The positions are float32, as PyTorch's are, of which one can lie at the other side of a whole
+    number.
+    """
+    position = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))
+    return np.minimum(position.astype(np.intp), length - 1), size
+
+
+def sources(height: int, width: int, scale: float, mode: str) -> list[tuple[NDArray[np.intp], int]]:
+    """For the rows and for the columns of resized masks, what `nearest` gives.
+
+    Args:
+        height, width: of the masks before, px.
+        scale: as `resize_image` returned it.
+        mode: as `resize_image` was given it.
+    """
+    if mode != "fit":
+        return [nearest(length, scale) for length in (height, width)]
+    sides = resized_sides(height, width, scale, mode)
+    return [nearest_of_fit(length, side) for length, side in zip((height, width), sides)]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from mrcnn.common.keras_internals import layers_before
 from mrcnn.config import Config
-from mrcnn.inference.detect import mold_inputs, results, unmold_detections
+from mrcnn.inference.detect import mold_inputs
 from mrcnn.inference.inspection import Step, check_inference_network, run
+from mrcnn.inference.unmold import results, unmold_detections
 from mrcnn.matterport.layer_views import LayerView
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer, DetectionSteps
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
@@ -69,7 +70,7 @@ class MatterportMethods:
         return mold_inputs(images, self.config)
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
-        """See `inference.detect.unmold_detections`."""
+        """See `inference.unmold.unmold_detections`."""
         return unmold_detections(
             detections,
             mrcnn_mask,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.data.bilinear import bilinear, bilinear_within
-from mrcnn.data.masks import boxed_masks, ignore_left_overs, sources
-from mrcnn.data.resize import resize_labels, resize_scale, resized_sides
+from mrcnn.data.masks import boxed_masks, ignore_left_overs
+from mrcnn.data.resize import resize_labels, resize_scale, resized_sides, sources
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
