@@ -80,7 +80,7 @@ class Result(dict):
         super().__init__(rois=rois, class_ids=class_ids, scores=scores, masks=masks)
         self.image, self.class_names, self.at_limit = image, class_names, at_limit
         if boxes is not None:
-            self._rounded = rois, boxes
+            self._rounded = rois, np.asarray(boxes, np.float32)
 
     def copy(self) -> Result:
         """A `Result` of the same arrays."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.data.paste import paste_masks
 from mrcnn.inference.detect import (
     LimitReached,
     batches_of_one_shape,
@@ -44,6 +45,50 @@ def test_mold_modes(mode, size, shape):
     molded, meta, window = mold(image(*size), tiny_config(IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=0))
     assert molded.shape[:2] == shape and tuple(meta[4:6]) == shape
     assert tuple(meta[7:11]) == tuple(window)
+
+
+def test_mold_fit():
+    """tests/data/test_fit.py has the numbers; any multiple of 32 will do."""
+    config = tiny_config(IMAGE_RESIZE_MODE="fit", IMAGE_MIN_DIM=70, IMAGE_MAX_DIM=90)
+    molded, meta, window = mold(image(40, 50), config)
+    assert molded.shape == (96, 96, 3) and window == (0, 0, 70, 87) and meta[11] == 70 / 40
+    assert molded.dtype == np.float64 and not molded[70:].any() and not molded[:, 87:].any()
+    assert (molded[:70, :87] % 1 != 0).mean() > 0.9  # nothing is cut to whole numbers
+    batch, _, _ = mold_inputs([image(40, 50), image(80, 100)], config)
+    assert batch.shape == (2, 96, 96, 3)
+
+
+def test_detections_are_unmolded_as_the_config_says():
+    """Two images of sizes that differ: the box is the lower right quarter of each."""
+    config = tiny_config(
+        IMAGE_RESIZE_MODE="fit",
+        IMAGE_MIN_DIM=70,
+        IMAGE_MAX_DIM=90,
+        BOX_SHIFT=0,
+        MASK_PASTE="padded",
+        IMAGES_PER_GPU=2,
+    )
+    windows = []
+
+    def predict(molded, metas):
+        detections = np.zeros((len(molded), 10, 6), np.float32)
+        for row, meta in zip(detections, metas):
+            window = meta[7:11]
+            windows.append(window.tolist())
+            half = np.concatenate([window[2:] / 2, window[2:]])
+            row[0] = *(half / np.tile(molded.shape[1:3], 2)), 2, 0.9
+        return detections, np.ones((len(molded), 10, 28, 28), np.float32)
+
+    pictures = [image(41, 50), image(95, 61)]
+    found = detect(predict, pictures, config)
+    assert windows == [[0, 0, 70, 85], [0, 0, 90, 57]]
+    for picture, result in zip(pictures, found):
+        height, width = picture.shape[:2]
+        expected = [(height / 2, width / 2, height, width)]
+        np.testing.assert_allclose(result.boxes, expected, atol=1e-4)
+        np.testing.assert_array_equal(result["rois"], np.around(expected))
+        mask = paste_masks(np.ones((1, 28, 28), np.float32), result.boxes, picture.shape)
+        np.testing.assert_array_equal(result["masks"], mask)
 
 
 def test_images_of_few_bits_are_molded_in_their_range():

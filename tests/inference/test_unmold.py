@@ -1,13 +1,19 @@
 """Unmolding: detections into the images' pixels."""
 
+import os
+
 import numpy as np
 import pytest
 
 from mrcnn.data.resize import resize
-from mrcnn.inference.unmold import results, unmold_detections, unmold_own_masks
+from mrcnn.inference.unmold import results, unmold, unmold_detections, unmold_own_masks
 from mrcnn.ops.boxes_np import norm_boxes
+from tests.data import torchvision_inputs as inputs
+from tests.paths import ROOT
 
 RNG = np.random.RandomState(0)
+FOUND = np.load(os.path.join(ROOT, "tests", "data", "torchvision_images.npz"))
+SCENES = {name: arrays for name, *arrays in inputs.scenes()}
 
 
 def detections_of(boxes, class_ids, rows):
@@ -181,3 +187,140 @@ def test_results_are_per_image():
         )
         for key, value in zip(("rois", "class_ids", "scores", "masks"), expected, strict=True):
             np.testing.assert_array_equal(found[index][key], value)
+
+
+# === Boxes before they are rounded, and torchvision's way ===
+
+
+def as_detections(boxes, scores):
+    return np.column_stack([boxes, np.ones(len(boxes)), scores]).astype(np.float32)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize(
+    "original, molded, window",
+    [
+        ((40, 60, 3), (64, 64, 3), (11, 0, 53, 64)),
+        ((91, 53), (128, 64, 3), (0, 0, 120, 51)),
+        ((1, 9), (32, 64), (0, 0, 4, 40)),
+    ],
+)
+@pytest.mark.parametrize("paste", ["resize", "padded"])
+def test_boxes_are_what_the_rois_are_rounded_from(shift, original, molded, window, paste):
+    """In pixels throughout, one at a time."""
+    sides = np.array([molded[0] - shift, molded[1] - shift] * 2)
+    offset = np.array([0, 0, shift, shift])
+    inside = (np.array(window) - offset) / sides
+    normalised = np.concatenate([random_boxes(20, inside), [inside]])
+    normalised[0, 2:] = normalised[0, :2] + 1e-4  # less than a pixel
+    masks = RNG.rand(21, 5, 5).astype(np.float32)
+    found = unmold(
+        as_detections(normalised, np.ones(21)), masks, original, molded, window, shift, paste
+    )
+    expected = []
+    for box in normalised.astype(np.float32).astype(float):
+        pixels = []
+        for axis, value in zip((0, 1, 0, 1), box):
+            last = 0 if len(pixels) < 2 else shift
+            start, end = window[axis], window[axis + 2] - shift
+            part = (value * (molded[axis] - shift) - start) / max(end - start, 1)
+            pixels.append(part * (original[axis] - shift) + last)
+        rounded = np.around(pixels)
+        if paste == "padded" or (rounded[2:] > rounded[:2]).all():
+            expected.append(pixels)
+    assert len(found.boxes) == len(expected) >= 10 * (paste == "padded")
+    assert found.boxes.dtype == np.float32 and found.rois.dtype == np.int32
+    np.testing.assert_allclose(found.boxes, np.reshape(expected, (-1, 4)), atol=2e-4)
+    sure = np.abs(np.reshape(expected, (-1, 4)) % 1 - 0.5).min(axis=1, initial=1) > 1e-3
+    wide = (np.around(expected)[:, 2:] > np.around(expected)[:, :2]).all(axis=1) & sure
+    np.testing.assert_array_equal(found.rois[wide], np.around(expected)[wide])
+    assert found.masks.shape == (*original[:2], len(expected))
+
+
+def test_all_of_the_image_is_all_of_it():
+    for shift in (0, 1):
+        window = (0, 0, 42, 61)
+        box = (np.array(window) - [0, 0, shift, shift]) / ([64 - shift] * 4)
+        found = unmold(
+            as_detections([box], [0.5]),
+            np.ones((1, 28, 28), np.float32),
+            (427, 640, 3),
+            (64, 64, 3),
+            window,
+            shift,
+            "padded",
+        )
+        np.testing.assert_allclose(found.boxes, [(0, 0, 427, 640)], atol=1e-3)
+        assert found.rois.tolist() == [[0, 0, 427, 640]]
+
+
+def test_padded_keeps_boxes_of_less_than_a_pixel_and_rounds_them_to_one():
+    boxes = [(0.2, 0.3, 0.201, 0.301), (0.999, 0.999, 1, 1), (0.5, 0, 0.5, 0.4), (0, 0, 0, 0)]
+    found = unmold(
+        as_detections(boxes, [0.9, 0.8, 0.7, 0.6]),
+        np.ones((4, 28, 28), np.float32),
+        (50, 60, 3),
+        (64, 64, 3),
+        (0, 0, 64, 64),
+        0,
+        "padded",
+    )
+    assert found.rois.tolist() == [
+        [10, 18, 11, 19],
+        [49, 59, 50, 60],
+        [25, 0, 26, 24],
+        [0, 0, 1, 1],
+    ]
+    np.testing.assert_allclose(found.boxes[0], [10, 18, 10.05, 18.06], atol=1e-4)
+    assert found.masks.shape == (50, 60, 4)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_boxes_and_masks_are_torchvisions(name):
+    image, _, boxes, masks = SCENES[name]
+    size, molded = FOUND[f"{name}_size"], FOUND[f"{name}_image"].shape
+    normalised = boxes * np.tile(size, 2) / np.tile(molded[:2], 2)
+    found = unmold(
+        as_detections(normalised, np.linspace(0.9, 0.1, 9)),
+        masks,
+        image.shape,
+        molded,
+        (0, 0, *size),
+        0,
+        "padded",
+    )
+    np.testing.assert_allclose(found.boxes, FOUND[f"{name}_boxes"], atol=1e-4)
+    expected = np.unpackbits(FOUND[f"{name}_pasted"], count=9 * image[..., 0].size)
+    expected = expected.reshape(9, *image.shape[:2]).transpose(1, 2, 0)
+    # the last digits of a corner may take it to the next pixel
+    assert np.count_nonzero((found.masks != expected).any(axis=(0, 1))) <= 1
+    rounded = np.around(FOUND[f"{name}_boxes"])
+    wide = (rounded[:, 2:] > rounded[:, :2]).all(axis=1)
+    np.testing.assert_array_equal(found.rois[wide], rounded[wide])
+    assert wide[0] and len(found.rois) == 9
+
+
+@pytest.mark.parametrize("paste", ["resize", "padded"])
+def test_nothing_at_all(paste):
+    found = unmold(
+        np.zeros((3, 6), np.float32),
+        np.zeros((3, 28, 28), np.float32),
+        (20, 30, 3),
+        (64, 64, 3),
+        (0, 0, 64, 64),
+        0,
+        paste,
+    )
+    assert found.rois.shape == found.boxes.shape == (0, 4) and found.masks.shape == (20, 30, 0)
+    assert found.boxes.dtype == np.float32 and found.rois.dtype == np.int32
+
+
+def test_results_have_the_boxes():
+    detections = as_detections(random_boxes(3), [0.9, 0.8, 0.7])
+    masks = RNG.rand(3, 4, 4).astype(np.float32)
+    shapes = (30, 40, 3), (64, 64, 3), (0, 0, 64, 64)
+    (result,) = results([detections], [masks], [shapes[0]], shapes[1], [shapes[2]])
+    expected = unmold(detections, masks, *shapes)
+    np.testing.assert_array_equal(result.boxes, expected.boxes)
+    np.testing.assert_array_equal(result["rois"], expected.rois)
+    assert (result.boxes != result["rois"]).any()
