@@ -7,7 +7,7 @@ They stand here, not beside what they name, so that reading a configuration impo
 RESIZE_MODES = ("square", "rect", "pad64", "crop", "fit", "none")
 # ROI_ALIGN; `networks.mask_rcnn.roi_features` has them.
 ROI_ALIGNS = ("crop", "sampled", "aligned", "pool", "warp")
-# MASK_PASTE; `data.masks.unmold_masks` does what they say.
+# MASK_PASTE: `data.masks.unmold_masks` and `data.paste.paste_masks`.
 MASK_PASTES = ("resize", "padded")
 
 # Keys of LOSS_WEIGHTS.
