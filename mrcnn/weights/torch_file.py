@@ -67,7 +67,7 @@ class Refused(ValueError):
 
 @dataclasses.dataclass(slots=True)
 class _Tensor:
-    """A tensor as the pickle describes it; not an array yet, to which a pickle could give a state."""
+    """A tensor as the pickle describes it: no array yet, to which a pickle could give a state."""
 
     storage: tuple[str, str, int]  # type, key, number of elements
     offset: int
@@ -148,7 +148,10 @@ def write_torch(path: AnyPath, tensors: Mapping[str, np.ndarray]) -> None:
         TypeError: an array of another type.
         OSError: the file could not be written; an older one is as it was.
     """
-    arrays = {name: np.ascontiguousarray(value).reshape(np.shape(value)) for name, value in tensors.items()}
+    arrays = {
+        name: np.ascontiguousarray(value).reshape(np.shape(value))
+        for name, value in tensors.items()
+    }
     for name, value in arrays.items():
         if value.dtype.newbyteorder("=") not in _STORAGES:
             raise TypeError(f"{name} is of {value.dtype}, which this file cannot hold")
@@ -231,7 +234,9 @@ class _Unpickler(pickle.Unpickler):
             raise Refused(f"{self.path} has a storage that is not read here: {saved!r:.80}")
         key = str(key)
         if self.storages.setdefault(key, (kind.name, count)) != (kind.name, count):
-            raise Refused(f"{self.path} has two types or sizes for one storage, {key}; it is damaged")
+            raise Refused(
+                f"{self.path} has two types or sizes for one storage, {key}; it is damaged"
+            )
         return kind.name, key, count
 
 
@@ -373,12 +378,12 @@ def _read_stream(path, mapped):
         kind, count = storages[key]
         size = count * np.dtype(_DTYPES[kind]).itemsize
         if len(mapped) < place + 8 + size:
-            raise Refused(
-                f"{path} is cut short ({len(mapped):,} bytes): copy or download it again"
-            )
+            raise Refused(f"{path} is cut short ({len(mapped):,} bytes): copy or download it again")
         (stored,) = struct.unpack_from("<q", mapped, place)
         if stored != count:
-            raise Refused(f"{path} has {stored:,} numbers where {count:,} were expected; it is damaged")
+            raise Refused(
+                f"{path} has {stored:,} numbers where {count:,} were expected; it is damaged"
+            )
         flat[key] = _flat(mapped, place + 8, kind, count, order)
         place += 8 + size
     missing = storages.keys() - flat.keys()

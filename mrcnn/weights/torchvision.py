@@ -373,7 +373,7 @@ def _first_stage(source):
 
 
 def reordered(value: np.ndarray) -> np.ndarray:
-    """(dx, dy, dw, dh) of each anchor or class to (dy, dx, dh, dw), along the last axis, or back."""
+    """(dx, dy, dw, dh) of each anchor or class to (dy, dx, dh, dw) along the last axis, or back."""
     if value.shape[-1] % 4:
         raise ValueError(f"boxes of {value.shape[-1]} numbers, which is no multiple of 4")
     by_box = value.reshape(*value.shape[:-1], -1, 4)
