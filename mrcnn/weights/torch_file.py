@@ -250,17 +250,32 @@ def _load(file, path, storages):
         raise Refused(f"{path} has {error}; it is damaged") from None
 
 
-def _with_arrays(value, array_of, depth=0):
-    """The dicts and lists of a pickle with arrays in place of tensors."""
-    if isinstance(value, _Tensor):
-        return array_of(value)
-    if not isinstance(value, (dict, list, tuple)):
-        return value
-    if depth > _DEEPEST:
-        raise ValueError("dicts or lists too deep within each other")
-    if isinstance(value, dict):
-        return {key: _with_arrays(inner, array_of, depth + 1) for key, inner in value.items()}
-    return [_with_arrays(inner, array_of, depth + 1) for inner in value]
+def _with_arrays(value, array_of, limit):
+    """The dicts and lists of a pickle with arrays in place of tensors.
+
+    Args:
+        value: what the pickle holds.
+        array_of: makes the array of a `_Tensor`.
+        limit: values at most. Lists that hold one list many times have any number in a few bytes.
+    """
+    seen = 0
+
+    def converted(value, depth):
+        nonlocal seen
+        seen += 1
+        if seen > limit:
+            raise ValueError("more values than bytes")
+        if isinstance(value, _Tensor):
+            return array_of(value)
+        if not isinstance(value, (dict, list, tuple)):
+            return value
+        if depth > _DEEPEST:
+            raise ValueError("dicts or lists too deep within each other")
+        if isinstance(value, dict):
+            return {key: converted(inner, depth + 1) for key, inner in value.items()}
+        return [converted(inner, depth + 1) for inner in value]
+
+    return converted(value, 0)
 
 
 def _array(path, tensor, flat, limit):
@@ -322,6 +337,8 @@ def _read_zip(path, mapped):
                 f"{path} is a TorchScript program, not tensors: in PyTorch save its state dict, "
                 'torch.save(torch.jit.load(path).state_dict(), "weights.pth")'
             )
+        if archive.getinfo(pickles[0]).compress_type != zipfile.ZIP_STORED:
+            raise Refused(f"{path} has a compressed pickle, which PyTorch writes none of")
         order = "<"
         if f"{folder}/byteorder" in names:
             order = ">" if archive.read(f"{folder}/byteorder") == b"big" else "<"
@@ -335,7 +352,9 @@ def _read_zip(path, mapped):
             start = _stored_at(path, mapped, archive.getinfo(name), count, kind)
             flat[key] = _flat(mapped, start, kind, count, order)
     return _with_arrays(
-        content, lambda tensor: _array(path, tensor, flat[tensor.storage[1]], len(mapped))
+        content,
+        lambda tensor: _array(path, tensor, flat[tensor.storage[1]], len(mapped)),
+        len(mapped),
     )
 
 
@@ -390,7 +409,9 @@ def _read_stream(path, mapped):
     if missing:
         raise Refused(f"{path} lacks the numbers of {len(missing)} tensors; it is damaged")
     return _with_arrays(
-        content, lambda tensor: _array(path, tensor, flat[tensor.storage[1]], len(mapped))
+        content,
+        lambda tensor: _array(path, tensor, flat[tensor.storage[1]], len(mapped)),
+        len(mapped),
     )
 
 
