@@ -1,8 +1,8 @@
 """Numbers of torchvision's Mask R-CNN for ``tests/torchvision``.
 
-    python benchmarks/torchvision_goldens.py statistics   # scales of the random weights
-    python benchmarks/torchvision_goldens.py goldens      # what torchvision finds with them
-    python benchmarks/torchvision_goldens.py files        # small files for tests/weights
+    python -m benchmarks.torchvision_goldens statistics   # scales of the random weights
+    python -m benchmarks.torchvision_goldens goldens      # what torchvision finds with them
+    python -m benchmarks.torchvision_goldens files        # small files for tests/weights
 
 Needs torch and torchvision (0.29.1 wrote the files), and nothing of this package. ``statistics``
 changes the weights, so ``goldens`` must follow it.
@@ -20,11 +20,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNN
 from torchvision.models.resnet import resnet50
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))
-
 from tests.torchvision import random_model
 
+ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "torchvision"
 LEVELS = ("0", "1", "2", "3", "pool")
 
@@ -91,12 +89,8 @@ def measure(version, known):
     def take_statistics(name, inputs):
         if f"{name}.running_mean" in known:
             return
-        norms[name].running_mean.copy_(
-            keep(f"{name}.running_mean", inputs.mean((0, 2, 3)))
-        )
-        norms[name].running_var.copy_(
-            keep(f"{name}.running_var", inputs.var((0, 2, 3)) + 1e-3)
-        )
+        norms[name].running_mean.copy_(keep(f"{name}.running_mean", inputs.mean((0, 2, 3))))
+        norms[name].running_var.copy_(keep(f"{name}.running_var", inputs.var((0, 2, 3)) + 1e-3))
 
     for name, module in norms.items():
         module.register_forward_pre_hook(
@@ -186,12 +180,15 @@ def detect(model, names):
     """torchvision's detections, as arrays that compress well."""
     for name, found in zip(names, model([picture(name) for name in names])):
         masks = found["masks"][:, 0].numpy() >= 0.5
-        yield name, {
-            "boxes": found["boxes"].numpy(),
-            "labels": found["labels"].numpy().astype(np.uint8),
-            "scores": found["scores"].numpy(),
-            "masks": np.packbits(masks.reshape(len(masks), -1), axis=1),
-        }
+        yield (
+            name,
+            {
+                "boxes": found["boxes"].numpy(),
+                "labels": found["labels"].numpy().astype(np.uint8),
+                "scores": found["scores"].numpy(),
+                "masks": np.packbits(masks.reshape(len(masks), -1), axis=1),
+            },
+        )
 
 
 @torch.no_grad()
@@ -221,11 +218,11 @@ def goldens():
             for name, found in detect(model, case):
                 key = f"{'+'.join(case)}:{name}" if len(case) > 1 else name
                 files |= {f"{key}:{part}": value for part, value in found.items()}
-                scores, labels = found["scores"], found["labels"]
+                scores, classes = found["scores"], set(found["labels"].tolist())
                 print(
-                    f"{version} {key}: {len(scores)} detections of {len(set(labels.tolist()))} "
-                    f"classes, scores {scores.min():.3f} to {scores.max():.4f}, least gap "
-                    f"{-np.diff(scores).max():.1e}, masks {np.unpackbits(found['masks']).mean():.3f}"
+                    f"{version} {key}: {len(scores)} detections of {len(classes)} classes, scores "
+                    f"{scores.min():.3f} to {scores.max():.4f}, least gap "
+                    f"{-np.diff(scores).max():.1e}"
                 )
         files |= {f"stages:{key}": value for key, value in stages(model, "wide").items()}
         np.savez_compressed(FOLDER / f"{version}.npz", **files)

@@ -160,7 +160,8 @@ class Learner:
         ResNet.
 
         In mode "inference" a warning names the fields of the config that say what the network's
-        outputs mean, such as the anchors, and are not those in the config.json beside the file.
+        outputs mean, such as the anchors, and are not those in the config.json beside the file; of
+        a .pth file without one, in both modes, those that are not torchvision's.
 
         Args:
             filepath: of the training or the inference model, with ImageNet or COCO weights ...
@@ -177,11 +178,14 @@ class Learner:
             self.keras_model, filepath, by_name=bool(by_name or exclude), exclude=exclude
         )
         print(report)
-        others = other_settings(self.config, filepath) if self.mode == "inference" else []
+        others = []
+        if self.mode == "inference" or report.fields is not None:
+            others = other_settings(self.config, filepath, report.fields)
         if others:
             warnings.warn(
                 f"{filepath} was trained with other settings than the model's, so objects will be "
-                f"missed: {', '.join(others)}",
+                f"missed{' until it is trained' if self.mode == 'training' else ''}: "
+                f"{', '.join(others)}",
                 stacklevel=2,
             )
         self.set_log_dir(filepath)

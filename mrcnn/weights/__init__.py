@@ -8,7 +8,7 @@ Importing the room brings no TensorFlow in.
 
 from mrcnn.weights.load import LoadReport, load_h5, load_weights, save_h5
 from mrcnn.weights.mismatch import CLASS_LAYERS
-from mrcnn.weights.published import coco_weights, imagenet_weights
+from mrcnn.weights.published import coco_weights, imagenet_weights, torchvision_weights
 
 __all__ = [
     "CLASS_LAYERS",
@@ -18,4 +18,5 @@ __all__ = [
     "load_h5",
     "load_weights",
     "save_h5",
+    "torchvision_weights",
 ]

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class LoadReport:
         initial: layers with weights that the file has not and that keep their values.
         adapted: first convolutions whose kernel was made for another number of channels.
         remarks: what else there is to say of the file, a sentence each.
+        fields: of ``Config``, with which the network gives the file's numbers; None where the kind
+            of file does not tell them.
     """
 
     path: str
@@ -58,6 +60,7 @@ class LoadReport:
     initial: list[str]
     adapted: list[str] = dataclasses.field(default_factory=list)
     remarks: list[str] = dataclasses.field(default_factory=list)
+    fields: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return "\n".join(
@@ -174,7 +177,7 @@ def _load(model, path, file, by_name, exclude):
         )
 
     targets = _targets(model, layers)
-    report = LoadReport(str(path), [], 0, [], [], [], remarks=file.remarks)
+    report = LoadReport(str(path), [], 0, [], [], [], remarks=file.remarks, fields=file.fields)
     report.skipped_in_file = [name for name in layers if name not in targets]
     assignments: list[tuple[keras.Variable, str, np.ndarray]] = []
     mismatches = {}

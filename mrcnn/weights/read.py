@@ -9,7 +9,8 @@ from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument
 from mrcnn.weights.h5_format import Layers, read_h5
 from mrcnn.weights.torch_file import is_torch_file
-from mrcnn.weights.torchvision import MASK_RCNN, read_torchvision
+from mrcnn.weights.torchvision import read_torchvision
+from mrcnn.weights.torchvision_names import MASK_RCNN
 
 
 @dataclasses.dataclass

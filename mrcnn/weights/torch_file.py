@@ -1,4 +1,4 @@
-"""PyTorch's files of tensors (``.pth``, ``.pt``), read and written without PyTorch.
+"""PyTorch's files of tensors (``.pth``, ``.pt``), read without PyTorch.
 
 Such a file is a pickle of dicts that refer to stored numbers. Since PyTorch 1.6 it is a zip
 archive; before it was a stream. A pickle may call any function by its name, so only the functions
@@ -17,15 +17,15 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from mrcnn.common.files import AnyPath, what_else, whole_file
+from mrcnn.common.files import AnyPath, what_else
 
 # Numbers of each storage type; bfloat16 is the upper half of a float32.
-_DTYPES = {
+DTYPES = {
     "FloatStorage": "f4",
     "DoubleStorage": "f8",
     "HalfStorage": "f2",
@@ -37,15 +37,12 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-_STORAGES = {np.dtype(dtype): name for name, dtype in _DTYPES.items() if dtype != "u2"}
 # How a file of PyTorch before 1.6 begins: a pickle of this number, then one of the version.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _STREAM_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _STREAM_VERSION = 1001
 # Levels of dicts within dicts; a checkpoint has three or four.
 _DEEPEST = 20
-# PyTorch maps files from places that are multiples of it.
-_ALIGNMENT = 64
 
 
 class Foreign:
@@ -137,34 +134,6 @@ def read_torch(path: AnyPath) -> Any:
     raise Refused(f"{path} is not a PyTorch file: {_what_it_is(path, start)}")
 
 
-def write_torch(path: AnyPath, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write a state dict that ``torch.load(path, weights_only=True)`` reads, whole or not at all.
-
-    Args:
-        path: file to write or replace; its folder must exist.
-        tensors: {name: array of float16, float32, float64, int8 to int64, uint8 or bool}.
-
-    Raises:
-        TypeError: an array of another type.
-        OSError: the file could not be written; an older one is as it was.
-    """
-    arrays = {
-        name: np.ascontiguousarray(value).reshape(np.shape(value))
-        for name, value in tensors.items()
-    }
-    for name, value in arrays.items():
-        if value.dtype.newbyteorder("=") not in _STORAGES:
-            raise TypeError(f"{name} is of {value.dtype}, which this file cannot hold")
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            _write_record(archive, file, "data.pkl", _pickle_of(arrays))
-            _write_record(archive, file, "byteorder", b"little")
-            for number, value in enumerate(arrays.values()):
-                little = value.astype(value.dtype.newbyteorder("<"), copy=False)
-                _write_record(archive, file, f"data/{number}", little.tobytes())
-            _write_record(archive, file, "version", b"3\n")
-
-
 # === Pickles ===
 
 
@@ -210,7 +179,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module, name):
         if module in ("torch", "torch.storage") and name.endswith("Storage"):
-            if name in _DTYPES:
+            if name in DTYPES:
                 return _Storage(name)
             raise Refused(f"{self.path} has numbers of type torch.{name}, which are not read here")
         if (module, name) in _KNOWN:
@@ -308,7 +277,7 @@ def _array(path, tensor, flat, limit):
 
 
 def _flat(mapped, start, kind, count, order="<"):
-    dtype = np.dtype(_DTYPES[kind]).newbyteorder(order)
+    dtype = np.dtype(DTYPES[kind]).newbyteorder(order)
     return np.frombuffer(mapped, dtype, count, start)
 
 
@@ -360,7 +329,7 @@ def _read_zip(path, mapped):
 
 def _stored_at(path, mapped, info, count, kind):
     """Where the numbers of a storage begin in the file; its size and checksum are verified."""
-    expected = count * np.dtype(_DTYPES[kind]).itemsize
+    expected = count * np.dtype(DTYPES[kind]).itemsize
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
         raise Refused(f"{path} has compressed numbers ({info.filename}), which are not read here")
     if info.file_size < expected:
@@ -395,7 +364,7 @@ def _read_stream(path, mapped):
         if key not in storages:
             raise Refused(f"{path} has numbers that no tensor names; it is damaged")
         kind, count = storages[key]
-        size = count * np.dtype(_DTYPES[kind]).itemsize
+        size = count * np.dtype(DTYPES[kind]).itemsize
         if len(mapped) < place + 8 + size:
             raise Refused(f"{path} is cut short ({len(mapped):,} bytes): copy or download it again")
         (stored,) = struct.unpack_from("<q", mapped, place)
@@ -425,55 +394,3 @@ def _what_it_is(path, start):
     return what_else(path) or (
         f"it begins with {start[:16]!r}, so it may be an error page or another kind of file"
     )
-
-
-# === Writing ===
-
-
-def _write_record(archive, file, name, content):
-    """Add a member to an archive, its bytes at a multiple of `_ALIGNMENT`."""
-    info = zipfile.ZipInfo("archive/" + name)
-    header = file.tell() + 30 + len(info.filename) + 4
-    # an extra field of its own kind ("FB"), as PyTorch pads with
-    padding = -header % _ALIGNMENT
-    info.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
-    archive.writestr(info, content)
-
-
-def _pickle_of(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The pickle of an OrderedDict of tensors, each with a storage of its own."""
-
-    def text(value):
-        encoded = value.encode()
-        return b"X" + struct.pack("<I", len(encoded)) + encoded
-
-    def whole(value):
-        if value < 1 << 31:
-            return b"J" + struct.pack("<i", value)
-        return b"\x8a\x08" + struct.pack("<q", value)
-
-    def several(values: Iterable[int]):
-        return b"(" + b"".join(map(whole, values)) + b"t"
-
-    empty = b"ccollections\nOrderedDict\n)R"
-    parts = [b"\x80\x02", empty, b"("]
-    for number, (name, value) in enumerate(arrays.items()):
-        strides = [stride // value.itemsize for stride in value.strides]
-        storage = _STORAGES[value.dtype.newbyteorder("=")].encode()
-        parts += [
-            text(name),
-            b"ctorch._utils\n_rebuild_tensor_v2\n((",
-            text("storage"),
-            b"ctorch\n" + storage + b"\n",
-            text(str(number)),
-            text("cpu"),
-            whole(value.size),
-            b"tQ",
-            whole(0),
-            several(value.shape),
-            several(strides),
-            b"\x89",
-            empty,
-            b"tR",
-        ]
-    return b"".join([*parts, b"u."])

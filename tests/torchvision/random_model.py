@@ -19,8 +19,15 @@ BLOCKS = {1: 3, 2: 4, 3: 6, 4: 3}
 SIZES = (320, 544)
 
 
-def shapes(version: str, classes: int = 91) -> dict[str, tuple[int, ...]]:
-    """{name: shape} of all tensors but the counts of batches, in torchvision's order."""
+def shapes(version: str, classes: int = 91, narrow: int = 1) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of all tensors but the counts of batches, in torchvision's order.
+
+    Args:
+        version: "v1" or "v2".
+        classes: with the background.
+        narrow: all widths are divided by it.
+    """
+    wide, hidden = 256 // narrow, 1024 // narrow
     found: dict[str, tuple[int, ...]] = {}
 
     def conv(name, out, into, side, bias=False):
@@ -36,17 +43,17 @@ def shapes(version: str, classes: int = 91) -> dict[str, tuple[int, ...]]:
         found[f"{name}.weight"], found[f"{name}.bias"] = (out, into), (out,)
 
     def unit(name, into, side, with_norm):
-        conv(f"{name}.0", 256, into, side, bias=not with_norm)
+        conv(f"{name}.0", wide, into, side, bias=not with_norm)
         if with_norm:
-            norm(f"{name}.1", 256)
+            norm(f"{name}.1", wide)
 
     newer = version == "v2"
     body = "backbone.body"
-    conv(f"{body}.conv1", 64, 3, 7)
-    norm(f"{body}.bn1", 64)
-    into = 64
+    into = 64 // narrow
+    conv(f"{body}.conv1", into, 3, 7)
+    norm(f"{body}.bn1", into)
     for stage, count in BLOCKS.items():
-        width = 32 * 2**stage
+        width = 32 * 2**stage // narrow
         for block in range(count):
             name = f"{body}.layer{stage}.{block}"
             for number, (out, side) in enumerate(((width, 1), (width, 3), (4 * width, 1)), 1):
@@ -57,27 +64,27 @@ def shapes(version: str, classes: int = 91) -> dict[str, tuple[int, ...]]:
                 norm(f"{name}.downsample.1", 4 * width)
             into = 4 * width
     for level in range(4):
-        unit(f"backbone.fpn.inner_blocks.{level}", 256 * 2**level, 1, newer)
+        unit(f"backbone.fpn.inner_blocks.{level}", wide * 2**level, 1, newer)
     for level in range(4):
-        unit(f"backbone.fpn.layer_blocks.{level}", 256, 3, newer)
+        unit(f"backbone.fpn.layer_blocks.{level}", wide, 3, newer)
     for number in range(2 if newer else 1):
-        unit(f"rpn.head.conv.{number}", 256, 3, False)
-    conv("rpn.head.cls_logits", 3, 256, 1, bias=True)
-    conv("rpn.head.bbox_pred", 12, 256, 1, bias=True)
+        unit(f"rpn.head.conv.{number}", wide, 3, False)
+    conv("rpn.head.cls_logits", 3, wide, 1, bias=True)
+    conv("rpn.head.bbox_pred", 12, wide, 1, bias=True)
     if newer:
         for number in range(4):
-            unit(f"roi_heads.box_head.{number}", 256, 3, True)
-        linear("roi_heads.box_head.5", 1024, 256 * 49)
+            unit(f"roi_heads.box_head.{number}", wide, 3, True)
+        linear("roi_heads.box_head.5", hidden, wide * 49)
     else:
-        linear("roi_heads.box_head.fc6", 1024, 256 * 49)
-        linear("roi_heads.box_head.fc7", 1024, 1024)
-    linear("roi_heads.box_predictor.cls_score", classes, 1024)
-    linear("roi_heads.box_predictor.bbox_pred", 4 * classes, 1024)
+        linear("roi_heads.box_head.fc6", hidden, wide * 49)
+        linear("roi_heads.box_head.fc7", hidden, hidden)
+    linear("roi_heads.box_predictor.cls_score", classes, hidden)
+    linear("roi_heads.box_predictor.bbox_pred", 4 * classes, hidden)
     for number in range(4):
-        unit(f"roi_heads.mask_head.{number}", 256, 3, newer)
-    found["roi_heads.mask_predictor.conv5_mask.weight"] = (256, 256, 2, 2)
-    found["roi_heads.mask_predictor.conv5_mask.bias"] = (256,)
-    conv("roi_heads.mask_predictor.mask_fcn_logits", classes, 256, 1, bias=True)
+        unit(f"roi_heads.mask_head.{number}", wide, 3, newer)
+    found["roi_heads.mask_predictor.conv5_mask.weight"] = (wide, wide, 2, 2)
+    found["roi_heads.mask_predictor.conv5_mask.bias"] = (wide,)
+    conv("roi_heads.mask_predictor.mask_fcn_logits", classes, wide, 1, bias=True)
     return found
 
 
@@ -107,18 +114,22 @@ def state_dict(
     statistics: dict[str, np.ndarray] | None = None,
     frozen: bool | None = None,
     seed: int = 0,
+    classes: int = 91,
+    narrow: int = 1,
 ) -> dict[str, np.ndarray]:
     """All tensors of a random model.
 
     Args:
         version: "v1" or "v2". Their backbones are alike.
-        statistics: as of `read_statistics`, which None takes.
+        statistics: as of `read_statistics`, which None takes for the widths of torchvision's.
         frozen: whether the batch norms count no batches, as torchvision's pretrained v1; None: v1.
         seed: of the weights.
+        classes, narrow: as of `shapes`.
     """
-    statistics = read_statistics(version) if statistics is None else statistics
+    if statistics is None:
+        statistics = read_statistics(version) if narrow == 1 and classes == 91 else {}
     tensors = {}
-    for number, (name, shape) in enumerate(shapes(version).items()):
+    for number, (name, shape) in enumerate(shapes(version, classes, narrow).items()):
         draw = np.random.RandomState(1000 * seed + number)
         if name in statistics:
             value = statistics[name]

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrcnn.weights.torch_file import Foreign, Refused, is_torch_file, read_torch, write_torch
+from mrcnn.weights.torch_file import Foreign, Refused, is_torch_file, read_torch
+from mrcnn.weights.torch_writer import write_torch
 from tests.damage import damaged, rearranged
 from tests.paths import ROOT
 
 FILES = Path(__file__).parent / "torch_files"
 VALUES = dict(np.load(FILES / "values.npz"))
-# Tensors that are named after their types, which NumPy has but for bfloat16; the others are float32.
+# Tensors that are named after their types, of those that NumPy has; the others are float32.
 NAMED = ("float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
