@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     add_model(
         parser,
-        "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file",
+        "'last' (the newest checkpoint of --name under --logs), 'coco', 'torchvision_v1', "
+        "'torchvision_v2' or the path of a .h5 or .pth file",
     )
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="measure on the first N images only"
@@ -81,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   mrcnn evaluate photos --subset val --weights last --name photos --report report
   mrcnn evaluate coco --subset val --weights coco --limit 500
+  mrcnn evaluate coco --subset val --weights torchvision_v2
 """
 
 

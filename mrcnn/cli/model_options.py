@@ -12,7 +12,7 @@ from mrcnn.cli.weights_fields import fields_of_weights, network_name, told_by_we
 from mrcnn.config import SegmentationConfig
 from mrcnn.config.choices import SEGMENTATION_NETWORKS
 from mrcnn.training.run_folder import find_last_checkpoint
-from mrcnn.weights.published import coco_weights
+from mrcnn.weights.published import TORCHVISION_WEIGHTS, coco_weights, torchvision_weights
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mrcnn.segmenter import Segmenter
 
 
-WORDS = ("coco", "imagenet", "last", "none")
+WORDS = ("coco", *TORCHVISION_WEIGHTS, "imagenet", "last", "none")
 
 
 def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
@@ -83,8 +83,8 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
 
 
 def weights_path(choice: str, logs: str, name: str | None, to_train: bool = False) -> str | None:
-    """The file of "coco", "last" or a path; None for "imagenet", which depends on the model, and
-    for "none".
+    """The file of "coco", "torchvision_v1", "torchvision_v2", "last" or a path; None for
+    "imagenet", which depends on the model, and for "none".
 
     Raises:
         FileNotFoundError: no such file or run.
@@ -95,6 +95,8 @@ def weights_path(choice: str, logs: str, name: str | None, to_train: bool = Fals
         return None
     if word == "coco":
         return coco_weights()
+    if word in TORCHVISION_WEIGHTS:
+        return torchvision_weights(word)
     if word == "last":
         if not name:
             raise ValueError("--weights last needs --name, the NAME of the run")

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model(
         parser,
-        "'last' (the newest checkpoint of --name under --logs), 'coco' or the path of a .h5 file",
+        "'last' (the newest checkpoint of --name under --logs), 'coco', 'torchvision_v1', "
+        "'torchvision_v2' or the path of a .h5 or .pth file",
     )
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the results")
     parser.add_argument(
@@ -98,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="show the pictures in a window; q ends")
     parser.epilog = """examples:
   mrcnn predict photo.jpg --weights coco --output found
+  mrcnn predict photo.jpg --weights torchvision_v2 --min-confidence 0.5 --output found
   mrcnn predict holiday --recursive --weights coco --classes dog cat \\
       --min-confidence 0.9 --output found
   mrcnn predict clip.mp4 --every 5 --weights last --name balloon --output found \\

@@ -14,8 +14,8 @@ from mrcnn.config.file import config_beside, read_config
 from mrcnn.config.rules_of_segmentation import WITH_BACKBONE
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.weights import CLASS_LAYERS
-from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.label_layers import PREFIX, label_class_layers, label_network
+from mrcnn.weights.read import read_weights
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -120,7 +120,7 @@ def excluded(path: str, config: Config, new_classes: bool) -> Sequence[str] | No
     """
     if not isinstance(config, SegmentationConfig):
         return CLASS_LAYERS if new_classes else None
-    layers = {name: weights for name, weights in read_h5(path).items() if weights}
+    layers = read_weights(path).layers
     if new_classes:
         return label_class_layers(layers)
     if label_network(layers) == config.NETWORK:

@@ -78,8 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(
         parser,
         "where to start: 'coco' (its class layers are left out unless the data have COCO's 80 "
-        "classes), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
-        "'none' (random) or the path of a .h5 file, for a new run; class layers of other classes "
+        "classes), 'torchvision_v1' or 'torchvision_v2' (torchvision's for COCO, with its "
+        "settings), 'imagenet' (the backbone alone), 'last' (go on with the newest run of --name), "
+        "'none' (random) or the path of a .h5 file, or of a .pth file of torchvision's, for a new "
+        "run; class layers of other classes "
         "are left out; a network that labels pixels takes the backbone of Mask R-CNN's file, so of "
         "'coco', and the encoder of another network's",
     )
@@ -152,6 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = """examples:
   mrcnn train photos --weights coco --epochs 20
+  mrcnn train photos --weights torchvision_v2 --epochs 20 --learning-rate 0.005
   mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 \\
       --size 512 --layers all --flip
   mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 \\

@@ -14,9 +14,9 @@ from mrcnn.config.file import OUTPUT_FIELDS, config_beside, read_config, setting
 from mrcnn.config.rules_of_segmentation import WITH_BACKBONE
 from mrcnn.config.segmentation import NOT_READ
 from mrcnn.data.coco_classes import COCO_CLASSES
-from mrcnn.weights.h5_format import read_h5
+from mrcnn.weights.conversions import rename_keras_resnet
 from mrcnn.weights.label_layers import told_by_label_layers
-from mrcnn.weights.load import rename_keras_resnet
+from mrcnn.weights.read import read_weights
 
 
 def fields_of_weights(
@@ -25,14 +25,15 @@ def fields_of_weights(
     """Settings that fit a weights file: those saved beside it, or what its tensors tell.
 
     Where nothing is saved, a warning names the fields that are then guesses: the defaults, which
-    those of the published COCO weights are.
+    those of the published COCO weights are. A .pth file of torchvision's Mask R-CNN leaves nothing
+    to guess.
 
     Args:
         args: with those of `add_model`.
-        path: .h5 file, or None.
+        path: .h5 or .pth file, or None.
         given: settings of the command line, which are no guesses.
         to_train: whether a training begins with the weights. Its images may have other channels,
-            see `weights.load.adapt_channels`.
+            see `weights.conversions.adapt_channels`.
 
     Returns:
         dict of fields of `Config`, or of ``SegmentationConfig`` where NETWORK is among them or is
@@ -66,7 +67,8 @@ def fields_of_weights(
 
 # Fields that a training of another network takes over: of the encoder and of its images.
 _ENCODER_FIELDS = (
-    *("BACKBONE", "BACKBONE_WIDTH", "VGG_WIDTHS", "VGG_CONVOLUTIONS", "MEAN_PIXEL"),
+    *("BACKBONE", "BACKBONE_WIDTH", "STRIDE_IN_3X3", "VGG_WIDTHS", "VGG_CONVOLUTIONS"),
+    *("MEAN_PIXEL",),
     *("IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE", "IMAGE_RANGE"),
     *("IMAGE_CHANNEL_COUNT", "IMAGE_MAX_PIXELS"),
 )
@@ -113,7 +115,10 @@ def network_name(fields: dict[str, Any]) -> str:
 
 def _fields_of_tensors(args, path, given, to_train):
     """`fields_of_weights` of a file that has no settings beside it."""
-    layers = _layers(path)
+    file = read_weights(path)
+    if file.fields is not None:
+        return _fields_of_torch(args, path, file.fields, given, to_train)
+    layers = rename_keras_resnet(file.layers)
     fields = _told(layers)
     is_whole = "NETWORK" in fields or _anchors_per_cell(layers) is not None
     guesses: tuple[str, ...] = GUESSED_FOR_TRAINING if to_train else GUESSED
@@ -124,6 +129,15 @@ def _fields_of_tensors(args, path, given, to_train):
     if is_whole and args.weights.lower() != "coco":
         _check_tensors(path, layers, given, to_train)
         _warn_of_guesses(path, given, to_train, guesses)
+    return fields
+
+
+def _fields_of_torch(args, path, fields, given, to_train):
+    """`fields_of_weights` of a file of torchvision's."""
+    if _is_another(fields, given) and ("NUM_CLASSES" in fields or to_train):
+        # how a detector sees its images is no matter of a network that labels pixels
+        fields = _of_encoder(args, path, fields, given, to_train)
+        return {name: value for name, value in fields.items() if not name.startswith("IMAGE_")}
     return fields
 
 
@@ -209,13 +223,8 @@ def told_by_weights(path: str) -> dict[str, Any]:
     A file of 81 classes is taken for one of COCO. Sizes of images and anchors are not in the
     weights.
     """
-    return _told(_layers(path))
-
-
-def _layers(path):
-    """The layers of a file that have weights, under the original's names."""
-    layers = {name: weights for name, weights in read_h5(path).items() if weights}
-    return rename_keras_resnet(layers)
+    file = read_weights(path)
+    return _told(rename_keras_resnet(file.layers)) if file.fields is None else file.fields
 
 
 def _anchors_per_cell(layers):

@@ -110,23 +110,24 @@ def config_beside(weights):
     return next(filter(os.path.isfile, paths), None)
 
 
-def other_settings(config, weights):
+def other_settings(config, weights, fields=None):
     """The `OUTPUT_FIELDS` in which a config differs from the settings beside a weights file, in
-    words; an empty list where they agree, or where there is no file of settings.
+    words; an empty list where they agree, or where there are no settings.
 
     Args:
         config: a ``Config``.
         weights: path of a weights file.
+        fields: of the weights, where no file of settings is beside them; None: not known.
     """
     path = config_beside(weights)
     try:
-        fields = {} if path is None else read_config(path)
+        fields = (fields or {}) if path is None else read_config(path)
     except ValueError:  # of something else
         return []
     return [
-        f"{name} = {plain(getattr(config, name))} (there {fields[name]})"
+        f"{name} = {plain(getattr(config, name))} (there {plain(fields[name])})"
         for name in OUTPUT_FIELDS
-        if name in fields and plain(getattr(config, name)) != fields[name]
+        if name in fields and plain(getattr(config, name)) != plain(fields[name])
     ]
 
 

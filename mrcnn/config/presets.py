@@ -12,6 +12,10 @@ import numpy as np
 from mrcnn.config.coco_names import COCO_NAMES_BY_ID
 from mrcnn.config.fields import Config
 
+_NAMES = [
+    f"N/A {number}" if name == "N/A" else name for number, name in enumerate(COCO_NAMES_BY_ID)
+]
+
 
 class TorchvisionV1Config(Config):
     """torchvision's ``maskrcnn_resnet50_fpn``, whose weights reach 37.9 box and 34.6 mask AP on
@@ -24,9 +28,9 @@ class TorchvisionV1Config(Config):
     NAME = "torchvision_v1"
     BACKBONE = "resnet50"
     STRIDE_IN_3X3 = True
-    # 1 to 90 are COCO's ids, of which ten were never used
+    # 1 to 90 are COCO's ids, of which ten have no category; a name tells one class from another
     NUM_CLASSES = 91
-    CLASS_NAMES = COCO_NAMES_BY_ID
+    CLASS_NAMES = _NAMES
 
     # of the values 0..1, by which torchvision divides and subtracts: (0.485, 0.456, 0.406) * 255
     MEAN_PIXEL = np.array([123.675, 116.28, 103.53])

@@ -24,7 +24,7 @@ from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import check_name, find_last_checkpoint, run_folder
 from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
-from mrcnn.weights.load import LoadReport, load_h5, save_h5
+from mrcnn.weights.load import LoadReport, load_weights, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
 if TYPE_CHECKING:
@@ -156,10 +156,12 @@ class Learner:
     def load_weights(
         self, filepath: AnyPath, by_name: bool = False, exclude: Iterable[str] | None = None
     ) -> LoadReport:
-        """Load a .h5 file in the original's layout.
+        """Load a .h5 file in the original's layout, or a .pth file of torchvision's Mask R-CNN or
+        ResNet.
 
         In mode "inference" a warning names the fields of the config that say what the network's
-        outputs mean, such as the anchors, and are not those in the config.json beside the file.
+        outputs mean, such as the anchors, and are not those in the config.json beside the file; of
+        a .pth file without one, in both modes, those that are not torchvision's.
 
         Args:
             filepath: of the training or the inference model, with ImageNet or COCO weights ...
@@ -170,17 +172,20 @@ class Learner:
             `weights.LoadReport`, which is also printed.
 
         Raises:
-            FileNotFoundError, ValueError: see `weights.load_h5`.
+            FileNotFoundError, ValueError: see `weights.load_weights`.
         """
-        report = load_h5(
+        report = load_weights(
             self.keras_model, filepath, by_name=bool(by_name or exclude), exclude=exclude
         )
         print(report)
-        others = other_settings(self.config, filepath) if self.mode == "inference" else []
+        others = []
+        if self.mode == "inference" or report.fields is not None:
+            others = other_settings(self.config, filepath, report.fields)
         if others:
             warnings.warn(
                 f"{filepath} was trained with other settings than the model's, so objects will be "
-                f"missed: {', '.join(others)}",
+                f"missed{' until it is trained' if self.mode == 'training' else ''}: "
+                f"{', '.join(others)}",
                 stacklevel=2,
             )
         self.set_log_dir(filepath)

@@ -18,7 +18,7 @@ from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.networks.dtype_policy import under_policy
 from mrcnn.training.data import CountEpochs, TrainingData, own_errors
 from mrcnn.training.optimizer import make_optimizer
-from mrcnn.weights.load import load_h5, save_h5
+from mrcnn.weights.load import load_weights, save_h5
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -87,7 +87,7 @@ def pretrain_backbone(
         size: side of a crop in px, a multiple of 32.
         batch_size: crops of a step.
         learning_rate: of OPTIMIZER, in all epochs.
-        weights: .h5 file to start from, such as ImageNet's; None: random weights.
+        weights: .h5 or .pth file to start from, such as ImageNet's; None: random weights.
         train_bn: None trains the statistics of batch norm, which random weights need; False keeps
             those of ``weights``.
         workers: threads that prepare crops.
@@ -112,7 +112,7 @@ def pretrain_backbone(
         keras.utils.set_random_seed(config.SEED)
     model = classifier(config, classes, train_bn)
     if weights:
-        print(load_h5(model, weights))
+        print(load_weights(model, weights))
     optimizer = make_optimizer(
         config, learning_rate, config.LEARNING_MOMENTUM, model.dtype_policy.name
     )

@@ -1,4 +1,4 @@
-"""Weights of a Keras model in matterport's .h5 layout: load with a report, save.
+"""Weights of a Keras model: load with a report, save in matterport's .h5 layout.
 
 Layers are matched by name and their tensors by position, so that a file of
 the training model fits the inference model and the other way round. Models
@@ -13,30 +13,31 @@ import re
 import warnings
 from collections.abc import Iterable
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrcnn.common.files import AnyPath
-from mrcnn.common.words import option_or_argument, some
-from mrcnn.weights.h5_format import Layers, read_h5, write_h5
+from mrcnn.common.words import option_or_argument
+from mrcnn.weights.conversions import adapt_channels, rename_keras_resnet
+from mrcnn.weights.h5_format import read_h5, write_h5
+from mrcnn.weights.mismatch import counted, mismatch, mismatch_message
+from mrcnn.weights.read import WeightsFile, read_weights
 
 if TYPE_CHECKING:
     import keras
 
-# The layers whose shape depends on the number of classes, and what matterport's users exclude.
-CLASS_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask")
-
 # Weights, by the ends of their names, that a model of "mixed_float16" casts to float16.
 _HALF_PRECISION = ("kernel", "bias")
 
-# Order of the RPN's convolutions in the original's files, whatever the graph's order is.
-_RPN_ORDER = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
+# Order of the RPN's convolutions in the original's files, whatever the graph's order is; those of
+# one pattern by their number.
+_RPN_ORDER = (r"rpn_conv_shared(\d*)", "rpn_class_raw()", "rpn_bbox_pred()")
 
 
 @dataclasses.dataclass
 class LoadReport:
-    """What `load_h5` did; `str()` of it is a summary of a few lines.
+    """What `load_weights` did; `str()` of it is a summary of a few lines.
 
     Attributes:
         path: the file.
@@ -46,6 +47,9 @@ class LoadReport:
         excluded: layers left out on request, though model and file have them.
         initial: layers with weights that the file has not and that keep their values.
         adapted: first convolutions whose kernel was made for another number of channels.
+        remarks: what else there is to say of the file, a sentence each.
+        fields: of ``Config``, with which the network gives the file's numbers; None where the kind
+            of file does not tell them.
     """
 
     path: str
@@ -55,19 +59,22 @@ class LoadReport:
     excluded: list[str]
     initial: list[str]
     adapted: list[str] = dataclasses.field(default_factory=list)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+    fields: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return "\n".join(
             [
                 f"{self.path}: loaded {self.tensors} tensors into {len(self.loaded)} layers",
+                *(f"  {remark}" for remark in self.remarks),
                 *(
-                    [f"  adapted to the number of image channels: {_counted(self.adapted)}"]
+                    [f"  adapted to the number of image channels: {counted(self.adapted)}"]
                     if self.adapted
                     else ()
                 ),
-                f"  excluded on request: {_counted(self.excluded)}",
-                f"  in the file but not in the model: {_counted(self.skipped_in_file)}",
-                f"  not in the file, left as they were: {_counted(self.initial)}",
+                f"  excluded on request: {counted(self.excluded)}",
+                f"  in the file but not in the model: {counted(self.skipped_in_file)}",
+                f"  not in the file, left as they were: {counted(self.initial)}",
             ]
         )
 
@@ -96,38 +103,64 @@ def layer_weights(layer: keras.Layer) -> list[tuple[str, keras.Variable]]:
     return named
 
 
-def load_h5(
-    model: keras.Model, path: AnyPath, by_name: bool = True, exclude: Iterable[str] | None = None
+def load_weights(
+    model: keras.Model,
+    path: AnyPath,
+    by_name: bool = True,
+    exclude: Iterable[str] | None = None,
+    *,
+    epsilon: float | None = None,
 ) -> LoadReport:
-    """Load a weights file into a model, by layer name and then by position.
+    """Load a file of weights into a model, by layer name and then by position.
 
     All shapes and values are checked before the first one is assigned, so an error
     leaves the model as it was. Layers that keras.applications' ResNets have
-    under other names are renamed (`rename_keras_resnet`). A nested model that
+    under other names are renamed (`rename_keras_resnet`), and torchvision's state dicts are
+    converted (`weights.torchvision`). A nested model that
     the file stores layer by layer is loaded that way. The first convolution of
     weights for RGB or grey images is adapted to a model of other channels
     (`adapt_channels`).
 
     Args:
         model: Keras model.
-        path: file in the layout of `mrcnn.weights.h5_format`.
+        path: file in the layout of `mrcnn.weights.h5_format`, or a .pth file of torchvision's Mask
+            R-CNN or ResNet.
         by_name: False asks that the file has every layer of the model.
         exclude: names of layers to leave alone, also of layers within nested
             models; None for none.
+        epsilon: of the batch norms of a .pth file, see `weights.torchvision.epsilon_of`.
 
     Returns:
         LoadReport.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_h5`; also where shapes differ,
+        FileNotFoundError, ValueError: as `read_weights`; also where shapes differ,
             where nothing fits, where by_name=False and layers are missing, or where a value
             that would be loaded is NaN, infinite or too large for the model's precision.
         TypeError: `exclude` is a str.
     """
+    _require_list(exclude)
+    return _load(model, path, read_weights(path, epsilon), by_name, exclude)
+
+
+def load_h5(
+    model: keras.Model, path: AnyPath, by_name: bool = True, exclude: Iterable[str] | None = None
+) -> LoadReport:
+    """`load_weights` of a .h5 file, whatever its name."""
+    _require_list(exclude)
+    layers = {name: weights for name, weights in read_h5(path).items() if weights}
+    return _load(model, path, WeightsFile(layers), by_name, exclude)
+
+
+def _require_list(exclude):
     if isinstance(exclude, str):
         raise TypeError(f"exclude must be a list of layer names, so write [{exclude!r}]")
-    excluded = set(exclude or ())
-    layers = {name: weights for name, weights in read_h5(path).items() if weights}
+
+
+def _load(model, path, file, by_name, exclude):
+    """Match the layers of a `WeightsFile` with those of a model, and assign them."""
+    excluded, layers = set(exclude or ()), file.layers
+    hint = f"\n{file.hint}" if file.hint else ""
     own_names = {
         name
         for layer in model.layers
@@ -139,12 +172,12 @@ def load_h5(
     if unknown:
         warnings.warn(
             f"exclude names layers that neither the model nor {path} has: "
-            f"{_counted(sorted(unknown))}",
-            stacklevel=2,
+            f"{counted(sorted(unknown))}",
+            stacklevel=3,
         )
 
     targets = _targets(model, layers)
-    report = LoadReport(str(path), [], 0, [], [], [])
+    report = LoadReport(str(path), [], 0, [], [], [], remarks=file.remarks, fields=file.fields)
     report.skipped_in_file = [name for name in layers if name not in targets]
     assignments: list[tuple[keras.Variable, str, np.ndarray]] = []
     mismatches = {}
@@ -159,7 +192,7 @@ def load_h5(
         report.excluded.extend(left_out)
         pairs, adapted = _adapt_first_convolution(model, pairs)
         report.adapted.extend([name] * adapted)
-        wrong = _mismatch(pairs)
+        wrong = mismatch(pairs)
         if wrong:
             mismatches[name] = wrong
         elif pairs:
@@ -172,22 +205,24 @@ def load_h5(
             )
 
     if mismatches:
-        raise ValueError(_mismatch_message(path, mismatches, targets, layers))
+        shapes = {name: tuple(layer_weights(layer)[0][1].shape) for name, layer in targets.items()}
+        raise ValueError(mismatch_message(path, mismatches, shapes, layers) + hint)
     if not by_name and report.initial:
         raise ValueError(
             f"{path} lacks {len(report.initial)} layers of the model: "
-            f"{_counted(report.initial)}; "
+            f"{counted(report.initial)}; "
             + option_or_argument(
                 "take weights of a whole Mask R-CNN, or the config.json of this network with "
                 "--config",
                 "by_name=True leaves them as they are",
             )
+            + hint
         )
     if not assignments:
         raise ValueError(
             f"{path} fits no layer of the model, so nothing was loaded; the file has "
-            f"{_counted(list(layers))}, the model has {_counted(list(targets))}"
-            + (f", excluded were {_counted(sorted(excluded))}" if excluded else "")
+            f"{counted(list(layers))}, the model has {counted(list(targets))}"
+            + (f", excluded were {counted(sorted(excluded))}" if excluded else "")
         )
     require_numbers(
         path,
@@ -226,13 +261,13 @@ def require_numbers(
                 large.append(name)
     if bad:
         raise ValueError(
-            f"{path} has values that are NaN or infinite (as float32) in {_counted(bad)}: it is "
+            f"{path} has values that are NaN or infinite (as float32) in {counted(bad)}: it is "
             "damaged, or of a training that failed, so nothing of it was loaded; take another file"
         )
     if large:
         raise ValueError(
             f"{path} has values above {np.finfo(np.float16).max:g}, the largest of float16, in "
-            f"{_counted(large)}, so nothing of it was loaded: set DTYPE_POLICY to "
+            f"{counted(large)}, so nothing of it was loaded: set DTYPE_POLICY to "
             '"mixed_bfloat16" or "float32"'
         )
 
@@ -255,58 +290,6 @@ def save_h5(model: keras.Model, path: AnyPath) -> None:
     )
 
 
-def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """The kernel of a first convolution, for images of another number of channels.
-
-    Fewer channels take the sums of the old ones, so grey gets that of red, green and blue; more
-    channels take the old ones in turn and share their weight. Either way an image whose channels
-    are all alike gives what it gave before.
-
-    Args:
-        kernel: [h, w, old channels, filters].
-        channels: number of channels wanted.
-
-    Returns:
-        [h, w, channels, filters], same dtype.
-    """
-    old = kernel.shape[2]
-    if channels < old:
-        return np.stack(
-            [kernel[:, :, first::channels].sum(axis=2) for first in range(channels)], axis=2
-        )
-    turns = np.arange(channels) % old
-    shares = np.bincount(turns)[turns].astype(kernel.dtype)
-    return kernel[:, :, turns] / shares[:, np.newaxis]
-
-
-def rename_keras_resnet(layers: Layers) -> Layers:
-    """Layer names of keras.applications' ResNet50/101/152 to the original's.
-
-    conv1_conv -> conv1, conv1_bn -> bn_conv1; in stage s, block number 1, 2, ..
-    becomes the letter a, b, ..: conv<s>_block<n>_<1|2|3>_conv -> res<s><n>_branch2<a|b|c>,
-    the shortcut conv<s>_block<n>_0_conv -> res<s><n>_branch1, and *_bn -> bn...
-
-    Args:
-        layers: dict as of `read_h5`; other names stay as they are.
-
-    Returns:
-        dict in the same order with the same values.
-    """
-    branches = {"0": "branch1", "1": "branch2a", "2": "branch2b", "3": "branch2c"}
-    fixed = {"conv1_conv": "conv1", "conv1_bn": "bn_conv1"}
-
-    def rename(name):
-        found = re.fullmatch(r"conv([2-5])_block(\d+)_([0-3])_(conv|bn)", name)
-        # 26 letters: only ResNet-152's stage 4 has more blocks, and the original has no such model
-        if not found or int(found[2]) > 26:
-            return fixed.get(name, name)
-        stage, block, branch, kind = found.groups()
-        letter = chr(ord("a") + int(block) - 1)
-        return f"{'res' if kind == 'conv' else 'bn'}{stage}{letter}_{branches[branch]}"
-
-    return {rename(name): weights for name, weights in layers.items()}
-
-
 # === Models ===
 
 
@@ -315,10 +298,18 @@ def _parts(layer):
     if not hasattr(layer, "layers"):
         return [(layer.name, layer)] if layer.weights else []
     parts = [part for inner in layer.layers for part in _parts(inner)]
-    order = {name: index for index, name in enumerate(_RPN_ORDER)}
-    if all(name in order for name, _ in parts):
-        parts.sort(key=lambda part: order[part[0]])
+    places = {name: _rpn_place(name) for name, _ in parts}
+    if None not in places.values():
+        parts.sort(key=lambda part: places[part[0]])
     return parts
+
+
+def _rpn_place(name):
+    """What a convolution of the RPN is sorted by; None for another layer."""
+    for place, pattern in enumerate(_RPN_ORDER):
+        if found := re.fullmatch(pattern, name):
+            return place, int(found[1] or 1)
+    return None
 
 
 def _targets(model, layers):
@@ -373,79 +364,3 @@ def _adapt_first_convolution(model, pairs):
     if not for_images or own == stored or own != (*stored[:2], own[2], stored[3]):
         return pairs, False
     return [(pairs[0][0], (name, adapt_channels(value, own[2]))), *pairs[1:]], True
-
-
-# === Messages ===
-
-
-def _shape(shape):
-    return "x".join(map(str, shape)) or "scalar"
-
-
-def _mismatch(pairs):
-    """Words for a layer whose tensors do not fit, or None."""
-    shapes = [
-        (
-            None if variable is None else tuple(variable.shape),
-            None if value is None else tuple(value.shape),
-        )
-        for (_, variable), (_, value) in pairs
-    ]
-    if all(own == stored for own, stored in shapes):
-        return None
-    own = ", ".join(_shape(shape) for shape, _ in shapes if shape is not None)
-    stored = ", ".join(_shape(shape) for _, shape in shapes if shape is not None)
-    return f"file {stored}; model {own}"
-
-
-def _class_count(shapes):
-    """Number of classes that the shapes of the class layers tell, or None.
-
-    shapes: dict layer name -> shape of its kernel.
-    """
-    for name, per_class in (("mrcnn_class_logits", 1), ("mrcnn_mask", 1), ("mrcnn_bbox_fc", 4)):
-        if shapes.get(name):
-            return shapes[name][-1] // per_class
-    return None
-
-
-def _mismatch_message(path, mismatches, targets, layers):
-    lines = [f"{path} does not fit the model, nothing was loaded:"]
-    lines += [f"  {name}: {wrong}" for name, wrong in mismatches.items()]
-    in_model = _class_count(
-        {
-            name: tuple(layer_weights(targets[name])[0][1].shape)
-            for name in CLASS_LAYERS
-            if name in targets
-        }
-    )
-    in_file = _class_count(
-        {name: layers[name][0][1].shape for name in CLASS_LAYERS if name in layers}
-    )
-    if in_file != in_model and any(name in CLASS_LAYERS for name in mismatches):
-        lines.append(
-            f"The file was trained with NUM_CLASSES = {in_file}, the model has NUM_CLASSES = "
-            f"{in_model}. "
-            + option_or_argument(
-                "Give the config.json that was written with it, with --config",
-                f"To start from it with other classes, pass exclude={list(CLASS_LAYERS)}",
-            )
-        )
-    if "conv1" in mismatches and "conv1" in layers:
-        stored, own = layers["conv1"][0][1].shape, layer_weights(targets["conv1"])[0][1].shape
-        if len(stored) == len(own) == 4 and stored[2] != own[2]:
-            lines.append(
-                f"The file is for images of {stored[2]} channels, the model has "
-                f"IMAGE_CHANNEL_COUNT = {own[2]}, and only weights for RGB or grey images are "
-                "adapted: "
-                + option_or_argument(
-                    "take such weights, or --weights none",
-                    'add "conv1" to exclude and train all layers',
-                )
-            )
-    return "\n".join(lines)
-
-
-def _counted(names):
-    """How many names there are, and some of them."""
-    return f"{len(names)} ({some(names, 8)})" if names else "none"

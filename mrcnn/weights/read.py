@@ -1,0 +1,58 @@
+"""The layers of a file of weights, whichever kind of file it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument
+from mrcnn.weights.h5_format import Layers, read_h5
+from mrcnn.weights.torch_file import is_torch_file
+from mrcnn.weights.torchvision import read_torchvision
+from mrcnn.weights.torchvision_names import MASK_RCNN
+
+
+@dataclasses.dataclass
+class WeightsFile:
+    """A file's layers that have weights, under the names that they have in the file.
+
+    Attributes:
+        layers: {name: [(weight name, array)]}.
+        fields: of ``Config`` that the kind of file tells by itself; None of a .h5 file, whose
+            tensors tell some of them.
+        remarks: what should be said of the file, a sentence each.
+        hint: what else to say where the file does not fit a model, or "".
+    """
+
+    layers: Layers
+    fields: dict[str, Any] | None = None
+    remarks: list[str] = dataclasses.field(default_factory=list)
+    hint: str = ""
+
+
+def read_weights(path: AnyPath, epsilon: float | None = None) -> WeightsFile:
+    """Read a .h5 file in the original's layout, or a .pth file of torchvision's.
+
+    Args:
+        path: of the file.
+        epsilon: see `torchvision.read_torchvision`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `h5_format.read_h5` or `read_torchvision`.
+    """
+    if not is_torch_file(path):
+        layers = read_h5(path)
+        return WeightsFile({name: weights for name, weights in layers.items() if weights})
+    found = read_torchvision(path, epsilon)
+    hint = ""
+    if found.kind == MASK_RCNN:
+        preset = "TorchvisionV2Config" if found.fields["BOX_HEAD_CONVS"] else "TorchvisionV1Config"
+        hint = (
+            f"The file is of the network of mrcnn.config.presets.{preset}: "
+            + option_or_argument(
+                "omit --config and what changes that network",
+                "make the model with that config, or a subclass of it",
+            )
+        )
+    return WeightsFile(found.layers, found.fields, found.remarks, hint)
