@@ -115,6 +115,14 @@ def denorm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tenso
     return tf.cast(tf.round(boxes * scale + [0.0, 0.0, 1.0, 1.0]), tf.int32)
 
 
+def denorm_edges(boxes: tf.Tensor, shape: Sequence[float], shift: int) -> tf.Tensor:
+    """Normalised boxes [..., 4] of an image of (height, width) px to float32 pixels, not rounded;
+    ``shift`` is ``Config.BOX_SHIFT``.
+    """
+    scale = tf.constant([*shape, *shape], tf.float32) - shift
+    return boxes * scale + tf.constant([0, 0, shift, shift], tf.float32)
+
+
 def is_box(boxes: tf.Tensor) -> tf.Tensor:
     """bool [...]: True where a row of [..., 4] is a box and not zero padding."""
     return tf.reduce_any(tf.not_equal(boxes, 0), axis=-1)
