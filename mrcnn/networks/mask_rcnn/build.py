@@ -11,6 +11,7 @@ from mrcnn.networks.layers.weight_decay import add_weight_decay
 from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
+from mrcnn.networks.mask_rcnn.initial_values import initialize_as_torchvision
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
@@ -104,9 +105,16 @@ def training_model(config, model_class=H5Model):
     def loss(layer, name, tensors, **options):
         return layer(weights.get(name, 1.0), name=name, **options)(tensors)
 
+    of_boxes = {"kind": config.BBOX_LOSS, "beta": config.SMOOTH_L1_BETA}
     losses = [
         loss(RPNClassLoss, "rpn_class_loss", [rpn_match, rpn_logits]),
-        loss(RPNBoxLoss, "rpn_bbox_loss", [rpn_target, rpn_match, rpn_bbox]),
+        loss(
+            RPNBoxLoss,
+            "rpn_bbox_loss",
+            [rpn_target, rpn_match, rpn_bbox],
+            std_dev=config.RPN_BBOX_STD_DEV,
+            **of_boxes,
+        ),
         loss(
             ClassLoss,
             "mrcnn_class_loss",
@@ -114,7 +122,13 @@ def training_model(config, model_class=H5Model):
             class_weights=class_weights(config),
             first_image_rules=config.FIRST_IMAGE_RULES_CLASSES,
         ),
-        loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
+        loss(
+            BoxLoss,
+            "mrcnn_bbox_loss",
+            [target_bbox, class_ids, deltas],
+            std_dev=config.BBOX_STD_DEV,
+            **of_boxes,
+        ),
         loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, own_masks]),
     ]
     outputs = [
@@ -130,6 +144,8 @@ def training_model(config, model_class=H5Model):
         *losses,
     ]
     model = model_class(inputs, outputs, name="mask_rcnn")
+    if config.HEAD_INIT == "torchvision":
+        initialize_as_torchvision(model)
     add_weight_decay(model, config.WEIGHT_DECAY)
     if config.REMATERIALIZE:
         model.rematerialized = Rematerialized(model)
