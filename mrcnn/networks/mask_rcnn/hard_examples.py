@@ -6,7 +6,7 @@ pass of the 64 hardest. Here they are chosen among the RoIs that the image's tar
 TRAIN_ROIS_PER_IMAGE and ROI_POSITIVE_RATIO say how many these are and how many are positive. The
 paper suppresses RoIs that overlap a harder one by an IoU of 0.7 or more; the proposals have been
 through such a suppression by RPN_NMS_THRESHOLD, of which the default is the same, so it is not done
-again.
+again. (The boxes that ROI_ADD_GT adds have not.)
 """
 
 import keras
@@ -40,7 +40,8 @@ class HardExamples(GraphLayer):
     """`hard_examples` as a layer.
 
     The loss of an RoI is that of its class, 0 where it does not count, plus, for a positive one,
-    that of its box, summed over the four refinements (Fast R-CNN, equations 1 and 2).
+    that of its box, summed over the four refinements (Fast R-CNN, equations 1 and 2). LOSS_WEIGHTS
+    do not enter.
 
     Args:
         count: ``Config.HARD_EXAMPLES``.
