@@ -84,7 +84,8 @@ def deltas_of_classes(deltas, num_classes):
     Returns:
         [b, n, classes, 4].
     """
-    images, count, length = *tf.unstack(tf.shape(deltas)[:2]), deltas.shape[-1]
+    images, count = tf.unstack(tf.shape(deltas)[:2])
+    length = deltas.shape[-1]
     deltas = tf.reshape(deltas, [images, count, length // 4, 4])
     if length == 4 * num_classes:
         return deltas

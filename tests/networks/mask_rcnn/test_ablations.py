@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.cli.weights_fields import told_by_weights
+from mrcnn.config import Config
 from mrcnn.inference.graph import Detector
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
 from mrcnn.ops.anchors import pyramid_anchors
@@ -124,6 +126,19 @@ def test_weights_by_name(tmp_path, fields):
     assert set(values(detecting)) <= set(expected)
     for name, value in values(detecting).items():
         np.testing.assert_array_equal(value, expected[name])
+
+
+@EVERY_VARIANT
+def test_what_weights_without_settings_tell(tmp_path, fields):
+    """All but what no tensor depends on."""
+    config = tiny_config(**fields)
+    path = str(tmp_path / "weights.h5")
+    save_h5(inference_model(config), path)
+    told = told_by_weights(path)
+    names = ("CLASS_AGNOSTIC_BOXES", "CLASS_AGNOSTIC_MASKS", "MASK_HEAD", "MASK_HEAD_DECONVS")
+    for name in (*names, "MASK_SHAPE", "MASK_POOL_SIZE", "NUM_CLASSES"):
+        assert told.get(name, getattr(Config, name)) == getattr(config, name), name
+    assert not set(told) & {"MASK_LOSS", "HARD_EXAMPLES"}
 
 
 def test_weights_of_other_heads(tmp_path):
