@@ -33,7 +33,9 @@ def initialize_as_torchvision(model: keras.Model) -> None:
     """
     for layer in all_layers(model):
         kernel = getattr(layer, "kernel", None)
-        for names, scaling in _RULES if kernel is not None else ():
+        if kernel is None:
+            continue
+        for names, scaling in _RULES:
             if re.fullmatch(names, layer.name):
                 if scaling is None:
                     values = keras.initializers.RandomNormal(stddev=_RPN_STD_DEV)
