@@ -27,7 +27,7 @@ MODULES = {
     "pyramid_anchors": ("ops.anchors",),
     "record_pipeline": ("data.cache.read", "records.pipeline"),
     "training_data": ("training.data",),
-    "unmold_detections": ("inference.detect", "inference"),
+    "unmold_detections": ("inference.unmold", "inference.detect", "inference"),
     "write_records": ("data.cache.write", "records.write"),
 }
 

@@ -24,6 +24,8 @@ NOT_FAST = {
     "ops/test_nms.py",
     "ops/test_packed_rows.py",
     "ops/test_crop_and_resize.py",
+    "ops/test_roi_align.py",
+    "ops/test_roi_pool.py",
     "weights/test_published.py::test_published_files",
     "weights/test_weights.py",
 }

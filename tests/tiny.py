@@ -63,6 +63,38 @@ class TinyConfig(Config):
     SEED = 0
 
 
+# What makes a network compute as torchvision's second version does, at the sizes above.
+TORCHVISION = {
+    "RPN_CONV_LAYERS": 2,
+    "RPN_ANCHOR_RATIOS": (2, 1, 0.5),
+    "RPN_ANCHORS_ROUNDED": True,
+    "RPN_STRIDES_FROM_SIZES": True,
+    "RPN_BBOX_STD_DEV": np.ones(4),
+    "BOX_SHIFT": 0,
+    "BBOX_LOG_SCALE_LIMIT": 4.135,
+    "PROPOSALS_PER_LEVEL": True,
+    "PRE_NMS_LIMIT": 20,
+    "PRE_NMS_LIMIT_TRAINING": 40,
+    "PROPOSAL_MIN_SIZE": 0.001,
+    "CLIP_PROPOSALS_TO_WINDOW": True,
+    "ROI_LEVEL_FLOOR": True,
+    "ROI_ALIGN": "sampled",
+    "BOX_HEAD_CONVS": 2,
+    "BOX_HEAD_CHANNELS": 8,
+    "BOX_HEAD_FCS": 1,
+    "DETECTION_MULTI_CLASS": True,
+    "DETECTION_MIN_SIZE": 0.01,
+}
+# The same with a ResNet, whose stages are halved in their 3x3 convolutions.
+TORCHVISION_RESNET = {
+    **TORCHVISION,
+    "BACKBONE": "resnet50",
+    "COMPUTE_BACKBONE_SHAPE": None,
+    "BACKBONE_WIDTH": 4,
+    "STRIDE_IN_3X3": True,
+}
+
+
 def tiny_config(**fields):
     """A `TinyConfig` with some fields changed."""
     return type("ChosenConfig", (TinyConfig,), fields)()

@@ -57,6 +57,18 @@ def suppress(boxes, scores, max_count, threshold):
     return kept
 
 
+def soft_suppress(boxes, scores, max_count, sigma):
+    """Indices and scores after Gaussian soft-NMS (Bodla et al. 2017, figure 3)."""
+    rest = {i: float(score) for i, score in enumerate(scores)}
+    kept = []
+    while rest and len(kept) < max_count:
+        best = max(rest, key=lambda i: (rest[i], -i))
+        kept.append((best, rest.pop(best)))
+        for i in rest:
+            rest[i] *= math.exp(-(iou(boxes[best], boxes[i]) ** 2) / sigma)
+    return kept
+
+
 # === Proposals and detections ===
 
 
@@ -88,6 +100,48 @@ def detections(rois, probs, deltas, window, max_instances, min_confidence, thres
     result = np.zeros((max_instances, 6))
     for slot, row in enumerate(sorted(kept, key=lambda i: (-scores[i], i))[:max_instances]):
         result[slot] = [*boxes[row], classes[row], scores[row]]
+    return result
+
+
+def many_detections(
+    rois,
+    probs,
+    deltas,
+    window,
+    max_instances,
+    min_confidence,
+    threshold,
+    std_dev,
+    *,
+    multi_class=True,
+    min_size=(-math.inf, -math.inf),
+    sigma=0.0,
+    limit=math.inf,
+):
+    """`detections` with each class of a RoI as a candidate, a least size, soft-NMS and a limit of
+    log sizes.
+    """
+    found = []
+    for class_id in range(1, probs.shape[1]):
+        boxes, scores = [], []
+        for roi, prob, delta in zip(rois, probs, deltas):
+            if not roi.any() or (not multi_class and prob.argmax() != class_id):
+                continue
+            delta = delta[class_id] * std_dev
+            box = clip(apply_deltas(roi, [*delta[:2], *np.minimum(delta[2:], limit)]), window)
+            is_large = box[2] - box[0] >= min_size[0] and box[3] - box[1] >= min_size[1]
+            if prob[class_id] >= min_confidence and is_large:
+                boxes.append(box)
+                scores.append(prob[class_id])
+        if sigma:
+            kept = soft_suppress(boxes, scores, max_instances, sigma)
+            kept = [(i, score) for i, score in kept if score >= min_confidence]
+        else:
+            kept = [(i, scores[i]) for i in suppress(boxes, scores, max_instances, threshold)]
+        found += [[*boxes[i], class_id, score] for i, score in kept]
+    result = np.zeros((max_instances, 6))
+    best = sorted(found, key=lambda row: -row[5])[:max_instances]
+    result[: len(best)] = np.reshape(best, (-1, 6))
     return result
 
 
@@ -135,6 +189,50 @@ def roi_level(box, image_shape):
 def roi_align(boxes, image_shape, pyramid, shape):
     """Boxes [n, 4] of one image from its maps P2..P5 [h, w, c] -> [n, *shape, c]."""
     return np.array([crop(pyramid[roi_level(box, image_shape) - 2], box, shape) for box in boxes])
+
+
+def sample_with_edge(image, y, x):
+    """Bilinear value at a point in pixels; the edge up to a pixel outside, then 0."""
+    height, width = image.shape[:2]
+    if not (-1 <= y <= height and -1 <= x <= width):
+        return np.zeros(image.shape[2])
+    return sample(image, min(max(y, 0), height - 1), min(max(x, 0), width - 1))
+
+
+def mean_of_samples(image, region, shape):
+    """[h, w, c]: four samples in each bin of a region in pixels (0: the first one's centre)."""
+    image = np.asarray(image, np.float64)
+    y1, x1, y2, x2 = (float(side) for side in region)
+    result = np.zeros((*shape, image.shape[2]))
+    for i, j in np.ndindex(shape):
+        for quarter_y in (0.25, 0.75):
+            for quarter_x in (0.25, 0.75):
+                y = y1 + (i + quarter_y) * (y2 - y1) / shape[0]
+                x = x1 + (j + quarter_x) * (x2 - x1) / shape[1]
+                result[i, j] += sample_with_edge(image, y, x) / 4
+    return result
+
+
+def roi_pool(image, region, shape):
+    """[h, w, c]: the maximum of each bin of a region of whole pixels; 0 for none."""
+    y1, x1, y2, x2 = (int(side) for side in region)
+    result = np.zeros((*shape, image.shape[2]))
+    for i, j in np.ndindex(shape):
+        top, bottom = y1 + i * (y2 - y1) // shape[0], y1 - (-(i + 1) * (y2 - y1) // shape[0])
+        left, right = x1 + j * (x2 - x1) // shape[1], x1 - (-(j + 1) * (x2 - x1) // shape[1])
+        cells = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        if cells.size:
+            result[i, j] = cells.max(axis=(0, 1))
+    return result
+
+
+def roi_level_floor(box, image_shape, shift):
+    """By the FPN paper's floor, of a normalised box in pixels."""
+    sides = [
+        max((box[2 + axis] - box[axis]) * (image_shape[axis] - shift) + shift, 0) for axis in (0, 1)
+    ]
+    area = sides[0] * sides[1]
+    return 2 if not area else min(max(math.floor(4 + math.log2(area**0.5 / 224) + 1e-6), 2), 5)
 
 
 # === Targets of the heads ===

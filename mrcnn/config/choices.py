@@ -7,7 +7,13 @@ They stand here, not beside what they name, so that reading a configuration impo
 RESIZE_MODES = ("square", "rect", "pad64", "crop", "fit", "none")
 # ROI_ALIGN; `networks.mask_rcnn.roi_features` has them.
 ROI_ALIGNS = ("crop", "sampled", "aligned", "pool", "warp")
-# MASK_PASTE; `data.masks.unmold_masks` does what they say.
+# MASK_TARGETS; `networks.mask_rcnn.targets` does what they say.
+MASK_TARGETS = ("crop", "sampled")
+# HEAD_INIT; `networks.mask_rcnn.initial_values` has them.
+HEAD_INITS = ("glorot", "torchvision")
+# BBOX_LOSS; `networks.mask_rcnn.losses` has them.
+BBOX_LOSSES = ("smooth_l1", "giou")
+# MASK_PASTE: `data.masks.unmold_masks` and `data.paste.paste_masks`.
 MASK_PASTES = ("resize", "padded")
 
 # Keys of LOSS_WEIGHTS.

@@ -329,6 +329,27 @@ class Config:
     # overlaps better ones of its class, by exp(-IoU^2 / sigma), and DETECTION_NMS_THRESHOLD is not
     # used; 0.5 is the paper's. 0: an overlap above DETECTION_NMS_THRESHOLD drops it.
     SOFT_NMS_SIGMA = 0.0
+    # True leaves anchors that cross the border of the padded image out of the RPN's losses (Faster
+    # R-CNN, section 3.3). The FPN paper found no gain in it.
+    RPN_IGNORE_CROSSING = False
+    # True adds the objects' own boxes to the proposals that the heads are trained on (Fast R-CNN's
+    # code), so that each object has a positive region from the first step on.
+    ROI_ADD_GT = False
+    # Where a region's target mask is sampled in the object's. "crop": on a grid that includes the
+    # region's edges, as the original does; "sampled": at the centres of the cells, where
+    # MASK_PASTE "padded" puts them again.
+    MASK_TARGETS = "crop"
+    # Initial weights of the layers after the backbone. "glorot": Keras' default, uniform, of which
+    # the mask head's loss stays at ln 2 for the first hundred steps; "torchvision": He et al. 2015
+    # in the convolutions of the heads, a normal distribution of 0.01 in the RPN, and as
+    # torchvision's elsewhere.
+    HEAD_INIT = "glorot"
+    # Loss of the boxes, of the RPN's and of the head's. "smooth_l1": of the deltas (Fast R-CNN,
+    # equation 3); "giou": 1 - GIoU of the boxes (Rezatofighi et al. 2019).
+    BBOX_LOSS = "smooth_l1"
+    # "smooth_l1": the difference, in units of *_BBOX_STD_DEV, at which the loss turns from
+    # quadratic to linear; torchvision's is 1 / 9.
+    SMOOTH_L1_BETA = 1.0
     # How a mask is put into its box. "resize": resized to the box in whole pixels, its outermost
     # cells blended with nothing, as the original does. "padded": Detectron's and torchvision's: a
     # cell of nothing around the mask, the unrounded box enlarged by as much, cut to whole pixels.

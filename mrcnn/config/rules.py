@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mrcnn.config.choices import (
+    BBOX_LOSSES,
     DTYPE_POLICIES,
+    HEAD_INITS,
     MASK_PASTES,
+    MASK_TARGETS,
     RESIZE_MODES,
     ROI_ALIGNS,
     SCHEDULES,
@@ -99,7 +102,8 @@ TABLE = (
     Rule(
         "REMATERIALIZE USE_RPN_ROIS STOP_PROPOSAL_GRADIENT FIRST_IMAGE_RULES_CLASSES "
         "STRIDE_IN_3X3 RPN_ANCHORS_ROUNDED RPN_STRIDES_FROM_SIZES PROPOSALS_PER_LEVEL "
-        "CLIP_PROPOSALS_TO_WINDOW ROI_LEVEL_FLOOR DETECTION_MULTI_CLASS",
+        "CLIP_PROPOSALS_TO_WINDOW ROI_LEVEL_FLOOR DETECTION_MULTI_CLASS RPN_IGNORE_CROSSING "
+        "ROI_ADD_GT",
         is_switch,
         "True or False",
     ),
@@ -108,7 +112,9 @@ TABLE = (
     Rule("BOX_HEAD_FCS", int_between(1, float("inf")), "an int of at least 1"),
     # Anchors, proposals, matching
     Rule("BOX_SHIFT", int_between(0, 1), "0 or 1 (pixels)"),
-    Rule("BBOX_LOG_SCALE_LIMIT", is_positive, "a positive number"),
+    Rule("BBOX_LOG_SCALE_LIMIT SMOOTH_L1_BETA", is_positive, "a positive number"),
+    Rule("BBOX_LOSS", one_of(BBOX_LOSSES), f"one of {', '.join(BBOX_LOSSES)}"),
+    Rule("HEAD_INIT", one_of(HEAD_INITS), f"one of {', '.join(HEAD_INITS)}"),
     Rule("PRE_NMS_LIMIT_TRAINING", optional(is_count), "None or an int of at least 1"),
     Rule(
         "PROPOSAL_MIN_SIZE DETECTION_MIN_SIZE SOFT_NMS_SIGMA",
@@ -150,6 +156,7 @@ TABLE = (
     ),
     # Images and masks
     Rule("IMAGE_RESIZE_MODE", one_of(RESIZE_MODES), f"one of {', '.join(RESIZE_MODES)}"),
+    Rule("MASK_TARGETS", one_of(MASK_TARGETS), f"one of {', '.join(MASK_TARGETS)}"),
     Rule("MASK_PASTE", one_of(MASK_PASTES), f"one of {', '.join(MASK_PASTES)}"),
     Rule("IMAGE_MAX_DIM", is_count, "a positive int (pixels)"),
     Rule(

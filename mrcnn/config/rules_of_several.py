@@ -143,6 +143,11 @@ def _min_dim(low, mode):
             f'IMAGE_MIN_DIM is {low!r}; IMAGE_RESIZE_MODE "crop" cuts squares of this size, so it '
             "must be a positive multiple of 64"
         )
+    elif mode == "fit" and not low:
+        yield (
+            f'IMAGE_MIN_DIM is {low!r}; IMAGE_RESIZE_MODE "fit" resizes the shorter side to it, so '
+            "it must be a positive int (pixels), such as 800"
+        )
     elif mode == "pad64" and low is None:
         yield (
             'IMAGE_MIN_DIM is None; IMAGE_RESIZE_MODE "pad64" wants 0 (do not scale up) or a '

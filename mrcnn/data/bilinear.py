@@ -1,4 +1,4 @@
-"""Bilinear resizing, eight times faster than scikit-image's and equal to it bit for bit.
+"""Bilinear resizing: scikit-image's, eight times faster and equal bit for bit, and PyTorch's.
 
 scikit-image hands a resize to scipy.ndimage.zoom, which walks over the eight
 neighbours of every value. The weights of a bilinear resize depend on the row
@@ -90,6 +90,71 @@ def bilinear(
             total += term
         np.clip(total, least, most, out=out[rows], casting="unsafe")
     return out.reshape(height, width, *image.shape[2:])
+
+
+def bilinear_within(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    part: tuple[int, int, int, int] | None = None,
+) -> NDArray[np.float32]:
+    """Resize by bilinear interpolation as PyTorch does (``align_corners=False``, no smoothing):
+    beyond its edge an image goes on as it ends.
+
+    The positions in the image are float32, whose last digits move a value of 0..255 by up to 0.05.
+    They are rounded once, as by the fused multiply-add of the processors that PyTorch is built for:
+    the values differ from its own by less than 1e-4.
+
+    Args:
+        image: [rows, columns, channels], integers or float, at least one pixel, no NaN.
+        height, width: of the result, pixels, at least 1.
+        part: (y1, x1, y2, x2), the part of the result to compute, at least one pixel; None: all of
+            it.
+
+    Returns:
+        float32 [height, width, channels], or of the part's size. No value lies beyond the image's.
+    """
+    rows, columns, channels = image.shape
+    source: np.ndarray = image.reshape(rows, -1)
+    y1, x1, y2, x2 = (0, 0, height, width) if part is None else part
+    top, bottom, down = _float32_neighbours(rows, height, slice(y1, y2))
+    left, right, along = _float32_neighbours(columns, width, slice(x1, x2))
+    if channels > 1:
+        channel = np.arange(channels)
+        left = (left[:, np.newaxis] * channels + channel).ravel()
+        right = (right[:, np.newaxis] * channels + channel).ravel()
+        along = np.repeat(along, channels)
+    # along the rows while they are few, for the columns lie apart in memory
+    along_first = height > rows
+    if along_first:
+        first, last = top[0], bottom[-1]
+        source = _between(source[first : last + 1], left, right, along, axis=1)
+        top, bottom = top - first, bottom - first
+    out = np.empty((len(top), len(left)), np.float32)
+    for start in range(0, len(out), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        lines = _between(source, top[block], bottom[block], down[block, np.newaxis], axis=0)
+        out[block] = lines if along_first else _between(lines, left, right, along, axis=1)
+    return out.reshape(len(out), -1, channels)
+
+
+def _between(values, low, high, weight, axis):
+    """Float32 values between those at two indices of an axis; of two equal ones, that value."""
+    start = values.take(low, axis).astype(np.float32, copy=False)
+    step = values.take(high, axis).astype(np.float32, copy=False)
+    step -= start
+    step *= weight
+    step += start
+    return step
+
+
+def _float32_neighbours(length, size, part):
+    """As `_inner_neighbours`, by PyTorch's float32 positions."""
+    ratio = np.float64(np.float32(length) / np.float32(size))
+    position = ((np.arange(size)[part] + 0.5) * ratio - 0.5).astype(np.float32)
+    position = np.clip(position, 0, length - 1)
+    low = position.astype(np.intp)
+    return low, np.minimum(low + 1, length - 1), position - low.astype(np.float32)
 
 
 def bilinear_rows(

@@ -208,7 +208,8 @@ def coco_detections(image_id: int, result: Mapping[str, np.ndarray]) -> list[dic
     Args:
         image_id: int, as in the ground truth.
         result: dict of rois [N, (y1, x1, y2, x2)] px, class_ids [N], scores [N] and, unless
-            the model has none, masks [H, W, N].
+            the model has none, masks [H, W, N]. Of an `inference.Result` the boxes are taken, which
+            are not rounded; all their digits count for the IoU.
 
     Raises:
         ValueError: the arrays do not agree on N.
@@ -221,6 +222,7 @@ def coco_detections(image_id: int, result: Mapping[str, np.ndarray]) -> list[dic
         raise ValueError(
             f"the result of image {image_id} has different numbers of detections: {counts}"
         )
+    boxes = getattr(result, "boxes", result["rois"])
     detections = [
         {
             "image_id": int(image_id),
@@ -228,7 +230,7 @@ def coco_detections(image_id: int, result: Mapping[str, np.ndarray]) -> list[dic
             "bbox": _xywh(box),
             "score": float(score),
         }
-        for box, class_id, score in zip(result["rois"], result["class_ids"], result["scores"])
+        for box, class_id, score in zip(boxes, result["class_ids"], result["scores"])
     ]
     if masks is not None:
         boxes = getattr(masks, "boxes", None)  # of `labels.RegionMasks`

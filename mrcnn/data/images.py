@@ -416,17 +416,19 @@ def mold_image(images: ArrayLike, config: Config, dtype: DTypeLike = np.float64)
 
     Args:
         images: [..., channels], RGB, 0..255.
-        config: MEAN_PIXEL is read.
+        config: MEAN_PIXEL is read, and IMAGE_RESIZE_MODE where there is one.
         dtype: of the result, to which the float64 difference is rounded.
 
     Returns:
-        float32 pixels minus a float64 mean, same shape.
+        float32 pixels minus a float64 mean, same shape; in mode "fit" a float32 mean, so that what
+        it pads with, float32 as well, becomes 0.
 
     Raises:
         ValueError: MEAN_PIXEL has another length than the image has channels.
     """
     images = np.asarray(images).astype(np.float32)
-    mean = np.asarray(config.MEAN_PIXEL, dtype=np.float64)
+    fits = getattr(config, "IMAGE_RESIZE_MODE", None) == "fit"
+    mean = np.asarray(config.MEAN_PIXEL, np.float32 if fits else np.float64)
     if mean.size not in (1, images.shape[-1]):
         raise ValueError(
             f"MEAN_PIXEL has {mean.size} values for images of {images.shape[-1]} channels: "

@@ -22,7 +22,7 @@ from mrcnn.data.augment.user import augment as apply_augmentation
 from mrcnn.data.images import fit_channels, mold_image
 from mrcnn.data.labels import call_load_labels, is_void
 from mrcnn.data.load import load_pixels, naming_image
-from mrcnn.data.resize import resize_image, resize_labels
+from mrcnn.data.resize import resize_for_training, resize_labels, resized_sides
 
 if TYPE_CHECKING:
     from mrcnn.config import SegmentationConfig
@@ -141,22 +141,15 @@ def _codes(labels, config):
 
 
 def _resized(view, config, rng):
-    # the images of a training batch have one shape
-    mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
-    image, (y1, x1, y2, x2), scale, _, crop = resize_image(
-        view.image,
-        min_dim=config.IMAGE_MIN_DIM,
-        min_scale=config.IMAGE_MIN_SCALE,
-        max_dim=config.IMAGE_MAX_DIM,
-        mode=mode,
-        rng=rng,
-    )
+    image, (y1, x1, y2, x2), scale, _, crop = resize_for_training(view.image, config, rng)
     codes = np.zeros(image.shape[:2], view.codes.dtype)
     if crop is None:
         codes[y1:y2, x1:x2] = resize_labels(view.codes, (y2 - y1, x2 - x1))
     else:
         y, x, height, width = crop
-        whole = tuple(max(round(side * scale), 1) for side in view.codes.shape)
+        whole = resized_sides(
+            view.codes.shape[0], view.codes.shape[1], scale, config.IMAGE_RESIZE_MODE
+        )
         codes[:] = resize_labels(view.codes, whole, (y, x, y + height, x + width))
     return _View(image, codes)
 
@@ -167,7 +160,8 @@ def _resized(view, config, rng):
 def _jittered(view, config, rng):
     height, width = view.codes.shape
     placement = random_placement(height, width, config, rng)
-    return _View(place_image(view.image, placement), place_labels(view.codes, placement))
+    image = place_image(view.image, placement, config.MEAN_PIXEL)
+    return _View(image, place_labels(view.codes, placement))
 
 
 def _augmented(view, augmentation, rng):

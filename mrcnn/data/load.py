@@ -23,7 +23,7 @@ from mrcnn.data.masks import (
     minimize_mask,
     resize_mask,
 )
-from mrcnn.data.resize import resize_image
+from mrcnn.data.resize import resize_for_training
 from mrcnn.ops.image_meta import compose_image_meta
 
 if TYPE_CHECKING:
@@ -101,19 +101,9 @@ def prepare(
     """
     with naming_image(dataset, image_id):
         image, mask, class_ids = _load(dataset, config, image_id)
-        # the images of a training batch have one shape
-        mode = "square" if config.IMAGE_RESIZE_MODE == "rect" else config.IMAGE_RESIZE_MODE
-        resized, window, scale, padding, crop = resize_image(
-            image,
-            min_dim=config.IMAGE_MIN_DIM,
-            min_scale=config.IMAGE_MIN_SCALE,
-            max_dim=config.IMAGE_MAX_DIM,
-            mode=mode,
-            rng=rng,
-        )
-        return Prepared(
-            resized, resize_mask(mask, scale, padding, crop), class_ids, image.shape, window, scale
-        )
+        resized, window, scale, padding, crop = resize_for_training(image, config, rng)
+        mask = resize_mask(mask, scale, padding, crop, config.IMAGE_RESIZE_MODE)
+        return Prepared(resized, mask, class_ids, image.shape, window, scale)
 
 
 def prepare_jittered(
@@ -228,7 +218,7 @@ def load_image_gt(
 
     Returns:
         image: [H, W, IMAGE_CHANNEL_COUNT], values 0..255, mean not subtracted; uint8
-            unless the dataset returned floats.
+            unless the dataset returned floats, or IMAGE_RESIZE_MODE is "fit": float32.
         image_meta: float64 [12 + classes of the dataset].
         class_ids: int32 [N], below 0 for crowds.
         bbox: int32 [N, (y1, x1, y2, x2)] in pixels, from the final masks.

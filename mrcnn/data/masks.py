@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrcnn.data.resize import resize
+from mrcnn.data.resize import resize, sources
 
 # Share of an object's pixels of which less is no object to learn from: see `ignore_left_overs`.
 LEAST_LEFT = 0.1
@@ -180,34 +180,24 @@ def _any_in_row(masks):
     return masks.any(axis=1)
 
 
-def nearest(length: int, scale: float) -> tuple[NDArray[np.intp], int]:
-    """The source index of every index of a zoomed axis, and how many lie inside.
-
-    As scipy's zoom of order 0 does: first goes to first and last to last, but
-    where rounding puts the last one a hair past the end scipy takes it as
-    outside and leaves a 0 there.
-    """
-    size = max(round(length * scale), min(length, 1))
-    step = (length - 1) / (size - 1) if size > 1 else 1.0
-    position = np.arange(size) * step
-    inside = int(np.count_nonzero(position <= length - 1))
-    return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
-
-
 def resize_mask(
     mask: ArrayLike,
     scale: float,
     padding: Sequence[tuple[int, int]],
     crop: tuple[int, int, int, int] | None = None,
+    mode: str = "square",
 ) -> np.ndarray:
     """Resize masks the way `resize_image` resized their image.
 
     Nearest neighbour with aligned corners, unlike the image's bilinear mapping
-    of pixel centres: scipy.ndimage.zoom(mask, [scale, scale, 1], order=0).
+    of pixel centres: scipy.ndimage.zoom(mask, [scale, scale, 1], order=0). In mode
+    "fit" a pixel of the result is that of the mask in which its upper left corner lies, as
+    torchvision takes it.
 
     Args:
         mask: [height, width, N].
         scale, padding, crop: as `resize_image` returned them.
+        mode: as `resize_image` was given it; all but "fit" are one here.
 
     Returns:
         [new height, new width, N], a copy of the same dtype and order in memory.
@@ -222,7 +212,7 @@ def resize_mask(
     # each other
     in_pieces = mask.strides[2] > mask.strides[0]
     parts = np.moveaxis(mask, -1, 0) if in_pieces else mask[np.newaxis]
-    rows, columns = (nearest(length, scale) for length in mask.shape[:2])
+    rows, columns = sources(mask.shape[0], mask.shape[1], scale, mode)
     y, x, height, width = (0, 0, len(rows[0]), len(columns[0])) if crop is None else crop
     (top, bottom), (left, right) = padding[:2] if crop is None else ((0, 0), (0, 0))
     resized = np.zeros(

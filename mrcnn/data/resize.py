@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mrcnn.config.choices import RESIZE_MODES
-from mrcnn.data.bilinear import bilinear
+from mrcnn.data.bilinear import bilinear, bilinear_within
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+
+# image, window, scale, padding, crop: see `resize_image`.
+Resized: TypeAlias = tuple[
+    np.ndarray,
+    tuple[int, int, int, int],
+    float,
+    list[tuple[int, int]],
+    tuple[int, int, int, int] | None,
+]
+# What the sides of an image in mode "fit" are padded to multiples of, px.
+FIT_STEP = 32
 
 
 def resize(
@@ -89,19 +105,14 @@ def resize_image(
     min_scale: float | None = None,
     mode: str = "square",
     rng: np.random.RandomState | None = None,
-) -> tuple[
-    np.ndarray,
-    tuple[int, int, int, int],
-    float,
-    list[tuple[int, int]],
-    tuple[int, int, int, int] | None,
-]:
+    fill: ArrayLike = 0,
+) -> Resized:
     """Resize an image and pad or crop it, as `IMAGE_RESIZE_MODE` says.
 
     Args:
         image: [height, width, channels].
-        min_dim: the shorter side is enlarged to this many pixels, never shrunk.
-        max_dim: "square" and "rect" only: the longer side is shrunk to this many
+        min_dim: the shorter side is enlarged to this many pixels; only "fit" shrinks it to them.
+        max_dim: "square", "rect" and "fit" only: the longer side is shrunk to this many
             pixels, which wins over `min_dim` and `min_scale`.
         min_scale: enlarge at least by this factor, also beyond `min_dim`.
         mode: "none" returns the image as it is. "square" pads with zeros to
@@ -109,13 +120,20 @@ def resize_image(
             64 px of its padding, so that the network's grid meets the same pixels.
             "pad64" pads both sides to multiples of 64.
             "crop" cuts a random [min_dim, min_dim] out of the resized image.
+            "fit" scales as torchvision's Mask R-CNN does, by the smaller of min_dim / shorter side
+            and max_dim / longer side, cuts the sides off to whole pixels, and pads on the right and
+            below to multiples of FIT_STEP.
         rng: np.random.RandomState for "crop"; None uses Python's `random`,
             as the original does.
+        fill: "fit" only: what to pad with, a number or one for each channel. With MEAN_PIXEL
+            `images.mold_image` makes exactly 0 of it.
 
     Returns:
-        image: same dtype; what is not an integer is cut off, not rounded.
+        image: same dtype; what is not an integer is cut off, not rounded. "fit" always gives
+            float32, and cuts nothing off.
         window: (y1, x1, y2, x2) in pixels of the part that is not padding.
-        scale: the factor of the resize, the int 1 where there was none.
+        scale: the factor of the resize, the int 1 where there was none. `resized_sides` are the
+            sides that it gives.
         padding: [(top, bottom), (left, right), (0, 0)].
         crop: (y, x, height, width) in "crop", else None.
 
@@ -136,8 +154,13 @@ def resize_image(
 
     dtype = image.dtype
     scale = resize_scale(height, width, min_dim, max_dim, min_scale, mode)
+    height, width = resized_sides(height, width, scale, mode)
+    if mode == "fit":
+        sides = [-(-side // FIT_STEP) * FIT_STEP for side in (height, width)]
+        padding = [(0, sides[0] - height), (0, sides[1] - width), (0, 0)]
+        padded = padded_with(fill, bilinear_within(image, height, width), padding)
+        return padded, (0, 0, height, width), scale, padding, None
     if scale != 1:
-        height, width = max(round(height * scale), 1), max(round(width * scale), 1)
         image = resize(image, (height, width), preserve_range=True, dtype=dtype)
 
     if mode == "crop" and min_dim:
@@ -159,6 +182,62 @@ def resize_image(
     padded = np.zeros((full_height, full_width, image.shape[2]), dtype)
     padded[top : top + height, left : left + width] = image
     return padded, (top, left, top + height, left + width), scale, padding, None
+
+
+def resize_for_training(
+    image: np.ndarray, config: Config, rng: np.random.RandomState | None = None
+) -> Resized:
+    """`resize_image` by the settings of a config, for a batch of training: the modes that give
+    images of many shapes, each as little padded as can be, pad to IMAGE_SHAPE.
+
+    Args:
+        image: [height, width, IMAGE_CHANNEL_COUNT], values 0..255.
+        config: the IMAGE_* fields and MEAN_PIXEL are read.
+        rng: as of `resize_image`.
+    """
+    mode = config.IMAGE_RESIZE_MODE
+    resized, window, scale, padding, crop = resize_image(
+        image,
+        min_dim=config.IMAGE_MIN_DIM,
+        max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE,
+        mode="square" if mode == "rect" else mode,
+        rng=rng,
+        fill=config.MEAN_PIXEL,
+    )
+    if mode == "fit":
+        _, _, height, width = window
+        full_height, full_width = (int(side) for side in config.IMAGE_SHAPE[:2])
+        padding = [(0, full_height - height), (0, full_width - width), (0, 0)]
+        resized = padded_with(config.MEAN_PIXEL, resized[:height, :width], padding)
+    return resized, window, scale, padding, crop
+
+
+def padded_with(
+    fill: ArrayLike, image: np.ndarray, padding: Sequence[tuple[int, int]]
+) -> np.ndarray:
+    """An image with pixels of one colour around it.
+
+    Args:
+        fill: a number, or one for each channel.
+        image: [height, width, channels].
+        padding: [(top, bottom), (left, right), ...], px.
+
+    Returns:
+        [top + height + bottom, left + width + right, channels], same dtype.
+    """
+    (top, bottom), (left, right) = padding[:2]
+    height, width, channels = image.shape
+    padded = np.empty((top + height + bottom, left + width + right, channels), image.dtype)
+    for border in (
+        padded[:top],
+        padded[top + height :],
+        padded[top : top + height, :left],
+        padded[top : top + height, left + width :],
+    ):
+        border[:] = fill
+    padded[top : top + height, left : left + width] = image
+    return padded
 
 
 def resize_labels(
@@ -200,10 +279,10 @@ def _check_dims(mode, min_dim, max_dim):
         raise ValueError(
             f"IMAGE_RESIZE_MODE {mode!r} is unknown: use one of {', '.join(RESIZE_MODES)}"
         )
-    if mode in ("square", "rect") and not max_dim:
+    if mode in ("square", "rect", "fit") and not max_dim:
         raise ValueError(f'Resize mode "{mode}" needs IMAGE_MAX_DIM in pixels, got {max_dim}')
-    if mode == "crop" and not min_dim:
-        raise ValueError(f'Resize mode "crop" needs IMAGE_MIN_DIM in pixels, got {min_dim}')
+    if mode in ("crop", "fit") and not min_dim:
+        raise ValueError(f'Resize mode "{mode}" needs IMAGE_MIN_DIM in pixels, got {min_dim}')
     if mode == "pad64" and min_dim and min_dim % 64:
         raise ValueError(
             f'Resize mode "pad64" needs an IMAGE_MIN_DIM divisible by 64, got {min_dim}'
@@ -224,6 +303,9 @@ def resize_scale(
     scale: float = 1
     if mode == "none":
         return scale
+    if mode == "fit":
+        assert min_dim and max_dim  # `_check_dims`, and a rule of the config
+        return min(max(min_dim / min(height, width), min_scale or 0), max_dim / max(height, width))
     if min_dim:
         scale = max(1, min_dim / min(height, width))
     if min_scale and scale < min_scale:
@@ -231,3 +313,53 @@ def resize_scale(
     if mode in ("square", "rect") and max_dim and round(max(height, width) * scale) > max_dim:
         scale = max_dim / max(height, width)
     return scale
+
+
+def resized_sides(height: int, width: int, scale: float, mode: str) -> tuple[int, int]:
+    """The sides that an image has after its resize by a scale, px: "fit" cuts fractions off, the
+    other modes round.
+    """
+    whole = math.floor if mode == "fit" else round
+    return max(whole(height * scale), 1), max(whole(width * scale), 1)
+
+
+# === Masks ===
+
+
+def nearest(length: int, scale: float) -> tuple[NDArray[np.intp], int]:
+    """The source index of every index of a zoomed axis, and how many lie inside.
+
+    As scipy's zoom of order 0 does: first goes to first and last to last, but
+    where rounding puts the last one a hair past the end scipy takes it as
+    outside and leaves a 0 there.
+    """
+    size = max(round(length * scale), min(length, 1))
+    step = (length - 1) / (size - 1) if size > 1 else 1.0
+    position = np.arange(size) * step
+    inside = int(np.count_nonzero(position <= length - 1))
+    return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
+
+
+def nearest_of_fit(length: int, size: int) -> tuple[NDArray[np.intp], int]:
+    """`nearest` for an image that mode "fit" has resized, by torchvision's positions: the source
+    index at or before each of ``size`` indices.
+
+    The positions are float32, as PyTorch's are, of which one can lie at the other side of a whole
+    number.
+    """
+    position = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))
+    return np.minimum(position.astype(np.intp), length - 1), size
+
+
+def sources(height: int, width: int, scale: float, mode: str) -> list[tuple[NDArray[np.intp], int]]:
+    """For the rows and for the columns of resized masks, what `nearest` gives.
+
+    Args:
+        height, width: of the masks before, px.
+        scale: as `resize_image` returned it.
+        mode: as `resize_image` was given it.
+    """
+    if mode != "fit":
+        return [nearest(length, scale) for length in (height, width)]
+    sides = resized_sides(height, width, scale, mode)
+    return [nearest_of_fit(length, side) for length, side in zip((height, width), sides)]

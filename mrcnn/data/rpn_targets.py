@@ -33,15 +33,14 @@ def build_rpn_targets(
     """Match anchors to objects and draw the ones that are trained on.
 
     Args:
-        image_shape: (height, width, channels) in pixels. Not used, since anchors
-            that leave the image count too; kept for the original's signature.
+        image_shape: (height, width, channels) in pixels, for RPN_IGNORE_CROSSING.
         anchors: [A, (y1, x1, y2, x2)] in pixels; in Fortran's order, side by side, they need not be
             copied.
         gt_class_ids: [N] integers; below 0 marks a crowd.
         gt_boxes: [N, (y1, x1, y2, x2)] in pixels. Boxes without area match
             nothing (in the original they gave infinite targets).
-        config: RPN_POSITIVE_IOU, RPN_NEGATIVE_IOU, RPN_TRAIN_ANCHORS_PER_IMAGE and
-            RPN_BBOX_STD_DEV are read.
+        config: RPN_POSITIVE_IOU, RPN_NEGATIVE_IOU, RPN_TRAIN_ANCHORS_PER_IMAGE,
+            RPN_BBOX_STD_DEV and RPN_IGNORE_CROSSING are read.
         rng: np.random.RandomState; None draws from the global np.random.
 
     Returns:
@@ -70,6 +69,10 @@ def build_rpn_targets(
     real = has_area(boxes)
     objects, crowds = boxes[real & (class_ids >= 0)], boxes[real & (class_ids < 0)]
     sides = np.ascontiguousarray(anchors.T)
+    if config.RPN_IGNORE_CROSSING:
+        y1, x1, y2, x2 = sides
+        crossing = (y1 < 0) | (x1 < 0) | (y2 > image_shape[0]) | (x2 > image_shape[1])
+        sides = np.where(crossing, 0.0, sides)  # without an area they match nothing
     best_iou, best_object, fitting = _match(sides, objects)
 
     negative = best_iou < config.RPN_NEGATIVE_IOU
@@ -79,6 +82,8 @@ def build_rpn_targets(
     match[negative] = -1
     match[fitting] = 1  # however badly they fit
     match[best_iou >= config.RPN_POSITIVE_IOU] = 1
+    if config.RPN_IGNORE_CROSSING:
+        match[crossing] = 0
 
     total = config.RPN_TRAIN_ANCHORS_PER_IMAGE
     _drop_surplus(match, 1, total // 2, draw)

@@ -1,4 +1,4 @@
-"""From images to the network's inputs, and from its outputs to results in the images' pixels."""
+"""From images to the network's inputs, through the network, and to results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from mrcnn.config.classes import class_ids as ids_of
 from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
-from mrcnn.data.masks import unmold_masks
-from mrcnn.data.resize import resize_image
+from mrcnn.data.resize import FIT_STEP, resize_image
 from mrcnn.inference.result import Classes, Result
-from mrcnn.ops.boxes_np import denorm_boxes, has_area, norm_boxes
+from mrcnn.inference.unmold import results
 from mrcnn.ops.image_meta import compose_image_meta
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ class LimitReached(UserWarning):
 
 
 Made = TypeVar("Made")
-# The detections of one image: boxes [n, 4] px, class ids, scores, and masks [h, w, n].
-Unmolded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]
 
 
 def mold(
@@ -46,15 +43,17 @@ def mold(
         (molded [H, W, c], image_meta [12 + classes], window (y1, x1, y2, x2) px).
 
     Raises:
-        ValueError: the image is not an image, its molded sides are not multiples of 64, or
-            IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
+        ValueError: the image is not an image, its molded sides are not multiples of 64 (in mode
+            "fit" of 32), or IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
     """
     image = pixels_for(config, image)
     molded, window, scale = resize_as(config, image)
-    if molded.shape[0] % 64 or molded.shape[1] % 64:
+    # P6 of "fit" may have a cell more than half of those of P5
+    step = FIT_STEP if config.IMAGE_RESIZE_MODE == "fit" else 64
+    if molded.shape[0] % step or molded.shape[1] % step:
         raise ValueError(
             f"IMAGE_RESIZE_MODE {config.IMAGE_RESIZE_MODE!r} gives an image of {molded.shape[:2]} "
-            "px, whose sides are not multiples of 64: use 'square' or 'pad64'"
+            f"px, whose sides are not multiples of {step}: use 'square' or 'pad64'"
         )
     meta = compose_image_meta(
         0, image.shape, molded.shape, window, scale, np.zeros([config.NUM_CLASSES], np.int32)
@@ -88,6 +87,7 @@ def resize_as(
         max_dim=config.IMAGE_MAX_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
+        fill=config.MEAN_PIXEL,
     )
     return resized, window, scale
 
@@ -115,93 +115,6 @@ def mold_inputs(
             else "no image was given"
         )
     return np.stack(molded), np.stack(metas), np.stack(windows)
-
-
-def unmold_detections(
-    detections: np.ndarray,
-    mrcnn_mask: np.ndarray,
-    original_image_shape: Sequence[int],
-    image_shape: Sequence[int],
-    window: Sequence[int] | np.ndarray,
-) -> Unmolded:
-    """Detections of one image in the pixels of the image as it was before molding.
-
-    Args:
-        detections: [n, 6] of (y1, x1, y2, x2, class id, score), normalised; a class id of 0
-            ends the list.
-        mrcnn_mask: [n, mask h, mask w, classes] probabilities.
-        original_image_shape: (h, w, ...) px.
-        image_shape: (H, W, ...) px of the molded image.
-        window: (y1, x1, y2, x2) px, the part of the molded image that is not padding.
-
-    Returns:
-        boxes int32 [m, 4] px, class ids int32 [m], scores float32 [m],
-        masks bool [h, w, m] (float64 where m is 0, as the original has it).
-    """
-    detections = _real(detections)
-    own_masks = mrcnn_mask[np.arange(len(detections)), :, :, detections[:, 4].astype(np.int32)]
-    return unmold_own_masks(detections, own_masks, original_image_shape, image_shape, window)
-
-
-def unmold_own_masks(
-    detections: np.ndarray,
-    masks: np.ndarray,
-    original_image_shape: Sequence[int],
-    image_shape: Sequence[int],
-    window: Sequence[int] | np.ndarray,
-) -> Unmolded:
-    """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
-    detections = _real(detections)
-    boxes, class_ids, scores = (
-        detections[:, :4],
-        detections[:, 4].astype(np.int32),
-        detections[:, 5],
-    )
-    masks = masks[: len(detections)]
-
-    window = norm_boxes(window, image_shape[:2])
-    origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
-    size[size == 0] = 1  # of one pixel
-    boxes = denorm_boxes((boxes - origin) / size, original_image_shape[:2])
-    real = has_area(boxes)
-    boxes, class_ids, scores, masks = boxes[real], class_ids[real], scores[real], masks[real]
-    if not len(boxes):
-        return boxes, class_ids, scores, np.empty((*original_image_shape[:2], 0))
-    return boxes, class_ids, scores, unmold_masks(masks, boxes, original_image_shape)
-
-
-def _real(detections):
-    """What comes before the first row of class 0."""
-    padding = np.flatnonzero(detections[:, 4] == 0)
-    return detections[: padding[0]] if len(padding) else detections
-
-
-def results(
-    detections: Sequence[np.ndarray] | np.ndarray,
-    masks: Sequence[np.ndarray] | np.ndarray,
-    originals: Sequence[Sequence[int]],
-    molded_shape: Sequence[int],
-    windows: Sequence[Sequence[int]] | np.ndarray,
-    class_names: Sequence[str] | None = None,
-) -> list[Result]:
-    """`unmold_own_masks` for a batch.
-
-    Args:
-        detections: [b, n, 6].
-        masks: [b, n, mask h, mask w].
-        originals: shape of each image as given.
-        molded_shape: (H, W, ...) of the batch.
-        windows: [b, 4] px.
-        class_names: list of names by class id, or None.
-
-    Returns:
-        A `Result` per image: rois int32 [m, 4], class_ids int32 [m], scores float32 [m],
-        masks as `unmold_detections` gives them.
-    """
-    return [
-        Result(*unmold_own_masks(rows, own, shape, molded_shape, window), class_names=class_names)
-        for rows, own, shape, window in zip(detections, masks, originals, windows)
-    ]
 
 
 def detect(
@@ -263,6 +176,8 @@ def detect(
                     batch.shape[1:],
                     [windows[index] for index in indices],
                     config.CLASS_NAMES,
+                    config.BOX_SHIFT,
+                    config.MASK_PASTE,
                 ),
             ):
                 result.image = as_seen(config, group[index])

@@ -64,7 +64,7 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
     ]
     outputs += [
         (step, Step("mrcnn_detection", step))
-        for step in ("clipped_rois", "confident", "nms_indices")
+        for step in ("class_ids", "clipped_rois", "confident", "nms_indices")
     ]
     for image_id in track(
         dataset.image_ids if image_ids is None else image_ids, "Diagnosis", progress
@@ -79,21 +79,26 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
         steps = {
             name: value if name == "nms_indices" else value[0] for name, value in values.items()
         }
-        traces += trace_objects(steps, class_ids, masks, iou, int(image_id))
+        traces += trace_objects(
+            steps, class_ids, masks, iou, int(image_id), box_shift=config.BOX_SHIFT
+        )
     return traces
 
 
-def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
+def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1):
     """Follow the objects of one image.
 
     Args:
-        steps: dict of proposals float [n, 4] and clipped_rois [n, 4], normalised; probs [n,
-            classes]; confident bool [n]; nms_indices int [d], rows of the n; masks float [d or
-            more, h, w, classes].
+        steps: dict of proposals float [n, 4], normalised; probs [n, classes]; of the m candidates
+            of `networks.mask_rcnn.detections.DetectionSteps` class_ids int [m], clipped_rois float
+            [m, 4], normalised, and confident bool [m]; nms_indices int [d], rows of the m; masks
+            float [d or more, h, w, classes]. Without class_ids each proposal is a candidate of its
+            most probable class.
         class_ids: int [objects], below 0 for crowds, which are left out.
         masks: bool [height, width, objects], of the image that the boxes are normalised to.
         iou: as in `diagnose`.
         image_id: to be put into the traces.
+        box_shift: ``Config.BOX_SHIFT``, by which boxes are normalised.
 
     Returns:
         list of `Trace`.
@@ -101,10 +106,15 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
     shape = masks.shape[:2]
     objects, class_ids = masks[..., class_ids > 0], class_ids[class_ids > 0]
     boxes = extract_bboxes(objects)
-    refined = denorm_boxes(steps["clipped_rois"], shape)
-    on_object = compute_overlaps(denorm_boxes(steps["proposals"], shape), boxes)  # [n, objects]
+    proposals, refined = (
+        denorm_boxes(steps[name], shape, box_shift) for name in ("proposals", "clipped_rois")
+    )
+    on_object = compute_overlaps(proposals, boxes)  # [n, objects]
     refined_on_object = compute_overlaps(refined, boxes)
-    predicted = steps["probs"].argmax(axis=-1)
+    most_probable = steps["probs"].argmax(axis=-1)
+    predicted = steps.get("class_ids", most_probable)
+    # the proposal of each candidate: all proposals come class by class, if not once
+    source = np.arange(len(predicted)) % max(len(proposals), 1)
     kept = np.zeros(len(predicted), bool)
     kept[steps["nms_indices"]] = True
 
@@ -122,7 +132,7 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
             )
         candidates, stage = np.ones(len(predicted), bool), "found"
         for name, passed in (
-            ("proposals", on_object[:, index] >= iou),
+            ("proposals", on_object[source, index] >= iou),
             ("class", own),
             ("score", steps["confident"]),
             ("box", refined_on_object[:, index] >= iou),
@@ -144,7 +154,7 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0):
                     if best is None
                     else (
                         float(on_object[best, index]),
-                        int(predicted[best]),
+                        int(most_probable[best]),
                         float(steps["probs"][best, class_id]),
                     )
                 ),

@@ -12,8 +12,13 @@ from mrcnn.distributed.strategy import split_batch
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.inputs import Anchors
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
-from mrcnn.networks.mask_rcnn.roi_features import PackedROIAlign
 from mrcnn.ops.image_meta import IMAGE_SHAPE, WINDOW
+
+# Fields that the network's own layers were built with, beside those that `Detector`'s layers read.
+NETWORK_FIELDS = (
+    *("STRIDE_IN_3X3", "RPN_CONV_LAYERS", "POST_NMS_ROIS_INFERENCE", "RPN_NMS_THRESHOLD"),
+    *("ROI_ALIGN", "ROI_LEVEL_FLOOR", "BOX_HEAD_CONVS", "BOX_HEAD_CHANNELS", "BOX_HEAD_FCS"),
+)
 
 
 class Detector:
@@ -37,14 +42,14 @@ class Detector:
         layer = keras_model.get_layer
         self.first_stage = keras.Model(
             keras_model.inputs[0],
-            [layer(name).output for name in ("rpn_class", "rpn_bbox")]
+            [layer(name).output for name in ("rpn_class", "rpn_bbox", "rpn_class_logits")]
             + [layer(f"fpn_p{level}").output for level in range(2, 7)],
         )
         self.anchors = Anchors(config)
         self.proposals = ProposalLayer(
             config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config
         )
-        self.box_features = PackedROIAlign([config.POOL_SIZE] * 2, distinct=not config.TRAIN_BN)
+        self.box_features = _like(layer("roi_align_classifier"), distinct=not config.TRAIN_BN)
         self.box_head = keras.Model(
             layer("roi_align_classifier").output[0], layer("pool_squeeze").input[0]
         )
@@ -52,7 +57,7 @@ class Detector:
         self.class_logits, self.class_probs = layer("mrcnn_class_logits"), layer("mrcnn_class")
         self.box_deltas = layer("mrcnn_bbox_fc")
         self.detections = DetectionLayer(config)
-        self.mask_features = PackedROIAlign([config.MASK_POOL_SIZE] * 2)
+        self.mask_features = _like(layer("roi_align_mask"), distinct=False, most=None)
         self.mask_head = keras.Model(
             layer("roi_align_mask").output[0], layer("mrcnn_mask_deconv").output
         )
@@ -61,10 +66,9 @@ class Detector:
         self.all_masks = bool(config.TRAIN_BN)
         layers = (self.anchors, self.proposals, self.detections)
         fields = {field for part in layers for field in part.CONFIG_FIELDS}
-        fields |= {"POST_NMS_ROIS_INFERENCE", "RPN_NMS_THRESHOLD"}
         self.built_with = {
             field: plain(getattr(config, field))
-            for field in sorted(fields - {"DETECTION_MIN_CONFIDENCE"})
+            for field in sorted(fields.union(NETWORK_FIELDS) - {"DETECTION_MIN_CONFIDENCE"})
         }
         self.min_confidence = config.DETECTION_MIN_CONFIDENCE or 0.0
         self.strategy = strategy
@@ -87,7 +91,8 @@ class Detector:
         """Detect.
 
         Args:
-            molded: float32 [b, h, w, c]; h and w are multiples of 64.
+            molded: float32 [b, h, w, c]; h and w are multiples of 64, or of 32 with
+                IMAGE_RESIZE_MODE "fit".
             windows: float32 [b, 4] (y1, x1, y2, x2) px, the parts of the images that are no
                 padding.
             min_confidence: float32 scalar, the least score of a detection.
@@ -97,9 +102,9 @@ class Detector:
             padded; masks float32 [b, n, mask h, mask w], each of its detection's own class.
         """
         meta = self._meta(molded, windows)
-        rpn_probs, rpn_deltas, *pyramid = self.first_stage(molded, training=False)
+        rpn_probs, rpn_deltas, rpn_logits, *pyramid = self.first_stage(molded, training=False)
         anchors = self.anchors([molded, *pyramid])
-        rois = self.proposals([rpn_probs, rpn_deltas, anchors])
+        rois = self.proposals([rpn_probs, rpn_deltas, anchors, rpn_logits, meta, *pyramid])
         features, *rows = self.box_features([rois, meta, *pyramid[:4]])
         shared = self.unpack([self.box_head(features, training=False), *rows])
         probs = self.class_probs(self.class_logits(shared))
@@ -162,3 +167,8 @@ class Detector:
             return self(molded, windows, min_confidence)
 
         return split_batch(self.strategy, detect)(molded, windows)
+
+
+def _like(layer, **options):
+    """A pooling layer with the settings of a network's own, but for some."""
+    return type(layer).from_config({**layer.get_config(), **options})

@@ -48,6 +48,9 @@ class Result(dict):
         class_names: list of names by class id, the first of them for the background, or None.
         at_limit: whether there were as many detections as DETECTION_MAX_INSTANCES allows, so that
             more may be cut off.
+        boxes: float32 [n, 4] px, the rois before they were rounded, which evaluation and `to_coco`
+            take; the rois themselves where nothing else is known, as where ``result["rois"]`` has
+            been set to others.
 
     The methods that draw take ``image`` in place of an image that the result has not got. To keep
     many results and not their images, set ``result.image = None``.
@@ -60,6 +63,8 @@ class Result(dict):
     image: np.ndarray | None = None
     class_names: Sequence[str] | None = None
     at_limit: bool = False
+    # rois, and the boxes that they were rounded from
+    _rounded: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
 
     def __init__(
         self,
@@ -70,17 +75,32 @@ class Result(dict):
         image: np.ndarray | None = None,
         class_names: Sequence[str] | None = None,
         at_limit: bool = False,
+        boxes: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__(rois=rois, class_ids=class_ids, scores=scores, masks=masks)
         self.image, self.class_names, self.at_limit = image, class_names, at_limit
+        if boxes is not None:
+            self._rounded = rois, np.asarray(boxes, np.float32)
 
     def copy(self) -> Result:
         """A `Result` of the same arrays."""
         return type(self)(
-            **self, image=self.image, class_names=self.class_names, at_limit=self.at_limit
+            **self,
+            image=self.image,
+            class_names=self.class_names,
+            at_limit=self.at_limit,
+            boxes=self.boxes,
         )
 
     # === What was found ===
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """See the class."""
+        rois, boxes = self._rounded
+        if boxes is not None and self["rois"] is rois:
+            return boxes
+        return np.asarray(self["rois"], np.float32).reshape(-1, 4)
 
     @property
     def count(self) -> int:
@@ -131,6 +151,7 @@ class Result(dict):
             self.image,
             self.class_names,
             self.at_limit,
+            self.boxes[chosen],
         )
 
     def filter(self, classes: Classes | None = None, min_confidence: float | None = None) -> Result:
@@ -283,8 +304,8 @@ class Result(dict):
             tolerance: of the polygons.
 
         Returns:
-            list of n dicts of image_id, category_id, bbox [x, y, width, height] px, score, area (px
-            of the mask) and segmentation, ready for `json.dump`.
+            list of n dicts of image_id, category_id, bbox [x, y, width, height] px (of ``boxes``,
+            not rounded), score, area (px of the mask) and segmentation, ready for `json.dump`.
 
         Raises:
             ValueError: ``category_ids`` lacks a class that was found.
@@ -399,7 +420,7 @@ class Result(dict):
             raise ImportError(
                 "to_supervision needs the package supervision: pip install supervision"
             ) from error
-        y1, x1, y2, x2 = self["rois"].T
+        y1, x1, y2, x2 = self.boxes.T
         return supervision.Detections(
             xyxy=np.stack([x1, y1, x2, y2], axis=1).astype(np.float32),
             mask=np.moveaxis(self["masks"], -1, 0).astype(bool),

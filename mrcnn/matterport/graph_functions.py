@@ -109,6 +109,7 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
         bbox_std_dev=config.BBOX_STD_DEV,
         mask_shape=tuple(config.MASK_SHAPE),
         mini_masks=config.USE_MINI_MASK,
+        box_shift=config.BOX_SHIFT,
     )
     return tuple(tensor[0] for tensor in targets)
 
@@ -116,6 +117,8 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
 def refine_detections_graph(rois, probs, deltas, window, config):
     """`networks.mask_rcnn.detections.refine_detections` of one image: [DETECTION_MAX_INSTANCES,
     6].
+
+    DETECTION_MIN_SIZE has no effect: the image's size, which it needs, is not among the arguments.
     """
     return refine_detections(
         rois[tf.newaxis],
@@ -126,6 +129,9 @@ def refine_detections_graph(rois, probs, deltas, window, config):
         config.DETECTION_MIN_CONFIDENCE,
         config.DETECTION_NMS_THRESHOLD,
         config.BBOX_STD_DEV,
+        multi_class=config.DETECTION_MULTI_CLASS,
+        soft_nms_sigma=config.SOFT_NMS_SIGMA,
+        log_scale_limit=config.BBOX_LOG_SCALE_LIMIT,
     )[0]
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from mrcnn.common.keras_internals import layers_before
 from mrcnn.config import Config
-from mrcnn.inference.detect import mold_inputs, results, unmold_detections
+from mrcnn.inference.detect import mold_inputs
 from mrcnn.inference.inspection import Step, check_inference_network, run
+from mrcnn.inference.unmold import results, unmold_detections
 from mrcnn.matterport.layer_views import LayerView
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer, DetectionSteps
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
@@ -69,8 +70,16 @@ class MatterportMethods:
         return mold_inputs(images, self.config)
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
-        """See `inference.detect.unmold_detections`."""
-        return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
+        """See `inference.unmold.unmold_detections`."""
+        return unmold_detections(
+            detections,
+            mrcnn_mask,
+            original_image_shape,
+            image_shape,
+            window,
+            self.config.BOX_SHIFT,
+            self.config.MASK_PASTE,
+        )
 
     def detect_molded(self, molded_images, image_metas, verbose=0):
         """`detect` on images that are molded already (resized, padded, mean subtracted).
@@ -96,6 +105,8 @@ class MatterportMethods:
             shape,
             [(0, 0, *shape[:2])] * len(molded_images),
             self.config.CLASS_NAMES,
+            self.config.BOX_SHIFT,
+            self.config.MASK_PASTE,
         )
 
     def get_anchors(self, image_shape: Sequence[int]) -> NDArray[np.float32]:
@@ -116,7 +127,10 @@ class MatterportMethods:
             if len(self._anchor_cache) >= ANCHOR_SHAPES:
                 self._anchor_cache.pop(next(iter(self._anchor_cache)), None)
             pixels = pyramid_anchors(self.config, key)
-            found = self._anchor_cache[key] = pixels, norm_boxes(pixels, key[:2])
+            found = self._anchor_cache[key] = (
+                pixels,
+                norm_boxes(pixels, key[:2], self.config.BOX_SHIFT),
+            )
         return found
 
     def find_trainable_layer(self, layer):

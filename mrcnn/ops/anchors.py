@@ -3,6 +3,8 @@
 Kept from matterport's code, because trained weights depend on it: the ratio
 is width / height (0.5 is tall), centres lie on multiples of the stride
 without a half-stride offset, and the order is level, row, column, ratio.
+torchvision's anchors are these in the order of its ratios, with rounded corners
+and strides from the sizes.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ def generate_anchors(
     scales: ArrayLike,
     ratios: ArrayLike,
     shape: Sequence[int] | np.ndarray,
-    feature_stride: int,
+    feature_stride: int | Sequence[int] | np.ndarray,
     anchor_stride: int,
+    rounded: bool = False,
 ) -> NDArray[np.float64]:
     """Anchors of one pyramid level.
 
@@ -31,20 +34,25 @@ def generate_anchors(
         scales: side in pixels of the square anchor, a number or [S].
         ratios: width / height, a number or [R].
         shape: (height, width) of the feature map in cells.
-        feature_stride: pixels of the image per cell.
+        feature_stride: pixels of the image per cell, or (along y, along x).
         anchor_stride: cells between two anchor centres.
+        rounded: ``Config.RPN_ANCHORS_ROUNDED``: the corners relative to the centre are rounded to
+            whole pixels, half to even.
 
     Returns:
         float64 [A, (y1, x1, y2, x2)] in pixels, ordered by row, column, ratio,
-        scale. All ratios of a scale have the same area.
+        scale. All ratios of a scale have the same area, unless they are rounded.
     """
     side_grid, ratio_grid = np.meshgrid(np.array(scales), np.array(ratios))
     sides, root = side_grid.ravel(), np.sqrt(ratio_grid.ravel())
-    size = np.stack([sides / root, sides * root], axis=1)  # [S*R, 2]
-    ys = np.arange(0, shape[0], anchor_stride) * feature_stride
-    xs = np.arange(0, shape[1], anchor_stride) * feature_stride
+    half = 0.5 * np.stack([sides / root, sides * root], axis=1)  # [S*R, 2]
+    if rounded:
+        half = np.round(half)
+    stride_y, stride_x = np.broadcast_to(feature_stride, 2)
+    ys = np.arange(0, shape[0], anchor_stride) * stride_y
+    xs = np.arange(0, shape[1], anchor_stride) * stride_x
     centre = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1)[:, :, np.newaxis]
-    boxes = np.concatenate([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
+    boxes = np.concatenate([centre - half, centre + half], axis=-1)
     return boxes.reshape(-1, 4)
 
 
@@ -52,8 +60,9 @@ def generate_pyramid_anchors(
     scales: Sequence[ArrayLike],
     ratios: ArrayLike,
     feature_shapes: Sequence[Sequence[int]] | np.ndarray,
-    feature_strides: Sequence[int],
+    feature_strides: Sequence[int] | np.ndarray,
     anchor_stride: int,
+    rounded: bool = False,
 ) -> NDArray[np.float64]:
     """Anchors of all levels, finest first; one scale (or list of scales) per level.
 
@@ -61,8 +70,9 @@ def generate_pyramid_anchors(
         scales: [levels], pixels.
         ratios: width / height, the same at every level.
         feature_shapes: [levels, (height, width)] in cells.
-        feature_strides: [levels], pixels per cell.
+        feature_strides: [levels] or [levels, (y, x)], pixels per cell.
         anchor_stride: cells between two anchor centres.
+        rounded: see `generate_anchors`.
 
     Returns:
         float64 [A, (y1, x1, y2, x2)] in pixels.
@@ -79,7 +89,7 @@ def generate_pyramid_anchors(
     levels = zip(scales, feature_shapes, feature_strides)
     return np.concatenate(
         [
-            generate_anchors(scale, ratios, shape, stride, anchor_stride)
+            generate_anchors(scale, ratios, shape, stride, anchor_stride, rounded)
             for scale, shape, stride in levels
         ]
     )
@@ -117,12 +127,29 @@ def compute_backbone_shapes(
     )
 
 
+def anchor_strides(config: Config, image_shape: Sequence[int] | np.ndarray) -> NDArray[np.integer]:
+    """Pixels of an image per cell of P2..P6, as the anchors are placed.
+
+    Args:
+        config: RPN_STRIDES_FROM_SIZES, BACKBONE_STRIDES and what `compute_backbone_shapes` reads.
+        image_shape: (height, width, ...) in pixels of the molded image.
+
+    Returns:
+        int [levels, (y, x)]: BACKBONE_STRIDES; or, with RPN_STRIDES_FROM_SIZES, the image's side
+        // the map's side.
+    """
+    if config.RPN_STRIDES_FROM_SIZES:
+        cells = np.asarray(compute_backbone_shapes(config, image_shape))
+        return np.asarray(image_shape[:2]) // cells
+    return np.stack([config.BACKBONE_STRIDES, config.BACKBONE_STRIDES], axis=1)
+
+
 def pyramid_anchors(config: Config, image_shape: Sequence[int] | np.ndarray) -> NDArray[np.float64]:
     """The anchors of an image, as the configuration describes them.
 
     Args:
-        config: RPN_ANCHOR_SCALES, RPN_ANCHOR_RATIOS, RPN_ANCHOR_STRIDE and
-            what `compute_backbone_shapes` reads.
+        config: RPN_ANCHOR_SCALES, RPN_ANCHOR_RATIOS, RPN_ANCHOR_STRIDE,
+            RPN_ANCHORS_ROUNDED and what `anchor_strides` reads.
         image_shape: (height, width, ...) in pixels of the molded image.
 
     Returns:
@@ -132,6 +159,7 @@ def pyramid_anchors(config: Config, image_shape: Sequence[int] | np.ndarray) -> 
         config.RPN_ANCHOR_SCALES,
         config.RPN_ANCHOR_RATIOS,
         compute_backbone_shapes(config, image_shape),
-        config.BACKBONE_STRIDES,
+        anchor_strides(config, image_shape),
         config.RPN_ANCHOR_STRIDE,
+        config.RPN_ANCHORS_ROUNDED,
     )

@@ -15,12 +15,15 @@ def _corners(boxes):
     return tf.unstack(boxes, axis=-1)
 
 
-def apply_box_deltas(boxes: tf.Tensor, deltas: tf.Tensor) -> tf.Tensor:
+def apply_box_deltas(
+    boxes: tf.Tensor, deltas: tf.Tensor, limit: float = MAX_LOG_SCALE
+) -> tf.Tensor:
     """Shift and scale boxes by predicted refinements (Fast R-CNN, appendix C).
 
     Args:
         boxes: [..., 4] (y1, x1, y2, x2), any unit.
         deltas: [..., 4] (dy, dx, log dh, log dw), relative to the box's size.
+        limit: log dh and log dw count up to here, ``Config.BBOX_LOG_SCALE_LIMIT``.
 
     Returns:
         [..., 4] refined boxes, not clipped.
@@ -30,8 +33,8 @@ def apply_box_deltas(boxes: tf.Tensor, deltas: tf.Tensor) -> tf.Tensor:
     height, width = y2 - y1, x2 - x1
     center_y = y1 + 0.5 * height + dy * height
     center_x = x1 + 0.5 * width + dx * width
-    height *= tf.exp(tf.minimum(dh, MAX_LOG_SCALE))
-    width *= tf.exp(tf.minimum(dw, MAX_LOG_SCALE))
+    height *= tf.exp(tf.minimum(dh, limit))
+    width *= tf.exp(tf.minimum(dw, limit))
     top, left = center_y - 0.5 * height, center_x - 0.5 * width
     return tf.stack([top, left, top + height, left + width], axis=-1)
 
@@ -92,27 +95,53 @@ def pairwise_iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(intersection, area1 + area2 - intersection)
 
 
-def norm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
-    """Pixels to normalised coordinates, in which (0, 0, 1, 1) spans an image's pixel centres.
+def norm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int], shift: float = 1) -> tf.Tensor:
+    """Pixels to normalised coordinates.
 
     Args:
         boxes: [..., 4] px, y2/x2 exclusive.
         shape: (height, width) px, a tensor or a pair.
+        shift: ``Config.BOX_SHIFT``: with 1 (0, 0, 1, 1) spans an image's pixel centres, with 0 its
+            edges.
 
     Returns:
         float32 [..., 4].
     """
     height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
     # an image one pixel high would divide by 0
-    scale = tf.maximum(tf.stack([height, width, height, width]) - 1.0, 1.0)
-    return (tf.cast(boxes, tf.float32) - [0.0, 0.0, 1.0, 1.0]) / scale
+    scale = tf.maximum(tf.stack([height, width, height, width]) - float(shift), 1.0)
+    return (tf.cast(boxes, tf.float32) - [0.0, 0.0, float(shift), float(shift)]) / scale
 
 
-def denorm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int]) -> tf.Tensor:
-    """Normalised coordinates to int32 pixels: the inverse of `norm_boxes`, rounded half to even."""
+def pixel_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int], shift: float = 1) -> tf.Tensor:
+    """Normalised coordinates to pixels that are not rounded, float32 [..., 4]: the inverse of
+    `norm_boxes`, whose arguments it has.
+    """
     height, width = tf.unstack(tf.cast(shape, tf.float32)[:2])
-    scale = tf.stack([height, width, height, width]) - 1.0
-    return tf.cast(tf.round(boxes * scale + [0.0, 0.0, 1.0, 1.0]), tf.int32)
+    scale = tf.stack([height, width, height, width]) - float(shift)
+    return boxes * scale + [0.0, 0.0, float(shift), float(shift)]
+
+
+def denorm_boxes(boxes: tf.Tensor, shape: tf.Tensor | Sequence[int], shift: float = 1) -> tf.Tensor:
+    """`pixel_boxes` rounded half to even, int32 [..., 4]."""
+    return tf.cast(tf.round(pixel_boxes(boxes, shape, shift)), tf.int32)
+
+
+def has_sides(
+    boxes: tf.Tensor, least: float, shape: tf.Tensor | Sequence[int], shift: float = 1
+) -> tf.Tensor:
+    """Which boxes are neither flat nor narrow.
+
+    Args:
+        boxes: [..., 4] normalised.
+        least: px, the least height and width.
+        shape, shift: as of `norm_boxes`.
+
+    Returns:
+        bool [...].
+    """
+    y1, x1, y2, x2 = _corners(pixel_boxes(boxes, shape, shift))
+    return (y2 - y1 >= least) & (x2 - x1 >= least)
 
 
 def is_box(boxes: tf.Tensor) -> tf.Tensor:

@@ -106,13 +106,16 @@ def non_max_suppression(boxes: ArrayLike, scores: ArrayLike, threshold: float) -
     return np.array(kept, dtype=np.int32)
 
 
-def apply_box_deltas(boxes: ArrayLike, deltas: ArrayLike) -> NDArray[np.float32]:
+def apply_box_deltas(
+    boxes: ArrayLike, deltas: ArrayLike, limit: float = MAX_LOG_SCALE
+) -> NDArray[np.float32]:
     """Move and scale boxes (the inverse of `box_refinement`).
 
     Args:
         boxes: [N, 4].
         deltas: [N, (dy, dx, log dh, log dw)], already multiplied by their
             standard deviation.
+        limit: log dh and log dw count up to here, ``Config.BBOX_LOG_SCALE_LIMIT``.
 
     Returns:
         float32 [N, 4]: the centre moves by dy * height and dx * width, the
@@ -123,7 +126,7 @@ def apply_box_deltas(boxes: ArrayLike, deltas: ArrayLike) -> NDArray[np.float32]
     centre = boxes[:, :2] + 0.5 * size
     # float64 deltas count in full, but every step is stored as float32.
     centre = (centre + deltas[:, :2] * size).astype(np.float32)
-    size = (size * np.exp(np.minimum(deltas[:, 2:], MAX_LOG_SCALE))).astype(np.float32)
+    size = (size * np.exp(np.minimum(deltas[:, 2:], limit))).astype(np.float32)
     low = centre - 0.5 * size
     return np.concatenate([low, low + size], axis=1)
 
@@ -153,36 +156,39 @@ def box_refinement(
     return np.concatenate([shift, growth], axis=1)
 
 
-def norm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:
+def norm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDArray[np.float32]:
     """Pixel boxes to normalised ones: the last pixel, not its far edge, is 1.
 
     Args:
         boxes: [..., 4] in pixels.
         shape: (height, width) of the image in pixels.
+        shift: ``Config.BOX_SHIFT``; with 0 the last pixel's far edge is 1.
 
     Returns:
-        float32 [..., 4], (box - (0, 0, 1, 1)) / (height - 1, width - 1, ...).
+        float32 [..., 4], (box - (0, 0, shift, shift)) / (height - shift, width - shift, ...).
     """
     height, width = shape
     # An image one pixel high would divide by 0.
-    scale = np.maximum([height - 1, width - 1, height - 1, width - 1], 1)
-    return np.divide(np.asarray(boxes) - [0, 0, 1, 1], scale).astype(np.float32)
+    scale = np.maximum(np.array([height, width, height, width]) - shift, 1)
+    return np.divide(np.asarray(boxes) - [0, 0, shift, shift], scale).astype(np.float32)
 
 
-def denorm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.int32]:
+def denorm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDArray[np.int32]:
     """Normalised boxes to whole pixels (the inverse of `norm_boxes`).
 
     Args:
         boxes: [..., 4], normalised.
         shape: (height, width) of the image in pixels.
+        shift: ``Config.BOX_SHIFT``.
 
     Returns:
         int32 [..., 4] in pixels, rounded half to even.
     """
     height, width = shape
     # unlike in norm_boxes, 0 is right for a side of one pixel: the box stays inside
-    scale, shift = [height - 1, width - 1, height - 1, width - 1], [0, 0, 1, 1]
-    return np.around(np.multiply(boxes, scale) + shift).astype(np.int32)
+    scale = np.array([height, width, height, width]) - shift
+    offset = np.array([0, 0, shift, shift])
+    return np.around(np.multiply(boxes, scale) + offset).astype(np.int32)
 
 
 def trim_zeros(x: np.ndarray) -> np.ndarray:

@@ -38,8 +38,8 @@ def _crop_gradient(upstream, shape, boxes, image_index, pool_shape):
     c].
     """
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
-    rows = _samples(y1, y2, shape[1], pool_shape[0])  # each a pair of [n, ph], one per pixel
-    columns = _samples(x1, x2, shape[2], pool_shape[1])
+    rows = sample_points(y1, y2, shape[1], pool_shape[0])  # each a pair of [n, ph], one per pixel
+    columns = sample_points(x1, x2, shape[2], pool_shape[1])
     # the kernel itself says which samples are inside: computed here, even in its order, the last
     # sample of a box that ends at the image's edge is rounded in another way, once the graph is
     # optimised
@@ -55,13 +55,13 @@ def _crop_gradient(upstream, shape, boxes, image_index, pool_shape):
             pixels.append(tf.reshape(pixel + column[:, tf.newaxis, :], [-1]))
             weight = row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :] * inside
             weights.append(tf.reshape(weight, [-1]))
-    summed = _weighted_sums(
+    summed = weighted_sums(
         tf.reshape(upstream, [-1, shape[3]]), pixels, weights, shape[0] * shape[1] * shape[2]
     )
     return tf.reshape(summed, shape)
 
 
-def _weighted_sums(values, targets, weights, count):
+def weighted_sums(values, targets, weights, count):
     """[count, c]: the rows of values [n, c], each times its weights [n] added to its targets int32
     [n] in turn.
     """
@@ -78,7 +78,7 @@ def _weighted_sums(values, targets, weights, count):
     return tf.sparse.sparse_dense_matmul(matrix, values)
 
 
-def _samples(start, end, size, count):
+def sample_points(start, end, size, count):
     """Where the ``count`` samples of each box lie on an axis of ``size`` pixels.
 
     Returns:

@@ -13,7 +13,7 @@ from mrcnn.data.drawing import as_rgb, draw_instances
 from mrcnn.data.images import unmold_image
 from mrcnn.data.masks import expand_mask
 from mrcnn.data.survey.anchor_coverage import box_sides
-from mrcnn.ops.anchors import compute_backbone_shapes, generate_anchors
+from mrcnn.ops.anchors import anchor_strides, compute_backbone_shapes, generate_anchors
 from mrcnn.visualize.figures import new_figure, rectangle, show
 
 if TYPE_CHECKING:
@@ -118,11 +118,17 @@ def draw_anchor_levels(image: ArrayLike, config: Config) -> None:
     plt, figure = new_figure((16, 3.8))
     panels = figure.subplots(1, len(shapes))
     height, width = image.shape[:2]
+    strides = anchor_strides(config, image.shape)
     for level, (ax, shape, stride, scale) in enumerate(
-        zip(panels, shapes, config.BACKBONE_STRIDES, config.RPN_ANCHOR_SCALES), start=2
+        zip(panels, shapes, strides, config.RPN_ANCHOR_SCALES), start=2
     ):
         anchors = generate_anchors(
-            scale, config.RPN_ANCHOR_RATIOS, shape, stride, config.RPN_ANCHOR_STRIDE
+            scale,
+            config.RPN_ANCHOR_RATIOS,
+            shape,
+            stride,
+            config.RPN_ANCHOR_STRIDE,
+            config.RPN_ANCHORS_ROUNDED,
         )
         centres = (anchors[:, :2] + anchors[:, 2:]) / 2
         distance = np.abs(centres - (height / 2, width / 2)).sum(axis=1)
@@ -143,8 +149,10 @@ def draw_anchor_levels(image: ArrayLike, config: Config) -> None:
         ax.set_xlim(-margin, width + margin)
         ax.set_ylim(height + margin, -margin)
         ax.axis("off")
+        pixels = " x ".join(dict.fromkeys(map(str, stride)))  # one number, unless the axes differ
         ax.set_title(
-            f"P{level}: stride {stride}, scale {scale} px\n{len(anchors)} anchors", fontsize=10
+            f"P{level}: stride {pixels}, scale {scale} px\n{len(anchors)} anchors",
+            fontsize=10,
         )
     figure.tight_layout()
     show(plt)

@@ -13,6 +13,7 @@ from mrcnn.config import Config
 from mrcnn.config.choices import APPLICATIONS, MISFITS
 from mrcnn.config.rules import TABLE
 from mrcnn.config.rules_of_several import RULES_OF_SEVERAL
+from mrcnn.ops.boxes_np import MAX_LOG_SCALE
 from tests.paths import ROOT
 
 
@@ -115,9 +116,37 @@ OPTIMIZER = {
     "DTYPE_POLICY": "float32",
     "FREEZE_BACKBONE_STAGES": 0,
 }
+MODERN = {
+    "STRIDE_IN_3X3": False,
+    "RPN_CONV_LAYERS": 1,
+    "RPN_ANCHORS_ROUNDED": False,
+    "RPN_STRIDES_FROM_SIZES": False,
+    "BOX_SHIFT": 1,
+    "BBOX_LOG_SCALE_LIMIT": MAX_LOG_SCALE,
+    "PROPOSALS_PER_LEVEL": False,
+    "PRE_NMS_LIMIT_TRAINING": None,
+    "PROPOSAL_MIN_SIZE": 0.0,
+    "CLIP_PROPOSALS_TO_WINDOW": False,
+    "ROI_LEVEL_FLOOR": False,
+    "ROI_ALIGN": "crop",
+    "BOX_HEAD_CONVS": 0,
+    "BOX_HEAD_CHANNELS": 256,
+    "BOX_HEAD_FCS": 2,
+    "DETECTION_MULTI_CLASS": False,
+    "DETECTION_MIN_SIZE": 0.0,
+    "SOFT_NMS_SIGMA": 0.0,
+    "MASK_PASTE": "resize",
+    "RPN_IGNORE_CROSSING": False,
+    "ROI_ADD_GT": False,
+    "MASK_TARGETS": "crop",
+    "HEAD_INIT": "glorot",
+    "BBOX_LOSS": "smooth_l1",
+    "SMOOTH_L1_BETA": 1.0,
+}
 ADDED = {
     **TRAINING_DATA,
     **OPTIMIZER,
+    **MODERN,
     "BACKBONE_WIDTH": 64,
     "RPN_CONV_CHANNELS": 512,
     "MASK_HEAD_CHANNELS": 256,
@@ -148,7 +177,7 @@ def test_defaults_are_the_originals():
 
 
 @pytest.mark.parametrize(
-    "mode, side", [("square", 640), ("pad64", 640), ("none", 640), ("crop", 128)]
+    "mode, side", [("square", 640), ("pad64", 640), ("none", 640), ("crop", 128), ("fit", 640)]
 )
 def test_derived_fields(mode, side):
     config = build(
@@ -166,6 +195,14 @@ def test_derived_fields(mode, side):
     assert config.IMAGE_META_SIZE == 12 + 7
 
 
+def test_images_that_fit_are_trained_on_in_squares_of_multiples_of_64():
+    assert build(IMAGE_RESIZE_MODE="fit", IMAGE_MAX_DIM=1333).IMAGE_SHAPE.tolist() == [
+        1344,
+        1344,
+        3,
+    ]
+
+
 def test_fractional_steps_round_up_as_they_ran_in_the_original():
     config = build(STEPS_PER_EPOCH=61 / 2, VALIDATION_STEPS=4.0)
     assert (config.STEPS_PER_EPOCH, config.VALIDATION_STEPS) == (31, 4)
@@ -176,6 +213,22 @@ def test_fractional_steps_round_up_as_they_ran_in_the_original():
 
 WRONG = [
     # fields, words of the message
+    ({"BOX_SHIFT": 2}, ["BOX_SHIFT is 2", "0 or 1"]),
+    ({"ROI_ALIGN": "align"}, ["ROI_ALIGN is 'align'", "crop, sampled, aligned, pool, warp"]),
+    ({"MASK_PASTE": None}, ["MASK_PASTE is None", "resize, padded"]),
+    ({"MASK_TARGETS": "full"}, ["MASK_TARGETS is 'full'", "crop, sampled"]),
+    ({"HEAD_INIT": "he"}, ["HEAD_INIT is 'he'", "glorot, torchvision"]),
+    ({"BBOX_LOSS": "iou"}, ["BBOX_LOSS is 'iou'", "smooth_l1, giou"]),
+    ({"SMOOTH_L1_BETA": 0}, ["SMOOTH_L1_BETA is 0", "positive"]),
+    ({"BBOX_LOG_SCALE_LIMIT": -1.0}, ["BBOX_LOG_SCALE_LIMIT is -1.0", "positive"]),
+    ({"BOX_HEAD_CONVS": -1}, ["BOX_HEAD_CONVS is -1", "at least 0"]),
+    ({"BOX_HEAD_FCS": 0}, ["BOX_HEAD_FCS is 0", "at least 1"]),
+    ({"RPN_CONV_LAYERS": 0}, ["RPN_CONV_LAYERS is 0", "at least 1"]),
+    ({"PRE_NMS_LIMIT_TRAINING": 0}, ["PRE_NMS_LIMIT_TRAINING is 0", "None or an int"]),
+    ({"PROPOSAL_MIN_SIZE": -0.1}, ["PROPOSAL_MIN_SIZE is -0.1", "at least 0"]),
+    ({"DETECTION_MIN_SIZE": None}, ["DETECTION_MIN_SIZE is None", "at least 0"]),
+    ({"SOFT_NMS_SIGMA": float("nan")}, ["SOFT_NMS_SIGMA is nan", "at least 0"]),
+    ({"ROI_ADD_GT": 1.5}, ["ROI_ADD_GT is 1.5", "True or False"]),
     ({"SCALE_JITTER": 2.0}, ["SCALE_JITTER is 2.0", "(0.8, 1.25)"]),
     ({"LEARNING_RATE": 10**400}, ["LEARNING_RATE is 1000", "a finite number"]),
     ({"IMAGE_CHANNEL_COUNT": 10**30}, ["MEAN_PIXEL is", "one mean per channel"]),
@@ -214,7 +267,7 @@ WRONG = [
     ({"IMAGE_MIN_DIM": 1088}, ["IMAGE_MIN_DIM is 1088 and IMAGE_MAX_DIM is 1024"]),
     (
         {"IMAGE_RESIZE_MODE": "pad"},
-        ["IMAGE_RESIZE_MODE is 'pad'", "square, rect, pad64, crop, none"],
+        ["IMAGE_RESIZE_MODE is 'pad'", "square, rect, pad64, crop, fit, none"],
     ),
     ({"IMAGE_MIN_SCALE": -2}, ["IMAGE_MIN_SCALE is -2"]),
     ({"MEAN_PIXEL": np.array([1.0, 2.0])}, ["MEAN_PIXEL", "3 finite numbers"]),

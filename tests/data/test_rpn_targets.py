@@ -15,12 +15,13 @@ STD = np.array([0.1, 0.1, 0.2, 0.2])
 EVERYTHING = 10**6  # more than there are anchors: nothing is left out
 
 
-def config(count=256, positive=0.7, negative=0.3):
+def config(count=256, positive=0.7, negative=0.3, ignore_crossing=False):
     return SimpleNamespace(
         RPN_TRAIN_ANCHORS_PER_IMAGE=count,
         RPN_BBOX_STD_DEV=STD,
         RPN_POSITIVE_IOU=positive,
         RPN_NEGATIVE_IOU=negative,
+        RPN_IGNORE_CROSSING=ignore_crossing,
     )
 
 
@@ -127,6 +128,25 @@ def test_equals_slow_twin(seed, kind):
     np.testing.assert_array_equal(match, slow_match)
     np.testing.assert_allclose(bbox[: len(slow_bbox)], slow_bbox, rtol=1e-12, atol=1e-12)
     assert not bbox[len(slow_bbox) :].any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_anchors_that_cross_the_border_are_as_if_there_were_none(seed):
+    """An object at the border has its best anchors among the others."""
+    anchors = anchors_of(64, (8, 16, 32))
+    class_ids, boxes = random_objects(seed, 7, 64)
+    boxes[0] = 0, 0, 20, 9
+    class_ids[1] *= -1
+    height, width = 60, 64
+    within = (anchors[:, :2] >= 0).all(axis=1) & (anchors[:, 2:] <= [height, width]).all(axis=1)
+    match, bbox = build_rpn_targets(
+        (height, width, 3), anchors, class_ids, boxes, config(EVERYTHING, ignore_crossing=True)
+    )
+    alone, of_alone = slow_targets(anchors[within], class_ids, boxes)
+    assert 0 < within.sum() < len(anchors) and not match[~within].any()
+    np.testing.assert_array_equal(match[within], alone)
+    np.testing.assert_allclose(bbox[: len(of_alone)], of_alone, rtol=1e-12, atol=1e-12)
+    assert not bbox[len(of_alone) :].any()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 
 from mrcnn import evaluation
 from mrcnn.data.masks import extract_bboxes
+from mrcnn.evaluation.matching import overlaps
+from mrcnn.inference.result import Result
 from tests.evaluation.scenes import (
     IMAGES,
     Rectangles,
@@ -255,3 +257,20 @@ def test_boxes_come_from_the_masks():
     boxes = [a["bbox"] for a in evaluation.coco_ground_truth(dataset, [0]).dataset["annotations"]]
     expected = [[x1, y1, x2 - x1, y2 - y1] for y1, x1, y2, x2 in extract_bboxes(masks).tolist()]
     assert boxes == expected
+
+
+def test_boxes_count_before_they_are_rounded():
+    """An IoU of 0.912 reaches nine of COCO's ten thresholds."""
+    dataset = Rectangles([[(1, (5, 5, 15, 15))]])
+    found = result([(5, 5, 15, 15)], [1], [0.9])
+    exact = Result(**found, boxes=np.array([(5.45, 5.45, 15, 15)], np.float32))
+    for given, ap in ((found, 1.0), (Result(**found), 1.0), (exact, 0.9)):
+        summary = evaluation.evaluate_detections(
+            dataset, lambda images, given=given: [given], progress=False
+        )
+        assert summary["bbox"]["AP"] == pytest.approx(ap)
+        assert summary["segm"]["AP"] == pytest.approx(1)
+    (detection,) = evaluation.coco_detections(0, exact)
+    (annotation,) = evaluation.coco_ground_truth(dataset).dataset["annotations"]
+    ious = overlaps([annotation], [detection], "bbox")
+    np.testing.assert_allclose(ious, [[9.55**2 / 100]], rtol=1e-6)

@@ -5,7 +5,9 @@ import pytest
 
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.inference.diagnosis import STAGES, count_stages, diagnose, trace_objects
+from mrcnn.model import MaskRCNN
 from mrcnn.ops.boxes_np import compute_overlaps, norm_boxes
+from tests.tiny import Rectangles, randomize, tiny_config
 
 SHAPE = (64, 64)
 MASKS = np.zeros((*SHAPE, 2), bool)
@@ -117,3 +119,61 @@ def test_of_a_model_and_a_dataset(detector, rectangles):
             assert best >= 0.5
         if best < 0.45:  # a pixel of rounding
             assert trace.stage not in ("mask", "found")
+
+
+# === Boxes by their edges, candidates of several classes ===
+
+
+def test_boxes_are_normalised_by_their_edges():
+    values = steps()
+    boxes = np.array([[10, 10, 30, 30], [40, 40, 60, 60], [0, 40, 20, 60]])
+    values["proposals"] = values["clipped_rois"] = norm_boxes(boxes, SHAPE, 0)
+    for trace in trace_objects(values, CLASS_IDS, MASKS, box_shift=0):
+        assert trace.stage == "found" and trace.box_iou == trace.proposal_iou == 1
+
+
+def every_class(values, confident, kept):
+    """Each of three proposals as a candidate of class 1, then each of class 2."""
+    moved = values["clipped_rois"] + np.float32(0.01)
+    return {
+        **values,
+        "class_ids": np.repeat([1, 2], 3),
+        "clipped_rois": np.concatenate([values["clipped_rois"], moved]),
+        "confident": np.array(confident, bool),
+        "nms_indices": np.array(kept),
+    }
+
+
+def test_a_proposal_may_be_found_as_a_class_that_is_not_its_most_probable():
+    values = steps()
+    values["probs"][0] = 0.5, 0.2, 0.3
+    # row 4: the second proposal as class 2
+    found = every_class(values, [1, 0, 0, 1, 1, 0], [4, 0, 3])
+    first, second = trace_objects(found, CLASS_IDS, MASKS)
+    assert first.stage == second.stage == "found"
+    assert first.taken_for == 0 and first.score == pytest.approx(0.2)
+    assert first.box_iou == 1 and 0.8 < second.box_iou < 1 and second.proposal_iou == 1
+    unsure = every_class(values, [0, 1, 1, 1, 1, 1], [4, 3])
+    assert [trace.stage for trace in trace_objects(unsure, CLASS_IDS, MASKS)] == ["score", "found"]
+    suppressed = every_class(values, [1, 1, 1, 1, 1, 1], [0, 3])
+    assert [trace.stage for trace in trace_objects(suppressed, CLASS_IDS, MASKS)] == [
+        "found",
+        "NMS",
+    ]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_of_a_network_whose_regions_have_several_classes(tmp_path, classes):
+    names = {"NUM_CLASSES": classes, "DETECTION_MULTI_CLASS": True, "BOX_SHIFT": 0}
+    model = MaskRCNN("inference", tiny_config(**names), str(tmp_path))
+    randomize(model.keras_model)
+    dataset = Rectangles(3)
+    if classes == 2:
+        for info in dataset.image_info:
+            info["objects"] = [(1, *box) for _, *box in info["objects"]]
+        dataset.class_info.pop()
+        dataset.prepare()
+    traces = diagnose(model, dataset)
+    assert len(traces) == 4 and {trace.stage for trace in traces} <= set(STAGES)
+    # each proposal has every class, so none is lost by it
+    assert all(trace.stage != "class" for trace in traces)

@@ -9,10 +9,11 @@ import tensorflow as tf
 from mrcnn.inference.diagnosis import diagnose
 from mrcnn.inference.graph import Detector
 from mrcnn.model import MaskRCNN
+from mrcnn.networks.mask_rcnn.build import inference_model
 from mrcnn.networks.mask_rcnn.mask_head import MaskPrediction
 from mrcnn.ops.anchors import pyramid_anchors
-from mrcnn.ops.image_meta import WINDOW
-from tests.tiny import image, randomize, tiny_config
+from mrcnn.ops.image_meta import WINDOW, compose_image_meta
+from tests.tiny import TORCHVISION, image, randomize, tiny_config
 
 FIELDS = {"DETECTION_MAX_INSTANCES": 25}
 
@@ -185,3 +186,49 @@ def test_anchors_are_those_of_the_last_images(tmp_path):
     np.testing.assert_array_equal(model.anchors, pyramid_anchors(model.config, shape))
     model.get_anchors((128, 64, 3))
     np.testing.assert_array_equal(model.anchors, pyramid_anchors(model.config, (128, 64, 3)))
+
+
+# === As torchvision's ===
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("count, size", [(1, (96, 160)), (2, (96, 160)), (3, (64, 32))])
+def test_of_a_network_like_torchvisions(tmp_path, mode, count, size):
+    """Images of multiples of 32 with padding of their own, of which the proposals stay out."""
+    config = tiny_config(**TORCHVISION, DETECTION_MAX_INSTANCES=25)
+    made = MaskRCNN(mode, config, str(tmp_path))
+    randomize(made.keras_model, 3)
+    reference = made
+    if mode == "training":
+        made.save_weights(str(tmp_path / "weights.h5"))
+        reference = MaskRCNN("inference", config, str(tmp_path))
+        reference.load_weights(str(tmp_path / "weights.h5"))
+    images = np.stack([image(*size, seed) for seed in range(count)]).astype(np.float32) - 120
+    windows = np.array([(0, 0, size[0] - 5 * n, size[1] - 7) for n in range(count)], np.float32)
+    metas = np.stack(
+        [compose_image_meta(0, (9, 9, 3), images.shape[1:], one, 1.0, [1] * 3) for one in windows]
+    )
+    detections, masks = Detector(made.keras_model, config).predict(images, windows)
+    expected, expected_masks = own_masks(reference, images, metas.astype(np.float32))
+    assert np.count_nonzero(detections[..., 4]) > 10 * count and masks.std() > 0.05
+    np.testing.assert_allclose(detections, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(masks, expected_masks, rtol=1e-3, atol=1e-4)
+    anchors = np.stack([reference.get_anchors(images.shape[1:])] * count)
+    pixels = pyramid_anchors(config, size)
+    np.testing.assert_array_equal(anchors[0], (pixels / [*size, *size]).astype(np.float32))
+    rois = reference.keras_model([images, metas, anchors], training=False)[4].numpy()
+    for found, window in zip(rois * [*size, *size], windows):
+        assert found[:, 2:].max() > 0.9 * window[2:].min()
+        assert (found[:, 2:] <= window[2:] + 1e-3).all() and (found >= 0).all()
+
+
+def test_fields_that_the_network_was_built_with():
+    config = tiny_config(**TORCHVISION)
+    graph = Detector(inference_model(config), config)
+    not_of_the_graph = {"PRE_NMS_LIMIT_TRAINING"}
+    assert set(TORCHVISION) - not_of_the_graph <= set(graph.built_with)
+    assert {"STRIDE_IN_3X3", "SOFT_NMS_SIGMA"} <= set(graph.built_with)
+    graph.check_settings(config)
+    for field, value in {"BOX_SHIFT": 1, "RPN_CONV_LAYERS": 1, "ROI_ALIGN": "crop"}.items():
+        with pytest.raises(ValueError, match=f"{field} is {value}, but the model was made with"):
+            graph.check_settings(tiny_config(**{**TORCHVISION, field: value}))

@@ -38,6 +38,16 @@ def make(image_of=image(40, 48), names=NAMES):
     )
 
 
+SHIFTS = [(0.3, -0.4, 0.2, 0.1), (0, 0, 0.45, 0), (0.25, 0.125, 0, -0.3)]
+EXACT = (BOXES + np.array(SHIFTS)).astype(np.float32)
+
+
+def exact():
+    """`make` with boxes that are not rounded."""
+    result = make()
+    return Result(**result, image=result.image, class_names=NAMES, boxes=EXACT)
+
+
 def nothing(**fields):
     return Result(
         np.zeros((0, 4), np.int32),
@@ -86,6 +96,35 @@ def test_copies(how):
     assert result["scores"] is not None
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        copy.copy,
+        copy.deepcopy,
+        Result.copy,
+        lambda result: pickle.loads(pickle.dumps(result)),
+        lambda result: result.filter(),
+        lambda result: result.select(slice(None)),
+    ],
+)
+def test_copies_have_the_boxes(how):
+    other = how(exact())
+    assert other.boxes.dtype == np.float32
+    np.testing.assert_array_equal(other.boxes, EXACT)
+    other["rois"] = BOXES + 1  # the boxes are not theirs
+    np.testing.assert_array_equal(other.boxes, BOXES + 1)
+    np.testing.assert_array_equal(exact().boxes, EXACT)
+
+
+def test_boxes_without_any():
+    for result in (make(), nothing()):
+        assert result.boxes.dtype == np.float32 and result.boxes.shape == (result.count, 4)
+        np.testing.assert_array_equal(result.boxes, result["rois"])
+    listed = make()
+    listed["rois"] = BOXES.tolist()
+    np.testing.assert_array_equal(listed.boxes, BOXES)
+
+
 def test_a_dict_of_the_original_becomes_a_result():
     assert equal(Result(**dict(make())), make())
 
@@ -130,6 +169,14 @@ def test_select(index, kept):
         np.testing.assert_array_equal(chosen[key], result[key][kept])
     np.testing.assert_array_equal(chosen["masks"], result["masks"][..., kept])
     assert chosen["masks"].dtype == bool and chosen["masks"].shape == (40, 48, len(kept))
+
+
+def test_boxes_are_selected_and_written():
+    np.testing.assert_array_equal(exact().select([2, 0]).boxes, EXACT[[2, 0]])
+    np.testing.assert_array_equal(exact().filter(["green"]).boxes, EXACT[1:2])
+    for entry, (y1, x1, y2, x2) in zip(exact().to_coco(7), EXACT.astype(float).tolist()):
+        assert entry["bbox"] == [x1, y1, x2 - x1, y2 - y1]  # all digits
+    assert make().to_coco(7)[0]["bbox"] == [3, 2, 30, 20]
 
 
 def test_select_of_nothing():
@@ -324,6 +371,7 @@ def test_supervision(monkeypatch):
     result = make()
     found = result.to_supervision()
     assert found.xyxy.tolist()[0] == [3, 2, 33, 22] and found.xyxy.dtype == np.float32
+    np.testing.assert_array_equal(exact().to_supervision().xyxy, EXACT[:, [1, 0, 3, 2]])
     assert found.mask.shape == (3, 40, 48) and found.mask.dtype == bool
     np.testing.assert_array_equal(found.mask[1], result["masks"][..., 1])
     assert found.class_id.tolist() == [1, 3, 1] and found.data["class_name"].tolist() == [

@@ -73,6 +73,25 @@ def test_any_size_in_and_the_same_out(mode, size):
     assert wrong.mean() <= (0.03 if size[0] > 64 and mode in ("square", "rect") else 0)
 
 
+@pytest.mark.parametrize("size", [(1, 9), (33, 20), (64, 64), (150, 100)])
+def test_mode_fit(size):
+    """Enlarged or shrunk, the padding cut off again."""
+    config = whole(IMAGE_RESIZE_MODE="fit", IMAGE_MIN_DIM=40, IMAGE_MAX_DIM=60)
+    labels = np.zeros(size, int)
+    labels[:, size[1] // 3 :] = 2
+    sides = []
+
+    def predict(molded):
+        sides.append(molded.shape[1:3])
+        return by_brightness(config)(molded)
+
+    (result,) = segment(predict, [picture(labels)], config)
+    assert result.labels.shape == size and (result.labels != labels).mean() <= 0.04
+    height, width = (int(side * min(40 / min(size), 60 / max(size))) for side in size)
+    assert result.scores.shape[:2] == (height, width)
+    assert sides == [(-(-height // 32) * 32, -(-width // 32) * 32)]
+
+
 @pytest.mark.parametrize("channels, dtype", [(2, np.uint8), (3, np.uint8), (4, np.uint16)])
 def test_other_channels_and_types(channels, dtype):
     labels = RNG.randint(0, 3, (6, 7))

@@ -47,9 +47,16 @@ def gradients(model, inputs):
 
 
 # bfloat16 rounds sums of gradients to 3 digits, and not in the same order
-@pytest.mark.parametrize("policy, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
-def test_same_losses_and_gradients(policy, tolerance):
-    model, inputs = make(IMAGES_PER_GPU=2, DTYPE_POLICY=policy)
+@pytest.mark.parametrize(
+    "policy, tolerance, fields",
+    [
+        ("float32", 1e-5, {}),
+        ("mixed_bfloat16", 0.05, {}),
+        ("float32", 1e-5, {"STRIDE_IN_3X3": True}),
+    ],
+)
+def test_same_losses_and_gradients(policy, tolerance, fields):
+    model, inputs = make(IMAGES_PER_GPU=2, DTYPE_POLICY=policy, **fields)
     losses, expected, convolutions = gradients(model, inputs)
     model.rematerialized = Rematerialized(model)
     again, found, more = gradients(model, inputs)

@@ -23,6 +23,8 @@ def config(**changes):
         RPN_ANCHOR_SCALES=(32, 64, 128, 256, 512),
         RPN_ANCHOR_RATIOS=[0.5, 1, 2],
         RPN_ANCHOR_STRIDE=1,
+        RPN_ANCHORS_ROUNDED=False,
+        RPN_STRIDES_FROM_SIZES=False,
     )
     return SimpleNamespace(**{**fields, **changes})
 
@@ -95,6 +97,67 @@ def test_a_backbone_function_brings_its_own_shapes():
 def test_a_scale_too_few_is_an_error():
     with pytest.raises(ValueError, match="4 RPN_ANCHOR_SCALES and 5 BACKBONE_STRIDES"):
         anchors.pyramid_anchors(config(RPN_ANCHOR_SCALES=(8, 16, 32, 64)), (64, 64))
+
+
+# === torchvision's anchors ===
+
+TORCHVISION = dict(
+    RPN_ANCHOR_RATIOS=[2, 1, 0.5], RPN_ANCHORS_ROUNDED=True, RPN_STRIDES_FROM_SIZES=True
+)
+# half of (height, width) of the anchors of a cell, as torchvision 0.29 makes them for its sizes
+HALVES = [
+    [(11, 23), (16, 16), (23, 11)],
+    [(23, 45), (32, 32), (45, 23)],
+    [(45, 91), (64, 64), (91, 45)],
+    [(91, 181), (128, 128), (181, 91)],
+    [(181, 362), (256, 256), (362, 181)],
+]
+
+
+def test_anchors_of_torchvision():
+    """For 352 x 992 px its maps have these cells, and the centres of P6 are 58 and 62 px apart."""
+    cells = [(88, 248), (44, 124), (22, 62), (11, 31), (6, 16)]
+    strides = [(4, 4), (8, 8), (16, 16), (32, 32), (58, 62)]
+    expected = [
+        (y * dy - h, x * dx - w, y * dy + h, x * dx + w)
+        for (rows, columns), (dy, dx), halves in zip(cells, strides, HALVES)
+        for y in range(rows)
+        for x in range(columns)
+        for h, w in halves
+    ]
+    chosen = config(**TORCHVISION)
+    np.testing.assert_array_equal(anchors.anchor_strides(chosen, (352, 992, 3)), strides)
+    np.testing.assert_array_equal(anchors.pyramid_anchors(chosen, (352, 992, 3)), expected)
+
+
+def test_halves_of_corners_are_rounded_to_even():
+    made = anchors.generate_anchors((3, 5, 7, 20), [1], (1, 2), 10, 1, rounded=True)
+    side = [4, 4, 8, 20]  # 1.5, 2.5 and 3.5 to 2, 2 and 4
+    np.testing.assert_array_equal(made[:4, 2] - made[:4, 0], side)
+    np.testing.assert_array_equal(made[4:] - made[:4], [[0, 10, 0, 10]] * 4)
+
+
+@pytest.mark.parametrize(
+    "fields, shape, stride_of_p6",
+    [
+        ({}, (800, 1216), (64, 64)),
+        ({"RPN_STRIDES_FROM_SIZES": True}, (800, 1216), (61, 64)),
+        ({"RPN_STRIDES_FROM_SIZES": True}, (32, 96), (32, 48)),
+        ({"RPN_STRIDES_FROM_SIZES": True}, (64, 128), (64, 64)),
+    ],
+)
+def test_strides(fields, shape, stride_of_p6):
+    strides = anchors.anchor_strides(config(**fields), shape)
+    assert strides.shape == (5, 2) and strides[0].tolist() == [4, 4]
+    assert strides[-1].tolist() == list(stride_of_p6)
+
+
+def test_strides_from_sizes_with_anchors_on_every_other_cell():
+    made = anchors.pyramid_anchors(
+        config(RPN_ANCHOR_STRIDE=2, RPN_ANCHOR_RATIOS=[1], RPN_STRIDES_FROM_SIZES=True), (800, 64)
+    )
+    centres = (made[:, :2] + made[:, 2:]) / 2
+    np.testing.assert_array_equal(centres[-7:], [(y * 122, 0) for y in range(7)])
 
 
 def test_numpy_modules_import_nothing_heavy():

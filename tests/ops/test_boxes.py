@@ -107,6 +107,47 @@ def test_halves_of_pixels_round_to_even():
     np.testing.assert_array_equal(box_ops.denorm_boxes(boxes, (2, 2)), [[0, 2, 4, 4]])
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_normalised_by_pixel_edges_or_centres(shift):
+    boxes = np.array([[[0, 0, 480, 640], [12, 7, 13, 300]]], np.float32)
+    normalised = box_ops.norm_boxes(boxes, (480, 640), shift)
+    expected = [
+        [
+            (y1 / (480 - shift)),
+            x1 / (640 - shift),
+            (y2 - shift) / (480 - shift),
+            (x2 - shift) / (640 - shift),
+        ]
+        for y1, x1, y2, x2 in boxes[0]
+    ]
+    np.testing.assert_allclose(normalised[0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(normalised[0, 0], [0, 0, 1, 1])
+    np.testing.assert_allclose(box_ops.pixel_boxes(normalised, (480, 640), shift), boxes, rtol=1e-6)
+    np.testing.assert_array_equal(box_ops.denorm_boxes(normalised, (480, 640), shift), boxes)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_sides_in_pixels(shift):
+    boxes = np.array([[10, 10, 14, 20], [10, 10, 13, 20], [10, 10, 20, 13], [9, 9, 9, 9]])
+    normalised = box_ops.norm_boxes(boxes, (100, 50), shift)
+    found = box_ops.has_sides(normalised, 3.5, (100, 50), shift)
+    np.testing.assert_array_equal(found, [True, False, False, False])
+    assert np.all(box_ops.has_sides(normalised[:3], 2.5, (100, 50), shift))
+    assert box_ops.has_sides(tf.zeros([2, 0, 4]), 1.0, (100, 50), shift).shape == (2, 0)
+
+
+def test_sides_grow_up_to_a_limit():
+    box, deltas = [[0.0, 0.0, 2.0, 4.0]], [[0.0, 0.5, 3.0, -9.0]]
+    limit = float(np.log(1000 / 16))
+    expected = [1 - 62.5, 4 - 2 * np.exp(-9), 1 + 62.5, 4 + 2 * np.exp(-9)]
+    np.testing.assert_allclose(
+        box_ops.apply_box_deltas(box, [[0, 0.5, 5, -9.0]], limit), [expected], rtol=1e-5
+    )
+    np.testing.assert_array_equal(
+        box_ops.apply_box_deltas(box, deltas, limit), box_ops.apply_box_deltas(box, deltas)
+    )
+
+
 def test_padding_is_told_from_boxes():
     boxes = [[[0, 0, 0, 0], [0, 0, 1, 1.0]], [[-0.1, 0, 0, 0], [0, 0, 0, 0]]]
     np.testing.assert_array_equal(box_ops.is_box(boxes), [[False, True], [True, False]])

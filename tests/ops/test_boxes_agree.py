@@ -80,3 +80,26 @@ def test_normalised_and_back(shape):
     np.testing.assert_array_equal(
         boxes.denorm_boxes(found, shape), boxes_np.denorm_boxes(expected, shape)
     )
+
+
+@pytest.mark.parametrize("limit", [0.5, 4.135])
+def test_moves_with_a_limit(limit):
+    first, moves = random_boxes(0, 4), deltas(-2, 0, 0.7, 5)
+    expected = boxes_np.apply_box_deltas(first, moves, limit)
+    assert not np.array_equal(expected, boxes_np.apply_box_deltas(first, moves))
+    found = boxes.apply_box_deltas(first, moves, limit)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(512, 640), (2, 7), (1, 1)])
+def test_normalised_by_edges_and_back(shape):
+    pixels = np.random.RandomState(6).randint(0, 640, (3, 11, 4))
+    expected = boxes_np.norm_boxes(pixels, shape, 0)
+    np.testing.assert_allclose(expected * np.array([*shape, *shape]), pixels, rtol=1e-6)
+    found = boxes.norm_boxes(pixels, shape, 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    for denormalised in (
+        boxes.denorm_boxes(found, shape, 0),
+        boxes_np.denorm_boxes(expected, shape, 0),
+    ):
+        np.testing.assert_array_equal(denormalised, pixels)

@@ -130,6 +130,106 @@ def test_nothing_to_keep_in_one_image_of_two():
     np.testing.assert_array_equal(kept, [[-1, -1], [1, -1]])
 
 
+# === The best of many classes ===
+
+
+def of_classes(seed, batch, classes, count, share=0.7):
+    """Boxes [b, classes, n, 4] and scores [b, classes, n], some of them left out."""
+    random = np.random.RandomState(seed)
+    boxes = twins.random_boxes(random, batch, classes, count, smallest=0.2)
+    scores = random.uniform(size=(batch, classes, count)).astype(np.float32)
+    taking_part = random.uniform(size=scores.shape) < share
+    return boxes, np.where(taking_part, scores, np.float32(nms.LEFT_OUT))
+
+
+def expected_best(boxes, scores, max_count, threshold, sigma):
+    """(class, row, score) of one image, by falling score."""
+    found = []
+    for class_id, (class_boxes, class_scores) in enumerate(zip(boxes, scores)):
+        rows = np.flatnonzero(class_scores >= 0)
+        part = class_boxes[rows], class_scores[rows], len(rows)
+        if sigma:
+            kept = twins.soft_suppress(*part, sigma)
+        else:
+            kept = [(i, class_scores[rows[i]]) for i in twins.suppress(*part, threshold)]
+        found += [(class_id, rows[i], score) for i, score in kept]
+    return sorted(found, key=lambda row: -row[2])[:max_count]
+
+
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize(
+    "batch, classes, count, max_count", [(1, 5, 40, 200), (2, 3, 40, 10), (3, 1, 30, 1)]
+)
+@pytest.mark.parametrize("threshold, sigma", [(0.3, 0), (0.0, 0), (1.0, 0), (0.3, 0.5), (0.3, 0.1)])
+def test_the_best_of_classes_against_loops(
+    batch, classes, count, max_count, threshold, sigma, in_graph
+):
+    boxes, scores = of_classes(batch, batch, classes, count)
+    function = nms.best_of_classes
+    if in_graph:
+        function = tf.function(function, autograph=False)
+    found = function(tf.constant(boxes), tf.constant(scores), max_count, threshold, sigma)
+    assert found.rows.dtype == found.classes.dtype == tf.int32
+    assert all(part.shape == (batch, max_count) for part in found)
+    for image in range(batch):
+        expected = expected_best(boxes[image], scores[image], max_count, threshold, sigma)
+        kept = len(expected)
+        assert kept > 1 or max_count == 1
+        class_ids, rows, left = zip(*expected)
+        np.testing.assert_array_equal(found.classes[image], padded(list(class_ids), max_count))
+        np.testing.assert_array_equal(found.rows[image], padded(list(rows), max_count))
+        np.testing.assert_allclose(found.scores[image][:kept], left, rtol=1e-5)
+        np.testing.assert_array_equal(found.scores[image][kept:], 0)
+
+
+@pytest.mark.parametrize("sigma", [0, 0.5])
+@pytest.mark.parametrize("count, share", [(0, 1), (4, 0)])
+def test_the_best_of_nothing(count, share, sigma):
+    boxes, scores = of_classes(0, 2, 3, count, share)
+    found = nms.best_of_classes(tf.constant(boxes), tf.constant(scores), 3, 0.5, sigma)
+    np.testing.assert_array_equal(found.rows, np.full((2, 3), -1))
+    np.testing.assert_array_equal(found.classes, np.full((2, 3), -1))
+    np.testing.assert_array_equal(found.scores, np.zeros((2, 3)))
+
+
+def test_one_class_may_have_all_of_the_best():
+    boxes, scores = of_classes(4, 1, 3, 30, 1)
+    scores[:, 1] += 1
+    found = nms.best_of_classes(tf.constant(boxes), tf.constant(scores), 20, 1.0)
+    np.testing.assert_array_equal(found.classes, np.ones((1, 20)))
+    np.testing.assert_array_equal(found.rows[0], np.argsort(-scores[0, 1])[:20])
+
+
+def test_of_equal_scores_the_lower_class_and_row_come_first():
+    boxes = np.tile(np.float32([[0, 0, 1, 1], [2, 2, 3, 3]]), (1, 3, 1, 1))
+    found = nms.best_of_classes(tf.constant(boxes), tf.fill([1, 3, 2], 0.5), 4, 0.5)
+    np.testing.assert_array_equal(found.classes, [[0, 0, 1, 1]])
+    np.testing.assert_array_equal(found.rows, [[0, 1, 0, 1]])
+
+
+@pytest.mark.parametrize("class_id", [0, 500])
+def test_the_overlaps_of_the_last_class_are_as_exact_as_those_of_the_first(class_id):
+    """An IoU of 0.5 + 1e-6, which boxes shifted by 500 would not have."""
+    boxes = np.zeros((1, 501, 2, 4), np.float32)
+    scores = np.full((1, 501, 2), nms.LEFT_OUT, np.float32)
+    boxes[0, class_id] = [[0, 0, 1, 1], [0, 0, 1, 0.500001]]
+    scores[0, class_id] = [0.9, 0.8]
+    best_of_classes = tf.function(nms.best_of_classes, autograph=False)
+    for threshold, expected in ((0.5, [0, -1]), (0.500002, [0, 1])):
+        found = best_of_classes(tf.constant(boxes), tf.constant(scores), 2, threshold)
+        np.testing.assert_array_equal(found.rows, [expected])
+
+
+def test_soft_suppression_by_hand():
+    """Bodla et al.: 0.8 exp(-0.5^2 / 0.5), and the box of the same place is not lost."""
+    boxes = np.concatenate([HALVES, HALVES[:, :1]], axis=1)[:, np.newaxis]
+    scores = tf.constant([[[0.9, 0.8, 0.6]]])
+    found = nms.best_of_classes(tf.constant(boxes), scores, 5, 0.3, 0.5)
+    np.testing.assert_array_equal(found.rows, [[0, 1, 2, -1, -1]])
+    second, third = 0.8 * np.exp(-0.25 / 0.5), 0.6 * np.exp(-1 / 0.5) * np.exp(-0.25 / 0.5)
+    np.testing.assert_allclose(found.scores, [[0.9, second, third, 0, 0]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
 def test_gathering_puts_zeros_at_empty_slots(shape):
     values = np.random.RandomState(6).uniform(1, 2, (2, 5, *shape)).astype(np.float32)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from mrcnn.data.bilinear import bilinear
-from mrcnn.data.masks import boxed_masks, ignore_left_overs, nearest
-from mrcnn.data.resize import resize_labels, resize_scale
+from mrcnn.data.bilinear import bilinear, bilinear_within
+from mrcnn.data.masks import boxed_masks, ignore_left_overs
+from mrcnn.data.resize import resize_labels, resize_scale, resized_sides, sources
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -27,6 +27,7 @@ class Placement(NamedTuple):
     size: tuple[int, int]  # (height, width) of the resized image
     offset: tuple[int, int]  # (y, x) of its corner in the input; below 0 where it is cut off
     shape: tuple[int, int]  # (height, width) of the input
+    mode: str = "square"  # IMAGE_RESIZE_MODE: "fit" resizes in its own way
 
     @property
     def window(self) -> tuple[int, int, int, int]:
@@ -77,25 +78,33 @@ def random_placement(
         )
     low, high = (1, 1) if config.SCALE_JITTER is None else config.SCALE_JITTER
     scale = base * draw.uniform(low, high)
-    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    size = resized_sides(height, width, scale, config.IMAGE_RESIZE_MODE)
     shape = int(config.IMAGE_SHAPE[0]), int(config.IMAGE_SHAPE[1])
     y, x = (
         int(np.sign(room) * draw.randint(abs(room) + 1))
         for room in (shape[0] - size[0], shape[1] - size[1])
     )
-    return Placement(scale, size, (y, x), shape)
+    return Placement(scale, size, (y, x), shape, config.IMAGE_RESIZE_MODE)
 
 
-def place_image(image: np.ndarray, placement: Placement) -> np.ndarray:
-    """The image at its place in the input, zeros around it.
+def place_image(image: np.ndarray, placement: Placement, mean: ArrayLike = 0) -> np.ndarray:
+    """The image at its place in the input, zeros around it; in mode "fit" the mean.
 
     Args:
         image: [height, width, C].
         placement: `Placement`.
+        mean: MEAN_PIXEL.
 
     Returns:
-        [*placement.shape, C] of the image's dtype, resized as by `data.resize.resize_image`.
+        [*placement.shape, C] of the image's dtype, and of float32 in mode "fit", resized as by
+        `data.resize.resize_image`.
     """
+    if placement.mode == "fit":
+        fitted = np.empty((*placement.shape, image.shape[2]), np.float32)
+        fitted[:] = mean
+        y1, x1, y2, x2 = placement.window
+        fitted[y1:y2, x1:x2] = bilinear_within(image, *placement.size, placement.part)
+        return fitted
     placed = np.zeros((*placement.shape, image.shape[2]), image.dtype)
     y1, x1, y2, x2 = placement.window
     placed[y1:y2, x1:x2] = bilinear(image, *placement.size, placement.part, placed.dtype)
@@ -154,8 +163,8 @@ def place_labels(labels: np.ndarray, placement: Placement) -> np.ndarray:
 def _visible_axes(shape, placement):
     """The source index, rising, of the input's rows where the image lies, and of its columns."""
     axes = []
-    for length, start, end in zip(shape, placement.part[:2], placement.part[2:]):
-        source, inside = nearest(length, placement.scale)
+    chosen = sources(shape[0], shape[1], placement.scale, placement.mode)
+    for (source, inside), start, end in zip(chosen, placement.part[:2], placement.part[2:]):
         axes.append(source[start : min(end, inside)])
     return axes
 
@@ -177,11 +186,12 @@ def jitter(
         config, rng, base: as of `random_placement`.
 
     Returns:
-        image: [*IMAGE_SHAPE], same dtype.
+        image: [*IMAGE_SHAPE], same dtype; float32 in mode "fit".
         mask: bool [H, W, N]; without a pixel where an object is cut off.
         class_ids: int32 [N]; of objects of which little is left see `masks.ignore_left_overs`.
         placement: `Placement`.
     """
     placement = random_placement(image.shape[0], image.shape[1], config, rng, base)
     mask, left, whole = place_masks(mask, placement)
-    return place_image(image, placement), mask, ignore_left_overs(class_ids, left, whole), placement
+    image = place_image(image, placement, config.MEAN_PIXEL)
+    return image, mask, ignore_left_overs(class_ids, left, whole), placement

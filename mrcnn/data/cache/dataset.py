@@ -14,7 +14,6 @@ from mrcnn.common.words import option_or_argument, some
 from mrcnn.data.cache.classes import chosen_classes
 from mrcnn.data.cache.example import decode
 from mrcnn.data.cache.layout import (
-    FIELDS,
     check_fingerprint,
     read_about,
     read_part,
@@ -113,14 +112,14 @@ class RecordDataset(Dataset):
         """As `Dataset.is_labelled`: of the data set that the cache is of."""
         return class_id not in self._unlabelled
 
-    def check_settings(self, config: Config, fields: Sequence[str] = FIELDS) -> None:
+    def check_settings(self, config: Config, fields: Sequence[str] | None = None) -> None:
         """Raise a ValueError where the cache was made with other settings than a config has, of
-        these fields.
+        these fields; None: of all that the records depend on.
         """
         now = settings_of(config)
         other = [
             f"{name} = {self.settings.get(name)!r} (the config has {now[name]!r})"
-            for name in fields
+            for name in (now if fields is None else fields)
             if self.settings.get(name) != now[name]
         ]
         if other:

@@ -7,7 +7,8 @@ image/data                    the pixels inside the window, "raw" (rows of pixel
 image/encoding, image/dtype   "raw" or "png"; such as "uint8"
 image/shape                   (height, width, channels) of what is in image/data
 image/padded                  (height, width) of the network's input
-image/window                  (y1, x1, y2, x2) px, where image/data lies in it; the rest is 0
+image/window                  (y1, x1, y2, x2) px, where image/data lies in it
+image/fill                    [channels] of the pixels around it, without the feature 0
 image/original_shape          (height, width, channels) of the image as it was loaded
 image/scale                   of the resize, as text, which keeps all digits
 objects/class_ids             [N], below 0 for crowds
@@ -43,9 +44,13 @@ def encode(prepared, source, image_id, encoding="raw"):
     y1, x1, y2, x2 = prepared.window
     pixels = np.ascontiguousarray(prepared.image[y1:y2, x1:x2])
     boxes, parts = boxed_masks(prepared.mask)
+    # every mode that pads does so below and on the right
+    padded = (y2, x2) != prepared.image.shape[:2]
+    fill = prepared.image[-1, -1] if padded else np.zeros(0)
     return tf.train.Example(
         features=tf.train.Features(
             feature={
+                **({"image/fill": _floats(fill)} if fill.any() else {}),
                 "image/data": _bytes([_png(pixels) if encoding == "png" else pixels.tobytes()]),
                 "image/encoding": _text(encoding),
                 "image/dtype": _text(pixels.dtype.name),
@@ -83,6 +88,8 @@ def decode(record, source, image_id):
     )
     y1, x1, y2, x2 = window
     image = np.zeros((*padded, shape[2]), dtype)
+    if "image/fill" in feature:
+        image[:] = feature["image/fill"].float_list.value
     image[y1:y2, x1:x2] = pixels.reshape(shape)
 
     boxes = np.array(feature["objects/boxes"].int64_list.value, np.int64).reshape(-1, 4)
@@ -115,6 +122,10 @@ def _text(value):
 
 def _ints(values):
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value) for value in values]))
+
+
+def _floats(values):
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
 def _read_text(feature):

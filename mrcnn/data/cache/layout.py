@@ -23,7 +23,8 @@ FILE_NAME = "records.json"
 VERSION = 2  # of the format; 1 was that of 1.0.0 before its modules moved
 _PART = r"part-\d{5,}-of-\d{5,}\.(json|tfrecord)"
 _EXPECTED = "a file of a cache of records (if it is damaged, write the cache again)"
-# The fields of Config that the records depend on.
+# The fields of Config that the records depend on; with mode "fit" also MEAN_PIXEL, which fills up
+# the images there.
 FIELDS = (
     "IMAGE_RESIZE_MODE",
     "IMAGE_MIN_DIM",
@@ -67,12 +68,14 @@ def _is_empty_or_cache(path):
 
 
 def settings_of(config):
-    """{field: value} of the `FIELDS` of a config, in types that JSON has."""
+    """{field: value} of the fields of a config that records depend on, in types that JSON has."""
     settings = {name: getattr(config, name) for name in FIELDS}
     if settings["IMAGE_RESIZE_MODE"] == "rect":  # the same thing in training
         settings["IMAGE_RESIZE_MODE"] = "square"
     if settings["IMAGE_RANGE"] is not None:
         settings["IMAGE_RANGE"] = [float(value) for value in settings["IMAGE_RANGE"]]
+    if settings["IMAGE_RESIZE_MODE"] == "fit":
+        settings["MEAN_PIXEL"] = np.ravel(config.MEAN_PIXEL).astype(float).tolist()
     return {
         name: value.item() if hasattr(value, "item") else value for name, value in settings.items()
     }

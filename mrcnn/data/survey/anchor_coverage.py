@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrcnn.common.progress import track
 from mrcnn.data.load import load_image_gt
-from mrcnn.ops.anchors import compute_backbone_shapes
+from mrcnn.ops.anchors import anchor_strides, compute_backbone_shapes
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -132,10 +132,13 @@ def best_anchor_iou(
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     shapes = compute_backbone_shapes(config, image_shape)
     best = np.zeros(len(boxes))
-    for scale, shape, stride in zip(scales, shapes, config.BACKBONE_STRIDES):
+    strides = anchor_strides(config, image_shape)
+    for scale, shape, stride in zip(scales, shapes, strides):
         for ratio in np.ravel(ratios):
             for side in np.ravel(scale):
                 size = side / np.sqrt(ratio), side * np.sqrt(ratio)
+                if config.RPN_ANCHORS_ROUNDED:
+                    size = 2 * np.round(0.5 * size[0]), 2 * np.round(0.5 * size[1])
                 best = np.maximum(
                     best, _nearest_iou(boxes, size, shape, stride, config.RPN_ANCHOR_STRIDE)
                 )
@@ -147,7 +150,7 @@ def _nearest_iou(boxes, size, shape, stride, anchor_stride):
     shared, area = np.ones(len(boxes)), np.ones(len(boxes))
     for axis in (0, 1):
         low, high = boxes[:, axis], boxes[:, axis + 2]
-        spacing, count = stride * anchor_stride, -(-int(shape[axis]) // anchor_stride)
+        spacing, count = stride[axis] * anchor_stride, -(-int(shape[axis]) // anchor_stride)
         centre = np.clip(np.round((low + high) / (2 * spacing)), 0, count - 1) * spacing
         inside = np.minimum(high, centre + size[axis] / 2) - np.maximum(
             low, centre - size[axis] / 2

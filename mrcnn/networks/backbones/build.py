@@ -27,6 +27,7 @@ def backbone_graph(input_image, config, output_stride=32):
             train_bn=config.TRAIN_BN,
             width=config.BACKBONE_WIDTH,
             output_stride=output_stride,
+            stride_in_3x3=config.STRIDE_IN_3X3,
         )[1:]
     if output_stride != 32:
         raise ValueError(

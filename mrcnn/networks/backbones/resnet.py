@@ -11,9 +11,15 @@ DILATIONS = {32: (1, 1), 16: (1, 2), 8: (2, 4)}
 
 
 def resnet_graph(
-    input_image, architecture, stage5=False, train_bn=True, width=64, output_stride=32
+    input_image,
+    architecture,
+    stage5=False,
+    train_bn=True,
+    width=64,
+    output_stride=32,
+    stride_in_3x3=False,
 ):
-    """ResNet v1 with the stride of a stage on its first 1x1 convolution.
+    """ResNet v1, by default with the stride of a stage on its first 1x1 convolution.
 
     Args:
         input_image: KerasTensor [b, h, w, c].
@@ -24,6 +30,9 @@ def resnet_graph(
         output_stride: 16 or 8 dilates stage 5, or stages 4 and 5, instead of halving the map: the
             same weights give the same values at the places that the strides keep, and those between
             too (Chen et al. 2017, "Rethinking Atrous Convolution", section 3.1).
+        stride_in_3x3: "ResNet v1.5": the stride of a stage is on its first 3x3 convolution. That
+            convolution and the pooling after conv1 are padded by one cell on all sides, where
+            padding "same" puts none above and on the left. Names and weights stay the same.
 
     Returns:
         [C1, C2, C3, C4, C5] of strides 2 (after pooling 4), 4, 8, 16 and 32, but none above
@@ -43,29 +52,49 @@ def resnet_graph(
     x = keras.layers.Conv2D(width, (7, 7), strides=(2, 2), name="conv1")(x)
     x = BatchNorm(train_bn, name="bn_conv1")(x)
     x = keras.layers.Activation("relu")(x)
-    c1 = x = keras.layers.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
-    c2 = _stage(x, 2, "abc", width, (1, 1), train_bn)
-    c3 = _stage(c2, 3, "abcd", 2 * width, (2, 2), train_bn)
+    padding = "same"
+    if stride_in_3x3:
+        # zeros are as good as any padding of a maximum: after the ReLU no value is below
+        x, padding = keras.layers.ZeroPadding2D((1, 1))(x), "valid"
+    c1 = x = keras.layers.MaxPooling2D((3, 3), strides=(2, 2), padding=padding)(x)
+    options = {"train_bn": train_bn, "stride_in_3x3": stride_in_3x3}
+    c2 = _stage(x, 2, "abc", width, stride=1, **options)
+    c3 = _stage(c2, 3, "abcd", 2 * width, stride=2, **options)
     letters = [chr(ord("a") + block) for block in range(BLOCKS_OF_STAGE_4[architecture] + 1)]
-    c4 = _stage(c3, 4, letters, 4 * width, _strides(dilation_4), train_bn, dilation_4)
+    c4 = _stage(c3, 4, letters, 4 * width, 2, dilation_4, 1, **options)
     c5 = None
     if stage5:
-        strides = _strides(dilation_5)
-        c5 = _stage(c4, 5, "abc", 8 * width, strides, train_bn, dilation_5)
+        c5 = _stage(c4, 5, "abc", 8 * width, 2, dilation_5, dilation_4, **options)
     return [c1, c2, c3, c4, c5]
 
 
-def _strides(dilation):
-    """Of a stage: it is dilated instead of halving the map."""
-    return (2, 2) if dilation == 1 else (1, 1)
+def _stage(
+    x, stage, blocks, width, stride, dilation=1, dilation_before=1, *, train_bn, stride_in_3x3
+):
+    """One stage; it is dilated instead of halving the map.
 
-
-def _stage(x, stage, blocks, width, strides, train_bn, dilation=1):
+    Args:
+        x: KerasTensor, what the stage before gives.
+        stage, blocks, width: its number, the letters of its blocks and the filters of their 3x3
+            convolutions.
+        stride: of the stage where dilation is 1.
+        dilation, dilation_before: of the 3x3 convolutions of this stage, and of the stage before.
+    """
     filters = [width, width, 4 * width]
-    options = {"train_bn": train_bn, "dilation": dilation}
-    x = conv_block(x, 3, filters, stage, blocks[0], strides=strides, **options)
+    x = conv_block(
+        x,
+        3,
+        filters,
+        stage,
+        blocks[0],
+        strides=(stride, stride) if dilation == 1 else (1, 1),
+        train_bn=train_bn,
+        # a convolution that has the stride still sees the cells of the stage before
+        dilation=dilation_before if stride_in_3x3 else dilation,
+        stride_in_3x3=stride_in_3x3,
+    )
     for block in blocks[1:]:
-        x = identity_block(x, 3, filters, stage, block, **options)
+        x = identity_block(x, 3, filters, stage, block, train_bn=train_bn, dilation=dilation)
     return x
 
 
@@ -106,10 +135,25 @@ def conv_block(
     use_bias=True,
     train_bn=True,
     dilation=1,
+    stride_in_3x3=False,
 ):
-    """A bottleneck whose shortcut is a 1x1 convolution; arguments as in `identity_block`."""
+    """A bottleneck whose shortcut is a 1x1 convolution; arguments as in `identity_block`.
+
+    Args:
+        strides: of the shortcut and of the first 1x1 convolution; or, with ``stride_in_3x3``, of
+            the middle one.
+    """
     x = _branch2(
-        input_tensor, kernel_size, filters, stage, block, strides, use_bias, train_bn, dilation
+        input_tensor,
+        kernel_size,
+        filters,
+        stage,
+        block,
+        strides,
+        use_bias,
+        train_bn,
+        dilation,
+        stride_in_3x3,
     )
     # batches of two at 1024 px need 11 % less memory so (ResNet-101, AVX-512, after ae36c90)
     input_tensor = ComputeAfter()([input_tensor, x])
@@ -124,14 +168,38 @@ def conv_block(
     return _sum(x, shortcut, stage, block)
 
 
-def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn, dilation):
+def _branch2(
+    x,
+    kernel_size,
+    filters,
+    stage,
+    block,
+    strides,
+    use_bias,
+    train_bn,
+    dilation,
+    stride_in_3x3=False,
+):
     def convolved(x, part, *args, **kwargs):
         name = f"{stage}{block}_branch2{part}"
         x = keras.layers.Conv2D(*args, use_bias=use_bias, name="res" + name, **kwargs)(x)
         return BatchNorm(train_bn, name="bn" + name)(x)
 
-    x = keras.layers.Activation("relu")(convolved(x, "a", filters[0], (1, 1), strides=strides))
-    x = convolved(x, "b", filters[1], kernel_size, padding="same", dilation_rate=dilation)
+    outer, middle = (1, strides) if stride_in_3x3 else (strides, 1)
+    x = keras.layers.Activation("relu")(convolved(x, "a", filters[0], (1, 1), strides=outer))
+    padding = "same"
+    if middle not in (1, (1, 1)):
+        # "same" would put nothing above and on the left of a map of even sides
+        x, padding = keras.layers.ZeroPadding2D(kernel_size // 2)(x), "valid"
+    x = convolved(
+        x,
+        "b",
+        filters[1],
+        kernel_size,
+        strides=middle,
+        padding=padding,
+        dilation_rate=dilation,
+    )
     x = keras.layers.Activation("relu")(x)
     return convolved(x, "c", filters[2], (1, 1))
 

@@ -1,7 +1,11 @@
 """What the layers that read a ``Config`` share."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
+
+from mrcnn.config import Config
 
 PACKAGE = "mrcnn"  # the name under which Keras registers these classes
 
@@ -10,7 +14,9 @@ class GraphLayer(keras.layers.Layer):
     """A float32 layer without weights, around kernels that XLA does not have.
 
     Subclasses list in ``CONFIG_FIELDS`` the settings they need. ``config`` may be a
-    ``Config`` or a dict of those fields, which is what serialisation gives back.
+    ``Config`` or a dict of those fields, which is what serialisation gives back. A field that the
+    dict lacks has its default: files of earlier versions lack those that came later. So have all
+    fields where ``config`` is None.
     """
 
     CONFIG_FIELDS: tuple[str, ...] = ()
@@ -20,8 +26,10 @@ class GraphLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_jit = False
         self.settings = {}
+        if config is None or isinstance(config, dict):
+            config = SimpleNamespace(**{**Config.field_defaults(), **(config or {})})
         for field in self.CONFIG_FIELDS:
-            value = config[field] if isinstance(config, dict) else getattr(config, field)
+            value = getattr(config, field)
             self.settings[field] = value.tolist() if isinstance(value, np.ndarray) else value
 
     def get_config(self):

@@ -1,7 +1,8 @@
 """The box head (Mask R-CNN, figure 4, right): the class of each RoI, and its box for each class.
 
 RoIs are folded into the batch: the head is a plain convolutional network over [m, h, w, c], under
-the names and weights that the original's wrappers for each RoI had.
+the names and weights that the original's wrappers for each RoI had. Convolutions before the fully
+connected layers, which torchvision's second version has, are "mrcnn_box_conv1" and so on.
 """
 
 import keras
@@ -22,6 +23,10 @@ def fpn_classifier_graph(
     fc_layers_size=1024,
     *,
     distinct=False,
+    convs=0,
+    conv_channels=256,
+    fcs=2,
+    config=None,
 ):
     """Classify each RoI and refine its box for each class.
 
@@ -32,16 +37,24 @@ def fpn_classifier_graph(
         pool_size: side of the pooled feature.
         num_classes: with background.
         train_bn: see `networks.layers.normalization.BatchNorm`.
-        fc_layers_size: width of the two fully connected layers.
+        fc_layers_size: width of the fully connected layers.
         distinct: see `PackedROIAlign`.
+        convs, conv_channels: 3x3 convolutions before these, and their width.
+        fcs: fully connected layers, at least 1.
+        config: how RoIs are pooled; see `PyramidROIAlign`.
 
     Returns:
         float32 logits [b, n, classes], probabilities [b, n, classes], deltas [b, n, classes, 4].
     """
     x, rows, index = PackedROIAlign(
-        [pool_size, pool_size], distinct=distinct, name="roi_align_classifier"
+        [pool_size, pool_size], distinct=distinct, config=config, name="roi_align_classifier"
     )([rois, image_meta, *feature_maps])
-    for number, window in ((1, pool_size), (2, 1)):
+    for number in range(1, convs + 1):
+        x = keras.layers.Conv2D(conv_channels, 3, padding="same", name=f"mrcnn_box_conv{number}")(x)
+        x = BatchNorm(train_bn, name=f"mrcnn_box_bn{number}")(x)
+        x = keras.layers.Activation("relu")(x)
+    for number in range(1, fcs + 1):
+        window = pool_size if number == 1 else 1
         x = FullyConnected(fc_layers_size, window, name=f"mrcnn_class_conv{number}")(x)
         x = BatchNorm(train_bn, name=f"mrcnn_class_bn{number}")(x)
         x = keras.layers.Activation("relu")(x)

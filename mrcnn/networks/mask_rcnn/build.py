@@ -11,6 +11,7 @@ from mrcnn.networks.layers.weight_decay import add_weight_decay
 from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
+from mrcnn.networks.mask_rcnn.initial_values import initialize_as_torchvision
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
@@ -66,15 +67,19 @@ def training_model(config, model_class=H5Model):
         check_backbone_shapes(image, pyramid, config)
     anchors = Anchors(config, name="anchors")([image, *pyramid])
     proposals = ProposalLayer(
-        config.POST_NMS_ROIS_TRAINING, config.RPN_NMS_THRESHOLD, config, name="ROI"
-    )([rpn_probs, rpn_bbox, anchors])
+        config.POST_NMS_ROIS_TRAINING,
+        config.RPN_NMS_THRESHOLD,
+        config,
+        config.PRE_NMS_LIMIT_TRAINING,
+        name="ROI",
+    )([rpn_probs, rpn_bbox, anchors, rpn_logits, meta, *pyramid])
     candidates = proposals
     if not config.USE_RPN_ROIS:
         given = keras.Input((config.POST_NMS_ROIS_TRAINING, 4), name="input_roi", dtype="int32")
         inputs.append(given)
-        candidates = NormalizeBoxes(name="normalize_rois")([given, image])
+        candidates = NormalizeBoxes(config, name="normalize_rois")([given, image])
 
-    normalized_gt = NormalizeBoxes(name="normalize_gt_boxes")([gt_boxes, image])
+    normalized_gt = NormalizeBoxes(config, name="normalize_gt_boxes")([gt_boxes, image])
     rois, class_ids, target_bbox, target_masks = DetectionTargetLayer(
         config, name="proposal_targets"
     )([candidates, gt_class_ids, normalized_gt, gt_masks])
@@ -100,9 +105,16 @@ def training_model(config, model_class=H5Model):
     def loss(layer, name, tensors, **options):
         return layer(weights.get(name, 1.0), name=name, **options)(tensors)
 
+    of_boxes = {"kind": config.BBOX_LOSS, "beta": config.SMOOTH_L1_BETA}
     losses = [
         loss(RPNClassLoss, "rpn_class_loss", [rpn_match, rpn_logits]),
-        loss(RPNBoxLoss, "rpn_bbox_loss", [rpn_target, rpn_match, rpn_bbox]),
+        loss(
+            RPNBoxLoss,
+            "rpn_bbox_loss",
+            [rpn_target, rpn_match, rpn_bbox],
+            std_dev=config.RPN_BBOX_STD_DEV,
+            **of_boxes,
+        ),
         loss(
             ClassLoss,
             "mrcnn_class_loss",
@@ -110,7 +122,13 @@ def training_model(config, model_class=H5Model):
             class_weights=class_weights(config),
             first_image_rules=config.FIRST_IMAGE_RULES_CLASSES,
         ),
-        loss(BoxLoss, "mrcnn_bbox_loss", [target_bbox, class_ids, deltas]),
+        loss(
+            BoxLoss,
+            "mrcnn_bbox_loss",
+            [target_bbox, class_ids, deltas],
+            std_dev=config.BBOX_STD_DEV,
+            **of_boxes,
+        ),
         loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, own_masks]),
     ]
     outputs = [
@@ -126,6 +144,8 @@ def training_model(config, model_class=H5Model):
         *losses,
     ]
     model = model_class(inputs, outputs, name="mask_rcnn")
+    if config.HEAD_INIT == "torchvision":
+        initialize_as_torchvision(model)
     add_weight_decay(model, config.WEIGHT_DECAY)
     if config.REMATERIALIZE:
         model.rematerialized = Rematerialized(model)
@@ -138,7 +158,7 @@ def inference_model(config):
 
     Args:
         config: a ``Config``. Batch size and image size are free; the sides of the images are
-            multiples of 64 and equal within a batch.
+            multiples of 64 (32 with IMAGE_RESIZE_MODE "fit") and equal within a batch.
 
     Returns:
         keras.Model "mask_rcnn". Inputs: input_image float32 [b, h, w, c], input_image_meta
@@ -150,10 +170,10 @@ def inference_model(config):
     """
     image, meta = _image_inputs(config)
     anchors = keras.Input((None, 4), name="input_anchors", dtype="float32")
-    pyramid, (_, rpn_probs, rpn_bbox) = _first_stage(image, config)
+    pyramid, (rpn_logits, rpn_probs, rpn_bbox) = _first_stage(image, config)
     rois = ProposalLayer(
         config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config, name="ROI"
-    )([rpn_probs, rpn_bbox, anchors])
+    )([rpn_probs, rpn_bbox, anchors, rpn_logits, meta, *pyramid])
     _, probs, deltas = _classifier(rois, pyramid, meta, config, distinct=not config.TRAIN_BN)
     detections = DetectionLayer(config, name="mrcnn_detection")([rois, probs, deltas, meta])
     # by the batch's statistics a mask would depend on how many objects there are
@@ -221,6 +241,10 @@ def _classifier(rois, pyramid, meta, config, distinct):
         config.TRAIN_BN,
         config.FPN_CLASSIF_FC_LAYERS_SIZE,
         distinct=distinct,
+        convs=config.BOX_HEAD_CONVS,
+        conv_channels=config.BOX_HEAD_CHANNELS,
+        fcs=config.BOX_HEAD_FCS,
+        config=config,
     )
 
 
@@ -233,5 +257,6 @@ def _masks(rois, pyramid, meta, config, **options):
         config.NUM_CLASSES,
         config.TRAIN_BN,
         filters=config.MASK_HEAD_CHANNELS,
+        config=config,
         **options,
     )

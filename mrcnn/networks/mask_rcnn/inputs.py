@@ -12,13 +12,18 @@ from mrcnn.ops.boxes import norm_boxes
 class NormalizeBoxes(GraphLayer):
     """Pixel boxes [b, n, 4] of images [b, h, w, c] to normalised ones.
 
+    Args:
+        config: a ``Config``, or a dict of `CONFIG_FIELDS`.
+
     Call arguments:
         [boxes, images].
     """
 
+    CONFIG_FIELDS = ("BOX_SHIFT",)
+
     def call(self, inputs):
         boxes, images = inputs
-        return norm_boxes(boxes, tf.shape(images)[1:3])
+        return norm_boxes(boxes, tf.shape(images)[1:3], self.settings["BOX_SHIFT"])
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
@@ -44,25 +49,40 @@ class Anchors(GraphLayer):
         "RPN_ANCHOR_SCALES",
         "RPN_ANCHOR_RATIOS",
         "RPN_ANCHOR_STRIDE",
+        "RPN_ANCHORS_ROUNDED",
+        "RPN_STRIDES_FROM_SIZES",
         "BACKBONE_STRIDES",
+        "BOX_SHIFT",
     )
 
     def call(self, inputs):
         images, *feature_maps = inputs
-        settings = self.settings
+        settings, size = self.settings, tf.shape(images)[1:3]
         levels = zip(settings["RPN_ANCHOR_SCALES"], settings["BACKBONE_STRIDES"], feature_maps)
-        boxes = tf.concat([self._level(*level) for level in levels], axis=0)
-        height, width = tf.unstack(tf.cast(tf.maximum(tf.shape(images)[1:3] - 1, 1), tf.float64))
-        normalized = tf.cast((boxes - [0, 0, 1, 1]) / [height, width, height, width], tf.float32)
+        boxes = tf.concat([self._level(*level, size) for level in levels], axis=0)
+        shift = settings["BOX_SHIFT"]
+        height, width = tf.unstack(tf.cast(tf.maximum(size - shift, 1), tf.float64))
+        normalized = tf.cast(
+            (boxes - [0, 0, shift, shift]) / [height, width, height, width], tf.float32
+        )
         return tf.broadcast_to(normalized, [tf.shape(images)[0], *tf.unstack(tf.shape(boxes))])
 
-    def _level(self, scale, stride, feature_map):
+    def _level(self, scale, stride, feature_map, image_size):
         """float64 [anchors, 4] px of one level."""
-        step = self.settings["RPN_ANCHOR_STRIDE"]
-        of_a_cell = generate_anchors(scale, self.settings["RPN_ANCHOR_RATIOS"], (1, 1), stride, 1)
+        settings, cells = self.settings, tf.shape(feature_map)[1:3]
+        of_a_cell = generate_anchors(
+            scale,
+            settings["RPN_ANCHOR_RATIOS"],
+            (1, 1),
+            stride,  # of no matter: the cell is the first one
+            1,
+            settings["RPN_ANCHORS_ROUNDED"],
+        )
+        strides = image_size // cells if settings["RPN_STRIDES_FROM_SIZES"] else [stride, stride]
         rows, columns = (
-            tf.cast(tf.range(0, size, step) * stride, tf.float64)
-            for size in tf.unstack(tf.shape(feature_map)[1:3])
+            tf.cast(tf.range(0, cells[axis], settings["RPN_ANCHOR_STRIDE"]), tf.float64)
+            * tf.cast(strides[axis], tf.float64)
+            for axis in (0, 1)
         )
         y, x = tf.meshgrid(rows, columns, indexing="ij")
         centres = tf.stack([y, x, y, x], axis=-1)[:, :, tf.newaxis]

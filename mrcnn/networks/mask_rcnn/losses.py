@@ -11,6 +11,7 @@ import tensorflow as tf
 from mrcnn.distributed.reduce import mean_over_devices
 from mrcnn.networks.layers.base import PACKAGE
 from mrcnn.networks.layers.loss import LossLayer
+from mrcnn.ops import boxes as box_ops
 
 EPSILON = 1e-7  # keeps log finite; Keras' own value, so that losses equal the original's
 
@@ -38,27 +39,55 @@ class RPNClassLoss(LossLayer):
     function = staticmethod(rpn_class_loss)
 
 
-def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox):
-    """Smooth L1 of the anchors' refinements, over the positive anchors.
+def rpn_bbox_loss(target_bbox, rpn_match, rpn_bbox, box_loss=None):
+    """Loss of the anchors' refinements, over the positive anchors.
 
     Args:
         target_bbox: float32 [b, max positives, 4]; row i is for the i-th positive anchor of its
             image.
         rpn_match: int [b, anchors, 1] as in `rpn_class_loss`.
         rpn_bbox: float32 [b, anchors, 4].
+        box_loss: function of targets and refinements [n, 4]; None: `smooth_l1`.
     """
+    box_loss = box_loss or smooth_l1
     positive = tf.equal(rpn_match[..., 0], 1)
     anchors = tf.where(positive)
     rank = tf.cumsum(tf.cast(positive, tf.int64), axis=1) - 1
     targets = tf.stack([anchors[:, 0], tf.gather_nd(rank, anchors)], axis=1)
-    return _mean(smooth_l1(tf.gather_nd(target_bbox, targets), tf.gather_nd(rpn_bbox, anchors)))
+    return _mean(box_loss(tf.gather_nd(target_bbox, targets), tf.gather_nd(rpn_bbox, anchors)))
+
+
+class _LossOfBoxes(LossLayer):
+    """A loss of box refinements.
+
+    Args:
+        kind: ``Config.BBOX_LOSS``.
+        beta: ``Config.SMOOTH_L1_BETA``.
+        std_dev: [4], the unit of the refinements, for "giou".
+    """
+
+    def __init__(
+        self, weight=1.0, kind="smooth_l1", beta=1.0, std_dev=(1.0, 1.0, 1.0, 1.0), **kwargs
+    ):
+        super().__init__(weight, **kwargs)
+        self.options = {"kind": kind, "beta": float(beta), "std_dev": list(map(float, std_dev))}
+
+    def box_loss(self, y_true, y_pred):
+        """Of refinements [n, 4]."""
+        if self.options["kind"] == "giou":
+            return giou_loss(y_true, y_pred, self.options["std_dev"])
+        return smooth_l1(y_true, y_pred, self.options["beta"])
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class RPNBoxLoss(LossLayer):
+class RPNBoxLoss(_LossOfBoxes):
     """Call arguments: [target_bbox, rpn_match, rpn_bbox]; see `rpn_bbox_loss`."""
 
-    function = staticmethod(rpn_bbox_loss)
+    def function(self, *inputs):
+        return rpn_bbox_loss(*inputs, box_loss=self.box_loss)
 
 
 # === Heads ===
@@ -114,24 +143,27 @@ class ClassLoss(LossLayer):
         return {**super().get_config(), **self.options}
 
 
-def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox):
-    """Smooth L1 of the box refinements of each positive RoI's own class.
+def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox, box_loss=None):
+    """Loss of the box refinements of each positive RoI's own class.
 
     Args:
         target_bbox: float32 [b, rois, 4].
         target_class_ids: int [b, rois].
         pred_bbox: float32 [b, rois, classes, 4].
+        box_loss: function of targets and refinements [n, 4]; None: `smooth_l1`.
     """
+    box_loss = box_loss or smooth_l1
     rows, classes = _positives(target_class_ids)
     predicted = tf.gather_nd(pred_bbox, tf.concat([rows, classes[:, tf.newaxis]], axis=1))
-    return _mean(smooth_l1(tf.gather_nd(target_bbox, rows), predicted))
+    return _mean(box_loss(tf.gather_nd(target_bbox, rows), predicted))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class BoxLoss(LossLayer):
+class BoxLoss(_LossOfBoxes):
     """Call arguments: [target_bbox, target_class_ids, pred_bbox]; see `mrcnn_bbox_loss`."""
 
-    function = staticmethod(mrcnn_bbox_loss)
+    def function(self, *inputs):
+        return mrcnn_bbox_loss(*inputs, box_loss=self.box_loss)
 
 
 def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
@@ -162,10 +194,45 @@ class MaskLoss(LossLayer):
 # === Parts of them ===
 
 
-def smooth_l1(y_true, y_pred):
-    """Huber's loss with its knee at 1 (Fast R-CNN, equation 3), element by element."""
+def smooth_l1(y_true, y_pred, beta=1.0):
+    """Huber's loss divided by its knee beta (Fast R-CNN, equation 3, where that is 1), element by
+    element.
+    """
     difference = tf.abs(y_true - y_pred)
-    return tf.where(difference < 1.0, 0.5 * difference**2, difference - 0.5)
+    return tf.where(difference < beta, 0.5 * difference**2 / beta, difference - 0.5 * beta)
+
+
+def giou_loss(y_true, y_pred, std_dev):
+    """1 - GIoU of the boxes that two refinements make of one (Rezatofighi et al. 2019).
+
+    GIoU does not change where both axes are scaled, each by its own factor, so the box that is
+    refined need not be known: a square of side 1 stands for it.
+
+    Args:
+        y_true, y_pred: [n, 4] in units of ``std_dev``.
+        std_dev: [4].
+
+    Returns:
+        [n], from 0 to 2.
+    """
+    unit = tf.constant([0.0, 0.0, 1.0, 1.0])
+    truth, predicted = (
+        box_ops.apply_box_deltas(
+            tf.broadcast_to(unit, tf.shape(deltas)), deltas * tf.constant(std_dev, tf.float32)
+        )
+        for deltas in (y_true, y_pred)
+    )
+
+    def area(low, high):
+        return tf.reduce_prod(tf.maximum(high - low, 0.0), axis=-1)
+
+    (low, high), (other_low, other_high) = (
+        (boxes[:, :2], boxes[:, 2:]) for boxes in (truth, predicted)
+    )
+    shared = area(tf.maximum(low, other_low), tf.minimum(high, other_high))
+    union = area(low, high) + area(other_low, other_high) - shared
+    around = area(tf.minimum(low, other_low), tf.maximum(high, other_high))
+    return 1.0 - shared / union + (around - union) / around
 
 
 def _mean(values, weights=None):

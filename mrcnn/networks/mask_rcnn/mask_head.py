@@ -25,6 +25,7 @@ def build_fpn_mask_graph(
     most=None,
     own_classes=None,
     filters=256,
+    config=None,
 ):
     """Predict a mask per class for each RoI.
 
@@ -37,14 +38,15 @@ def build_fpn_mask_graph(
         most: RoIs of an image that have a class, at most; None: all may have one.
         own_classes: KerasTensor int32 [b, n]; asks for each RoI's mask of that class alone, too.
         filters: of the head's convolutions.
+        config: how RoIs are pooled; see `PyramidROIAlign`.
 
     Returns:
         float32 [b, n, 2 * pool_size, 2 * pool_size, classes] in 0..1; with ``own_classes`` a pair
         of that and [b, n, 2 * pool_size, 2 * pool_size].
     """
-    x, rows, index = PackedROIAlign([pool_size, pool_size], most=most, name="roi_align_mask")(
-        [rois, image_meta, *feature_maps], class_ids=class_ids
-    )
+    x, rows, index = PackedROIAlign(
+        [pool_size, pool_size], most=most, config=config, name="roi_align_mask"
+    )([rois, image_meta, *feature_maps], class_ids=class_ids)
     for number in range(1, 5):
         x = keras.layers.Conv2D(filters, (3, 3), padding="same", name=f"mrcnn_mask_conv{number}")(x)
         x = BatchNorm(train_bn, name=f"mrcnn_mask_bn{number}")(x)

@@ -33,6 +33,10 @@ def detection_targets(
     bbox_std_dev,
     mask_shape,
     mini_masks,
+    add_gt=False,
+    sampled_masks=False,
+    image_shape=None,
+    box_shift=1,
     negatives_alone=False,
     shuffle=True,
     seed=None,
@@ -51,6 +55,11 @@ def detection_targets(
         bbox_std_dev: [4].
         mask_shape: (height, width) of the target masks.
         mini_masks: whether ``gt_masks`` are relative to their boxes.
+        add_gt: whether the objects' own boxes are proposals too.
+        sampled_masks: False samples the target masks on a grid that includes the RoI's edges, True
+            at the centres of the target's cells.
+        image_shape: (height, width, ...) px, that sampled masks need.
+        box_shift: ``Config.BOX_SHIFT``, by which boxes are normalised.
         negatives_alone: whether an image without objects has as many negatives as one with all
             positives.
         shuffle: False takes the first candidates instead of random ones (for comparisons).
@@ -60,10 +69,13 @@ def detection_targets(
     Returns:
         `DetectionTargets`.
     """
-    missing = tf.maximum(count - tf.shape(proposals)[1], 0)
-    proposals = tf.pad(proposals, [[0, 0], [0, missing], [0, 0]])
     is_gt = box_ops.is_box(gt_boxes)
     is_object = is_gt & (gt_class_ids > 0)
+    if add_gt:
+        own = tf.where(is_object[..., tf.newaxis], gt_boxes, 0.0)
+        proposals = tf.concat([proposals, own], axis=1)
+    missing = tf.maximum(count - tf.shape(proposals)[1], 0)
+    proposals = tf.pad(proposals, [[0, 0], [0, missing], [0, 0]])
     iou = box_ops.pairwise_iou(proposals, gt_boxes)  # [b, p, g]
     object_iou = tf.where(is_object[:, tf.newaxis, :], iou, -1.0)
     crowd_iou = tf.where((is_gt & (gt_class_ids < 0))[:, tf.newaxis, :], iou, -1.0)
@@ -112,7 +124,14 @@ def detection_targets(
     deltas = box_ops.box_refinement(positive_rois, positive_boxes) / tf.constant(
         bbox_std_dev, tf.float32
     )
-    masks = _crop_masks(gt_masks, objects, positive_rois, positive_boxes, mask_shape, mini_masks)
+    frames = positive_boxes if mini_masks else None
+    if sampled_masks:
+        windows = _centre_windows(
+            positive_rois, frames, mask_shape, gt_masks.shape[1:3], image_shape, box_shift
+        )
+    else:
+        windows = _edge_windows(positive_rois, frames, tf.shape(gt_masks)[1:3], box_shift)
+    masks = _crop_masks(gt_masks, objects, windows, mask_shape, padded=sampled_masks)
     return DetectionTargets(rois, class_ids, packed.unpack(deltas), packed.unpack(masks))
 
 
@@ -140,15 +159,59 @@ def _sample(candidates, limit, keys):
     return index, tf.minimum(found, limit)
 
 
-def _crop_masks(gt_masks, objects, rois, gt_boxes, mask_shape, mini_masks):
-    """Each positive RoI's part of its object's mask, float32 [m, height, width] of 0 and 1."""
+def _edge_windows(rois, frames, shape, box_shift):
+    """RoIs [m, 4] relative to the frames [m, 4] of their masks, or where that is None to masks of
+    the whole image, of ``shape``, as ``crop_and_resize`` takes them: its first and last samples lie
+    on their edges.
+    """
+    if frames is None:
+        if box_shift == 1:
+            return rois
+        # crop_and_resize counts from pixel centre to pixel centre
+        return box_ops.norm_boxes(box_ops.pixel_boxes(rois, shape, box_shift), shape)
+    origin = tf.tile(frames[:, :2], [1, 2])
+    size = tf.tile(frames[:, 2:] - frames[:, :2], [1, 2])
+    return (rois - origin) / size
+
+
+def _centre_windows(rois, frames, mask_shape, stored_shape, image_shape, box_shift):
+    """Windows whose first and last samples are the centres of the first and last cells of target
+    masks, in stored masks that are padded by a cell of zeros on all sides.
+
+    Args:
+        rois: [m, 4] normalised.
+        frames: [m, 4] normalised, the boxes that the stored masks fill; None: the image.
+        mask_shape: (height, width) of the target masks.
+        stored_shape: (height, width) of the stored masks, without the padding.
+        image_shape: (height, width, ...) px.
+        box_shift: ``Config.BOX_SHIFT``.
+    """
+    shape = [float(side) for side in image_shape[:2]]
+
+    def corners(boxes):  # px, each [m, 2]
+        boxes = box_ops.pixel_boxes(boxes, shape, box_shift)
+        return boxes[:, :2], boxes[:, 2:]
+
+    start, end = corners(rois)
+    origin, opposite = (tf.zeros([2]), tf.constant(shape)) if frames is None else corners(frames)
+    stored, half_cell = tf.constant(stored_shape, tf.float32), (end - start) * 0.5 / mask_shape
+    ends = []
+    for place in (start + half_cell, end - half_cell):
+        # a cell's centre is half a cell from its edge; the padding moves all by one
+        cell = (place - origin) / (opposite - origin) * stored - 0.5 + 1.0
+        ends.append(cell / (stored + 1.0))  # of the last padded cell
+    return tf.concat(ends, axis=1)
+
+
+def _crop_masks(gt_masks, objects, windows, mask_shape, padded):
+    """The windows [m, 4] of the objects' masks, float32 [m, height, width] of 0 and 1.
+
+    ``padded`` puts a cell of zeros around the masks: an object ends half a cell from its last one.
+    """
     masks = tf.gather_nd(tf.transpose(gt_masks, [0, 3, 1, 2]), objects)
     masks = tf.cast(masks, tf.float32)[..., tf.newaxis]
-    windows = rois
-    if mini_masks:
-        origin = tf.tile(gt_boxes[:, :2], [1, 2])
-        size = tf.tile(gt_boxes[:, 2:] - gt_boxes[:, :2], [1, 2])
-        windows = (rois - origin) / size
+    if padded:
+        masks = tf.pad(masks, [[0, 0], [1, 1], [1, 1], [0, 0]])
     cropped = tf.image.crop_and_resize(
         masks, tf.stop_gradient(windows), tf.range(tf.shape(objects)[0]), mask_shape
     )
@@ -183,6 +246,10 @@ class DetectionTargetLayer(GraphLayer):
         "USE_MINI_MASK",
         "STOP_PROPOSAL_GRADIENT",
         "KEEP_EMPTY_IMAGES",
+        "ROI_ADD_GT",
+        "MASK_TARGETS",
+        "IMAGE_SHAPE",
+        "BOX_SHIFT",
     )
 
     def __init__(self, config, shuffle=True, **kwargs):
@@ -206,6 +273,10 @@ class DetectionTargetLayer(GraphLayer):
                 bbox_std_dev=self.settings["BBOX_STD_DEV"],
                 mask_shape=tuple(self.settings["MASK_SHAPE"]),
                 mini_masks=self.settings["USE_MINI_MASK"],
+                add_gt=self.settings["ROI_ADD_GT"],
+                sampled_masks=self.settings["MASK_TARGETS"] == "sampled",
+                image_shape=self.settings["IMAGE_SHAPE"],
+                box_shift=self.settings["BOX_SHIFT"],
                 negatives_alone=self.settings["KEEP_EMPTY_IMAGES"],
                 shuffle=self.shuffle,
                 seed=self._next_seed() if self.shuffle else None,

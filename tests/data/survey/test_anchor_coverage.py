@@ -28,6 +28,7 @@ def random_boxes(count, size=64, seed=0):
         {"RPN_ANCHOR_STRIDE": 2},
         {"RPN_ANCHOR_STRIDE": 3},
         {"RPN_ANCHOR_RATIOS": [1]},
+        {"RPN_ANCHORS_ROUNDED": True, "RPN_ANCHOR_SCALES": (5, 9, 13, 21, 33)},
         {"IMAGE_MIN_DIM": 192, "IMAGE_MAX_DIM": 192, "RPN_ANCHOR_RATIOS": [0.3, 0.9, 2.5, 4]},
     ],
 )
@@ -52,6 +53,15 @@ def test_other_shape_scales_and_ratios():
     np.testing.assert_allclose(
         best_anchor_iou(boxes, tiny_config(), shape, scales, ratios), expected, atol=1e-12
     )
+
+
+def test_strides_from_sizes():
+    """P6 has centres 61 px apart along y, and 48 along x."""
+    config, shape = tiny_config(RPN_STRIDES_FROM_SIZES=True), (800, 96, 3)
+    boxes = random_boxes(200, 800) * np.array([1, 0.12, 1, 0.12])
+    expected = compute_overlaps(pyramid_anchors(config, shape), boxes).max(axis=0)
+    np.testing.assert_allclose(best_anchor_iou(boxes, config, shape), expected, atol=1e-12)
+    assert not np.allclose(best_anchor_iou(boxes, tiny_config(), shape), expected)
 
 
 def test_no_boxes_and_boxes_without_area():

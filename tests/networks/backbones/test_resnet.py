@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.config.segmentation import SegmentationConfig
 from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.networks.backbones.resnet import conv_block, identity_block, resnet_graph
+from mrcnn.networks.segmentation.encoders import encoder
 from tests.tiny import backbone, randomize, tiny_config
 
 
@@ -26,8 +28,11 @@ def normalize(x, gamma, beta, mean, variance):
     return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
 
 
-def bottleneck(model, x, stride, shortcut):
-    """Block "a" of stage 3 from a model's weights, the stride on the first 1x1 convolution."""
+def bottleneck(model, x, stride, shortcut, stride_in_3x3=False):
+    """Block "a" of stage 3 from a model's weights, the stride on the first 1x1 convolution or on
+    the 3x3 one.
+    """
+    outer, middle = (1, stride) if stride_in_3x3 else (stride, 1)
 
     def conv(branch, x, **options):
         return convolve(
@@ -38,8 +43,8 @@ def bottleneck(model, x, stride, shortcut):
         layer = model.get_layer(f"bn3a_{branch}")
         return normalize(x, *(weight.numpy() for weight in layer.weights))
 
-    y = np.maximum(bn("branch2a", conv("branch2a", x, stride=stride)), 0)
-    y = np.maximum(bn("branch2b", conv("branch2b", y, pad=1)), 0)
+    y = np.maximum(bn("branch2a", conv("branch2a", x, stride=outer)), 0)
+    y = np.maximum(bn("branch2b", conv("branch2b", y, pad=1, stride=middle)), 0)
     y = bn("branch2c", conv("branch2c", y))
     return np.maximum(y + (bn("branch1", conv("branch1", x, stride=stride)) if shortcut else x), 0)
 
@@ -59,6 +64,89 @@ def test_bottleneck_in_numpy(kind):
     expected = np.stack([bottleneck(model, one, stride, kind != "identity") for one in x])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert (expected == 0).any() and (expected > 0.5).any()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 10), (7, 9), (1, 2)])
+def test_bottleneck_with_its_stride_on_the_3x3_convolution(stride, size):
+    image = keras.Input((None, None, 6))
+    out = conv_block(
+        image, 3, [4, 5, 7], 3, "a", (stride, stride), train_bn=False, stride_in_3x3=True
+    )
+    model = keras.Model(image, out)
+    randomize(model)
+    x = np.random.RandomState(0).randn(2, *size, 6)
+    found = np.array(model(x.astype(np.float32), training=True))
+    expected = np.stack([bottleneck(model, one, stride, True, stride_in_3x3=True) for one in x])
+    assert found.shape == (2, *(-(-side // stride) for side in size), 7)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def pooled_in_numpy(x):
+    """The greatest of 3x3 cells around every other cell of [h, w, c], from the first one on."""
+    x = np.pad(x, ((1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    rows, columns = ((side - 1) // 2 for side in x.shape[:2])
+    return np.array(
+        [
+            [x[2 * row : 2 * row + 3, 2 * col : 2 * col + 3].max((0, 1)) for col in range(columns)]
+            for row in range(rows)
+        ]
+    )
+
+
+@pytest.mark.parametrize("size", [(64, 96), (70, 65)])
+def test_the_pooling_after_conv1_is_centred(size):
+    image = keras.Input((None, None, 3))
+    pooled = resnet_graph(image, "resnet50", width=4, stride_in_3x3=True)[0]
+    model = keras.Model(image, pooled)
+    randomize(model)
+    before = next(layer for layer in model.layers if isinstance(layer, keras.layers.Activation))
+    x = np.random.RandomState(0).normal(0, 50, (2, *size, 3)).astype(np.float32)
+    activated = keras.Model(image, before.output)(x).numpy()
+    for found, one in zip(model(x).numpy(), activated):
+        np.testing.assert_array_equal(found, pooled_in_numpy(one))
+    assert model(x).shape[1:3] == tuple(-(-side // 4) for side in size)
+
+
+@pytest.mark.parametrize("output_stride", [32, 16, 8])
+def test_names_and_weights_do_not_depend_on_where_the_stride_is(output_stride):
+    image = keras.Input((None, None, 3))
+    original, moved = (
+        keras.Model(
+            image,
+            resnet_graph(image, "resnet50", True, False, 4, output_stride, stride_in_3x3)[1:],
+        )
+        for stride_in_3x3 in (False, True)
+    )
+    for one, other in zip(original.weights, moved.weights, strict=True):
+        assert one.path == other.path and one.shape == other.shape
+    strided = {
+        layer.name
+        for layer in moved.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.strides == (2, 2)
+    }
+    stages = {32: (3, 4, 5), 16: (3, 4), 8: (3,)}[output_stride]
+    assert strided == {"conv1"} | {
+        f"res{stage}a_{branch}" for stage in stages for branch in ("branch1", "branch2b")
+    }
+    for size in ((96, 160), (70, 65)):
+        shapes = [stage.shape[1:3] for stage in moved(np.zeros((1, *size, 3), np.float32))]
+        strides = [min(stride, output_stride) for stride in (4, 8, 16, 32)]
+        assert shapes == [tuple(-(-side // stride) for side in size) for stride in strides]
+
+
+def test_the_field_reaches_every_network():
+    image = keras.Input((64, 64, 3))
+    for value, name in ((False, "branch2a"), (True, "branch2b")):
+        config = tiny_config(BACKBONE="resnet50", COMPUTE_BACKBONE_SHAPE=None, STRIDE_IN_3X3=value)
+        model = keras.Model(image, backbone_graph(image, config))
+        assert model.get_layer(f"res4a_{name}").strides == (2, 2)
+    labels = type("Labels", (SegmentationConfig,), {"STRIDE_IN_3X3": True, "BACKBONE_WIDTH": 4})()
+    labels.BACKBONE, labels.NETWORK, labels.OUTPUT_STRIDE = "resnet50", "deeplab", 16
+    model = keras.Model(image, encoder(image, labels))
+    assert model.get_layer("res4a_branch2b").strides == (2, 2)
+    assert model.get_layer("res5a_branch2b").dilation_rate == (1, 1)
+    assert model.get_layer("res5b_branch2b").dilation_rate == (2, 2)
 
 
 @pytest.mark.parametrize("architecture, blocks", [("resnet50", 6), ("resnet101", 23)])
@@ -125,12 +213,13 @@ def test_a_dilated_convolution_is_one_with_zeros_between_its_weights():
     np.testing.assert_allclose(dilated(x)[0], convolve(x[0], apart, bias, pad=2), atol=1e-5)
 
 
+@pytest.mark.parametrize("stride_in_3x3", [False, True])
 @pytest.mark.parametrize("stride, dilations", [(16, (1, 2)), (8, (2, 4))])
-def test_a_dilated_network_has_the_values_of_the_strided_one(stride, dilations):
+def test_a_dilated_network_has_the_values_of_the_strided_one(stride, dilations, stride_in_3x3):
     """At the places that the strides keep, and with the same names and weights."""
     image = keras.Input((None, None, 3))
     strided, dilated = (
-        keras.Model(image, resnet_graph(image, "resnet50", True, False, 4, output_stride=stride))
+        keras.Model(image, resnet_graph(image, "resnet50", True, False, 4, stride, stride_in_3x3))
         for stride in (32, stride)
     )
     assert [weight.path for weight in dilated.weights] == [
@@ -139,7 +228,8 @@ def test_a_dilated_network_has_the_values_of_the_strided_one(stride, dilations):
     randomize(strided)
     dilated.set_weights(strided.get_weights())
     for stage, dilation in zip((4, 5), dilations):
-        for block in "abc":
+        # a convolution that had the stride sees the cells of the stage before
+        for block in "bc" if stride_in_3x3 else "abc":
             layer = dilated.get_layer(f"res{stage}{block}_branch2b")
             assert layer.dilation_rate == (dilation, dilation)
     x = np.random.RandomState(0).normal(0, 50, (2, 64, 96, 3)).astype(np.float32)

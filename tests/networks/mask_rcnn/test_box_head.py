@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 from mrcnn.networks.mask_rcnn.box_head import FullyConnected, fpn_classifier_graph
+from mrcnn.networks.mask_rcnn.build import training_model
 from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign
 from tests.networks.backbones.test_resnet import normalize
-from tests.tiny import randomize
+from tests.tiny import randomize, tiny_config
 
 RNG = np.random.RandomState(0)
 
@@ -72,6 +73,83 @@ def test_classifier_head_in_numpy(padding):
     np.testing.assert_allclose(
         deltas, (x @ kernel + bias).reshape(2, 5, 4, 4), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("convs, fcs", [(2, 1), (0, 1), (0, 3), (4, 2)])
+def test_convolutions_and_fully_connected_layers_in_numpy(convs, fcs):
+    rois, meta, maps, arrays = head_inputs(3)
+    model = keras.Model(
+        [rois, meta, *maps],
+        fpn_classifier_graph(
+            rois,
+            maps,
+            meta,
+            7,
+            4,
+            train_bn=False,
+            fc_layers_size=6,
+            convs=convs,
+            conv_channels=5,
+            fcs=fcs,
+        ),
+    )
+    randomize(model)
+    names = [layer.name for layer in model.layers if layer.weights]
+    expected = [f"mrcnn_box_{kind}{i}" for i in range(1, convs + 1) for kind in ("conv", "bn")]
+    expected += [f"mrcnn_class_{kind}{i}" for i in range(1, fcs + 1) for kind in ("conv", "bn")]
+    assert names == [*expected, "mrcnn_class_logits", "mrcnn_bbox_fc"]
+    logits, _, deltas = (np.array(output) for output in model(arrays))
+
+    x = pooled(arrays, 7).reshape(6, 7, 7, 3)
+    for number in range(1, convs + 1):
+        kernel, bias = weights(model, f"mrcnn_box_conv{number}")
+        assert kernel.shape == (3, 3, 3 if number == 1 else 5, 5)
+        padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+        x = bias + sum(
+            np.einsum("rhwc,cf->rhwf", padded[:, y : y + 7, z : z + 7], kernel[y, z])
+            for y in range(3)
+            for z in range(3)
+        )
+        x = np.maximum(normalize(x, *weights(model, f"mrcnn_box_bn{number}")), 0)
+    for number in range(1, fcs + 1):
+        kernel, bias = weights(model, f"mrcnn_class_conv{number}")
+        assert kernel.shape[:2] == ((7, 7) if number == 1 else (1, 1))
+        x = np.reshape(x, [6, -1]) @ kernel.reshape(-1, 6) + bias
+        x = np.maximum(normalize(x, *weights(model, f"mrcnn_class_bn{number}")), 0)
+    for name, found in (("mrcnn_class_logits", logits), ("mrcnn_bbox_fc", deltas)):
+        kernel, bias = weights(model, name)
+        np.testing.assert_allclose(found.reshape(6, -1), x @ kernel + bias, rtol=1e-3, atol=1e-3)
+
+
+def test_the_whole_network_trains_with_other_heads():
+    """Each weight of the heads gets a gradient, and the config tells both how RoIs are pooled."""
+    config = tiny_config(
+        BOX_HEAD_CONVS=2, BOX_HEAD_CHANNELS=12, BOX_HEAD_FCS=1, ROI_ALIGN="aligned"
+    )
+    model = training_model(config)
+    for name in ("roi_align_classifier", "roi_align_mask"):
+        assert model.get_layer(name).settings["ROI_ALIGN"] == "aligned"
+    heads = keras.Model(
+        [model.get_layer("proposal_targets").output[0], model.inputs[1]]
+        + [model.get_layer(f"fpn_p{level}").output for level in range(2, 6)],
+        [model.get_layer("mrcnn_class_logits").output, model.get_layer("mrcnn_bbox").output],
+    )
+    randomize(heads)
+    assert heads.get_layer("mrcnn_box_conv2").kernel.shape == (3, 3, 12, 12)
+    assert heads.get_layer("mrcnn_class_conv1").kernel.shape == (7, 7, 12, 32)
+    random = np.random.RandomState(2)
+    top_left = random.uniform(0, 0.5, (2, config.TRAIN_ROIS_PER_IMAGE, 2))
+    arrays = [
+        np.concatenate([top_left, top_left + 0.4], axis=-1).astype(np.float32),
+        META,
+        *(random.randn(2, side, side, 16).astype(np.float32) for side in SIDES),
+    ]
+    with tf.GradientTape() as tape:
+        total = sum(tf.reduce_sum(tf.sin(output)) for output in heads(arrays, training=True))
+    for variable, gradient in zip(
+        heads.trainable_weights, tape.gradient(total, heads.trainable_weights)
+    ):
+        assert np.any(gradient), variable.path
 
 
 @pytest.mark.parametrize("padding, rows", [((0, 0), 10), ((2, 0), 9), ((3, 5), 4)])

@@ -6,15 +6,28 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.config import Config
 from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.mask_rcnn.build import inference_model, training_model
-from mrcnn.training.stages import STAGES, set_trainable
+from mrcnn.ops.image_meta import compose_image_meta
+from mrcnn.training.data import training_data
+from mrcnn.training.stages import STAGES, alternating_stages, set_trainable
+from mrcnn.training.step import TrainingModel
 from mrcnn.weights.h5_format import read_h5
 from mrcnn.weights.load import layer_weights
 from tests.paths import PARITY
-from tests.tiny import backbone, backbone_shapes, randomize, tiny_config, values
+from tests.tiny import (
+    TORCHVISION,
+    TORCHVISION_RESNET,
+    Rectangles,
+    backbone,
+    backbone_shapes,
+    randomize,
+    tiny_config,
+    values,
+)
 
 INFERENCE_INPUTS = ["input_image", "input_image_meta", "input_anchors"]
 TRAINING_INPUTS = {
@@ -399,3 +412,75 @@ def test_a_backbone_without_staticmethod_gives_the_same_network():
     plain = training_model(tiny_config(BACKBONE=backbone, COMPUTE_BACKBONE_SHAPE=backbone_shapes))
     usual = training_model(tiny_config())
     assert [(w.path, w.shape) for w in plain.weights] == [(w.path, w.shape) for w in usual.weights]
+
+
+# === As torchvision's ===
+
+
+def test_everything_of_a_network_like_torchvisions_is_trained():
+    """Each weight gets a gradient of the losses, also where a convolution was added."""
+    config = tiny_config(**TORCHVISION_RESNET, ROI_POSITIVE_IOU=0.05, WEIGHT_DECAY=0.0)
+    model = training_model(config, TrainingModel)
+    randomize(model)
+    inputs = training_data(model, Rectangles(), config, steps=1, shuffle=False, seed=0)[0][0]
+    with tf.GradientTape() as tape:
+        outputs = model(list(inputs), training=True)
+        total = tf.add_n(outputs[-5:])
+    assert all(np.isfinite(loss) and loss > 0 for loss in outputs[-5:])
+    variables = {"/".join(each.path.split("/")[-2:]): each for each in model.trainable_variables}
+    assert {
+        "rpn_conv_shared2/kernel",
+        "mrcnn_box_conv1/kernel",
+        "mrcnn_box_conv2/kernel",
+        "mrcnn_box_bn2/gamma",
+    } <= set(variables)
+    for name, gradient in zip(variables, tape.gradient(total, list(variables.values()))):
+        gradient = np.asarray(tf.convert_to_tensor(gradient))
+        assert np.isfinite(gradient).all() and gradient.any(), name
+
+
+def test_stages_of_a_network_like_torchvisions():
+    model = training_model(tiny_config(**TORCHVISION_RESNET), TrainingModel)
+    added = {"rpn_conv_shared2", "mrcnn_box_conv1", "mrcnn_box_bn1", "mrcnn_box_conv2"}
+
+    def trained(stage, frozen=0):
+        set_trainable(model, STAGES[stage], frozen)
+        paths = (variable.path for variable in model.trainable_variables)
+        return {path.split("/")[-2] for path in paths}
+
+    heads = trained("heads")
+    assert added <= heads and not any(re.match("res|bn[0-9_]|conv1", name) for name in heads)
+    assert "res4a_branch2b" in trained("4+") - trained("5+")
+    frozen = trained("all", frozen=2)
+    assert added <= frozen and not frozen & {"conv1", "bn_conv1", "res2a_branch2b"}
+    rpn, box = {"rpn_conv_shared2"}, {"mrcnn_box_conv1", "mrcnn_box_bn1"}
+    for stage, wanted in zip(alternating_stages(1), (rpn, box, rpn, box)):
+        set_trainable(model, stage.layers)
+        names = {variable.path.split("/")[-2] for variable in model.trainable_variables}
+        assert names & (rpn | box) == wanted
+
+
+def test_the_limit_before_nms_of_training():
+    for limit, expected in ((None, 20), (40, 40)):
+        config = tiny_config(PRE_NMS_LIMIT=20, PRE_NMS_LIMIT_TRAINING=limit)
+        layer = training_model(config).get_layer("ROI")
+        inputs = [tf.zeros([1, 255, 2]), tf.zeros([1, 255, 4]), tf.zeros([1, 255, 4])]
+        assert layer.steps(inputs).pre_nms_anchors.shape == (1, expected, 4)
+        detecting = inference_model(config).get_layer("ROI")
+        assert detecting.steps(inputs).pre_nms_anchors.shape == (1, 20, 4)
+
+
+def test_keras_file_of_a_network_like_torchvisions(tmp_path):
+    model = inference_model(tiny_config(**TORCHVISION))
+    randomize(model)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    shape, count = (96, 160, 3), 24 * 40 + 12 * 20 + 6 * 10 + 3 * 5 + 2 * 3
+    meta = compose_image_meta(0, shape, shape, (0, 0, 90, 150), 1.0, [1] * 3)
+    inputs = [
+        np.random.RandomState(0).normal(0, 50, (2, *shape)).astype(np.float32),
+        np.float32([meta] * 2),
+        np.tile(np.float32([0.1, 0.1, 0.4, 0.3]), (2, 3 * count, 1)),
+    ]
+    for found, expected in zip(restored(inputs), model(inputs), strict=True):
+        np.testing.assert_array_equal(found, expected)

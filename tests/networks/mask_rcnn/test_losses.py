@@ -277,6 +277,107 @@ def test_smooth_l1_around_its_knee():
     )
 
 
+@pytest.mark.parametrize("beta", [1 / 9, 0.5, 3.0])
+def test_smooth_l1_of_another_knee(beta):
+    """Continuous in value and slope, and beta = 1 is the plain one."""
+    difference = np.float32([0, 0.3, -0.9, 0.999, 1, 1.001, -2, 5]) * beta
+    expected = [beta * twins.smooth_l1(0, value / beta) for value in difference]
+    predicted = tf.Variable(difference.astype(np.float32))
+    with tf.GradientTape() as tape:
+        value = losses.smooth_l1(tf.zeros(8), predicted, beta)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        tape.gradient(value, predicted), np.clip(difference / beta, -1, 1), rtol=1e-5
+    )
+
+
+# === Boxes by their overlap ===
+
+STD_DEV = [0.1, 0.1, 0.2, 0.2]
+
+
+def giou(first, second):
+    """Of two boxes, by its definition."""
+    around = [min(first[0], second[0]), min(first[1], second[1])]
+    around += [max(first[2], second[2]), max(first[3], second[3])]
+    (area1, area2, whole) = (
+        (box[2] - box[0]) * (box[3] - box[1]) for box in (first, second, around)
+    )
+    overlap = twins.iou(first, second)
+    union = (area1 + area2) / (1 + overlap)
+    return overlap - (whole - union) / whole
+
+
+def giou_twin(truth, predicted, std_dev=STD_DEV):
+    """Of boxes of any place and shape, which must not matter."""
+    random = np.random.RandomState(3)
+    terms = []
+    for true, found in zip(np.float64(truth), np.float64(predicted)):
+        corner, size = random.uniform(0, 50, 2), random.uniform(5, 60, 2)
+        box = [*corner, *(corner + size)]
+        terms.append(
+            1 - giou(*(twins.apply_deltas(box, delta * std_dev) for delta in (true, found)))
+        )
+    return np.array(terms)
+
+
+def test_giou_of_boxes_of_any_place_and_shape():
+    random = np.random.RandomState(0)
+    truth = np.float32(random.normal(0, 2, (40, 4)))
+    predicted = truth + np.float32(random.normal(0, 3, (40, 4)))
+    predicted[:3] += np.float32([40, 0, 0, 0])  # apart
+    values = losses.giou_loss(truth, predicted, STD_DEV).numpy()
+    np.testing.assert_allclose(values, giou_twin(truth, predicted), rtol=2e-5, atol=2e-6)
+    assert (values[:3] > 1).all() and (values < 2).all() and (values[3:] < 1).any()
+    np.testing.assert_allclose(losses.giou_loss(truth, truth, STD_DEV), 0, atol=1e-6)
+
+
+def test_gradient_of_giou():
+    random = np.random.RandomState(1)
+    truth = np.float32(random.normal(0, 2, (6, 4)))
+    predicted = tf.Variable(truth + np.float32(random.normal(0, 3, (6, 4))))
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(losses.giou_loss(truth, predicted, STD_DEV))
+    expected = twins.numeric_gradient(lambda moved: giou_twin(truth, moved).sum(), predicted)
+    np.testing.assert_allclose(tape.gradient(value, predicted), expected, rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["smooth_l1", "giou"])
+@BATCHES
+def test_losses_of_boxes_of_a_chosen_kind(kind, batch):
+    """Means over the positives: of four numbers each, or of one."""
+    match, _, target, predicted = rpn_material(batch, batch)
+    data = head_material(batch, batch)
+    options = dict(kind=kind, beta=0.5, std_dev=STD_DEV)
+    rows = [
+        (target[image, rank], predicted[image, anchor])
+        for image in range(batch)
+        for rank, anchor in enumerate(np.flatnonzero(match[image] == 1))
+    ]
+    of_rpn = RPNBoxLoss(**options)([target, match[..., np.newaxis], predicted])
+    own = [
+        (data["target_bbox"][place], data["bbox"][place][data["class_ids"][place]])
+        for place in zip(*np.nonzero(data["class_ids"]))
+    ]
+    of_heads = BoxLoss(**options)([data["target_bbox"], data["class_ids"], data["bbox"]])
+    for found, pairs in ((of_rpn, rows), (of_heads, own)):
+        true, guess = (np.array(part) for part in zip(*pairs))
+        if kind == "giou":
+            expected = giou_twin(true, guess).mean()
+        else:
+            expected = np.mean(
+                [0.5 * twins.smooth_l1(0, value / 0.5) for value in (true - guess).ravel()]
+            )
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_loss_of_boxes_keeps_its_options():
+    layer = BoxLoss(0.5, kind="giou", beta=2.0, std_dev=np.array(STD_DEV))
+    again = BoxLoss.from_config(layer.get_config())
+    assert again.options == layer.options == dict(kind="giou", beta=2.0, std_dev=STD_DEV)
+    assert BoxLoss.from_config(dict(weight=0.5)).options["kind"] == "smooth_l1"  # of older files
+
+
 # === Nothing to average ===
 
 NOBODY = np.zeros((2, 6), np.int32)
@@ -288,6 +389,9 @@ EMPTY = {
         tf.zeros([2, 5, 4]), -tf.ones([2, 6, 1], tf.int32), x
     ),
     "no active class": lambda x: losses.mrcnn_class_loss(NOBODY, x, tf.zeros([2, 4])),
+    "no positive for giou": lambda x: BoxLoss(kind="giou")(
+        [tf.zeros([2, 6, 4]), NOBODY, tf.stack([x] * 3, axis=2)]
+    ),
     "no positive for boxes": lambda x: losses.mrcnn_bbox_loss(
         tf.zeros([2, 6, 4]), NOBODY, tf.stack([x] * 3, axis=2)
     ),

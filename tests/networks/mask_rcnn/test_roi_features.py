@@ -1,9 +1,12 @@
 """PyramidROIAlign and its packed form: the original's numbers, loops, rows."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.config.choices import ROI_ALIGNS
 from mrcnn.networks.mask_rcnn.roi_features import (
     PackedROIAlign,
     PyramidROIAlign,
@@ -11,6 +14,7 @@ from mrcnn.networks.mask_rcnn.roi_features import (
     pyramid_roi_align,
     roi_levels,
 )
+from mrcnn.ops.boxes_np import norm_boxes
 from mrcnn.ops.packed_rows import PackedRows
 from tests import twins
 from tests.networks import layer_cases as cases
@@ -67,6 +71,43 @@ def test_a_box_without_area_has_level_2(box):
     assert roi_levels(tf.constant([box], tf.float32), (512, 512)).numpy() == [2]
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_floored_levels_against_the_formula(shift):
+    boxes = boxes_of_all_levels(np.random.RandomState(0), (800, 1088), 200).reshape(2, 100, 4)
+    boxes[0, :3] = [0, 0, 0, 0], [0.2, 0.2, 0.1, 0.9], [0.3, 0.3, 0.3, 0.3]
+    levels = roi_levels(tf.constant(boxes), (800, 1088, 3), floor=True, box_shift=shift)
+    expected = [
+        [twins.roi_level_floor(box, (800, 1088), shift) for box in image] for image in boxes
+    ]
+    np.testing.assert_array_equal(levels, expected)
+    assert set(np.unique(expected)) == {2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize(
+    "height, width, level",
+    [
+        (111, 112, 2),
+        (112, 112, 3),
+        (223, 224, 3),
+        (224, 224, 4),
+        (112, 448, 4),
+        (447, 448, 4),
+        (448, 448, 5),
+        (1, 1, 2),
+        (1024, 1024, 5),
+    ],
+)
+@pytest.mark.parametrize("side", [1024, 800, 1333])
+def test_floored_levels_change_at_whole_powers(shift, height, width, level, side):
+    """A box of exactly 224 px has level 4 at any place and whatever its numbers are rounded to."""
+    for corner in (0, 37.3, 211.7):
+        box = np.float64([corner, corner, corner + height, corner + width])
+        box = np.float32((box - [0, 0, shift, shift]) / (side - shift))
+        found = roi_levels(tf.constant([box]), (side, side), floor=True, box_shift=shift)
+        assert found.numpy() == [level]
+
+
 # === Pooling ===
 
 
@@ -85,6 +126,125 @@ def test_pyramid_against_loops(image_shape, pool_shape):
             [box], image_shape, [level[image] for level in maps], pool_shape
         )[0]
         np.testing.assert_allclose(pooled[row], expected, atol=2e-4)
+
+
+def expected_pool(method, box, image_shape, shift, maps, pool_shape, floor):
+    """[*pool_shape, c] of one normalised box and its image's maps [h, w, c], written apart."""
+    size = np.float32([*image_shape, *image_shape])
+    pixels = box * (size - shift) + np.float32([0, 0, shift, shift])
+    if floor:
+        level = twins.roi_level_floor(box, image_shape, shift)
+    else:
+        level = twins.roi_level(box, image_shape)
+    feature_map = maps[level - 2]
+    if method == "crop":
+        return twins.crop(feature_map, (pixels - [0, 0, 1, 1]) / (size - 1), pool_shape)
+    region = pixels * np.tile(np.float32(feature_map.shape[:2]) / image_shape, 2)
+    if method == "sampled":
+        region = [*region[:2], *(region[:2] + np.maximum(region[2:] - region[:2], 1))]
+        return twins.mean_of_samples(feature_map, region, pool_shape)
+    if method == "aligned":
+        return twins.mean_of_samples(feature_map, region - 0.5, pool_shape)
+    # the cells in which a box begins and ends, and those between
+    whole = [int(np.sign(side) * np.floor(abs(side) + 0.5)) for side in region]
+    whole = [*whole[:2], *(max(end, start) + 1 for start, end in zip(whole[:2], whole[2:]))]
+    if method == "pool":
+        return twins.roi_pool(feature_map, whole, pool_shape)
+    return twins.mean_of_samples(feature_map, np.array(whole) - 0.5, pool_shape)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("method", ROI_ALIGNS)
+def test_each_way_to_pool_against_loops(method, shift):
+    image_shape = (100, 84)
+    random = np.random.RandomState(7)
+    maps = pyramid(random, image_shape, 2)
+    boxes = boxes_of_all_levels(random, image_shape, 40)
+    if method == "warp":  # a sample just one cell outside may be rounded to either side
+        boxes = np.clip(boxes, 0, 1)
+    index = random.randint(0, 2, 40).astype(np.int32)
+    options = dict(method=method, floor=shift == 0, box_shift=shift)
+    pooled = pyramid_roi_align(
+        tf.constant(boxes), tf.constant(index), image_shape, maps, (3, 2), **options
+    )
+    for row, box in enumerate(boxes):
+        expected = expected_pool(
+            method,
+            box,
+            image_shape,
+            shift,
+            [level[index[row]] for level in maps],
+            (3, 2),
+            shift == 0,
+        )
+        np.testing.assert_allclose(pooled[row], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("method", ROI_ALIGNS)
+def test_gradients_of_each_way_by_finite_differences(method):
+    image_shape = (100, 84)
+    random = np.random.RandomState(8)
+    maps = [tf.Variable(level[..., :1]) for level in pyramid(random, image_shape, 1)]
+    boxes = np.float32([[0.1, 0.2, 0.9, 0.8], [0.3, 0.1, 0.6, 0.7], [0, 0, 3, 3.5]])
+    boxes = tf.Variable(boxes)
+    weights = random.normal(size=(3, 2, 2, 1)).astype(np.float32)
+    options = dict(method=method, floor=True, box_shift=0)
+    with tf.GradientTape() as tape:
+        pooled = pyramid_roi_align(
+            boxes, tf.zeros([3], tf.int32), image_shape, maps, (2, 2), **options
+        )
+    *gradients, none = tape.gradient(pooled, [*maps, boxes], weights)
+    assert none is None
+
+    def loss(moved, level):
+        images = [moved if i == level else maps[i].numpy()[0] for i in range(4)]
+        return sum(
+            np.sum(expected_pool(method, box, image_shape, 0, images, (2, 2), True) * weight)
+            for box, weight in zip(boxes.numpy(), weights)
+        )
+
+    for level, gradient in enumerate(gradients):
+        expected = twins.numeric_gradient(
+            lambda moved, level=level: loss(moved, level), maps[level].numpy()[0], 1e-4
+        )
+        np.testing.assert_allclose(gradient[0], expected, atol=1e-3)
+    assert [np.any(gradient) for gradient in gradients] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("method", ROI_ALIGNS)
+@pytest.mark.parametrize("count", [0, 1, 200])
+def test_each_way_takes_any_number_of_boxes(method, count):
+    maps = pyramid(np.random.RandomState(2), (100, 84), 1)
+    box = tf.constant([[0.1, 0.2, 0.7, 0.9]])
+    pool = tf.function(
+        lambda boxes, index: pyramid_roi_align(
+            boxes, index, (100, 84), maps, (7, 7), method=method, floor=True, box_shift=0
+        )
+    )
+    pooled = pool(tf.repeat(box, count, axis=0), tf.zeros([count], tf.int32)).numpy()
+    assert pooled.shape == (count, 7, 7, 3)
+    if count:
+        np.testing.assert_array_equal(pooled, np.broadcast_to(pooled[:1], pooled.shape))
+        assert pooled.any()
+
+
+def test_the_original_s_way_takes_the_same_pixels_of_a_box_normalised_otherwise():
+    image_shape, random = (100, 84), np.random.RandomState(9)
+    maps = pyramid(random, image_shape, 1)
+    pixels = boxes_of_all_levels(random, image_shape, 20) * np.float32([100, 84, 100, 84])
+    index = tf.zeros([20], tf.int32)
+    found = [
+        pyramid_roi_align(
+            norm_boxes(pixels, image_shape, shift),
+            index,
+            image_shape,
+            maps,
+            (7, 7),
+            box_shift=shift,
+        )
+        for shift in (0, 1)
+    ]
+    np.testing.assert_allclose(*found, atol=2e-3)
 
 
 def test_samples_include_both_edges_of_the_box():
@@ -183,6 +343,61 @@ def test_the_level_depends_on_the_images_size():
     for side, level in ((64, 2), (768, 4), (2048, 5)):
         pooled = PyramidROIAlign([2, 2])([box, cases.meta(1, (side, side, 3)), *maps])
         np.testing.assert_array_equal(pooled, np.full((1, 1, 2, 2, 1), level))
+
+
+def settings(**fields):
+    return type("Settings", (cases.TinyConfig,), fields)()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("method", ROI_ALIGNS)
+def test_the_layers_pool_as_the_config_says(method, batch):
+    config = settings(ROI_ALIGN=method, ROI_LEVEL_FLOOR=True, BOX_SHIFT=0)
+    boxes, meta, *maps = cases.align_inputs(np.random.RandomState(5), batch, 9)
+    layer = PyramidROIAlign([3, 2], config)
+    pooled = layer([boxes, meta, *maps])
+    for image in range(batch):
+        for row, box in enumerate(boxes[image]):
+            expected = expected_pool(
+                method,
+                box,
+                cases.IMAGE_SHAPE[:2],
+                0,
+                [level[image] for level in maps],
+                (3, 2),
+                True,
+            )
+            np.testing.assert_allclose(pooled[image, row], expected, atol=2e-4)
+    packed, rows, index = PackedROIAlign([3, 2], config=config)([boxes, meta, *maps])
+    np.testing.assert_array_equal(PackedRows(rows, index).unpack(packed), pooled)
+    again = PyramidROIAlign.from_config(json.loads(json.dumps(layer.get_config())))
+    np.testing.assert_array_equal(again([boxes, meta, *maps]), pooled)
+    assert again.supports_jit is False
+
+
+@pytest.mark.parametrize("method", ROI_ALIGNS)
+def test_one_graph_of_each_way_serves_any_batch(method):
+    layer = PyramidROIAlign([3, 2], settings(ROI_ALIGN=method, ROI_LEVEL_FLOOR=True))
+    specs = [
+        tf.TensorSpec([None, *part.shape[1:]])
+        for part in cases.align_inputs(np.random.RandomState(6), 1, 9)
+    ]
+    traced = tf.function(lambda inputs: layer(inputs), input_signature=[specs])
+    for batch in (1, 2, 3):
+        inputs = cases.align_inputs(np.random.RandomState(batch), batch, 9)
+        found = traced([tf.constant(part) for part in inputs])
+        np.testing.assert_allclose(found, layer(inputs), atol=1e-5)
+    assert traced.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("layer_class", [PyramidROIAlign, PackedROIAlign])
+def test_without_a_config_they_are_the_originals(layer_class):
+    """As in files that were saved before there was a choice."""
+    layer = layer_class([7, 7])
+    stored = layer.get_config()
+    assert stored["config"] == {"BOX_SHIFT": 1, "ROI_ALIGN": "crop", "ROI_LEVEL_FLOOR": False}
+    del stored["config"]
+    assert layer_class.from_config(stored).settings == layer.settings
 
 
 def with_class_ids(seed, batch, rois):

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from mrcnn.networks.mask_rcnn.rpn import build_rpn_model, rpn_over_pyramid
 from tests.networks.backbones.test_resnet import convolve
@@ -19,10 +20,12 @@ def softmax(x):
     return x / x.sum(-1, keepdims=True)
 
 
-def rpn_in_numpy(model, feature_map, stride):
+def rpn_in_numpy(model, feature_map, stride, further=()):
     shared = np.maximum(
         convolve(feature_map, *weights(model, "rpn_conv_shared"), stride=stride, pad=1), 0
     )
+    for name in further:
+        shared = np.maximum(convolve(shared, *weights(model, name), pad=1), 0)
     logits = convolve(shared, *weights(model, "rpn_class_raw")).reshape(-1, 2)
     return (
         logits,
@@ -47,6 +50,35 @@ def test_rpn_with_anchors_on_every_other_cell():
     model = build_rpn_model(2, 3, depth=4, filters=6)
     logits, _, bbox = model(np.zeros((1, 6, 8, 4), np.float32))
     assert logits.shape == (1, 3 * 4 * 3, 2) and bbox.shape == (1, 3 * 4 * 3, 4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_several_convolutions_in_numpy(stride):
+    """TensorFlow pads a strided convolution of an odd map evenly, as this NumPy one does."""
+    model = build_rpn_model(stride, 2, depth=4, filters=6, convolutions=3)
+    randomize(model)
+    further = ("rpn_conv_shared2", "rpn_conv_shared3")
+    assert [layer.name for layer in model.layers if layer.weights] == [
+        "rpn_conv_shared",
+        *further,
+        "rpn_class_raw",
+        "rpn_bbox_pred",
+    ]
+    feature_map = RNG.randn(2, 5, 7, 4).astype(np.float32)
+    for image in range(2):
+        expected = rpn_in_numpy(model, feature_map[image], stride, further)
+        assert len(expected[0]) == (70 if stride == 1 else 24)
+        for values, wanted in zip(model(feature_map), expected):
+            np.testing.assert_allclose(values[image], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_number_of_convolutions_is_a_field():
+    for count in (1, 2):
+        config = tiny_config(TOP_DOWN_PYRAMID_SIZE=4, RPN_CONV_CHANNELS=6, RPN_CONV_LAYERS=count)
+        inputs = [keras.Input((side, side, 4)) for side in (8, 4, 2, 2, 1)]
+        rpn = keras.Model(inputs, rpn_over_pyramid(inputs, config)).get_layer("rpn_model")
+        names = [layer.name for layer in rpn.layers if layer.name.startswith("rpn_conv")]
+        assert names == ["rpn_conv_shared", "rpn_conv_shared2"][:count]
 
 
 def test_rpn_is_one_model_over_all_levels_finest_first():

@@ -10,9 +10,11 @@ from mrcnn.networks.mask_rcnn.targets import (
     DetectionTargets,
     detection_targets,
 )
+from mrcnn.ops.boxes_np import norm_boxes
 from tests import twins
 from tests.networks import layer_cases as cases
 from tests.paths import PARITY as PARITY_FOLDER
+from tests.tiny import tiny_config
 
 STD_DEV = [0.1, 0.1, 0.2, 0.2]
 SETTINGS = dict(
@@ -82,6 +84,23 @@ def test_against_loops(batch):
 def test_masks_of_the_whole_image():
     targets = check(material(4, 2, mask_shape=(40, 36)), mini_masks=False)
     assert targets.masks.any()
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_whole_masks_by_the_rule_that_boxes_are_normalised_by(shift, batch):
+    """A target of as many pixels as its region has is a copy of them."""
+    masks = np.random.RandomState(shift).uniform(size=(batch, 40, 36, 1)) < 0.5
+    box = norm_boxes(np.array([[10, 4, 30, 24]]), (40, 36), shift)
+    boxes = np.repeat(box[np.newaxis], batch, axis=0)
+    settings = {**SETTINGS, "mask_shape": (20, 20), "mini_masks": False, "box_shift": shift}
+    ids = np.ones((batch, 1), np.int32)
+    targets = detection_targets(*map(tf.constant, (boxes, ids, boxes, masks)), **settings)
+    np.testing.assert_array_equal(targets.masks[:, 0], masks[:, 10:30, 4:24, 0])
+    layer = DetectionTargetLayer(
+        tiny_config(BOX_SHIFT=shift, USE_MINI_MASK=False, MASK_POOL_SIZE=10, MASK_SHAPE=[20, 20])
+    )
+    np.testing.assert_array_equal(layer([boxes, ids, boxes, masks])[3][:, 0], targets.masks[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -234,6 +253,162 @@ def test_half_a_mask_value_rounds_to_nothing():
         *map(tf.constant, (box, np.int32([[1]]), box, mask)), **{**SETTINGS, "mask_shape": (1, 3)}
     )
     np.testing.assert_array_equal(targets.masks[0, 0], [[0, 0, 1]])
+
+
+# === Objects among the proposals ===
+
+
+def test_objects_are_positives_where_no_proposal_finds_them():
+    """Their own boxes are proposals with nothing to refine; crowds and padding are none."""
+    proposals, class_ids, boxes, masks = material(18, 2, class_ids=(2, -1, 3, 0), near=0, far=9)
+    before = check((proposals, class_ids, boxes, masks))
+    assert not before.class_ids.any()
+    targets = DetectionTargets(
+        *(
+            part.numpy()
+            for part in detection_targets(
+                *map(tf.constant, (proposals, class_ids, boxes, masks)), **SETTINGS, add_gt=True
+            )
+        )
+    )
+    for image in range(2):
+        assert targets.class_ids[image, :3].tolist() == [2, 3, 0]
+        np.testing.assert_array_equal(targets.rois[image, :2], boxes[image, [0, 2]])
+        rest = targets.rois[image, 2:]
+        assert rest.any() and not any((boxes[image, 1] == row).all() for row in rest)
+    np.testing.assert_allclose(targets.deltas[:, :2], 0, atol=1e-5)
+
+
+def test_objects_join_proposals_that_find_them():
+    inputs = material(19, 2)
+    own = np.where(inputs[1][..., np.newaxis] > 0, inputs[2], 0)
+    joined = (np.concatenate([inputs[0], own], axis=1), *inputs[1:])
+    expected = check(joined, count=60, positive_ratio=0.9)
+    found = detection_targets(
+        *map(tf.constant, inputs), **{**SETTINGS, "count": 60, "positive_ratio": 0.9}, add_gt=True
+    )
+    for part, other in zip(found, expected):
+        np.testing.assert_array_equal(part, other)
+    assert (expected.class_ids > 0).sum() > (check(inputs, count=60).class_ids > 0).sum()
+
+
+def test_objects_fill_what_few_proposals_leave():
+    """More rows are asked for than there are proposals."""
+    inputs = material(20, 1, near=1, far=1)
+    found = detection_targets(*map(tf.constant, inputs), **SETTINGS, add_gt=True)
+    assert found.rois.shape == (1, 24, 4) and np.count_nonzero(found.class_ids) == 5
+
+
+# === Masks sampled at the centres of their cells ===
+
+SIDES = (80, 96)
+
+
+def sampled(inputs, mask_shape, mini_masks, box_shift=1):
+    changes = dict(mask_shape=mask_shape, mini_masks=mini_masks, box_shift=box_shift)
+    return detection_targets(
+        *map(tf.constant, inputs),
+        **{**SETTINGS, **changes},
+        sampled_masks=True,
+        image_shape=SIDES,
+    )
+
+
+def pixels(box, shift):
+    """Edges of a normalised box in px."""
+    scale = np.array([*SIDES, *SIDES], np.float64) - shift
+    return box * scale + [0, 0, shift, shift]
+
+
+def bilinear(mask, y, x):
+    """A mask at a point, (0, 0) being the centre of its first cell, zeros around it."""
+    padded = np.pad(np.float64(mask), 1)
+    y, x = y + 1, x + 1
+    if not (0 <= y <= padded.shape[0] - 1 and 0 <= x <= padded.shape[1] - 1):
+        return 0.0
+    top, left = min(int(y), padded.shape[0] - 2), min(int(x), padded.shape[1] - 2)
+    down, right = y - top, x - left
+    rows = padded[top : top + 2, left : left + 2] @ [1 - right, right]
+    return float(rows @ [1 - down, down])
+
+
+def sampled_twin(roi, frame, mask, shape):
+    """Values in 0..1 before they are rounded; roi and frame are edges in px."""
+    values = np.zeros(shape)
+    for i, j in np.ndindex(shape):
+        y = roi[0] + (i + 0.5) / shape[0] * (roi[2] - roi[0])
+        x = roi[1] + (j + 0.5) / shape[1] * (roi[3] - roi[1])
+        values[i, j] = bilinear(
+            mask,
+            (y - frame[0]) / (frame[2] - frame[0]) * mask.shape[0] - 0.5,
+            (x - frame[1]) / (frame[3] - frame[1]) * mask.shape[1] - 0.5,
+        )
+    return values
+
+
+@pytest.mark.parametrize("box_shift", [0, 1])
+@pytest.mark.parametrize("mini_masks, stored", [(True, (14, 11)), (False, SIDES)])
+def test_sampled_masks_against_loops(mini_masks, stored, box_shift):
+    inputs = material(21, 3, mask_shape=stored)
+    targets = sampled(inputs, (6, 5), mini_masks, box_shift)
+    checked = 0
+    for image, row in np.argwhere(targets.class_ids.numpy() > 0):
+        roi = targets.rois[image, row].numpy()
+        overlaps = [
+            twins.iou(roi, box) if inputs[1][image, index] > 0 else -1
+            for index, box in enumerate(inputs[2][image])
+        ]
+        match = int(np.argmax(overlaps))
+        frame = pixels(inputs[2][image, match], box_shift) if mini_masks else (0, 0, *SIDES)
+        expected = sampled_twin(
+            pixels(roi, box_shift), frame, inputs[3][image, :, :, match], (6, 5)
+        )
+        clear = abs(expected - 0.5) > 1e-3  # float32 decides the others
+        assert clear.mean() > 0.7
+        np.testing.assert_array_equal(
+            targets.masks[image, row].numpy()[clear], expected.round()[clear]
+        )
+        checked += 1
+    assert checked > 15 and 0 < targets.masks.numpy().sum() < clear.size * checked
+
+
+@pytest.mark.parametrize("box_shift", [0, 1])
+def test_the_sampled_mask_of_an_objects_own_box_is_its_own(box_shift):
+    random = np.random.RandomState(22)
+    mask = random.uniform(size=(1, 6, 5, 1)) < 0.5
+    box = np.float32([[[0.2, 0.3, 0.7, 0.55]]])
+    targets = sampled((box, np.int32([[1]]), box, mask), (6, 5), True, box_shift)
+    np.testing.assert_array_equal(targets.masks[0, 0], mask[0, ..., 0])
+    edges = detection_targets(
+        *map(tf.constant, (box, np.int32([[1]]), box, mask)), **{**SETTINGS, "mask_shape": (6, 5)}
+    )
+    np.testing.assert_array_equal(edges.masks[0, 0], mask[0, ..., 0])
+
+
+def test_a_sampled_object_ends_at_its_box():
+    """A full mask of 0.5 in a region of 0.8 has 17.5 of its 28 cells. The original's grid, whose
+    cells are 1 / 27 of the region, gives 16.
+    """
+    box = np.float32([[[0.25, 0.25, 0.75, 0.75]]])
+    region = np.float32([[[0.1, 0.1, 0.9, 0.9]]])  # IoU 0.39
+    mask = np.ones((1, 28, 28, 1), bool)
+    inputs = (region, np.int32([[1]]), box, mask)
+    changes = {**SETTINGS, "mask_shape": (28, 28), "positive_iou": 0.3}
+    masks = {}
+    for name, options in {
+        "sampled": dict(sampled_masks=True, image_shape=SIDES, box_shift=0),
+        "crop": {},
+    }.items():
+        masks[name] = detection_targets(*map(tf.constant, inputs), **changes, **options).masks[0, 0]
+    # the centre of cell 5, 0.1 + 5.5 * 0.8 / 28, is the first above 0.25
+    inside = np.zeros((28, 28))
+    inside[5:23, 5:23] = 1
+    np.testing.assert_array_equal(masks["sampled"], inside)
+    assert masks["crop"].numpy().sum() == 16 * 16
+
+
+def test_sampled_masks_without_positives():
+    assert not sampled(material(8, 2, near=0, far=5), (6, 5), True).masks.numpy().any()
 
 
 # === The random choice ===
