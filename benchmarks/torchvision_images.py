@@ -1,4 +1,4 @@
-"""What torchvision makes of images, masks and boxes before and after its network, for the tests.
+"""What torchvision makes of images and boxes before and after its network, for the tests.
 
     python benchmarks/torchvision_images.py tests/data/torchvision_images.npz
 
@@ -38,15 +38,11 @@ def main():
         found[name] = torch.nn.functional.interpolate(rows, size=size, mode="bilinear")[0].numpy()
 
     transform = GeneralizedRCNNTransform(inputs.MIN_SIDE, inputs.MAX_SIDE, MEAN, STD).eval()
-    for name, image, masks, boxes, probabilities in inputs.scenes():
-        targets = [
-            {"boxes": torch.zeros(0, 4), "masks": torch.from_numpy(masks.transpose(2, 0, 1))}
-        ]
-        images, targets = transform([channels_first(image) / 255], targets)
+    for name, image, _, boxes, probabilities in inputs.scenes():
+        images, _ = transform([channels_first(image) / 255])
         pixels = images.tensors[0].numpy() * 255 * np.array(STD, np.float32)[:, None, None]
         found[f"{name}_image"] = pixels.transpose(1, 2, 0)
         found[f"{name}_size"] = np.array(images.image_sizes[0])
-        found[f"{name}_masks"] = targets[0]["masks"].numpy().astype(bool)
         height, width = images.image_sizes[0]
         boxes = boxes * np.array([height, width] * 2, np.float32)
         result = {

@@ -260,14 +260,16 @@ def resize_labels(
         [y2 - y1, x2 - x1] of the same dtype.
     """
     y1, x1, y2, x2 = (0, 0, *size) if part is None else part
-    rows, columns = (
-        ((np.arange(start, end) + 0.5) * length / side).astype(np.intp)
-        for start, end, length, side in (
-            (y1, y2, len(labels), size[0]),
-            (x1, x2, labels.shape[1], size[1]),
-        )
-    )
+    rows = nearest_centres(len(labels), size[0])[y1:y2]
+    columns = nearest_centres(labels.shape[1], size[1])[x1:x2]
     return labels[np.ix_(rows, columns)]
+
+
+def nearest_centres(length: int, size: int) -> NDArray[np.intp]:
+    """The source index of each of ``size`` pixels of an axis of ``length`` px that is resized: that
+    of the pixel that its centre lies in.
+    """
+    return ((np.arange(size) + 0.5) * length / size).astype(np.intp)
 
 
 def _next_64(size):
@@ -340,17 +342,6 @@ def nearest(length: int, scale: float) -> tuple[NDArray[np.intp], int]:
     return np.minimum(np.floor(position + 0.5), length - 1).astype(np.intp), inside
 
 
-def nearest_of_fit(length: int, size: int) -> tuple[NDArray[np.intp], int]:
-    """`nearest` for an image that mode "fit" has resized, by torchvision's positions: the source
-    index at or before each of ``size`` indices.
-
-    The positions are float32, as PyTorch's are, of which one can lie at the other side of a whole
-    number.
-    """
-    position = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))
-    return np.minimum(position.astype(np.intp), length - 1), size
-
-
 def sources(height: int, width: int, scale: float, mode: str) -> list[tuple[NDArray[np.intp], int]]:
     """For the rows and for the columns of resized masks, what `nearest` gives.
 
@@ -362,4 +353,4 @@ def sources(height: int, width: int, scale: float, mode: str) -> list[tuple[NDAr
     if mode != "fit":
         return [nearest(length, scale) for length in (height, width)]
     sides = resized_sides(height, width, scale, mode)
-    return [nearest_of_fit(length, side) for length, side in zip((height, width), sides)]
+    return [(nearest_centres(length, side), side) for length, side in zip((height, width), sides)]

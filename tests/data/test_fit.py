@@ -17,7 +17,7 @@ from mrcnn.data.cache.write import write_records
 from mrcnn.data.images import mold_image
 from mrcnn.data.label_sample import make_label_sample
 from mrcnn.data.load import load_image_gt, load_view, prepare, prepare_jittered
-from mrcnn.data.masks import resize_mask
+from mrcnn.data.masks import extract_bboxes, resize_mask
 from mrcnn.data.resize import padded_with, resize_image, resize_labels
 from mrcnn.inference.detect import mold
 from tests.data import torchvision_inputs as inputs
@@ -175,17 +175,36 @@ def test_padding_on_all_sides():
 # === Masks ===
 
 
-@pytest.mark.parametrize("name", SCENES)
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_masks_are_torchvisions(name, order):
+@pytest.mark.parametrize("name", SCENES)
+def test_a_pixel_has_the_mask_that_its_centre_lies_in(name, order):
     picture, masks, *_ = SCENES[name]
     _, (_, _, height, width), scale, padding, _ = resize_image(
         picture, inputs.MIN_SIDE, inputs.MAX_SIDE, mode="fit"
     )
     made = resize_mask(np.array(masks, order=order), scale, padding, mode="fit")
-    assert made.shape == (*FOUND[f"{name}_image"].shape[:2], 2)
-    np.testing.assert_array_equal(made[:height, :width], FOUND[f"{name}_masks"].transpose(1, 2, 0))
+    for y in range(0, height, 7):
+        for x in range(0, width, 5):
+            at = (y + 0.5) / height * masks.shape[0], (x + 0.5) / width * masks.shape[1]
+            np.testing.assert_array_equal(made[y, x], masks[int(at[0]), int(at[1])])
     assert not made[height:].any() and not made[:, width:].any()
+
+
+def test_boxes_of_masks_stay_where_they_are():
+    """torchvision takes the pixel at or before a pixel's upper left corner, and resizes boxes apart
+    from masks. Boxes are made of the masks here, so that they would all move by half a pixel.
+    """
+    draw = np.random.RandomState(0)
+    moved = []
+    for _ in range(60):
+        sides = draw.randint(50, 200, 2)
+        box = np.sort(np.stack([draw.choice(side + 1, 2, replace=False) for side in sides], 1), 0)
+        mask = np.zeros((*sides, 1), bool)
+        mask[box[0, 0] : box[1, 0], box[0, 1] : box[1, 1]] = True
+        _, window, scale, padding, _ = resize_image(np.zeros((*sides, 3)), 224, 320, mode="fit")
+        made = extract_bboxes(resize_mask(mask, scale, padding, mode="fit"))[0]
+        moved.append(made - box.ravel() * np.tile(np.array(window[2:]) / sides, 2))
+    assert np.abs(moved).max() <= 0.5 + 1e-9 and np.abs(np.mean(moved)) < 0.05
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float64])
@@ -195,7 +214,8 @@ def test_masks_of_other_types_and_without_objects(dtype):
         np.zeros((9, 7, 3)), 30, 60, mode="fit"
     )
     made = resize_mask(masks, scale, padding, mode="fit")
-    rows, columns = np.arange(height) * 9 // height, np.arange(width) * 7 // width
+    rows = (2 * np.arange(height) + 1) * 9 // (2 * height)
+    columns = (2 * np.arange(width) + 1) * 7 // (2 * width)
     np.testing.assert_array_equal(made[:height, :width], masks[rows][:, columns])
     assert made.dtype == dtype
     assert resize_mask(masks[..., :0], scale, padding, mode="fit").shape == (64, 32, 0)
