@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +25,8 @@ from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import check_name, find_last_checkpoint, run_folder
 from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
-from mrcnn.weights.load import LoadReport, load_weights, save_h5
+from mrcnn.weights.convert import write_torchvision
+from mrcnn.weights.load import LoadReport, load_weights, model_layers, save_h5
 from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
 
 if TYPE_CHECKING:
@@ -193,12 +195,20 @@ class Learner:
         return report
 
     def save_weights(self, filepath: AnyPath) -> None:
-        """Write the weights in the original's layout, whole or not at all.
+        """Write the weights in the original's layout, whole or not at all; in a file that ends in
+        ".pth" as a state dict for torchvision's Mask R-CNN.
 
         Where the path is a link, the link is replaced, and the file that it leads to stays as it
         is.
+
+        Raises:
+            ValueError: a .pth file of a network that torchvision does not have.
+            OSError: the file could not be written; an older one is as it was.
         """
-        save_h5(self.keras_model, filepath)
+        if os.path.splitext(os.fspath(filepath))[1].lower() == ".pth":
+            print(write_torchvision(filepath, model_layers(self.keras_model), self.config))
+        else:
+            save_h5(self.keras_model, filepath)
 
     def get_imagenet_weights(self) -> str:
         """Path of ImageNet weights for the backbone, downloaded on first use."""
