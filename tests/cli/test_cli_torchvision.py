@@ -10,7 +10,7 @@ from mrcnn.config.presets import TorchvisionV2Config
 from mrcnn.weights import published
 from mrcnn.weights.torch_writer import write_torch
 from tests.cli.test_cli import checkpoint, chosen_fields, code_of, write_via
-from tests.torchvision.test_weights import small
+from tests.torchvision.test_weights import moderate
 
 SMALL = [
     *("--size", 128, "--batch", 1, "--steps", 1, "--verbose", 0),
@@ -33,7 +33,7 @@ def weights(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     path = home / "models" / published.TORCHVISION_WEIGHTS["torchvision_v2"].name
     path.parent.mkdir()
-    write_torch(path, small("v2", classes=91))
+    write_torch(path, moderate("v2", classes=91))
     return path
 
 
@@ -73,7 +73,7 @@ def test_train_then_evaluate_and_predict(photos, weights, with_word, tmp_path, c
     said = capsys.readouterr().out
     assert "is for 91 classes, the data have 3: the class layers are trained from scratch" in said
     config = json.loads((checkpoint(logs).parent / "config.json").read_text())["config"]
-    assert config["CLASS_NAMES"] == ["BG", "red", "blue"] and config["NUM_CLASSES"] == 3
+    assert config["CLASS_NAMES"] == ["BG", "blue", "red"] and config["NUM_CLASSES"] == 3
     for name in ("ROI_ALIGN", "STRIDE_IN_3X3", "PROPOSALS_PER_LEVEL", "IMAGE_RESIZE_MODE"):
         assert config[name] == getattr(TorchvisionV2Config, name)
     assert config["IMAGE_MAX_DIM"] == 128 and config["NAME"] == "photos"
@@ -85,20 +85,18 @@ def test_train_then_evaluate_and_predict(photos, weights, with_word, tmp_path, c
     assert list(found.iterdir())
 
 
-def test_predict_and_evaluate_with_the_word(photos, with_word, tmp_path, capsys):
+def test_predict_with_the_word(photos, with_word, tmp_path):
     image = next((photos / "val").glob("*.png"))
     small_images = ("--set", "IMAGE_MIN_DIM=96", "IMAGE_MAX_DIM=128", "POST_NMS_ROIS_INFERENCE=20")
     line = ("--weights", "TORCHVISION_V2", *small_images)
     assert code_of("predict", image, *line, "--output", tmp_path, "--save", "coco") == 0
     categories = json.loads(next(tmp_path.glob("*.json")).read_text())["categories"]
     assert {one["id"]: one["name"] for one in categories}[18] == "dog"
-    capsys.readouterr()
-    assert "red" in str(code_of("evaluate", photos, "--subset", "val", *line)) or True
 
 
 def test_fine_tuned_files_have_numbered_classes_or_those_of_the_user(tmp_path):
     path = tmp_path / "mine.pth"
-    write_torch(path, small("v1", classes=3))
+    write_torch(path, moderate("v1", classes=3))
     fields = chosen_fields(str(path))
     assert fields["NUM_CLASSES"] == 3 and fields.get("CLASS_NAMES") is None
     np.testing.assert_array_equal(fields["MEAN_PIXEL"], TorchvisionV2Config.MEAN_PIXEL)
@@ -118,7 +116,7 @@ def test_other_network_takes_the_backbone(photos, weights, tmp_path):
 def test_a_resnet_detects_nothing(photos, tmp_path):
     body = {
         name.removeprefix("backbone.body."): value
-        for name, value in small("v2").items()
+        for name, value in moderate("v2").items()
         if name.startswith("backbone.body.")
     }
     write_torch(tmp_path / "resnet50.pth", body)

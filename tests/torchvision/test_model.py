@@ -11,14 +11,19 @@ from mrcnn.weights.torch_writer import write_torch
 from mrcnn.weights.torchvision import read_torchvision
 from tests.tiny import Rectangles, image, same
 from tests.torchvision.random_model import VERSIONS
-from tests.torchvision.test_weights import small
+from tests.torchvision.test_weights import moderate, small
 
 CLASSES = 5
 SMALL = {
     **{"IMAGE_MIN_DIM": 96, "IMAGE_MAX_DIM": 128, "POST_NMS_ROIS_INFERENCE": 20},
     **{"POST_NMS_ROIS_TRAINING": 30, "TRAIN_ROIS_PER_IMAGE": 16, "DETECTION_MIN_CONFIDENCE": 0.0},
     **{"DETECTION_MAX_INSTANCES": 10, "IMAGES_PER_GPU": 1, "SEED": 0, "MINI_MASK_SHAPE": (28, 28)},
-    **{"NAME": "small", "RPN_TRAIN_ANCHORS_PER_IMAGE": 32, "STEPS_PER_EPOCH": 1, "VALIDATION_STEPS": 1},
+    **{
+        "NAME": "small",
+        "RPN_TRAIN_ANCHORS_PER_IMAGE": 32,
+        "STEPS_PER_EPOCH": 1,
+        "VALIDATION_STEPS": 1,
+    },
 }
 
 
@@ -30,7 +35,7 @@ def config_of(path, **fields):
 @pytest.fixture(scope="module", params=VERSIONS)
 def path(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("files") / f"{request.param}.pth"
-    write_torch(path, small(request.param, frozen=False, classes=CLASSES))
+    write_torch(path, moderate(request.param, False, CLASSES))
     return path
 
 
@@ -91,9 +96,8 @@ def test_saved_for_torchvision_and_loaded_again(model, path, tmp_path, capsys):
     """A training changes what torchvision has no place for, such as the biases of the backbone."""
     rng = np.random.RandomState(0)
     for variable in model.keras_model.weights:
-        if "anchors" not in variable.path:
-            change = rng.uniform(0, 0.05, variable.shape)
-            variable.assign(variable + change * (variable.name != "gamma"))
+        if variable.name in ("bias", "beta", "moving_mean"):
+            variable.assign(variable + rng.uniform(0, 0.05, variable.shape))
     # torchvision has no argument for widths
     fields = dict(TOP_DOWN_PYRAMID_SIZE=256, RPN_CONV_CHANNELS=256, BOX_HEAD_CHANNELS=256)
     fields |= dict(FPN_CLASSIF_FC_LAYERS_SIZE=1024, MASK_HEAD_CHANNELS=256, BACKBONE_WIDTH=64)
@@ -109,8 +113,9 @@ def test_saved_for_torchvision_and_loaded_again(model, path, tmp_path, capsys):
     again.load_weights(tmp_path / "out.pth")
     found = again.detect([photo])[0]
     assert len(found["scores"]) == len(expected["scores"]) > 0
-    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.01)
-    np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-4)
+    # a random network makes much of other last digits
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.3)
+    np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-3)
     np.testing.assert_array_equal(found["class_ids"], expected["class_ids"])
 
 
@@ -145,7 +150,7 @@ def test_fine_tuning_starts_with_all_but_the_class_layers(path, tmp_path):
 def test_resnet_of_imagenet_as_a_backbone(tmp_path):
     body = {
         name.removeprefix("backbone.body."): value
-        for name, value in small("v2").items()
+        for name, value in moderate("v2").items()
         if name.startswith("backbone.body.")
     }
     write_torch(tmp_path / "resnet50.pth", body)
