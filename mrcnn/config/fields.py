@@ -354,6 +354,14 @@ class Config:
     # cells blended with nothing, as the original does. "padded": Detectron's and torchvision's: a
     # cell of nothing around the mask, the unrounded box enlarged by as much, cut to whole pixels.
     MASK_PASTE = "resize"
+    # True also detects in the mirror image of each image and keeps the best detections of both:
+    # what overlaps in two views is suppressed as DETECTION_NMS_THRESHOLD or SOFT_NMS_SIGMA says.
+    # Networks that label pixels average the probabilities of the two. Twice the time.
+    TEST_FLIPS = False
+    # Factors of the size that IMAGE_RESIZE_MODE gives an image ("square", "rect" or "fit"), all of
+    # which are detected at, with TEST_FLIPS each in the mirror too; (0.5, 1, 1.5) is 3 sizes. ():
+    # 1 alone. The memory of the largest is that of a network of that size.
+    TEST_SCALES: Sequence[float] = ()
 
     def __init__(self) -> None:
         self.settle()

@@ -131,10 +131,9 @@ class SegmentationConfig(Config):
     TILE: int | None = None
     # Share of a tile that overlaps with the next one; what both find is averaged.
     TILE_OVERLAP = 0.5
-    # True averages the probabilities of the image and of its mirror image.
-    TEST_FLIPS = False
-    # Of Config, DETECTION_MAX_INSTANCES is the most regions of an image, the largest ones, that
-    # `mrcnn predict` writes as objects.
+    # Of Config, TEST_FLIPS averages the probabilities of an image and of its mirror image, and
+    # TEST_SCALES those of several sizes, which TILE cannot have; and DETECTION_MAX_INSTANCES is
+    # the most regions of an image, the largest ones, that `mrcnn predict` writes as objects.
 
     @classmethod
     def field_defaults(cls) -> dict[str, Any]:

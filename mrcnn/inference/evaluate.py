@@ -62,8 +62,9 @@ def evaluate_network(
         raise ValueError(f"min_confidence is {min_confidence}; it must lie in 0..1")
     if min_score is None:
         min_score = built_with if built_with > min_confidence else MIN_SCORE
+    config = copy.copy(config)
+    config.DETECTION_MIN_CONFIDENCE = min_confidence
     if batch_size is not None:
-        config = copy.copy(config)
         config.BATCH_SIZE = batch_size
     return evaluate(
         dataset,
