@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mrcnn.config import rules, rules_of_several
-from mrcnn.config.choices import RESNETS, SEGMENTATION_NETWORKS, UPSAMPLINGS
+from mrcnn.config.choices import SEGMENTATION_NETWORKS, UPSAMPLINGS
 from mrcnn.config.label_losses import loss_terms, names_function, option_problems
+from mrcnn.config.resnets import RESNETS
 from mrcnn.config.rules import Rule
 from mrcnn.config.rules_of_several import RuleOfSeveral
 from mrcnn.config.value_kinds import (

@@ -16,9 +16,9 @@ from mrcnn.config.choices import (
     LOSS_NAMES,
     MISFITS,
     OPTIMIZERS,
-    RESNETS,
 )
 from mrcnn.config.class_weights import class_factors
+from mrcnn.config.resnets import RESNETS
 from mrcnn.config.run_name import name_problem
 from mrcnn.config.value_kinds import (
     function_or,

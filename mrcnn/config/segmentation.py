@@ -83,7 +83,7 @@ class SegmentationConfig(Config):
     # "transposed": False keeps the bilinear filters that FCN's convolutions begin with.
     LEARN_UPSAMPLING = True
     # PSPNet, DeepLab: pixels of the image per cell of C5. 16 and 8 dilate the convolutions of the
-    # last stages of "resnet50" and "resnet101" instead of halving the map: finer borders for more
+    # last stages of a ResNet or ResNeXt instead of halving the map: finer borders for more
     # time and memory.
     OUTPUT_STRIDE = 32
     # DeepLab: dilation rates of the 3x3 convolutions of its pyramid (ASPP), for a stride of 16;
