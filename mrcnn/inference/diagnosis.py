@@ -15,7 +15,7 @@ from mrcnn.data.images import mold_image
 from mrcnn.data.load import load_image_gt
 from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes
 from mrcnn.inference.inspection import Step, check_inference_network, run
-from mrcnn.inference.unmold import paste
+from mrcnn.inference.unmold import Located, paste
 from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes, pixel_boxes
 
 # The stages in their order, and what it means to be lost there.
@@ -134,10 +134,11 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1, mas
         if len(survivors):
             row = survivors[refined_on_object[survivors, index].argmax()]
             slot = int(np.flatnonzero(steps["nms_indices"] == row)[0])
-            exact = pixel_boxes(steps["clipped_rois"][row : row + 1], shape, box_shift)
-            own_mask = steps["masks"][slot : slot + 1, :, :, class_id]
-            mask = paste(own_mask, refined[row : row + 1], exact, shape, mask_paste)
-            mask_iou = float(compute_overlaps_masks(mask, objects[..., index : index + 1])[0, 0])
+            exact = pixel_boxes(steps["clipped_rois"][[row]], shape, box_shift)
+            own_mask = steps["masks"][[slot], :, :, class_id]
+            found = paste(Located(exact, predicted[[row]], np.ones(1), own_mask), shape, mask_paste)
+            overlaps = compute_overlaps_masks(found.masks, objects[..., index : index + 1])
+            mask_iou = float(overlaps.max(initial=0))
         candidates, stage = np.ones(len(predicted), bool), "found"
         for name, passed in (
             ("proposals", on_object[source, index] >= iou),

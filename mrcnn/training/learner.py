@@ -15,6 +15,7 @@ import tensorflow as tf
 from mrcnn.common.files import AnyPath
 from mrcnn.config import Config
 from mrcnn.config.file import other_settings
+from mrcnn.config.resnets import is_resnext
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
@@ -27,7 +28,12 @@ from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
 from mrcnn.weights.convert import write_torchvision
 from mrcnn.weights.load import LoadReport, load_weights, model_layers, save_h5
-from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
+from mrcnn.weights.published import (
+    IMAGENET_WEIGHTS,
+    cache_folder,
+    imagenet_weights,
+    resnext_imagenet_weights,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -214,6 +220,9 @@ class Learner:
         """Path of ImageNet weights for the backbone, downloaded on first use."""
         if self.config.BACKBONE in IMAGENET_WEIGHTS:
             return imagenet_weights(self.config.BACKBONE)
+        if is_resnext(self.config.BACKBONE):
+            size = self.config.RESNEXT_GROUPS, self.config.RESNEXT_WIDTH
+            return resnext_imagenet_weights(self.config.BACKBONE, *size)
         if callable(self.config.BACKBONE):
             raise ValueError("BACKBONE is a function of yours: load its weights by their path")
         if self.config.BACKBONE is None:

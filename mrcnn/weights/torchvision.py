@@ -21,9 +21,10 @@ import numpy as np
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
 from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config, preset_fields
+from mrcnn.config.resnets import BLOCKS
+from mrcnn.weights.backbone_fields import resnet_fields
 from mrcnn.weights.h5_format import Layers
 from mrcnn.weights.torchvision_names import (
-    BLOCKS,
     KERAS_EPSILON,
     MASK_RCNN,
     PIXEL_STD,
@@ -163,7 +164,7 @@ def _body(source, prefix, epsilon):
         )
     if tuple(counts) not in BLOCKS.values():
         raise ValueError(
-            f"its backbone has stages of {counts} blocks, and those of "
+            f"its backbone has stages of {counts} blocks, and those of ResNet-"
             f"{' and '.join(BLOCKS)} are {' and '.join(map(str, map(list, BLOCKS.values())))}"
         )
     for conv, norm, *ours in blocks(counts):
@@ -320,7 +321,7 @@ def _fields(tensors, layers, kind):
         return int(layers[name][0][1].shape[-1])
 
     fields = {
-        "BACKBONE": "resnet101" if "res4w_branch2a" in layers else "resnet50",
+        **resnet_fields(layers),
         "BACKBONE_WIDTH": last_side("conv1"),
     }
     if kind == RESNET:
@@ -353,6 +354,9 @@ def _fields(tensors, layers, kind):
 
 def _title(kind, fields):
     if kind == RESNET:
-        return f"{fields['BACKBONE']} of ImageNet, the backbone alone"
+        groups = ""
+        if "RESNEXT_GROUPS" in fields:
+            groups = f" ({fields['RESNEXT_GROUPS']}x{fields['RESNEXT_WIDTH']}d)"
+        return f"{fields['BACKBONE']}{groups} of ImageNet, the backbone alone"
     number = "v2" if fields["BOX_HEAD_CONVS"] else "v1"
     return f"{MASK_RCNN} {number} with {fields['NUM_CLASSES']} classes"

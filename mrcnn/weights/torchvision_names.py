@@ -10,6 +10,7 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
+from mrcnn.config.resnets import block_name
 from mrcnn.weights.torch_file import read_torch
 
 Tensors = Mapping[str, np.ndarray]
@@ -21,8 +22,6 @@ KERAS_EPSILON = 1e-3
 TORCH_EPSILON = 1e-5
 # Places of (dy, dx, dh, dw) in (dx, dy, dw, dh), and the other way round.
 BOX_ORDER = [1, 0, 3, 2]
-# Blocks of the stages 1 to 4.
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 # Entries of a training checkpoint that may hold the state dict.
 _ENTRIES = ("model", "state_dict", "model_state_dict", "model_state")
 
@@ -129,7 +128,7 @@ def blocks(counts: Sequence[int]) -> Iterator[tuple[str, str, str, str]]:
     for stage, count in enumerate(counts, 1):
         for block in range(count):
             theirs = f"layer{stage}.{block}"
-            ours = f"{stage + 1}{chr(ord('a') + block)}_branch"
+            ours = f"{stage + 1}{block_name(block)}_branch"
             for number, letter in enumerate("abc", 1):
                 yield (
                     f"{theirs}.conv{number}",

@@ -7,9 +7,9 @@ import numpy as np
 from mrcnn.common.json_files import plain
 from mrcnn.config import Config
 from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config
+from mrcnn.config.resnets import blocks_of
 from mrcnn.weights.h5_format import Layers
 from mrcnn.weights.torchvision_names import (
-    BLOCKS,
     KERAS_EPSILON,
     PIXEL_STD,
     TORCH_EPSILON,
@@ -113,7 +113,7 @@ def torchvision_state_dict(layers: Layers, config: Config) -> dict[str, np.ndarr
     torchvision_builder(config)
     newer = _preset(config) is TorchvisionV2Config
     target = _Target(layers)
-    for conv, norm, our_conv, our_norm in blocks(BLOCKS[config.BACKBONE]):
+    for conv, norm, our_conv, our_norm in blocks(blocks_of(config.BACKBONE)):
         factor = 255 * PIXEL_STD[:, np.newaxis] if conv == "conv1" else 1.0
         body = "backbone.body."
         target.with_norm(body + conv, body + norm, our_conv, our_norm, factor)

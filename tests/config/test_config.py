@@ -142,6 +142,10 @@ MODERN = {
     "HEAD_INIT": "glorot",
     "BBOX_LOSS": "smooth_l1",
     "SMOOTH_L1_BETA": 1.0,
+    "RESNEXT_GROUPS": 32,
+    "RESNEXT_WIDTH": 4,
+    "TEST_FLIPS": False,
+    "TEST_SCALES": (),
 }
 ADDED = {
     **TRAINING_DATA,
