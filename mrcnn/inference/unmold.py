@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mrcnn.data.masks import unmold_masks
 from mrcnn.data.paste import paste_masks
 from mrcnn.inference.result import Result
-from mrcnn.ops.boxes_np import has_area, norm_boxes
+from mrcnn.ops.boxes_np import has_area, norm_boxes, pixel_boxes
 
 # The detections of one image: boxes [n, 4] px, class ids, scores, and masks [h, w, n].
 Unmolded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]
@@ -97,9 +97,7 @@ def unmold(
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
     size[size == 0] = 1  # of one pixel
     height, width = original_image_shape[:2]
-    # 0 is right for a side of one pixel, unlike in `norm_boxes`: the box stays inside
-    sides = np.tile([height - box_shift, width - box_shift], 2)
-    exact = (boxes - origin) / size * sides + [0, 0, box_shift, box_shift]
+    exact = pixel_boxes((boxes - origin) / size, (height, width), box_shift)
     rois, boxes = np.around(exact).astype(np.int32), exact.astype(np.float32)
     if mask_paste == "padded":
         rois[:, :2] = np.clip(rois[:, :2], 0, [height - 1, width - 1])
@@ -110,12 +108,32 @@ def unmold(
         class_ids, scores = class_ids[real], scores[real]
     if not len(rois):
         return Found(rois, class_ids, scores, np.empty((height, width, 0)), boxes)
-    pasted = (
-        paste_masks(masks, boxes, original_image_shape)
-        if mask_paste == "padded"
-        else unmold_masks(masks, rois, original_image_shape)
-    )
+    pasted = paste(masks, rois, boxes, original_image_shape, mask_paste)
     return Found(rois, class_ids, scores, pasted, boxes)
+
+
+def paste(
+    masks: np.ndarray,
+    rois: np.ndarray,
+    boxes: np.ndarray,
+    image_shape: Sequence[int],
+    mask_paste: str,
+) -> NDArray[np.bool_]:
+    """Put masks into their boxes as MASK_PASTE says.
+
+    Args:
+        masks: float32 [n, mask h, mask w].
+        rois: int32 [n, 4] px, which "resize" takes.
+        boxes: float32 [n, 4] px, the same before they are rounded, which "padded" takes.
+        image_shape: (height, width, ...) px.
+        mask_paste: MASK_PASTE of the config.
+
+    Returns:
+        bool [height, width, n].
+    """
+    if mask_paste == "padded":
+        return paste_masks(masks, boxes, image_shape)
+    return unmold_masks(masks, rois, image_shape)
 
 
 def _real(detections):

@@ -20,7 +20,7 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
-from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config
+from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config, preset_fields
 from mrcnn.weights.h5_format import Layers
 from mrcnn.weights.torchvision_names import (
     BLOCKS,
@@ -33,7 +33,6 @@ from mrcnn.weights.torchvision_names import (
     detect_kind,
     epsilon_of,
     fully_connected_names,
-    preset_fields,
     pyramid_names,
     reordered,
     state_dict,

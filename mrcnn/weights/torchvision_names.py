@@ -10,7 +10,6 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
-from mrcnn.config.presets import TorchvisionV1Config
 from mrcnn.weights.torch_file import read_torch
 
 Tensors = Mapping[str, np.ndarray]
@@ -176,12 +175,3 @@ def reordered(value: np.ndarray) -> np.ndarray:
         raise ValueError(f"boxes of {value.shape[-1]} numbers, which is no multiple of 4")
     by_box = value.reshape(*value.shape[:-1], -1, 4)
     return by_box[..., BOX_ORDER].reshape(value.shape)
-
-
-def preset_fields(preset: type) -> dict[str, Any]:
-    """The fields that a preset sets, its NAME aside."""
-    fields: dict[str, Any] = {}
-    for kind in reversed(preset.__mro__[: preset.__mro__.index(TorchvisionV1Config) + 1]):
-        fields.update({name: value for name, value in vars(kind).items() if name.isupper()})
-    fields.pop("NAME", None)
-    return fields
