@@ -122,8 +122,8 @@ def tensor_table(
         wide = value.astype(np.float64)
         flag = "" if np.isfinite(wide).all() else "NOT FINITE"
         with np.errstate(invalid="ignore"):
-            numbers = (f"{number:.4g}" for number in (wide.min(), wide.max(), wide.std()))
-            rows.append((name, shape, *numbers, flag))
+            low, high, spread = (f"{value:.4g}" for value in (wide.min(), wide.max(), wide.std()))
+            rows.append((name, shape, low, high, spread, flag))
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     lines = [
         "  ".join(
