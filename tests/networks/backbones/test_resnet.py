@@ -235,8 +235,12 @@ def test_bottleneck_in_groups(stride, size):
 
 @pytest.mark.parametrize(
     "groups, width_of_group, inner",
-    [(32, 4, (128, 256, 512, 1024)), (64, 4, (256, 512, 1024, 2048)), (1, 128, (128, 256, 512, 1024))],
-)  # fmt: skip
+    [
+        (32, 4, (128, 256, 512, 1024)),
+        (64, 4, (256, 512, 1024, 2048)),
+        (1, 128, (128, 256, 512, 1024)),
+    ],
+)
 def test_sizes_of_resnext(groups, width_of_group, inner):
     """Xie et al. 2017, table 1; 64x4d; and a wide ResNet of one group."""
     image = keras.Input((64, 64, 3))
