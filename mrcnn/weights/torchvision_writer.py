@@ -113,7 +113,7 @@ def torchvision_state_dict(layers: Layers, config: Config) -> dict[str, np.ndarr
     torchvision_builder(config)
     newer = _preset(config) is TorchvisionV2Config
     target = _Target(layers)
-    for conv, norm, our_conv, our_norm in blocks(blocks_of(config.BACKBONE)):
+    for conv, norm, our_conv, our_norm in blocks(blocks_of(str(config.BACKBONE))):
         factor = 255 * PIXEL_STD[:, np.newaxis] if conv == "conv1" else 1.0
         body = "backbone.body."
         target.with_norm(body + conv, body + norm, our_conv, our_norm, factor)
