@@ -194,7 +194,8 @@ def _check_tensors(path, layers, given, to_train):
         )
     if "BACKBONE" not in given and "BACKBONE" not in _told(layers):
         raise ValueError(
-            f"{alone}, and its layers are no ResNet's: name its network "
+            f"{alone}, and its layers are neither resnet50's nor resnet101's, nor "
+            "another ResNet's: name its network "
             "with --backbone, or give its config.json with --config"
         )
     channels = _image_channels(layers)

@@ -3,12 +3,14 @@
 They stand here, where both the networks and the files of weights find them without importing Keras.
 """
 
+from typing import TypeGuard
+
 # Blocks of the stages 2 to 5 of each depth (He et al. 2015, table 1).
 BLOCKS = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
 RESNETS = tuple(f"{kind}{depth}" for kind in ("resnet", "resnext") for depth in BLOCKS)
 
 
-def is_resnext(name: object) -> bool:
+def is_resnext(name: object) -> TypeGuard[str]:
     """Whether a BACKBONE is a ResNeXt."""
     return name in RESNETS and str(name).startswith("resnext")
 

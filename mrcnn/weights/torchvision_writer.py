@@ -113,11 +113,7 @@ def torchvision_state_dict(layers: Layers, config: Config) -> dict[str, np.ndarr
     torchvision_builder(config)
     newer = _preset(config) is TorchvisionV2Config
     target = _Target(layers)
-<<<<<<< HEAD
-    for conv, norm, our_conv, our_norm in blocks(blocks_of(config.BACKBONE)):
-=======
-    for conv, norm, our_conv, our_norm in blocks(BLOCKS["resnet50"]):
->>>>>>> f8d3a4beae7223a2b70a74f7561a9997992bbe80
+    for conv, norm, our_conv, our_norm in blocks(blocks_of(str(config.BACKBONE))):
         factor = 255 * PIXEL_STD[:, np.newaxis] if conv == "conv1" else 1.0
         body = "backbone.body."
         target.with_norm(body + conv, body + norm, our_conv, our_norm, factor)
