@@ -136,7 +136,8 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1, mas
             slot = int(np.flatnonzero(steps["nms_indices"] == row)[0])
             exact = pixel_boxes(steps["clipped_rois"][[row]], shape, box_shift)
             own_mask = steps["masks"][[slot], :, :, class_id]
-            found = paste(Located(exact, predicted[[row]], np.ones(1), own_mask), shape, mask_paste)
+            located = Located(exact, predicted[[row]], np.ones(1, np.float32), own_mask)
+            found = paste(located, shape, mask_paste)
             overlaps = compute_overlaps_masks(found.masks, objects[..., index : index + 1])
             mask_iou = float(overlaps.max(initial=0))
         candidates, stage = np.ones(len(predicted), bool), "found"

@@ -31,8 +31,8 @@ def initialize_as_torchvision(model: keras.Model) -> None:
     """
     for layer in all_layers(model):
         kernel = getattr(layer, "kernel", None)
-        for names, scaling in _RULES if kernel is not None else ():
-            if re.fullmatch(names, layer.name):
+        for names, scaling in _RULES:
+            if kernel is not None and re.fullmatch(names, layer.name):
                 values = (
                     keras.initializers.RandomNormal(stddev=_RPN_STD_DEV)
                     if scaling is None
