@@ -128,8 +128,8 @@ def layer_flop(layer, inputs, output):
         return 0
     if type(layer).__name__ == "MaskPrediction":
         # training and detection compute the own class of each row; the output has padding, the
-        # input none
-        return 2 * math.prod(inputs[0].shape)
+        # input none; where masks come from vectors, each of their cells has a filter
+        return 2 * math.prod(inputs[0].shape) * math.prod(getattr(layer, "size", None) or ())
     if isinstance(layer, TRANSPOSED):
         # every input cell meets every tap of the kernel
         return 2 * _cells(layer, inputs[0]) * math.prod(layer.kernel.shape)

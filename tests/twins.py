@@ -324,23 +324,24 @@ def rpn_bbox_loss(target, match, predicted):
     return _average(terms)
 
 
-def class_loss(class_ids, logits, active, weights=None, first_image_rules=False):
+def class_loss(class_ids, logits, active, weights=None, first_image_rules=False, counted=None):
     weights = np.ones(logits.shape[-1]) if weights is None else weights
     return _average(
         [
             weights[class_ids[index]] * cross_entropy(logits[index], class_ids[index])
             for index in np.ndindex(class_ids.shape)
             if active[0 if first_image_rules else index[0]][np.argmax(logits[index])]
+            and (counted is None or counted[index])
         ]
     )
 
 
-def bbox_loss(target, class_ids, predicted):
+def bbox_loss(target, class_ids, predicted, counted=None):
     return _average(
         [
             smooth_l1(target[index][side], predicted[index][class_ids[index]][side])
             for index in np.ndindex(class_ids.shape)
-            if class_ids[index] > 0
+            if class_ids[index] > 0 and (counted is None or counted[index])
             for side in range(4)
         ]
     )
@@ -353,6 +354,39 @@ def mask_loss(target, class_ids, predicted):
             chance = np.clip(predicted[index][..., class_ids[index]], 1e-7, 1 - 1e-7)
             terms += list(np.where(target[index] > 0, -np.log(chance), -np.log(1 - chance)).ravel())
     return _average(terms)
+
+
+def mask_softmax_loss(target, class_ids, logits):
+    """Of logits [b, rois, h, w, classes]."""
+    return _average(
+        [
+            cross_entropy(logits[index][cell], class_ids[index] if target[index][cell] else 0)
+            for index in np.ndindex(class_ids.shape)
+            if class_ids[index] > 0
+            for cell in np.ndindex(target.shape[2:])
+        ]
+    )
+
+
+def hard_examples(class_ids, logits, active, target, predicted, is_padding, count):
+    """bool [b, rois]: the ``count`` of each image with the largest loss of class and box."""
+    chosen = np.zeros(class_ids.shape, bool)
+    for image, ids in enumerate(class_ids):
+        losses = []
+        for roi, class_id in enumerate(ids):
+            loss = 0.0
+            if active[image][np.argmax(logits[image, roi])]:
+                loss += cross_entropy(logits[image, roi], class_id)
+            if class_id > 0:
+                for side in range(4):
+                    loss += smooth_l1(
+                        target[image, roi, side], predicted[image, roi, class_id, side]
+                    )
+            losses.append((-loss, roi))
+        real = [pair for pair in sorted(losses) if not is_padding[image, pair[1]]]
+        for _, roi in real[:count]:
+            chosen[image, roi] = True
+    return chosen
 
 
 # === Gradients ===

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import warnings
 from typing import Any
 
@@ -249,6 +250,34 @@ def _image_channels(layers):
     return kernel.shape[2] if kernel is not None and kernel.ndim == 4 else None
 
 
+def _told_of_masks_and_boxes(layers, classes):
+    """How the heads of a file differ from the default ones, as fields."""
+    sides = {name: layers[name][0][1].shape for name in layers if name.startswith("mrcnn_")}
+    fields: dict[str, Any] = {}
+    if classes > 1 and sides.get("mrcnn_bbox_fc", ())[-1:] == (4,):
+        fields["CLASS_AGNOSTIC_BOXES"] = True
+    if not sides.get("mrcnn_mask"):
+        return fields
+    filters = sides["mrcnn_mask"][-1]
+    if len(first := sides.get("mrcnn_mask_fc1", ())) == 4:
+        masks = classes if filters % classes == 0 and _is_square(filters // classes) else 1
+        side = math.isqrt(filters // masks)
+        fields |= {"MASK_HEAD": "mlp", "MASK_POOL_SIZE": int(first[0]), "MASK_SHAPE": [side, side]}
+    else:
+        masks = filters
+        deconvs = sum(name.startswith("mrcnn_mask_deconv") for name in sides)
+        if deconvs != 1 and "mrcnn_mask_conv1" in sides:
+            side = Config.MASK_POOL_SIZE * 2**deconvs
+            fields |= {"MASK_HEAD_DECONVS": deconvs, "MASK_SHAPE": [side, side]}
+    if classes > 1 and masks == 1:
+        fields["CLASS_AGNOSTIC_MASKS"] = True
+    return fields
+
+
+def _is_square(number):
+    return math.isqrt(number) ** 2 == number
+
+
 def _told(layers):
     if fields := told_by_label_layers(layers):
         return fields
@@ -259,6 +288,7 @@ def _told(layers):
     }
     if "mrcnn_class_conv1" in layers and layers["mrcnn_class_conv1"][0][1].ndim == 4:
         fields["POOL_SIZE"] = int(layers["mrcnn_class_conv1"][0][1].shape[0])
+    fields |= _told_of_masks_and_boxes(layers, fields.get("NUM_CLASSES", 1))
     if fields.get("NUM_CLASSES") == len(COCO_CLASSES):
         fields["CLASS_NAMES"] = COCO_CLASSES
     if "res4f_branch2a" in layers:

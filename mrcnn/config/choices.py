@@ -13,6 +13,10 @@ MASK_TARGETS = ("crop", "sampled")
 HEAD_INITS = ("glorot", "torchvision")
 # BBOX_LOSS; `networks.mask_rcnn.losses` has them.
 BBOX_LOSSES = ("smooth_l1", "giou")
+# MASK_LOSS; `networks.mask_rcnn.losses` has them.
+MASK_LOSSES = ("sigmoid", "softmax")
+# MASK_HEAD; `networks.mask_rcnn.mask_head` has them.
+MASK_HEADS = ("fcn", "mlp")
 # MASK_PASTE: `data.masks.unmold_masks` and `data.paste.paste_masks`.
 MASK_PASTES = ("resize", "padded")
 

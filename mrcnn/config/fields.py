@@ -144,7 +144,8 @@ class Config:
     POOL_SIZE = 7
     # Side of the pooled features of the mask head, in bins.
     MASK_POOL_SIZE = 14
-    # Height and width of a predicted mask: the head doubles MASK_POOL_SIZE once.
+    # Height and width of a predicted mask: the head doubles MASK_POOL_SIZE once; see
+    # MASK_HEAD_DECONVS.
     MASK_SHAPE: Sequence[int] = [28, 28]
     # Most ground truth objects of a training image; of more, a random subset is taken.
     MAX_GT_INSTANCES = 100
@@ -368,6 +369,26 @@ class Config:
     # which are detected at, with TEST_FLIPS each in the mirror too; (0.5, 1, 1.5) is 3 sizes. ():
     # 1 alone. The memory of the largest is that of a network of that size.
     TEST_SCALES: Sequence[float] = ()
+    # True refines one box of a region, whatever its class, instead of one for each class.
+    CLASS_AGNOSTIC_BOXES = False
+    # True predicts one mask of a region, whatever its class. The Mask R-CNN paper loses 0.6 AP with
+    # it (section 4.2, "Class-Specific vs. Class-Agnostic Masks").
+    CLASS_AGNOSTIC_MASKS = False
+    # "sigmoid": each class has a mask of its own, and a region's own class alone is trained.
+    # "softmax": at each pixel the classes and the background exclude each other, as in FCN, and
+    # both are trained; it is there for table 2b of the Mask R-CNN paper, where it loses 5.5 AP.
+    MASK_LOSS = "sigmoid"
+    # "fcn": four convolutions, then MASK_HEAD_DECONVS. "mlp": two fully connected layers of
+    # FPN_CLASSIF_FC_LAYERS_SIZE units, then one that gives all cells of the masks of MASK_SHAPE,
+    # for table 2e of the Mask R-CNN paper. Each of these two layers has batch norm, as all others.
+    MASK_HEAD = "fcn"
+    # Transposed convolutions of the mask head, each of which doubles the size: MASK_SHAPE is
+    # MASK_POOL_SIZE times 2 ** MASK_HEAD_DECONVS. 2 gives masks of [56, 56].
+    MASK_HEAD_DECONVS = 1
+    # Of an image's TRAIN_ROIS_PER_IMAGE regions only this many, those of the largest loss of class
+    # and box together, count in these two losses (Shrivastava et al. 2016, "OHEM", who take 64 of
+    # about 2000 regions without ROI_POSITIVE_RATIO). 0: all.
+    HARD_EXAMPLES = 0
 
     def __init__(self) -> None:
         self.settle()

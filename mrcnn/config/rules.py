@@ -11,6 +11,8 @@ from mrcnn.config.choices import (
     BBOX_LOSSES,
     DTYPE_POLICIES,
     HEAD_INITS,
+    MASK_HEADS,
+    MASK_LOSSES,
     MASK_PASTES,
     MASK_TARGETS,
     RESIZE_MODES,
@@ -109,12 +111,12 @@ TABLE = (
         "REMATERIALIZE USE_RPN_ROIS STOP_PROPOSAL_GRADIENT FIRST_IMAGE_RULES_CLASSES "
         "STRIDE_IN_3X3 RPN_ANCHORS_ROUNDED RPN_STRIDES_FROM_SIZES PROPOSALS_PER_LEVEL "
         "CLIP_PROPOSALS_TO_WINDOW ROI_LEVEL_FLOOR DETECTION_MULTI_CLASS RPN_IGNORE_CROSSING "
-        "ROI_ADD_GT TEST_FLIPS",
+        "ROI_ADD_GT TEST_FLIPS CLASS_AGNOSTIC_BOXES CLASS_AGNOSTIC_MASKS",
         is_switch,
         "True or False",
     ),
     Rule("ROI_ALIGN", one_of(ROI_ALIGNS), f"one of {', '.join(ROI_ALIGNS)}"),
-    Rule("BOX_HEAD_CONVS", int_between(0, float("inf")), "an int of at least 0"),
+    Rule("BOX_HEAD_CONVS HARD_EXAMPLES", int_between(0, float("inf")), "an int of at least 0"),
     Rule("BOX_HEAD_FCS", int_between(1, float("inf")), "an int of at least 1"),
     # Anchors, proposals, matching
     Rule("BOX_SHIFT", int_between(0, 1), "0 or 1 (pixels)"),
@@ -165,6 +167,9 @@ TABLE = (
     Rule("MASK_TARGETS", one_of(MASK_TARGETS), f"one of {', '.join(MASK_TARGETS)}"),
     Rule("MASK_PASTE", one_of(MASK_PASTES), f"one of {', '.join(MASK_PASTES)}"),
     Rule("TEST_SCALES", _is_factors, "() or positive factors of the size, such as (0.5, 1, 1.5)"),
+    Rule("MASK_LOSS", one_of(MASK_LOSSES), f"one of {', '.join(MASK_LOSSES)}"),
+    Rule("MASK_HEAD", one_of(MASK_HEADS), f"one of {', '.join(MASK_HEADS)}"),
+    Rule("MASK_HEAD_DECONVS", int_between(0, 4), "an int from 0 to 4"),
     Rule("IMAGE_MAX_DIM", is_count, "a positive int (pixels)"),
     Rule(
         "IMAGE_MIN_DIM",

@@ -198,12 +198,28 @@ def _mean_pixel(mean, channels):
     )
 
 
-def _mask_shape(shape, pool_size):
-    side = 2 * pool_size
-    if list(shape) != [side, side]:
+def _mask_shape(shape, pool_size, deconvs, head):
+    side = pool_size * 2**deconvs
+    if head == "fcn" and list(shape) != [side, side]:
         yield (
-            f"MASK_SHAPE is {shape!r} but MASK_POOL_SIZE is {pool_size}; the mask head doubles the "
-            f"pooled size, so it must be [{side}, {side}]"
+            f"MASK_SHAPE is {shape!r} but MASK_POOL_SIZE is {pool_size} and MASK_HEAD_DECONVS is "
+            f"{deconvs}; each of these doubles the pooled size, so it must be [{side}, {side}]"
+        )
+
+
+def _mask_loss(loss, agnostic):
+    if loss == "softmax" and agnostic:
+        yield (
+            'MASK_LOSS is "softmax" and CLASS_AGNOSTIC_MASKS is True: a softmax is over several '
+            'classes; set MASK_LOSS = "sigmoid" or CLASS_AGNOSTIC_MASKS = False'
+        )
+
+
+def _hard_examples(count, regions):
+    if count > regions:
+        yield (
+            f"HARD_EXAMPLES is {count} and TRAIN_ROIS_PER_IMAGE is {regions}; it must be a part of "
+            "these, or 0 for all"
         )
 
 
@@ -263,7 +279,9 @@ RULES_OF_SEVERAL: tuple[RuleOfSeveral, ...] = (
     ("IMAGE_MIN_DIM IMAGE_MAX_DIM IMAGE_RESIZE_MODE", _min_and_max_dim),
     ("TEST_SCALES IMAGE_RESIZE_MODE", _test_scales),
     ("MEAN_PIXEL IMAGE_CHANNEL_COUNT", _mean_pixel),
-    ("MASK_SHAPE MASK_POOL_SIZE", _mask_shape),
+    ("MASK_SHAPE MASK_POOL_SIZE MASK_HEAD_DECONVS MASK_HEAD", _mask_shape),
+    ("MASK_LOSS CLASS_AGNOSTIC_MASKS", _mask_loss),
+    ("HARD_EXAMPLES TRAIN_ROIS_PER_IMAGE", _hard_examples),
     ("MINI_MASK_SHAPE USE_MINI_MASK", _mini_mask),
     ("OPTIMIZER", _optimizer),
     ("OPTIMIZER_OPTIONS OPTIMIZER GRADIENT_CLIP_NORM", _optimizer_options),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mrcnn.common.json_files import plain
 from mrcnn.distributed.strategy import split_batch
+from mrcnn.networks.mask_rcnn.box_head import deltas_of_classes
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.inputs import Anchors
 from mrcnn.networks.mask_rcnn.proposals import ProposalLayer
@@ -18,6 +19,8 @@ from mrcnn.ops.image_meta import IMAGE_SHAPE, WINDOW
 NETWORK_FIELDS = (
     *("STRIDE_IN_3X3", "RPN_CONV_LAYERS", "POST_NMS_ROIS_INFERENCE", "RPN_NMS_THRESHOLD"),
     *("ROI_ALIGN", "ROI_LEVEL_FLOOR", "BOX_HEAD_CONVS", "BOX_HEAD_CHANNELS", "BOX_HEAD_FCS"),
+    *("CLASS_AGNOSTIC_BOXES", "CLASS_AGNOSTIC_MASKS", "MASK_LOSS", "MASK_HEAD"),
+    "MASK_HEAD_DECONVS",
 )
 
 
@@ -59,7 +62,7 @@ class Detector:
         self.detections = DetectionLayer(config)
         self.mask_features = _like(layer("roi_align_mask"), distinct=False, most=None)
         self.mask_head = keras.Model(
-            layer("roi_align_mask").output[0], layer("mrcnn_mask_deconv").output
+            layer("roi_align_mask").output[0], layer("mrcnn_mask").input[0]
         )
         self.mask_prediction = layer("mrcnn_mask")
         # by the batch's statistics a mask would depend on how many objects there are
@@ -108,7 +111,7 @@ class Detector:
         features, *rows = self.box_features([rois, meta, *pyramid[:4]])
         shared = self.unpack([self.box_head(features, training=False), *rows])
         probs = self.class_probs(self.class_logits(shared))
-        deltas = tf.reshape(self.box_deltas(shared), [*tf.unstack(tf.shape(probs)), 4])
+        deltas = deltas_of_classes(self.box_deltas(shared), probs.shape[-1])
         detections = self.detections.steps([rois, probs, deltas, meta], min_confidence).detections
         boxes, class_ids = detections[..., :4], detections[..., 4]
         features, *rows = self.mask_features(

@@ -76,6 +76,19 @@ def mismatch_message(
                 f"To start from it with other classes, pass exclude={list(CLASS_LAYERS)}",
             )
         )
+    elif others := [
+        name
+        for name in mismatches
+        if name in CLASS_LAYERS and layers[name][0][1].shape[-1:] != tuple(shapes[name])[-1:]
+    ]:
+        lines.append(
+            "The file was trained with another CLASS_AGNOSTIC_BOXES, CLASS_AGNOSTIC_MASKS, "
+            "MASK_HEAD or MASK_SHAPE. "
+            + option_or_argument(
+                "Give the config.json that was written with it, with --config",
+                f"To start from it with new layers, pass exclude={others}",
+            )
+        )
     if "conv1" in mismatches and "conv1" in layers:
         stored, own = layers["conv1"][0][1].shape, shapes["conv1"]
         if len(stored) == len(own) == 4 and stored[2] != own[2]:

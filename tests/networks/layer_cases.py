@@ -14,13 +14,15 @@ from mrcnn.networks.layers.upsampling import (
     MaxPoolIndices,
     MaxUnpool,
 )
-from mrcnn.networks.mask_rcnn.box_head import FullyConnected
+from mrcnn.networks.mask_rcnn.box_head import DeltasOfClasses, FullyConnected
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
+from mrcnn.networks.mask_rcnn.hard_examples import HardExamples
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
     ClassLoss,
     MaskLoss,
+    MaskSoftmaxLoss,
     RPNBoxLoss,
     RPNClassLoss,
 )
@@ -138,9 +140,23 @@ def unpool_inputs(random, batch, rois):
     return [*(part.numpy() for part in MaxPoolIndices()(large)), large]
 
 
-def mask_inputs(random, batch, rois):
+def mask_inputs(random, batch, rois, size=MASK):
     rows, index = packed(class_ids(random, batch, rois))
-    return [normal(random, len(rows), *MASK, 3), rows, index]
+    return [normal(random, len(rows), *size, 3), rows, index]
+
+
+def hard_inputs(random, batch, rois):
+    """Two rows of each image are padding."""
+    regions = twins.random_boxes(random, batch, rois)
+    regions[:, -2:] = 0
+    return [
+        regions,
+        class_ids(random, batch, rois),
+        normal(random, batch, rois, CLASSES),
+        meta(batch)[:, 12:],
+        normal(random, batch, rois, 4),
+        normal(random, batch, rois, CLASSES, 4),
+    ]
 
 
 def case(make, inputs):
@@ -203,6 +219,20 @@ GRAPH_LAYERS = {
         ],
     ),
     "MaskLoss": case(lambda: MaskLoss(0.5), mask_loss_inputs),
+    "MaskSoftmaxLoss": case(
+        lambda: MaskSoftmaxLoss(0.5),
+        lambda random, batch, rois: [
+            *mask_loss_inputs(random, batch, rois)[:2],
+            np.log(random.uniform(0.1, 0.5, (batch, rois, 4, 4, 2))).astype(np.float32),
+        ],
+    ),
+    "HardExamples": case(
+        lambda: HardExamples(4, class_weights=[1.0, 2.0, 0.5, 3.0], kind="giou"), hard_inputs
+    ),
+    "DeltasOfClasses": case(
+        lambda: DeltasOfClasses(CLASSES),
+        lambda random, batch, rois: normal(random, batch, rois, 4),
+    ),
     "LabelLoss": case(
         lambda: LabelLoss(0.5, "weighted_ce", {"weights": [1.0, 3.0, 2.0, 0.5]}),
         lambda random, batch, rois: [
@@ -213,6 +243,14 @@ GRAPH_LAYERS = {
 }
 OTHER_LAYERS = {
     "MaskPrediction": case(lambda: MaskPrediction(CLASSES), mask_inputs),
+    "MaskPrediction of a softmax": case(
+        lambda: MaskPrediction(CLASSES, activation="softmax"), mask_inputs
+    ),
+    "MaskPrediction for all classes": case(lambda: MaskPrediction(1, classes=CLASSES), mask_inputs),
+    "MaskPrediction of vectors": case(
+        lambda: MaskPrediction(CLASSES * 6, classes=CLASSES, size=(2, 3)),
+        lambda *arguments: mask_inputs(*arguments, size=(1, 1)),
+    ),
     "FullyConnected": case(
         lambda: FullyConnected(4, (2, 3)),
         lambda random, batch, rois: normal(random, batch, 2, 3, 5),
@@ -251,7 +289,11 @@ OTHER_LAYERS = {
     ),
 }
 # layers around kernels that XLA lacks, which follow the policy
-WITHOUT_XLA = [*GRAPH_LAYERS, "MaskPrediction", "MaxPoolIndices", "MaxUnpool"]
+WITHOUT_XLA = [
+    *GRAPH_LAYERS,
+    *(name for name in OTHER_LAYERS if name.startswith("MaskPrediction")),
+    *("MaxPoolIndices", "MaxUnpool"),
+]
 ALL_LAYERS = {**GRAPH_LAYERS, **OTHER_LAYERS}
 
 

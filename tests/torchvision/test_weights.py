@@ -444,6 +444,8 @@ def test_builder_says_what_differs_from_torchvisions_defaults():
     "fields, message",
     [
         ({"ROI_ALIGN": "aligned"}, "ROI_ALIGN is aligned, and must be sampled"),
+        ({"MASK_LOSS": "softmax"}, "MASK_LOSS is softmax, and must be sigmoid"),
+        ({"CLASS_AGNOSTIC_BOXES": True}, "CLASS_AGNOSTIC_BOXES is True, and must be False"),
         ({"BACKBONE": "resnet101"}, "BACKBONE is 'resnet101', and must be 'resnet50'"),
         ({"MEAN_PIXEL": np.array([1.0, 2, 3])}, r"MEAN_PIXEL is \[1.0, 2.0, 3.0\]"),
         ({"TRAIN_BN": True}, "TRAIN_BN is True"),

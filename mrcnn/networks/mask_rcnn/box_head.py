@@ -8,7 +8,7 @@ connected layers, which torchvision's second version has, are "mrcnn_box_conv1" 
 import keras
 import tensorflow as tf
 
-from mrcnn.networks.layers.base import PACKAGE
+from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.networks.layers.normalization import BatchNorm
 from mrcnn.networks.mask_rcnn.roi_features import PackedROIAlign, UnpackRows
 
@@ -26,6 +26,7 @@ def fpn_classifier_graph(
     convs=0,
     conv_channels=256,
     fcs=2,
+    class_agnostic=False,
     config=None,
 ):
     """Classify each RoI and refine its box for each class.
@@ -41,6 +42,7 @@ def fpn_classifier_graph(
         distinct: see `PackedROIAlign`.
         convs, conv_channels: 3x3 convolutions before these, and their width.
         fcs: fully connected layers, at least 1.
+        class_agnostic: True refines one box, which is that of every class.
         config: how RoIs are pooled; see `PyramidROIAlign`.
 
     Returns:
@@ -61,11 +63,55 @@ def fpn_classifier_graph(
     shared = UnpackRows(name="pool_squeeze")([x, rows, index])
     logits = keras.layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(shared)
     probs = keras.layers.Softmax(dtype="float32", name="mrcnn_class")(logits)
-    deltas = keras.layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc")(shared)
-    deltas = keras.layers.Reshape(
-        (rois.shape[1], num_classes, 4), dtype="float32", name="mrcnn_bbox"
-    )(deltas)
-    return logits, probs, deltas
+    boxes = 1 if class_agnostic else num_classes
+    deltas = keras.layers.Dense(4 * boxes, dtype="float32", name="mrcnn_bbox_fc")(shared)
+    if class_agnostic:
+        per_class = DeltasOfClasses(num_classes, name="mrcnn_bbox")
+    else:
+        per_class = keras.layers.Reshape(
+            (rois.shape[1], num_classes, 4), dtype="float32", name="mrcnn_bbox"
+        )
+    return logits, probs, per_class(deltas)
+
+
+def deltas_of_classes(deltas, num_classes):
+    """Box deltas of each class.
+
+    Args:
+        deltas: [b, n, 4 * classes], or [b, n, 4], which are those of every class.
+        num_classes: with background.
+
+    Returns:
+        [b, n, classes, 4].
+    """
+    images, count = tf.unstack(tf.shape(deltas)[:2])
+    length = deltas.shape[-1]
+    deltas = tf.reshape(deltas, [images, count, length // 4, 4])
+    if length == 4 * num_classes:
+        return deltas
+    return tf.broadcast_to(deltas, [images, count, num_classes, 4])
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class DeltasOfClasses(GraphLayer):
+    """`deltas_of_classes` as a layer.
+
+    Args:
+        classes: with background.
+    """
+
+    def __init__(self, classes, **kwargs):
+        super().__init__(**kwargs)
+        self.classes = classes
+
+    def call(self, deltas):
+        return deltas_of_classes(deltas, self.classes)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:2], self.classes, 4)
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

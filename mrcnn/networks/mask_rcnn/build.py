@@ -11,12 +11,14 @@ from mrcnn.networks.layers.weight_decay import add_weight_decay
 from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
+from mrcnn.networks.mask_rcnn.hard_examples import HardExamples
 from mrcnn.networks.mask_rcnn.initial_values import initialize_as_torchvision
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
     ClassLoss,
     MaskLoss,
+    MaskSoftmaxLoss,
     RPNBoxLoss,
     RPNClassLoss,
 )
@@ -105,7 +107,20 @@ def training_model(config, model_class=H5Model):
     def loss(layer, name, tensors, **options):
         return layer(weights.get(name, 1.0), name=name, **options)(tensors)
 
+    active = meta[:, ACTIVE_CLASS_IDS]
     of_boxes = {"kind": config.BBOX_LOSS, "beta": config.SMOOTH_L1_BETA}
+    of_head_boxes = {**of_boxes, "std_dev": config.BBOX_STD_DEV}
+    of_classes = {
+        "class_weights": class_weights(config),
+        "first_image_rules": config.FIRST_IMAGE_RULES_CLASSES,
+    }
+    counted = []  # the RoIs that count in the losses of classes and boxes, where not all do
+    if config.HARD_EXAMPLES:
+        hard = HardExamples(
+            config.HARD_EXAMPLES, **of_classes, **of_head_boxes, name="hard_examples"
+        )
+        counted.append(hard([rois, class_ids, logits, active, target_bbox, deltas]))
+    mask_loss = MaskSoftmaxLoss if config.MASK_LOSS == "softmax" else MaskLoss
     losses = [
         loss(RPNClassLoss, "rpn_class_loss", [rpn_match, rpn_logits]),
         loss(
@@ -118,18 +133,16 @@ def training_model(config, model_class=H5Model):
         loss(
             ClassLoss,
             "mrcnn_class_loss",
-            [class_ids, logits, meta[:, ACTIVE_CLASS_IDS]],
-            class_weights=class_weights(config),
-            first_image_rules=config.FIRST_IMAGE_RULES_CLASSES,
+            [class_ids, logits, active, *counted],
+            **of_classes,
         ),
         loss(
             BoxLoss,
             "mrcnn_bbox_loss",
-            [target_bbox, class_ids, deltas],
-            std_dev=config.BBOX_STD_DEV,
-            **of_boxes,
+            [target_bbox, class_ids, deltas, *counted],
+            **of_head_boxes,
         ),
-        loss(MaskLoss, "mrcnn_mask_loss", [target_masks, class_ids, own_masks]),
+        loss(mask_loss, "mrcnn_mask_loss", [target_masks, class_ids, own_masks]),
     ]
     outputs = [
         rpn_logits,
@@ -244,11 +257,13 @@ def _classifier(rois, pyramid, meta, config, distinct):
         convs=config.BOX_HEAD_CONVS,
         conv_channels=config.BOX_HEAD_CHANNELS,
         fcs=config.BOX_HEAD_FCS,
+        class_agnostic=config.CLASS_AGNOSTIC_BOXES,
         config=config,
     )
 
 
 def _masks(rois, pyramid, meta, config, **options):
+    is_mlp = config.MASK_HEAD == "mlp"
     return build_fpn_mask_graph(
         rois,
         pyramid[:4],
@@ -257,6 +272,10 @@ def _masks(rois, pyramid, meta, config, **options):
         config.NUM_CLASSES,
         config.TRAIN_BN,
         filters=config.MASK_HEAD_CHANNELS,
+        deconvs=config.MASK_HEAD_DECONVS,
+        fully_connected=(config.FPN_CLASSIF_FC_LAYERS_SIZE, config.MASK_SHAPE) if is_mlp else None,
+        class_agnostic=config.CLASS_AGNOSTIC_MASKS,
+        activation=config.MASK_LOSS,
         config=config,
         **options,
     )

@@ -16,10 +16,12 @@ _RULES = (
     (r"fpn_(c|p)\d.*", _UNIFORM),
     (r"rpn_(conv_shared\d*|class_raw|bbox_pred)", None),
     (r"mrcnn_box_conv\d+", _HE),
-    (r"mrcnn_mask(_conv\d+|_deconv|)", _HE),
-    (r"mrcnn_class_(conv\d+|logits)|mrcnn_bbox_fc", _LINEAR),
+    (r"mrcnn_mask(_conv\d+|_deconv\d*|)", _HE),
+    (r"mrcnn_class_(conv\d+|logits)|mrcnn_bbox_fc|mrcnn_mask_fc\d+", _LINEAR),
 )
 _RPN_STD_DEV = 0.01
+# Of a mask for all classes: He's, with its one output, would begin with masks of full certainty.
+_AGNOSTIC_MASK_STD_DEV = 0.001
 
 
 def initialize_as_torchvision(model: keras.Model) -> None:
@@ -33,9 +35,10 @@ def initialize_as_torchvision(model: keras.Model) -> None:
         kernel = getattr(layer, "kernel", None)
         for names, scaling in _RULES:
             if kernel is not None and re.fullmatch(names, layer.name):
-                values = (
-                    keras.initializers.RandomNormal(stddev=_RPN_STD_DEV)
-                    if scaling is None
-                    else keras.initializers.VarianceScaling(**scaling)
-                )
+                if scaling is None:
+                    values = keras.initializers.RandomNormal(stddev=_RPN_STD_DEV)
+                elif layer.name == "mrcnn_mask" and kernel.shape[-1] == 1:
+                    values = keras.initializers.RandomNormal(stddev=_AGNOSTIC_MASK_STD_DEV)
+                else:
+                    values = keras.initializers.VarianceScaling(**scaling)
                 kernel.assign(values(kernel.shape))

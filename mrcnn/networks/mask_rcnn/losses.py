@@ -5,6 +5,8 @@ Every mean is over the whole batch, also where several devices share it, and is 
 where there is nothing to average: the original gives NaN for some of these.
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -72,11 +74,9 @@ class _LossOfBoxes(LossLayer):
         super().__init__(weight, **kwargs)
         self.options = {"kind": kind, "beta": float(beta), "std_dev": list(map(float, std_dev))}
 
-    def box_loss(self, y_true, y_pred):
-        """Of refinements [n, 4]."""
-        if self.options["kind"] == "giou":
-            return giou_loss(y_true, y_pred, self.options["std_dev"])
-        return smooth_l1(y_true, y_pred, self.options["beta"])
+    @property
+    def box_loss(self):
+        return loss_of_boxes(**self.options)
 
     def get_config(self):
         return {**super().get_config(), **self.options}
@@ -94,7 +94,12 @@ class RPNBoxLoss(_LossOfBoxes):
 
 
 def mrcnn_class_loss(
-    target_class_ids, class_logits, active_class_ids, class_weights=None, first_image_rules=False
+    target_class_ids,
+    class_logits,
+    active_class_ids,
+    class_weights=None,
+    first_image_rules=False,
+    counted=None,
 ):
     """Cross-entropy of the RoIs' classes.
 
@@ -110,6 +115,20 @@ def mrcnn_class_loss(
             it would cancel out in a batch of one class.
         first_image_rules: True takes the first image's classes for the whole batch, as the original
             does.
+        counted: bool [b, rois]: no other RoI counts; None: all may count.
+    """
+    entropy, active = class_terms(
+        target_class_ids, class_logits, active_class_ids, class_weights, first_image_rules
+    )
+    return _mean(entropy, active if counted is None else active * tf.cast(counted, tf.float32))
+
+
+def class_terms(
+    target_class_ids, class_logits, active_class_ids, class_weights=None, first_image_rules=False
+):
+    """The terms of `mrcnn_class_loss`, and their weights in its mean, float32 [b, rois] each.
+
+    Arguments are those of `mrcnn_class_loss`.
     """
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.cast(target_class_ids, tf.int32), logits=class_logits
@@ -119,13 +138,14 @@ def mrcnn_class_loss(
     predicted = tf.argmax(class_logits, axis=-1)
     active = tf.cast(active_class_ids, tf.float32)
     if first_image_rules:
-        return _mean(entropy, tf.gather(active[0], predicted))
-    return _mean(entropy, tf.gather(active, predicted, batch_dims=1))
+        return entropy, tf.gather(active[0], predicted)
+    return entropy, tf.gather(active, predicted, batch_dims=1)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ClassLoss(LossLayer):
-    """Call arguments: [target_class_ids, class_logits, active_class_ids]; see `mrcnn_class_loss`.
+    """Call arguments: [target_class_ids, class_logits, active_class_ids], and ``counted`` where it
+    is not None; see `mrcnn_class_loss`.
 
     Args:
         class_weights: list of a factor for each class; None: all 1.
@@ -136,31 +156,49 @@ class ClassLoss(LossLayer):
         super().__init__(weight, **kwargs)
         self.options = {"class_weights": class_weights, "first_image_rules": first_image_rules}
 
-    def function(self, *inputs):
-        return mrcnn_class_loss(*inputs, **self.options)
+    def function(self, target_class_ids, class_logits, active_class_ids, counted=None):
+        return mrcnn_class_loss(
+            target_class_ids, class_logits, active_class_ids, counted=counted, **self.options
+        )
 
     def get_config(self):
         return {**super().get_config(), **self.options}
 
 
-def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox, box_loss=None):
+def mrcnn_bbox_loss(target_bbox, target_class_ids, pred_bbox, counted=None, box_loss=None):
     """Loss of the box refinements of each positive RoI's own class.
 
     Args:
         target_bbox: float32 [b, rois, 4].
         target_class_ids: int [b, rois].
         pred_bbox: float32 [b, rois, classes, 4].
+        counted: bool [b, rois]: no other RoI counts; None: all positive ones count.
         box_loss: function of targets and refinements [n, 4]; None: `smooth_l1`.
     """
-    box_loss = box_loss or smooth_l1
+    if counted is not None:
+        target_class_ids = tf.where(counted, target_class_ids, 0)
+    _, terms = box_terms(target_bbox, target_class_ids, pred_bbox, box_loss)
+    return _mean(terms)
+
+
+def box_terms(target_bbox, target_class_ids, pred_bbox, box_loss=None):
+    """The terms of `mrcnn_bbox_loss`.
+
+    Arguments are those of `mrcnn_bbox_loss`.
+
+    Returns:
+        int64 [n, 2] of (image, RoI), the positive RoIs; and what ``box_loss`` returns for them.
+    """
     rows, classes = _positives(target_class_ids)
     predicted = tf.gather_nd(pred_bbox, tf.concat([rows, classes[:, tf.newaxis]], axis=1))
-    return _mean(box_loss(tf.gather_nd(target_bbox, rows), predicted))
+    return rows, (box_loss or smooth_l1)(tf.gather_nd(target_bbox, rows), predicted)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BoxLoss(_LossOfBoxes):
-    """Call arguments: [target_bbox, target_class_ids, pred_bbox]; see `mrcnn_bbox_loss`."""
+    """Call arguments: [target_bbox, target_class_ids, pred_bbox], and ``counted`` where it is not
+    None; see `mrcnn_bbox_loss`.
+    """
 
     def function(self, *inputs):
         return mrcnn_bbox_loss(*inputs, box_loss=self.box_loss)
@@ -191,7 +229,45 @@ class MaskLoss(LossLayer):
     function = staticmethod(mrcnn_mask_loss)
 
 
+def mrcnn_mask_softmax_loss(target_masks, target_class_ids, log_probabilities):
+    """Cross-entropy of a softmax over the classes at each cell of each positive RoI, of its own
+    class inside the object and the background outside (table 2b, "softmax"; FCN).
+
+    Args:
+        target_masks: float32 [b, rois, h, w] of 0 and 1.
+        target_class_ids: int [b, rois].
+        log_probabilities: float32 [b, rois, h, w, 2], logarithms of the softmax at the background
+            and at each RoI's own class.
+    """
+    rows, _ = _positives(target_class_ids)
+    truth = tf.gather_nd(target_masks, rows)
+    background, own = tf.unstack(tf.gather_nd(log_probabilities, rows), axis=-1)
+    return _mean(-(truth * own + (1.0 - truth) * background))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MaskSoftmaxLoss(LossLayer):
+    """Call arguments: [target_masks, target_class_ids, log_probabilities]; see
+    `mrcnn_mask_softmax_loss`.
+    """
+
+    function = staticmethod(mrcnn_mask_softmax_loss)
+
+
 # === Parts of them ===
+
+
+def loss_of_boxes(kind, beta, std_dev):
+    """The function of targets and refinements [n, 4] that ``Config.BBOX_LOSS`` names.
+
+    Arguments are those of `BoxLoss`.
+
+    Returns:
+        A function whose result is [n, 4] for "smooth_l1" and [n] for "giou".
+    """
+    if kind == "giou":
+        return functools.partial(giou_loss, std_dev=std_dev)
+    return functools.partial(smooth_l1, beta=beta)
 
 
 def smooth_l1(y_true, y_pred, beta=1.0):

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mrcnn.networks.mask_rcnn.box_head import FullyConnected, fpn_classifier_graph
+from mrcnn.networks.mask_rcnn.box_head import (
+    FullyConnected,
+    deltas_of_classes,
+    fpn_classifier_graph,
+)
 from mrcnn.networks.mask_rcnn.build import training_model
 from mrcnn.networks.mask_rcnn.roi_features import PyramidROIAlign
 from tests.networks.backbones.test_resnet import normalize
@@ -119,6 +123,42 @@ def test_convolutions_and_fully_connected_layers_in_numpy(convs, fcs):
     for name, found in (("mrcnn_class_logits", logits), ("mrcnn_bbox_fc", deltas)):
         kernel, bias = weights(model, name)
         np.testing.assert_allclose(found.reshape(6, -1), x @ kernel + bias, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_one_box_for_all_classes_in_numpy(count):
+    rois, meta, maps, arrays = head_inputs(count)
+    model = keras.Model(
+        [rois, meta, *maps],
+        fpn_classifier_graph(
+            rois, maps, meta, 7, 4, train_bn=False, fc_layers_size=6, class_agnostic=True
+        ),
+    )
+    randomize(model)
+    assert model.output_shape[2] == (None, count, 4, 4)
+    features = keras.Model(model.inputs, model.get_layer("mrcnn_bbox_fc").input)(arrays)
+    kernel, bias = weights(model, "mrcnn_bbox_fc")
+    assert kernel.shape == (6, 4)
+    boxes = (features.numpy() @ kernel + bias)[:, :, np.newaxis]
+    logits, _, deltas = model(arrays)
+    assert logits.shape == (2, count, 4) and boxes.any()
+    np.testing.assert_allclose(deltas, boxes.repeat(4, axis=2), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch, count", [(1, 3), (2, 1), (3, 0)])
+def test_deltas_of_classes(batch, count):
+    random = np.random.RandomState(batch)
+    each, one = (random.randn(batch, count, 4 * boxes).astype(np.float32) for boxes in (5, 1))
+    np.testing.assert_array_equal(deltas_of_classes(each, 5), each.reshape(batch, count, 5, 4))
+    with tf.GradientTape() as tape:
+        tape.watch(one := tf.constant(one))
+        found = deltas_of_classes(one, 5)
+        total = tf.reduce_sum(found * each.reshape(batch, count, 5, 4))
+    for class_id in range(5):
+        np.testing.assert_array_equal(found[:, :, class_id], one)
+    np.testing.assert_allclose(
+        tape.gradient(total, one), each.reshape(batch, count, 5, 4).sum(axis=2), rtol=1e-5
+    )
 
 
 def test_the_whole_network_trains_with_other_heads():

@@ -67,3 +67,18 @@ def test_the_backbone_is_left_alone(kernels):
     }
     backbone = {name for name in kernels["glorot"] if name.startswith(("conv1", "res"))}
     assert changed == set(kernels["glorot"]) - backbone and len(backbone) == 5
+
+
+def test_spread_of_other_heads():
+    """He's of a single output would begin with masks of full certainty."""
+    keras.utils.set_random_seed(0)
+    fields = dict(HEAD_INIT="torchvision", CLASS_AGNOSTIC_MASKS=True)
+    many = training_model(tiny_config(**fields, MASK_HEAD_DECONVS=2, MASK_SHAPE=[56, 56]))
+    vectors = training_model(tiny_config(**fields, MASK_HEAD="mlp"))
+    for model, name, spread in (
+        (many, "mrcnn_mask", 0.001),
+        (many, "mrcnn_mask_deconv2", np.sqrt(2 / (4 * 16))),
+        (vectors, "mrcnn_mask_fc1", np.sqrt(1 / 3 / (14 * 14 * 16))),
+    ):
+        kernel = np.asarray(model.get_layer(name).kernel)
+        assert kernel.std() == pytest.approx(spread, rel=4 / np.sqrt(kernel.size))

@@ -427,6 +427,98 @@ def test_one_anchor_and_one_roi():
 # === Their layers ===
 
 PARITY = dict(np.load(PARITY_FOLDER / "layers_losses.npz"))
+# === Regions that count, a softmax of masks ===
+
+
+def random_part(data, seed):
+    counted = np.random.RandomState(seed).uniform(size=data["class_ids"].shape) < 0.5
+    counted[0, 1] = True
+    return counted
+
+
+@BATCHES
+@pytest.mark.parametrize("first_image_rules", [False, True])
+def test_class_loss_of_a_part(batch, first_image_rules):
+    data = head_material(batch, batch)
+    flags, counted = np.ones((batch, 4), np.float32), random_part(data, batch)
+    flags[0, 3] = 0
+    options, weights = dict(first_image_rules=first_image_rules), [1.0, 2.0, 0.5, 3.0]
+    value, gradient = check(
+        lambda ids, logits: losses.mrcnn_class_loss(
+            ids, logits, flags, class_weights=weights, counted=tf.constant(counted), **options
+        ),
+        lambda ids, logits: twins.class_loss(
+            ids, logits, flags, weights, counted=counted, **options
+        ),
+        data["class_ids"],
+        data["logits"],
+        differentiate=1,
+    )
+    assert value > 0 and not gradient[~counted].any()
+
+
+@BATCHES
+def test_bbox_loss_of_a_part(batch):
+    data = head_material(batch, batch)
+    counted = random_part(data, batch)
+    value, gradient = check(
+        lambda *inputs: losses.mrcnn_bbox_loss(*inputs, tf.constant(counted)),
+        lambda *inputs: twins.bbox_loss(*inputs, counted),
+        data["target_bbox"],
+        data["class_ids"],
+        data["bbox"],
+        differentiate=2,
+    )
+    assert value > 0 and not gradient[~counted].any()
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_losses_where_all_or_none_count(counted):
+    data = head_material(0, 2)
+    part, active = tf.fill([2, 6], counted), np.ones((2, 4), np.float32)
+    for loss, inputs in (
+        (losses.mrcnn_class_loss, (data["class_ids"], data["logits"], active)),
+        (losses.mrcnn_bbox_loss, (data["target_bbox"], data["class_ids"], data["bbox"])),
+    ):
+        assert loss(*inputs, counted=part) == (loss(*inputs) if counted else 0)
+
+
+def log_probabilities(logits, class_ids):
+    """Of the background and of each region's class, [b, rois, h, w, 2]."""
+    values = tf.nn.log_softmax(logits)
+    own = tf.gather(values, class_ids, axis=-1, batch_dims=2)
+    return tf.stack([values[..., 0], own], axis=-1)
+
+
+@BATCHES
+def test_mask_softmax_loss(batch):
+    data = head_material(batch, batch, side=2)
+    logits = np.random.RandomState(batch).normal(0, 2, (batch, 6, 2, 2, 4)).astype(np.float32)
+    value, gradient = check(
+        lambda masks, ids, values: losses.mrcnn_mask_softmax_loss(
+            masks, ids, log_probabilities(values, ids)
+        ),
+        twins.mask_softmax_loss,
+        data["target_masks"],
+        data["class_ids"],
+        logits,
+        differentiate=2,
+    )
+    positive = data["class_ids"] > 0
+    # all classes, the background too, exclude each other
+    assert value > 0 and not gradient[~positive].any() and gradient[positive].all()
+
+
+def test_mask_softmax_loss_of_no_object():
+    inputs = tf.zeros([2, 3, 4, 4]), tf.zeros([2, 3], tf.int32), tf.zeros([2, 3, 4, 4, 2])
+    with tf.GradientTape() as tape:
+        tape.watch(inputs[2])
+        value = losses.mrcnn_mask_softmax_loss(*inputs)
+    assert value == 0 and not tf.convert_to_tensor(tape.gradient(value, inputs[2])).numpy().any()
+
+
+# === Layers ===
+
 LAYERS = ["RPNClassLoss", "RPNBoxLoss", "ClassLoss", "BoxLoss", "MaskLoss"]
 EVERY_LAYER = pytest.mark.parametrize("name", LAYERS)
 
