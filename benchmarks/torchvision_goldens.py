@@ -54,7 +54,7 @@ def load(version, **options):
 
 def picture(name):
     """An image of the goldens as torchvision takes it."""
-    image = random_model.scene(*random_model.IMAGES[name])
+    image = random_model.scene(*{**random_model.IMAGES, **random_model.BATCH}[name])
     return torch.tensor(image).permute(2, 0, 1).float() / 255
 
 
@@ -213,7 +213,7 @@ def goldens():
     for version in random_model.VERSIONS:
         model = load(version)
         files = {}
-        cases = [(name,) for name in random_model.IMAGES] + [random_model.BATCH]
+        cases = [(name,) for name in random_model.IMAGES] + [tuple(random_model.BATCH)]
         for case in cases:
             for name, found in detect(model, case):
                 key = f"{'+'.join(case)}:{name}" if len(case) > 1 else name

@@ -4,6 +4,7 @@
     python samples/coco.py train    --dataset=/path/to/coco --model=last --year=2017
     python samples/coco.py evaluate --dataset=/path/to/coco --model=coco --year=2017 --download
     python samples/coco.py evaluate --dataset=/path/to/coco --model=last --limit=0
+    python samples/coco.py evaluate --dataset=/path/to/coco --model=torchvision_v2 --year=2017
 
 The data set is a folder with annotations/instances_<subset><year>.json and the images in
 train<year> and val<year>. --download fetches what is missing: 1 GB for evaluate --year=2017, 20 GB
@@ -38,6 +39,9 @@ STAGES = (("heads", 1 / 4, 1), ("4+", 3 / 4, 1), ("all", 1, 1 / 10))
 # Subsets of 2014's val, whose images are in val2014: 5000 to evaluate on, the other 35504 to train
 # on.
 PARTS_OF_VAL = ("minival", "valminusminival")
+
+# AP of boxes and masks on val2017 by torchvision's authors.
+PUBLISHED = {"torchvision_v1": (37.9, 34.6), "torchvision_v2": (47.4, 41.8)}
 
 # The number of images in each folder.
 IMAGE_COUNTS = {"train2014": 82783, "val2014": 40504, "train2017": 118287, "val2017": 5000}
@@ -247,13 +251,32 @@ def build_coco_results(dataset, image_ids, rois, class_ids, scores, masks):
     ]
 
 
+def class_numbers(names, dataset):
+    """The class of the dataset for each class of a model, by name; 0 where it has none.
+
+    torchvision's classes are numbered by COCO's ids, with gaps, and the dataset's without.
+
+    Args:
+        names: of the model's classes, background first; None: both number their classes alike.
+        dataset: a prepared `CocoDataset`.
+
+    Returns:
+        int array of the length of ``names``.
+    """
+    if names is None:
+        return np.arange(dataset.num_classes)
+    numbers = {name: number for number, name in enumerate(dataset.class_names)}
+    return np.array([0] + [numbers.get(name, 0) for name in names[1:]])
+
+
 def detect_coco(model, dataset, image_ids):
     """Results of all images, as `build_coco_results` gives them, and the seconds spent inside
-    ``detect``.
+    ``detect``. Detections of classes that the dataset lacks are left out.
     """
     from mrcnn.common.progress import track
 
     results, seconds, size = [], 0.0, model.config.BATCH_SIZE
+    numbers = class_numbers(getattr(model.config, "CLASS_NAMES", None), dataset)
     batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
     for batch in track(batches, "Detecting"):
         images = [dataset.load_image(image_id) for image_id in batch]
@@ -261,13 +284,15 @@ def detect_coco(model, dataset, image_ids):
         found = model.detect(images)
         seconds += time.perf_counter() - start
         for image_id, result in zip(batch, found):
+            class_ids = numbers[result["class_ids"]]
+            known = class_ids > 0
             results += build_coco_results(
                 dataset,
                 [dataset.image_info[image_id]["id"]],
-                result["rois"],
-                result["class_ids"],
-                result["scores"],
-                result["masks"],
+                getattr(result, "boxes", result["rois"])[known],
+                class_ids[known],
+                result["scores"][known],
+                result["masks"][:, :, known],
             )
     return results, seconds
 
@@ -311,8 +336,16 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
 # === Commands ===
 
 
-def make_config(args):
-    """The config of the command line's ``--backbone``, ``--size`` and so on."""
+def make_config(args, weights=None):
+    """The config of the command line's ``--backbone``, ``--size`` and so on.
+
+    Args:
+        args: of the command line.
+        weights: path of the starting weights. The network of a .pth file is torchvision's.
+    """
+    fields = {} if weights is None else torchvision_fields(weights)
+    if fields:
+        return torchvision_config(args, fields)
 
     class Chosen(CocoConfig):
         BACKBONE = args.backbone
@@ -331,15 +364,49 @@ def make_config(args):
     return Chosen()
 
 
+def torchvision_fields(weights):
+    """Fields of the network of a .pth file; an empty dict of another file."""
+    from mrcnn.weights.read import read_weights
+    from mrcnn.weights.torch_file import is_torch_file
+
+    fields = read_weights(weights).fields if is_torch_file(weights) else {}
+    return fields if "NUM_CLASSES" in fields else {}
+
+
+def torchvision_config(args, fields):
+    """The config of a .pth file: its network and image sizes, with the rest of the command line."""
+
+    class Chosen(Config):
+        NAME = CocoConfig.NAME
+        IMAGES_PER_GPU = 1 if args.command == "evaluate" else CocoConfig.IMAGES_PER_GPU
+        SEED = getattr(args, "seed", None)
+        STEPS_PER_EPOCH = getattr(args, "steps", CocoConfig.STEPS_PER_EPOCH)
+
+    for name, value in fields.items():
+        setattr(Chosen, name, value)
+    if args.size != CocoConfig.IMAGE_MAX_DIM:
+        Chosen.IMAGE_MAX_DIM = args.size
+        Chosen.IMAGE_MIN_DIM = min(fields["IMAGE_MIN_DIM"], args.size)
+    if args.command == "train":  # on the classes of the data, without COCO's gaps
+        Chosen.NUM_CLASSES, Chosen.CLASS_NAMES = CocoConfig.NUM_CLASSES, None
+    return Chosen()
+
+
 def make_model(args, mode):
     """The model with the weights of ``--model``."""
     from mrcnn.model import MaskRCNN
+    from mrcnn.weights import CLASS_LAYERS, coco_weights, torchvision_weights
 
-    model = MaskRCNN(mode, make_config(args), args.logs)
-    choice = args.model.lower()
-    if choice == "coco":
-        from mrcnn.weights import coco_weights
-
+    choice, weights = args.model.lower(), None
+    if choice in PUBLISHED:
+        weights = torchvision_weights(choice)
+    elif os.path.isfile(args.model):
+        weights = args.model
+    model = MaskRCNN(mode, make_config(args, weights), args.logs)
+    exclude = None
+    if choice in PUBLISHED:
+        path = weights
+    elif choice == "coco":
         path = coco_weights()
     elif choice == "last":
         path = model.find_last()
@@ -347,7 +414,9 @@ def make_model(args, mode):
         path = model.get_imagenet_weights()
     else:
         path = args.model
-    model.load_weights(path, by_name=True)
+    if mode == "training" and weights and torchvision_fields(weights):
+        exclude = CLASS_LAYERS
+    model.load_weights(path, by_name=True, exclude=exclude)
     return model
 
 
@@ -399,7 +468,14 @@ def evaluate(args):
     model = make_model(args, "inference")
     count = min(args.limit, dataset.num_images) if args.limit else dataset.num_images
     print(f"Evaluating {count} of the {dataset.num_images} images of {subset}{args.year}")
-    evaluate_coco(model, dataset, coco, ["bbox", "segm"], limit=args.limit)
+    evaluations = evaluate_coco(model, dataset, coco, ["bbox", "segm"], limit=args.limit)
+    published = PUBLISHED.get(args.model.lower())
+    if published:
+        boxes, masks = (100 * one.stats[0] for one in evaluations)
+        print(
+            f"AP of boxes {boxes:.1f}, of masks {masks:.1f}; published for all of val2017: "
+            f"{published[0]} and {published[1]}"
+        )
 
 
 def parse_args(argv=None):
@@ -422,8 +498,9 @@ def parse_args(argv=None):
             "--weights",
             required=True,
             metavar="FILE",
-            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) or the path of a .h5 file",
+            help="where to start from: 'coco', 'torchvision_v1', 'torchvision_v2', 'imagenet', "
+            "'last' (the newest checkpoint under --logs) or the path of a .h5 file, or of a .pth "
+            "file of torchvision's",
         )
         sub.add_argument(
             "--year", default=DEFAULT_DATASET_YEAR, choices=["2014", "2017"], help="of the data set"
@@ -444,14 +521,16 @@ def parse_args(argv=None):
             "--backbone",
             default=CocoConfig.BACKBONE,
             metavar="NAME",
-            help="resnet50, resnet101 or a class of keras.applications",
+            help="resnet50, resnet101 or a class of keras.applications; of torchvision's weights "
+            "it is their own",
         )
         sub.add_argument(
             "--size",
             type=int,
             default=CocoConfig.IMAGE_MAX_DIM,
             metavar="PX",
-            help="side that images are scaled and padded to; a multiple of 64",
+            help="side that images are scaled and padded to; a multiple of 64; of torchvision's "
+            "weights the longest side, and their own by default",
         )
         sub.set_defaults(run=function)
         return sub

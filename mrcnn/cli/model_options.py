@@ -64,7 +64,7 @@ def add_model(parser: argparse.ArgumentParser, weights_help: str) -> None:
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="resnet50, resnet101 or a class of keras.applications "
+        help="resnet50, 101 or 152, resnext50, 101 or 152, or a class of keras.applications "
         "(default: that of the settings or the weights, else resnet101; with --network the "
         "network's own encoder)",
     )

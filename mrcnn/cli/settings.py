@@ -10,6 +10,7 @@ from typing import Any
 from mrcnn.config import Config, SegmentationConfig
 from mrcnn.config.choices import SEGMENTATION_NETWORKS
 from mrcnn.config.file import parse_settings
+from mrcnn.config.presets import PRESETS, preset_fields
 from mrcnn.config.segmentation import NOT_READ
 
 # The fields that have options of their own, and the names of these in the arguments; a
@@ -33,13 +34,24 @@ ARGUMENTS = {
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the arguments of a command make, as a dict of fields; ``--set`` comes
-    last.
+    """The settings that the arguments of a command make, as a dict of fields: those of ``--preset``
+    come first, ``--set`` comes last.
     """
     given = {field: getattr(args, argument, None) for field, argument in ARGUMENTS.items()}
     return {
+        **_of_preset(getattr(args, "preset", None)),
         **{field: value for field, value in given.items() if value is not None},
         **parse_settings(getattr(args, "set", ()), SegmentationConfig),
+    }
+
+
+def _of_preset(name):
+    """The fields of a preset but its classes, which are those of the data."""
+    fields = {} if name is None else preset_fields(PRESETS[name])
+    return {
+        field: value
+        for field, value in fields.items()
+        if field not in ("NUM_CLASSES", "CLASS_NAMES")
     }
 
 

@@ -50,6 +50,7 @@ from mrcnn.common.json_files import parse_once
 from mrcnn.common.words import some
 from mrcnn.config import SegmentationConfig
 from mrcnn.config.label_losses import LABEL_LOSSES
+from mrcnn.config.presets import PRESETS
 from mrcnn.config.run_name import LONGEST
 from mrcnn.data.formats.registry import MissingPart
 from mrcnn.data.labels import void_label
@@ -84,6 +85,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "run; class layers of other classes "
         "are left out; a network that labels pixels takes the backbone of Mask R-CNN's file, so of "
         "'coco', and the encoder of another network's",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        metavar="NAME",
+        help="settings of Mask R-CNN that belong together, before --set: 'modern' (better masks "
+        "than matterport's settings, for trainings from 'imagenet' or 'none'), 'torchvision_v1' or "
+        "'torchvision_v2', which their weights bring along (default: the settings of the weights, "
+        "else 'matterport')",
     )
     parser.add_argument(
         "--loss",
@@ -156,7 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   mrcnn train photos --weights coco --epochs 20
   mrcnn train photos --weights torchvision_v2 --epochs 20 --learning-rate 0.005
   mrcnn train labelled --val-share 0.1 --weights imagenet --backbone resnet50 \\
-      --size 512 --layers all --flip
+      --size 512 --layers all --flip --preset modern
   mrcnn train photos --weights last --name photos --layers all --learning-rate 0.0001 \\
       --epochs 40
   mrcnn train photos --weights coco --stages heads:10 4+:20 all:30:0.0001 \\

@@ -15,6 +15,7 @@ from mrcnn.config.file import OUTPUT_FIELDS, config_beside, read_config, setting
 from mrcnn.config.rules_of_segmentation import WITH_BACKBONE
 from mrcnn.config.segmentation import NOT_READ
 from mrcnn.data.coco_classes import COCO_CLASSES
+from mrcnn.weights.backbone_fields import resnet_fields
 from mrcnn.weights.conversions import rename_keras_resnet
 from mrcnn.weights.label_layers import told_by_label_layers
 from mrcnn.weights.read import read_weights
@@ -69,7 +70,7 @@ def fields_of_weights(
 # Fields that a training of another network takes over: of the encoder and of its images.
 _ENCODER_FIELDS = (
     *("BACKBONE", "BACKBONE_WIDTH", "STRIDE_IN_3X3", "VGG_WIDTHS", "VGG_CONVOLUTIONS"),
-    *("MEAN_PIXEL",),
+    *("MEAN_PIXEL", "RESNEXT_GROUPS", "RESNEXT_WIDTH"),
     *("IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE", "IMAGE_RANGE"),
     *("IMAGE_CHANNEL_COUNT", "IMAGE_MAX_PIXELS"),
 )
@@ -194,7 +195,8 @@ def _check_tensors(path, layers, given, to_train):
         )
     if "BACKBONE" not in given and "BACKBONE" not in _told(layers):
         raise ValueError(
-            f"{alone}, and its layers are neither resnet50's nor resnet101's: name its network "
+            f"{alone}, and its layers are neither resnet50's nor resnet101's, nor "
+            "another ResNet's: name its network "
             "with --backbone, or give its config.json with --config"
         )
     channels = _image_channels(layers)
@@ -290,7 +292,7 @@ def _told(layers):
     if fields.get("NUM_CLASSES") == len(COCO_CLASSES):
         fields["CLASS_NAMES"] = COCO_CLASSES
     if "res4f_branch2a" in layers:
-        fields["BACKBONE"] = "resnet101" if "res4w_branch2a" in layers else "resnet50"
+        fields.update(resnet_fields(layers))
     else:
         fields.pop("BACKBONE_WIDTH", None)
     return fields

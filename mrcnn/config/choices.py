@@ -59,7 +59,6 @@ FIELDS_FOR_OPTIONS = {
 SCHEDULES = ("multistep", "cosine")
 DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
-RESNETS = ("resnet50", "resnet101")
 # BACKBONE: classes of keras.applications (Keras 3.15) whose feature maps halve exactly at every
 # stage.
 APPLICATIONS = (

@@ -67,8 +67,8 @@ class Config:
 
     # === Backbone and feature pyramid ===
 
-    # "resnet50", "resnet101" (the paper's), a class name of keras.applications,
-    # or a callable with the arguments of resnet_graph.
+    # "resnet50", "resnet101" (the paper's), "resnet152", "resnext50", "resnext101", "resnext152", a
+    # class name of keras.applications, or a callable with the arguments of resnet_graph.
     BACKBONE: str | Callable[..., Any] | None = "resnet101"
     # callable(image_shape) -> int array [5, 2] of feature map sizes; only for a callable BACKBONE.
     COMPUTE_BACKBONE_SHAPE: Callable[[Any], np.ndarray] | None = None
@@ -244,7 +244,7 @@ class Config:
     DTYPE_POLICY = "float32"
     # True computes the insides of ResNet blocks again in the backward pass instead of keeping
     # them: less memory, but a longer step, by one more forward pass of the backbone. It needs
-    # TRAIN_BN = False and BACKBONE "resnet50" or "resnet101".
+    # TRAIN_BN = False and a ResNet or ResNeXt as BACKBONE.
     REMATERIALIZE = False
     # Stages of the backbone that are never trained: 1 is conv1, 2 adds res2, up to 5, all of it.
     FREEZE_BACKBONE_STAGES = 0
@@ -278,9 +278,15 @@ class Config:
 
     # === The modern recipe; the defaults are the original's, the presets collect the others ===
 
+    # Groups of the 3x3 convolutions of a "resnext50" and so on, and the channels of each group in
+    # stage 2, which double with every stage (Xie et al. 2017). 32 and 4 are the paper's; of the
+    # depth of 101 layers torchvision has weights for 32 and 8, and for 64 and 4, which are those
+    # of the best networks in the Mask R-CNN paper. 1 and 128 make a "wide" ResNet.
+    RESNEXT_GROUPS = 32
+    RESNEXT_WIDTH = 4
     # True is "ResNet v1.5" (torchvision's, Detectron's "stride in 3x3"): a stage halves the map in
     # its 3x3 convolution instead of its first 1x1 one, which then misses no cell. That convolution
-    # and the pooling before are padded by one pixel on all sides.
+    # and the pooling before are padded by one pixel on all sides. A ResNeXt always has it.
     STRIDE_IN_3X3 = False
     # 3x3 convolutions of the RPN in a row, each followed by a ReLU. torchvision's v2 has two.
     RPN_CONV_LAYERS = 1
@@ -355,6 +361,14 @@ class Config:
     # cells blended with nothing, as the original does. "padded": Detectron's and torchvision's: a
     # cell of nothing around the mask, the unrounded box enlarged by as much, cut to whole pixels.
     MASK_PASTE = "resize"
+    # True also detects in the mirror image of each image and keeps the best detections of both:
+    # what overlaps in two views is suppressed as DETECTION_NMS_THRESHOLD or SOFT_NMS_SIGMA says.
+    # Networks that label pixels average the probabilities of the two. Twice the time.
+    TEST_FLIPS = False
+    # Factors of the size that IMAGE_RESIZE_MODE gives an image ("square", "rect" or "fit"), all of
+    # which are detected at, with TEST_FLIPS each in the mirror too; (0.5, 1, 1.5) is 3 sizes. ():
+    # 1 alone. The memory of the largest is that of a network of that size.
+    TEST_SCALES: Sequence[float] = ()
     # True refines one box of a region, whatever its class, instead of one for each class.
     CLASS_AGNOSTIC_BOXES = False
     # True predicts one mask of a region, whatever its class. The Mask R-CNN paper loses 0.6 AP with

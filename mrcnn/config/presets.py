@@ -6,6 +6,7 @@ A preset holds nothing but fields. `Config` itself is matterport's.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -77,9 +78,33 @@ class TorchvisionV2Config(TorchvisionV1Config):
     BOX_HEAD_FCS = 1
 
 
+class ModernConfig(Config):
+    """What made masks better on Penn-Fudan when training from ImageNet's weights; docs/accuracy.md
+    has the figures. It fits the layers of matterport's files.
+    """
+
+    NAME = "modern"
+    HEAD_INIT = "torchvision"
+    ROI_ALIGN = "aligned"
+    ROI_LEVEL_FLOOR = True
+    ROI_ADD_GT = True
+    MASK_TARGETS = "sampled"
+    MASK_PASTE = "padded"
+
+
 # Words for presets, as commands take them.
 PRESETS: dict[str, type[Config]] = {
     "matterport": Config,
+    "modern": ModernConfig,
     "torchvision_v1": TorchvisionV1Config,
     "torchvision_v2": TorchvisionV2Config,
 }
+
+
+def preset_fields(preset: type[Config]) -> dict[str, Any]:
+    """The fields that a preset sets, its NAME aside; of `Config` itself none."""
+    fields: dict[str, Any] = {}
+    for kind in reversed(preset.__mro__[: preset.__mro__.index(Config)]):
+        fields.update({name: value for name, value in vars(kind).items() if name.isupper()})
+    fields.pop("NAME", None)
+    return fields

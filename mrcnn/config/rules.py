@@ -62,6 +62,11 @@ def _is_black_and_white(value: Any) -> bool:
     return several(is_number, 2)(value) and value[0] < value[1]
 
 
+def _is_factors(value: Any) -> bool:
+    items = numbers_in(value)
+    return items is not None and all(map(is_positive, items))
+
+
 def _is_epochs(value: Any) -> bool:
     return is_rising(value) and all(map(is_count, numbers_in(value) or ()))
 
@@ -81,7 +86,8 @@ TABLE = (
     # Network
     Rule(
         "BACKBONE_WIDTH TOP_DOWN_PYRAMID_SIZE RPN_CONV_CHANNELS FPN_CLASSIF_FC_LAYERS_SIZE "
-        "MASK_HEAD_CHANNELS POOL_SIZE MASK_POOL_SIZE RPN_CONV_LAYERS BOX_HEAD_CHANNELS",
+        "MASK_HEAD_CHANNELS POOL_SIZE MASK_POOL_SIZE RPN_CONV_LAYERS BOX_HEAD_CHANNELS "
+        "RESNEXT_GROUPS RESNEXT_WIDTH",
         is_count,
         "an int of at least 1",
     ),
@@ -105,7 +111,7 @@ TABLE = (
         "REMATERIALIZE USE_RPN_ROIS STOP_PROPOSAL_GRADIENT FIRST_IMAGE_RULES_CLASSES "
         "STRIDE_IN_3X3 RPN_ANCHORS_ROUNDED RPN_STRIDES_FROM_SIZES PROPOSALS_PER_LEVEL "
         "CLIP_PROPOSALS_TO_WINDOW ROI_LEVEL_FLOOR DETECTION_MULTI_CLASS RPN_IGNORE_CROSSING "
-        "ROI_ADD_GT CLASS_AGNOSTIC_BOXES CLASS_AGNOSTIC_MASKS",
+        "ROI_ADD_GT TEST_FLIPS CLASS_AGNOSTIC_BOXES CLASS_AGNOSTIC_MASKS",
         is_switch,
         "True or False",
     ),
@@ -160,6 +166,7 @@ TABLE = (
     Rule("IMAGE_RESIZE_MODE", one_of(RESIZE_MODES), f"one of {', '.join(RESIZE_MODES)}"),
     Rule("MASK_TARGETS", one_of(MASK_TARGETS), f"one of {', '.join(MASK_TARGETS)}"),
     Rule("MASK_PASTE", one_of(MASK_PASTES), f"one of {', '.join(MASK_PASTES)}"),
+    Rule("TEST_SCALES", _is_factors, "() or positive factors of the size, such as (0.5, 1, 1.5)"),
     Rule("MASK_LOSS", one_of(MASK_LOSSES), f"one of {', '.join(MASK_LOSSES)}"),
     Rule("MASK_HEAD", one_of(MASK_HEADS), f"one of {', '.join(MASK_HEADS)}"),
     Rule("MASK_HEAD_DECONVS", int_between(0, 4), "an int from 0 to 4"),

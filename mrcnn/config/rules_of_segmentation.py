@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mrcnn.config import rules, rules_of_several
-from mrcnn.config.choices import RESNETS, SEGMENTATION_NETWORKS, UPSAMPLINGS
+from mrcnn.config.choices import SEGMENTATION_NETWORKS, UPSAMPLINGS
 from mrcnn.config.label_losses import loss_terms, names_function, option_problems
+from mrcnn.config.resnets import RESNETS
 from mrcnn.config.rules import Rule
 from mrcnn.config.rules_of_several import RuleOfSeveral
 from mrcnn.config.value_kinds import (
@@ -55,7 +56,7 @@ TABLE = (
     Rule("UPSAMPLING", optional(one_of(UPSAMPLINGS)), f"None or one of {', '.join(UPSAMPLINGS)}"),
     Rule("OUTPUT_STRIDE", lambda value: value in (8, 16, 32), "8, 16 or 32"),
     Rule("DROPOUT", optional(_is_share_below_1), "None or a number from 0 to below 1, such as 0.5"),
-    Rule("BATCH_NORM LEARN_UPSAMPLING MERGE_SOURCES TEST_FLIPS", is_switch, "True or False"),
+    Rule("BATCH_NORM LEARN_UPSAMPLING MERGE_SOURCES", is_switch, "True or False"),
     Rule("BATCH_NORM_MOMENTUM", _is_share_below_1, "a number from 0 to below 1, such as 0.9"),
     # Labels and losses
     Rule(
@@ -168,6 +169,14 @@ def _binary(binary, count):
         yield f"BINARY is True, but NUM_CLASSES is {count}; one channel tells 2 classes apart"
 
 
+def _tiles_of_one_size(tile, scales):
+    if tile and len(scales):
+        yield (
+            f"TEST_SCALES is {scales!r}, but TILE is {tile}, and tiles have the size that they have"
+            " in the image: set one of them to its default"
+        )
+
+
 # In place of the rules of Config for the same fields, or beside them.
 _OWN: dict[str, Callable[..., Iterable[str]]] = {
     "BACKBONE COMPUTE_BACKBONE_SHAPE": _backbone,
@@ -181,5 +190,6 @@ _OWN: dict[str, Callable[..., Iterable[str]]] = {
     "LOSS LOSS_OPTIONS NUM_CLASSES": _loss,
     "IGNORE_LABEL NUM_CLASSES": _ignore_label,
     "BINARY NUM_CLASSES": _binary,
+    "TILE TEST_SCALES": _tiles_of_one_size,
 }
 RULES_OF_SEVERAL: tuple[RuleOfSeveral, ...] = tuple({**_OF_CONFIG, **_OWN}.items())

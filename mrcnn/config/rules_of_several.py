@@ -16,9 +16,9 @@ from mrcnn.config.choices import (
     LOSS_NAMES,
     MISFITS,
     OPTIMIZERS,
-    RESNETS,
 )
 from mrcnn.config.class_weights import class_factors
+from mrcnn.config.resnets import RESNETS
 from mrcnn.config.run_name import name_problem
 from mrcnn.config.value_kinds import (
     function_or,
@@ -168,6 +168,14 @@ def _min_and_max_dim(low, high, mode):
         )
 
 
+def _test_scales(scales, mode):
+    if len(scales) and mode in ("pad64", "none"):
+        yield (
+            f'TEST_SCALES is {scales!r}, but IMAGE_RESIZE_MODE "{mode}" leaves an image at its own '
+            "size; take 'square', 'rect' or 'fit'"
+        )
+
+
 def _multiples_of_64(size):
     """The nearest multiples of 64, in words."""
     below, above = size // 64 * 64, size // 64 * 64 + 64
@@ -269,6 +277,7 @@ RULES_OF_SEVERAL: tuple[RuleOfSeveral, ...] = (
     ("IMAGE_MAX_DIM IMAGE_RESIZE_MODE", _max_dim),
     ("IMAGE_MIN_DIM IMAGE_RESIZE_MODE", _min_dim),
     ("IMAGE_MIN_DIM IMAGE_MAX_DIM IMAGE_RESIZE_MODE", _min_and_max_dim),
+    ("TEST_SCALES IMAGE_RESIZE_MODE", _test_scales),
     ("MEAN_PIXEL IMAGE_CHANNEL_COUNT", _mean_pixel),
     ("MASK_SHAPE MASK_POOL_SIZE MASK_HEAD_DECONVS MASK_HEAD", _mask_shape),
     ("MASK_LOSS CLASS_AGNOSTIC_MASKS", _mask_loss),

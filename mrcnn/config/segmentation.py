@@ -83,7 +83,7 @@ class SegmentationConfig(Config):
     # "transposed": False keeps the bilinear filters that FCN's convolutions begin with.
     LEARN_UPSAMPLING = True
     # PSPNet, DeepLab: pixels of the image per cell of C5. 16 and 8 dilate the convolutions of the
-    # last stages of "resnet50" and "resnet101" instead of halving the map: finer borders for more
+    # last stages of a ResNet or ResNeXt instead of halving the map: finer borders for more
     # time and memory.
     OUTPUT_STRIDE = 32
     # DeepLab: dilation rates of the 3x3 convolutions of its pyramid (ASPP), for a stride of 16;
@@ -131,10 +131,9 @@ class SegmentationConfig(Config):
     TILE: int | None = None
     # Share of a tile that overlaps with the next one; what both find is averaged.
     TILE_OVERLAP = 0.5
-    # True averages the probabilities of the image and of its mirror image.
-    TEST_FLIPS = False
-    # Of Config, DETECTION_MAX_INSTANCES is the most regions of an image, the largest ones, that
-    # `mrcnn predict` writes as objects.
+    # Of Config, TEST_FLIPS averages the probabilities of an image and of its mirror image, and
+    # TEST_SCALES those of several sizes, which TILE cannot have; and DETECTION_MAX_INSTANCES is
+    # the most regions of an image, the largest ones, that `mrcnn predict` writes as objects.
 
     @classmethod
     def field_defaults(cls) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from mrcnn.data.image_range import FewBits
 from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
 from mrcnn.data.resize import FIT_STEP, resize_image
 from mrcnn.inference.result import Classes, Result
-from mrcnn.inference.unmold import results
+from mrcnn.inference.unmold import Located, locate, paste, result
+from mrcnn.inference.views import merged, scaled, views
 from mrcnn.ops.image_meta import compose_image_meta
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ def detect(
 ) -> list[Result]:
     """Find the objects in images, BATCH_SIZE of them at a time.
 
+    With TEST_FLIPS or TEST_SCALES each image is looked at in several `views`, whose detections are
+    merged.
+
     Args:
         predict: callable (molded [b, H, W, c], image_metas [b, 12 + classes], min_confidence=None)
             -> detections [b, n, 6] and masks [b, n, mask h, mask w], as `unmold_own_masks` takes
@@ -151,40 +155,55 @@ def detect(
         log(f"Processing {len(images)} images")
     if config.IMAGE_RANGE is None:
         warn_of_few_bits(images, "detect")
-    found: dict[int, Result] = {}
-    # molded one batch at a time, so that memory does not grow with the number of images
+    ways = views(config)
+    least = config.DETECTION_MIN_CONFIDENCE or 0.0
+    if min_confidence is not None:
+        least = min(least, min_confidence)
+    found: list[Result] = []
+    # one batch at a time, so that memory does not grow with the number of images
     for start in range(0, len(images), config.BATCH_SIZE):
         group = images[start : start + config.BATCH_SIZE]
-        molded, metas, windows = zip(
-            *each_named(partial(mold, config=config, dtype=np.float32), group, start, len(images))
-        )
-        for indices in batches_of_one_shape(molded, config.BATCH_SIZE):
-            batch = np.stack([molded[index] for index in indices])
-            batch_metas = np.stack([metas[index] for index in indices])
-            if log:
-                log("molded_images", batch)
-                log("image_metas", batch_metas)
-            detections, masks = predict(batch, batch_metas)
+        seen: list[list[Located]] = [[] for _ in group]
+        full = [False] * len(group)
+        for view in ways:
+            molded, metas, windows = zip(
+                *each_named(
+                    partial(_molded_view, view, scaled(config, view.scale)),
+                    group,
+                    start,
+                    len(images),
+                )
+            )
+            for indices in batches_of_one_shape(molded, config.BATCH_SIZE):
+                batch = np.stack([molded[index] for index in indices])
+                batch_metas = np.stack([metas[index] for index in indices])
+                if log:
+                    log("molded_images", batch)
+                    log("image_metas", batch_metas)
+                for index, rows, masks in zip(indices, *predict(batch, batch_metas)):
+                    shape = np.shape(group[index])
+                    shapes = shape, batch.shape[1:], windows[index]
+                    located = locate(rows, masks, *shapes, config.BOX_SHIFT)
+                    seen[index].append(view.undone(located, shape[1]))
+                    full[index] |= _is_full(rows, min_confidence)
+        for image, parts, cut_off in zip(group, seen, full):
+            located = parts[0]
+            if len(parts) > 1:
+                located = merged(parts, config, least)
+                cut_off |= len(located.scores) == config.DETECTION_MAX_INSTANCES and bool(
+                    (located.scores >= (min_confidence or 0)).all()
+                )
             # chosen before their masks are pasted, which takes time
-            rows = [wanted(each) for each in detections]
-            for index, result in zip(
-                indices,
-                results(
-                    [each[keep] for each, keep in zip(detections, rows)],
-                    [each[keep] for each, keep in zip(masks, rows)],
-                    [np.shape(group[index]) for index in indices],
-                    batch.shape[1:],
-                    [windows[index] for index in indices],
-                    config.CLASS_NAMES,
-                    config.BOX_SHIFT,
-                    config.MASK_PASTE,
-                ),
-            ):
-                result.image = as_seen(config, group[index])
-                found[start + index] = result
-            for index, each in zip(indices, detections):
-                found[start + index].at_limit = _is_full(each, min_confidence)
-    return [found[index] for index in range(len(images))]
+            located = located.take(wanted(located))
+            one = result(paste(located, np.shape(image), config.MASK_PASTE), config.CLASS_NAMES)
+            one.image, one.at_limit = as_seen(config, image), cut_off
+            found.append(one)
+    return found
+
+
+def _molded_view(view, config, image):
+    """`mold` of an image as a view has it, in float32."""
+    return mold(view.of(np.asarray(image)), config, np.float32)
 
 
 def check_list(images: Sequence[np.ndarray] | np.ndarray, method: str) -> None:
@@ -267,18 +286,16 @@ def each_named(
 
 
 def _wanted(config, classes, min_confidence):
-    """A function from detections [n, 6] to an index of the rows asked for (padding may be among
-    them).
-    """
+    """A function from `Located` detections to an index of the rows asked for."""
     check_min_confidence(min_confidence)
     class_ids = None if classes is None else ids_of(classes, config.CLASS_NAMES, config.NUM_CLASSES)
 
-    def wanted(detections):
-        keep = np.ones(len(detections), bool)
+    def wanted(located):
+        keep = np.ones(len(located.scores), bool)
         if class_ids is not None:
-            keep &= np.isin(detections[:, 4], class_ids)
+            keep &= np.isin(located.class_ids, class_ids)
         if min_confidence is not None:
-            keep &= detections[:, 5] >= min_confidence
+            keep &= located.scores >= min_confidence
         return keep
 
     return wanted

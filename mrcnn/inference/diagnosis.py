@@ -13,9 +13,10 @@ import numpy as np
 from mrcnn.common.progress import track
 from mrcnn.data.images import mold_image
 from mrcnn.data.load import load_image_gt
-from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes, unmold_mask
+from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes
 from mrcnn.inference.inspection import Step, check_inference_network, run
-from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes
+from mrcnn.inference.unmold import Located, paste
+from mrcnn.ops.boxes_np import compute_overlaps, denorm_boxes, pixel_boxes
 
 # The stages in their order, and what it means to be lost there.
 STAGES = {
@@ -80,12 +81,18 @@ def diagnose(model, dataset, image_ids=None, iou=0.5, progress=False):
             name: value if name == "nms_indices" else value[0] for name, value in values.items()
         }
         traces += trace_objects(
-            steps, class_ids, masks, iou, int(image_id), box_shift=config.BOX_SHIFT
+            steps,
+            class_ids,
+            masks,
+            iou,
+            int(image_id),
+            box_shift=config.BOX_SHIFT,
+            mask_paste=config.MASK_PASTE,
         )
     return traces
 
 
-def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1):
+def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1, mask_paste="resize"):
     """Follow the objects of one image.
 
     Args:
@@ -99,6 +106,7 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1):
         iou: as in `diagnose`.
         image_id: to be put into the traces.
         box_shift: ``Config.BOX_SHIFT``, by which boxes are normalised.
+        mask_paste: ``Config.MASK_PASTE``.
 
     Returns:
         list of `Trace`.
@@ -126,10 +134,12 @@ def trace_objects(steps, class_ids, masks, iou=0.5, image_id=0, box_shift=1):
         if len(survivors):
             row = survivors[refined_on_object[survivors, index].argmax()]
             slot = int(np.flatnonzero(steps["nms_indices"] == row)[0])
-            mask = unmold_mask(steps["masks"][slot, :, :, class_id], refined[row], shape)
-            mask_iou = float(
-                compute_overlaps_masks(mask[..., np.newaxis], objects[..., index : index + 1])[0, 0]
-            )
+            exact = pixel_boxes(steps["clipped_rois"][[row]], shape, box_shift)
+            own_mask = steps["masks"][[slot], :, :, class_id]
+            located = Located(exact, predicted[[row]], np.ones(1, np.float32), own_mask)
+            found = paste(located, shape, mask_paste)
+            overlaps = compute_overlaps_masks(found.masks, objects[..., index : index + 1])
+            mask_iou = float(overlaps.max(initial=0))
         candidates, stage = np.ones(len(predicted), bool), "found"
         for name, passed in (
             ("proposals", on_object[source, index] >= iou),

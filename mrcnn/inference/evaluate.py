@@ -13,6 +13,7 @@ from mrcnn.data.class_checks import check_classes
 from mrcnn.data.image_range import use_image_range
 from mrcnn.evaluation.evaluator import evaluate
 from mrcnn.inference.detect import detect
+from mrcnn.inference.views import views
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
@@ -62,8 +63,10 @@ def evaluate_network(
         raise ValueError(f"min_confidence is {min_confidence}; it must lie in 0..1")
     if min_score is None:
         min_score = built_with if built_with > min_confidence else MIN_SCORE
+    ways = len(views(config))
+    config = copy.copy(config)
+    config.DETECTION_MIN_CONFIDENCE = min_confidence
     if batch_size is not None:
-        config = copy.copy(config)
         config.BATCH_SIZE = batch_size
     return evaluate(
         dataset,
@@ -76,6 +79,7 @@ def evaluate_network(
             "min_confidence": min_confidence,
             "network_classes": config.NUM_CLASSES,
             "most_detections": config.DETECTION_MAX_INSTANCES,
+            **({"views_of_an_image": ways} if ways > 1 else {}),
         },
         **options,
     )

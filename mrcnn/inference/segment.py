@@ -17,6 +17,7 @@ from mrcnn.common.progress import track
 from mrcnn.common.threads import check_workers, map_ahead
 from mrcnn.config.classes import class_ids, numbered_names
 from mrcnn.config.network_sides import stride_of
+from mrcnn.data.bilinear import bilinear_within
 from mrcnn.data.class_checks import check_classes
 from mrcnn.data.coco_json import image_name, known_image_ids
 from mrcnn.data.image_range import use_image_range
@@ -30,6 +31,7 @@ from mrcnn.data.labels import (
     label_dtype,
     void_label,
 )
+from mrcnn.data.resize import resize_scale, resized_sides
 from mrcnn.evaluation.collect import warn_of_unreadable
 from mrcnn.evaluation.label_evaluation import LabelEvaluation, evaluate_labels
 from mrcnn.evaluation.trimap import DISTANCE
@@ -46,6 +48,7 @@ from mrcnn.inference.detect import (
 from mrcnn.inference.result import Classes
 from mrcnn.inference.semantic_result import SemanticResult, label_pixels
 from mrcnn.inference.tiles import blend, tiles
+from mrcnn.inference.views import scaled
 
 if TYPE_CHECKING:
     from mrcnn.config.segmentation import SegmentationConfig
@@ -110,12 +113,32 @@ def segment(
 
 def _label_whole(predict, images, config, log):
     """(labels, confidence, probabilities at the network's size) of each image of a batch."""
+    scales = config.TEST_SCALES or (1,)
+    for image, found in zip(
+        images, zip(*(_at_scale(predict, images, scaled(config, scale), log) for scale in scales))
+    ):
+        scores = found[0]
+        if len(found) > 1:
+            sides = _network_sides(image, config)
+            scores = np.mean([bilinear_within(one, *sides) for one in found], axis=0)
+        yield *label_pixels(scores, *image.shape[:2]), scores
+
+
+def _at_scale(predict, images, config, log):
+    """The probabilities of each image of a batch at the size of a config."""
     resized = [resize_as(config, image) for image in images]
     molded = [mold_image(image, config, np.float32) for image, _, _ in resized]
     run = probabilities_of(predict, molded, config, log)
-    for image, (_, (y1, x1, y2, x2), _), scores in zip(images, resized, run):
-        scores = np.ascontiguousarray(scores[y1:y2, x1:x2])
-        yield *label_pixels(scores, *image.shape[:2]), scores
+    for (_, (y1, x1, y2, x2), _), scores in zip(resized, run):
+        yield np.ascontiguousarray(scores[y1:y2, x1:x2])
+
+
+def _network_sides(image, config):
+    """The sides that an image is resized to, px."""
+    height, width = image.shape[:2]
+    mode = config.IMAGE_RESIZE_MODE
+    sizes = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
+    return resized_sides(height, width, resize_scale(height, width, *sizes, mode), mode)
 
 
 def _label_in_tiles(predict, images, config, log):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mrcnn.data.masks import unmold_masks
 from mrcnn.data.paste import paste_masks
 from mrcnn.inference.result import Result
-from mrcnn.ops.boxes_np import has_area, norm_boxes
+from mrcnn.ops.boxes_np import has_area, norm_boxes, pixel_boxes
 
 # The detections of one image: boxes [n, 4] px, class ids, scores, and masks [h, w, n].
 Unmolded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], np.ndarray]
@@ -25,6 +25,19 @@ class Found(NamedTuple):
     scores: NDArray[np.float32]  # [n]
     masks: np.ndarray  # bool [h, w, n]
     boxes: NDArray[np.float32]  # [n, 4], the rois before they are rounded
+
+
+class Located(NamedTuple):
+    """The detections of one image in its pixels, their masks not yet pasted."""
+
+    boxes: NDArray[np.float64]  # [n, 4] px, not rounded
+    class_ids: NDArray[np.int32]  # [n]
+    scores: NDArray[np.float32]  # [n]
+    masks: np.ndarray  # [n, mask h, mask w], each of its detection's own class
+
+    def take(self, rows: np.ndarray) -> Located:
+        """Some of them, by an index of the rows."""
+        return Located(*(part[rows] for part in self))
 
 
 def unmold_detections(
@@ -80,26 +93,40 @@ def unmold(
     box_shift: int = 1,
     mask_paste: str = "resize",
 ) -> Found:
-    """`unmold_own_masks`, with the boxes as they are before they are rounded.
+    """`unmold_own_masks`, with the boxes as they are before they are rounded."""
+    located = locate(detections, masks, original_image_shape, image_shape, window, box_shift)
+    return paste(located, original_image_shape, mask_paste)
 
-    With MASK_PASTE "resize" a detection whose rounded box has no area is dropped. With "padded"
-    none is: its box is rounded to at least one pixel.
-    """
+
+def locate(
+    detections: np.ndarray,
+    masks: np.ndarray,
+    original_image_shape: Sequence[int],
+    image_shape: Sequence[int],
+    window: Sequence[int] | np.ndarray,
+    box_shift: int = 1,
+) -> Located:
+    """The first half of `unmold`: boxes in pixels of the image, without the rows of padding."""
     detections = _real(detections)
-    boxes, class_ids, scores = (
-        detections[:, :4],
-        detections[:, 4].astype(np.int32),
-        detections[:, 5],
-    )
-    masks = masks[: len(detections)]
-
     window = norm_boxes(window, image_shape[:2], box_shift)
     origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
     size[size == 0] = 1  # of one pixel
     height, width = original_image_shape[:2]
-    # 0 is right for a side of one pixel, unlike in `norm_boxes`: the box stays inside
-    sides = np.tile([height - box_shift, width - box_shift], 2)
-    exact = (boxes - origin) / size * sides + [0, 0, box_shift, box_shift]
+    boxes = pixel_boxes((detections[:, :4] - origin) / size, (height, width), box_shift)
+    class_ids, scores = detections[:, 4].astype(np.int32), detections[:, 5]
+    return Located(boxes, class_ids, scores, masks[: len(detections)])
+
+
+def paste(
+    located: Located, original_image_shape: Sequence[int], mask_paste: str = "resize"
+) -> Found:
+    """The second half of `unmold`: masks at their places in the image.
+
+    With MASK_PASTE "resize" a detection whose rounded box has no area is dropped. With "padded"
+    none is: its box is rounded to at least one pixel.
+    """
+    exact, class_ids, scores, masks = located
+    height, width = original_image_shape[:2]
     rois, boxes = np.around(exact).astype(np.int32), exact.astype(np.float32)
     if mask_paste == "padded":
         rois[:, :2] = np.clip(rois[:, :2], 0, [height - 1, width - 1])
@@ -153,4 +180,9 @@ def results(
         unmold(rows, own, shape, molded_shape, window, box_shift, mask_paste)
         for rows, own, shape, window in zip(detections, masks, originals, windows)
     )
-    return [Result(*found[:4], class_names=class_names, boxes=found.boxes) for found in unmolded]
+    return [result(found, class_names) for found in unmolded]
+
+
+def result(found: Found, class_names: Sequence[str] | None = None) -> Result:
+    """The detections of one image as a `Result`."""
+    return Result(*found[:4], class_names=class_names, boxes=found.boxes)

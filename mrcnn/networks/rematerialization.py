@@ -30,7 +30,7 @@ class Rematerialized:
         if not ends:
             raise ValueError(
                 "REMATERIALIZE is True, but the backbone has no residual blocks named res2a_out and"
-                " so on: set it to False, or use a BACKBONE of 'resnet50' or 'resnet101'"
+                " so on: set it to False, or use a BACKBONE such as 'resnet50'"
             )
         outputs, stages = zip(*ends)
         starts = [model.inputs[0], *outputs[:-1]]

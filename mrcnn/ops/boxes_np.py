@@ -173,8 +173,8 @@ def norm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDArra
     return np.divide(np.asarray(boxes) - [0, 0, shift, shift], scale).astype(np.float32)
 
 
-def denorm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDArray[np.int32]:
-    """Normalised boxes to whole pixels (the inverse of `norm_boxes`).
+def pixel_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDArray[np.float64]:
+    """Normalised boxes to pixels that are not rounded (the inverse of `norm_boxes`).
 
     Args:
         boxes: [..., 4], normalised.
@@ -182,13 +182,17 @@ def denorm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDAr
         shift: ``Config.BOX_SHIFT``.
 
     Returns:
-        int32 [..., 4] in pixels, rounded half to even.
+        float64 [..., 4] in pixels.
     """
     height, width = shape
     # unlike in norm_boxes, 0 is right for a side of one pixel: the box stays inside
     scale = np.array([height, width, height, width]) - shift
-    offset = np.array([0, 0, shift, shift])
-    return np.around(np.multiply(boxes, scale) + offset).astype(np.int32)
+    return np.multiply(boxes, scale) + np.array([0, 0, shift, shift])
+
+
+def denorm_boxes(boxes: ArrayLike, shape: Sequence[int], shift: int = 1) -> NDArray[np.int32]:
+    """`pixel_boxes` rounded half to even, int32 [..., 4]."""
+    return np.around(pixel_boxes(boxes, shape, shift)).astype(np.int32)
 
 
 def trim_zeros(x: np.ndarray) -> np.ndarray:

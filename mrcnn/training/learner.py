@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +15,7 @@ import tensorflow as tf
 from mrcnn.common.files import AnyPath
 from mrcnn.config import Config
 from mrcnn.config.file import other_settings
+from mrcnn.config.resnets import is_resnext
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
@@ -24,8 +26,14 @@ from mrcnn.training.optimizer import keep_slots, make_optimizer
 from mrcnn.training.run_folder import check_name, find_last_checkpoint, run_folder
 from mrcnn.training.schedules import of_updates
 from mrcnn.training.stages import Stage, set_trainable
-from mrcnn.weights.load import LoadReport, load_weights, save_h5
-from mrcnn.weights.published import IMAGENET_WEIGHTS, cache_folder, imagenet_weights
+from mrcnn.weights.convert import write_torchvision
+from mrcnn.weights.load import LoadReport, load_weights, model_layers, save_h5
+from mrcnn.weights.published import (
+    IMAGENET_WEIGHTS,
+    cache_folder,
+    imagenet_weights,
+    resnext_imagenet_weights,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -193,17 +201,28 @@ class Learner:
         return report
 
     def save_weights(self, filepath: AnyPath) -> None:
-        """Write the weights in the original's layout, whole or not at all.
+        """Write the weights in the original's layout, whole or not at all; in a file that ends in
+        ".pth" as a state dict for torchvision's Mask R-CNN.
 
         Where the path is a link, the link is replaced, and the file that it leads to stays as it
         is.
+
+        Raises:
+            ValueError: a .pth file of a network that torchvision does not have.
+            OSError: the file could not be written; an older one is as it was.
         """
-        save_h5(self.keras_model, filepath)
+        if os.path.splitext(os.fspath(filepath))[1].lower() == ".pth":
+            print(write_torchvision(filepath, model_layers(self.keras_model), self.config))
+        else:
+            save_h5(self.keras_model, filepath)
 
     def get_imagenet_weights(self) -> str:
         """Path of ImageNet weights for the backbone, downloaded on first use."""
         if self.config.BACKBONE in IMAGENET_WEIGHTS:
             return imagenet_weights(self.config.BACKBONE)
+        if is_resnext(self.config.BACKBONE):
+            size = self.config.RESNEXT_GROUPS, self.config.RESNEXT_WIDTH
+            return resnext_imagenet_weights(self.config.BACKBONE, *size)
         if callable(self.config.BACKBONE):
             raise ValueError("BACKBONE is a function of yours: load its weights by their path")
         if self.config.BACKBONE is None:

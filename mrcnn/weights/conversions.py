@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from mrcnn.config.resnets import block_name
 from mrcnn.weights.h5_format import Layers
 
 
@@ -51,11 +52,10 @@ def rename_keras_resnet(layers: Layers) -> Layers:
 
     def rename(name):
         found = re.fullmatch(r"conv([2-5])_block(\d+)_([0-3])_(conv|bn)", name)
-        # 26 letters: only ResNet-152's stage 4 has more blocks, and the original has no such model
-        if not found or int(found[2]) > 26:
+        if not found:
             return fixed.get(name, name)
         stage, block, branch, kind = found.groups()
-        letter = chr(ord("a") + int(block) - 1)
-        return f"{'res' if kind == 'conv' else 'bn'}{stage}{letter}_{branches[branch]}"
+        letters = block_name(int(block) - 1)
+        return f"{'res' if kind == 'conv' else 'bn'}{stage}{letters}_{branches[branch]}"
 
     return {rename(name): weights for name, weights in layers.items()}

@@ -94,28 +94,36 @@ def write_h5(path: AnyPath, layers: Iterable[tuple[str, list[tuple[str, np.ndarr
 def describe_h5(path: AnyPath) -> str:
     """A table of the layers, shapes and value ranges of a weights file, as one str."""
     layers = read_h5(path)
+    weighty = sum(bool(weights) for weights in layers.values())
+    tensors = (
+        (f"{layer}: {name}", value) for layer, weights in layers.items() for name, value in weights
+    )
+    return tensor_table(path, tensors, f"{len(layers)} layers, {weighty} with weights, ")
+
+
+def tensor_table(
+    path: AnyPath, tensors: Iterable[tuple[str, np.ndarray]], counted: str = ""
+) -> str:
+    """Lines of names, shapes and value ranges, and a last one of how many there are.
+
+    Args:
+        path: of the file.
+        tensors: (name, array) of each.
+        counted: what else the last line counts.
+    """
     rows = [("weight", "shape", "min", "max", "std", "")]
     total = 0
-    for layer, weights in layers.items():
-        for name, value in weights:
-            total += value.size
-            shape = "x".join(map(str, value.shape)) or "scalar"
-            if not value.size:
-                rows.append((f"{layer}: {name}", shape, "", "", "", "EMPTY"))
-                continue
-            wide = value.astype(np.float64)
-            flag = "" if np.isfinite(wide).all() else "NOT FINITE"
-            with np.errstate(invalid="ignore"):
-                rows.append(
-                    (
-                        f"{layer}: {name}",
-                        shape,
-                        f"{wide.min():.4g}",
-                        f"{wide.max():.4g}",
-                        f"{wide.std():.4g}",
-                        flag,
-                    )
-                )
+    for name, value in tensors:
+        total += value.size
+        shape = "x".join(map(str, value.shape)) or "scalar"
+        if not value.size:
+            rows.append((name, shape, "", "", "", "EMPTY"))
+            continue
+        wide = value.astype(np.float64)
+        flag = "" if np.isfinite(wide).all() else "NOT FINITE"
+        with np.errstate(invalid="ignore"):
+            low, high, spread = (f"{value:.4g}" for value in (wide.min(), wide.max(), wide.std()))
+            rows.append((name, shape, low, high, spread, flag))
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     lines = [
         "  ".join(
@@ -124,11 +132,7 @@ def describe_h5(path: AnyPath) -> str:
         ).rstrip()
         for row in rows
     ]
-    weighty = sum(bool(weights) for weights in layers.values())
-    lines.append(
-        f"{path}: {len(layers)} layers, {weighty} with weights, "
-        f"{len(rows) - 1} tensors, {total:,} values"
-    )
+    lines.append(f"{path}: {counted}{len(rows) - 1} tensors, {total:,} values")
     return "\n".join(lines)
 
 

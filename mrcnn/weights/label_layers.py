@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from mrcnn.weights.backbone_fields import resnet_fields
 from mrcnn.weights.h5_format import Layers
 
 # What the names of the networks' own layers begin with, but for those of their own encoders.
@@ -79,7 +80,7 @@ def told_by_label_layers(layers: Layers) -> dict[str, Any]:
         "BATCH_NORM": any(name.startswith(PREFIX) and name.endswith("_bn") for name in layers),
     }
     if "res4f_branch2a" in layers:
-        fields["BACKBONE"] = "resnet101" if "res4w_branch2a" in layers else "resnet50"
+        fields.update(resnet_fields(layers))
         fields["BACKBONE_WIDTH"] = _channels(layers, "conv1")
     elif network == "plain" or "enc1_conv1" in layers:
         fields["BACKBONE"] = None

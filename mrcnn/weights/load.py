@@ -20,7 +20,7 @@ import numpy as np
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument
 from mrcnn.weights.conversions import adapt_channels, rename_keras_resnet
-from mrcnn.weights.h5_format import read_h5, write_h5
+from mrcnn.weights.h5_format import Layers, read_h5, write_h5
 from mrcnn.weights.mismatch import counted, mismatch, mismatch_message
 from mrcnn.weights.read import WeightsFile, read_weights
 
@@ -281,13 +281,15 @@ def save_h5(model: keras.Model, path: AnyPath) -> None:
     Raises:
         OSError: nothing is written then, and an older file stays as it was.
     """
-    write_h5(
-        path,
-        [
-            (layer.name, [(name, np.asarray(variable)) for name, variable in layer_weights(layer)])
-            for layer in model.layers
-        ],
-    )
+    write_h5(path, list(model_layers(model).items()))
+
+
+def model_layers(model: keras.Model) -> Layers:
+    """All weights of a model as `h5_format.read_h5` would give them of its file."""
+    return {
+        layer.name: [(name, np.asarray(variable)) for name, variable in layer_weights(layer)]
+        for layer in model.layers
+    }
 
 
 # === Models ===

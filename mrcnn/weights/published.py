@@ -28,10 +28,28 @@ RESNET101_IMAGENET = RemoteFile(
     _KERAS_RESNET + "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
     md5="88cf7a10940856eca736dc7b7e228a21",
 )
-IMAGENET_WEIGHTS = {"resnet50": RESNET50_IMAGENET, "resnet101": RESNET101_IMAGENET}
+RESNET152_IMAGENET = RemoteFile(
+    "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    _KERAS_RESNET + "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    md5="ee4c566cf9a93f14d82f913c2dc6dd0c",
+)
+IMAGENET_WEIGHTS = {
+    "resnet50": RESNET50_IMAGENET,
+    "resnet101": RESNET101_IMAGENET,
+    "resnet152": RESNET152_IMAGENET,
+}
 
 # torchvision's names have the beginning of the file's sha256.
 _TORCHVISION = "https://download.pytorch.org/models/"
+# By BACKBONE, RESNEXT_GROUPS and RESNEXT_WIDTH; those of 32 groups are torchvision's first version.
+RESNEXT_IMAGENET_WEIGHTS = {
+    key: RemoteFile(name, _TORCHVISION + name, sha256=name[-12:-4])
+    for key, name in (
+        (("resnext50", 32, 4), "resnext50_32x4d-7cdf4587.pth"),
+        (("resnext101", 32, 8), "resnext101_32x8d-8ba56ff5.pth"),
+        (("resnext101", 64, 4), "resnext101_64x4d-173b62eb.pth"),
+    )
+}
 TORCHVISION_WEIGHTS = {
     word: RemoteFile(name, _TORCHVISION + name, sha256=name[-12:-4])
     for word, name in (
@@ -92,7 +110,7 @@ def imagenet_weights(architecture: str, cache_dir: AnyPath | None = None) -> str
     minus the mean, while this project feeds RGB as the original does.
 
     Args:
-        architecture: "resnet50" or "resnet101".
+        architecture: "resnet50", "resnet101" or "resnet152".
         cache_dir: folder of the file; None for Keras' cache folder.
 
     Returns:
@@ -108,6 +126,33 @@ def imagenet_weights(architecture: str, cache_dir: AnyPath | None = None) -> str
             'its own with weights="imagenet"'
         )
     file = IMAGENET_WEIGHTS[architecture]
+    return fetch(file, os.path.join(cache_dir or cache_folder(), file.name))
+
+
+def resnext_imagenet_weights(
+    architecture: str, groups: int, width: int, cache_dir: AnyPath | None = None
+) -> str:
+    """ImageNet weights of a ResNeXt by torchvision, under BSD-3-Clause, for RGB images.
+
+    Args:
+        architecture: "resnext50" or "resnext101".
+        groups, width: RESNEXT_GROUPS and RESNEXT_WIDTH.
+        cache_dir: folder of the file; None for Keras' cache folder.
+
+    Returns:
+        the path of the .pth file, str.
+
+    Raises:
+        ValueError: there are none of this size. DownloadError: as `common.download.download`.
+    """
+    key = architecture, groups, width
+    if key not in RESNEXT_IMAGENET_WEIGHTS:
+        known = ", ".join(f"{name} of {g} and {w}" for name, g, w in RESNEXT_IMAGENET_WEIGHTS)
+        raise ValueError(
+            f"no ImageNet weights are known here for {architecture!r} with RESNEXT_GROUPS = "
+            f"{groups} and RESNEXT_WIDTH = {width}, only for {known}"
+        )
+    file = RESNEXT_IMAGENET_WEIGHTS[key]
     return fetch(file, os.path.join(cache_dir or cache_folder(), file.name))
 
 

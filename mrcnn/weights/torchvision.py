@@ -20,10 +20,11 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
-from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config
+from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config, preset_fields
+from mrcnn.config.resnets import BLOCKS
+from mrcnn.weights.backbone_fields import resnet_fields
 from mrcnn.weights.h5_format import Layers
 from mrcnn.weights.torchvision_names import (
-    BLOCKS,
     KERAS_EPSILON,
     MASK_RCNN,
     PIXEL_STD,
@@ -33,7 +34,6 @@ from mrcnn.weights.torchvision_names import (
     detect_kind,
     epsilon_of,
     fully_connected_names,
-    preset_fields,
     pyramid_names,
     reordered,
     state_dict,
@@ -164,10 +164,10 @@ def _body(source, prefix, epsilon):
         )
     if tuple(counts) not in BLOCKS.values():
         raise ValueError(
-            f"its backbone has stages of {counts} blocks, and those of "
+            f"its backbone has stages of {counts} blocks, and those of ResNet-"
             f"{' and '.join(BLOCKS)} are {' and '.join(map(str, map(list, BLOCKS.values())))}"
         )
-    for conv, norm, *ours in blocks(counts):
+    for conv, norm, our_conv, our_norm in blocks(counts):
         kernel, bias, values = _with_norm(source, prefix + conv, prefix + norm, epsilon)
         if conv == "conv1":
             if kernel.shape[2] != len(PIXEL_STD):
@@ -176,7 +176,7 @@ def _body(source, prefix, epsilon):
                     "they are normalised is known for RGB alone"
                 )
             kernel = kernel / (255 * PIXEL_STD[:, np.newaxis])
-        yield from _named(*ours, kernel, bias, values)
+        yield from _named(our_conv, our_norm, kernel, bias, values)
 
 
 def _with_norm(source, conv, norm, epsilon=TORCH_EPSILON):
@@ -303,12 +303,9 @@ def _mask_head(source):
         theirs = f"roi_heads.mask_head.{number}"
         ours = f"mrcnn_mask_conv{number + 1}", f"mrcnn_mask_bn{number + 1}"
         yield from _unit(source, f"{theirs}.0", f"{theirs}.1", *ours)
-    for theirs, ours in (
-        ("conv5_mask", "mrcnn_mask_deconv"),
-        ("mask_fcn_logits", "mrcnn_mask"),
-    ):
+    for theirs, layer in (("conv5_mask", "mrcnn_mask_deconv"), ("mask_fcn_logits", "mrcnn_mask")):
         name = f"roi_heads.mask_predictor.{theirs}"
-        yield plain_layer(ours, source.kernel(name), source.bias(name))
+        yield plain_layer(layer, source.kernel(name), source.bias(name))
 
 
 # === Settings ===
@@ -321,14 +318,12 @@ def _fields(tensors, layers, kind):
         return int(layers[name][0][1].shape[-1])
 
     fields = {
-        "BACKBONE": "resnet101" if "res4w_branch2a" in layers else "resnet50",
+        **resnet_fields(layers),
         "BACKBONE_WIDTH": last_side("conv1"),
     }
     if kind == RESNET:
-        preset = {
-            name: getattr(TorchvisionV1Config, name) for name in ("STRIDE_IN_3X3", "MEAN_PIXEL")
-        }
-        return {**preset, **fields}
+        of_images = ("STRIDE_IN_3X3", "MEAN_PIXEL")
+        return {**{name: getattr(TorchvisionV1Config, name) for name in of_images}, **fields}
     source = _Source(tensors)
     convolutions, fully_connected = _head_shape(source)
     preset = TorchvisionV2Config if convolutions else TorchvisionV1Config
@@ -354,6 +349,9 @@ def _fields(tensors, layers, kind):
 
 def _title(kind, fields):
     if kind == RESNET:
-        return f"{fields['BACKBONE']} of ImageNet, the backbone alone"
+        groups = ""
+        if "RESNEXT_GROUPS" in fields:
+            groups = f" ({fields['RESNEXT_GROUPS']}x{fields['RESNEXT_WIDTH']}d)"
+        return f"{fields['BACKBONE']}{groups} of ImageNet, the backbone alone"
     number = "v2" if fields["BOX_HEAD_CONVS"] else "v1"
     return f"{MASK_RCNN} {number} with {fields['NUM_CLASSES']} classes"

@@ -10,7 +10,7 @@ import numpy as np
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import some
-from mrcnn.config.presets import TorchvisionV1Config
+from mrcnn.config.resnets import block_name
 from mrcnn.weights.torch_file import read_torch
 
 Tensors = Mapping[str, np.ndarray]
@@ -22,8 +22,6 @@ KERAS_EPSILON = 1e-3
 TORCH_EPSILON = 1e-5
 # Places of (dy, dx, dh, dw) in (dx, dy, dw, dh), and the other way round.
 BOX_ORDER = [1, 0, 3, 2]
-# Blocks of the stages 1 to 4.
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 # Entries of a training checkpoint that may hold the state dict.
 _ENTRIES = ("model", "state_dict", "model_state_dict", "model_state")
 
@@ -130,7 +128,7 @@ def blocks(counts: Sequence[int]) -> Iterator[tuple[str, str, str, str]]:
     for stage, count in enumerate(counts, 1):
         for block in range(count):
             theirs = f"layer{stage}.{block}"
-            ours = f"{stage + 1}{chr(ord('a') + block)}_branch"
+            ours = f"{stage + 1}{block_name(block)}_branch"
             for number, letter in enumerate("abc", 1):
                 yield (
                     f"{theirs}.conv{number}",
@@ -176,12 +174,3 @@ def reordered(value: np.ndarray) -> np.ndarray:
         raise ValueError(f"boxes of {value.shape[-1]} numbers, which is no multiple of 4")
     by_box = value.reshape(*value.shape[:-1], -1, 4)
     return by_box[..., BOX_ORDER].reshape(value.shape)
-
-
-def preset_fields(preset: type) -> dict[str, Any]:
-    """The fields that a preset sets, its NAME aside."""
-    fields: dict[str, Any] = {}
-    for kind in reversed(preset.__mro__[: preset.__mro__.index(TorchvisionV1Config) + 1]):
-        fields.update({name: value for name, value in vars(kind).items() if name.isupper()})
-    fields.pop("NAME", None)
-    return fields

@@ -7,9 +7,9 @@ import numpy as np
 from mrcnn.common.json_files import plain
 from mrcnn.config import Config
 from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config
+from mrcnn.config.resnets import blocks_of
 from mrcnn.weights.h5_format import Layers
 from mrcnn.weights.torchvision_names import (
-    BLOCKS,
     KERAS_EPSILON,
     PIXEL_STD,
     TORCH_EPSILON,
@@ -114,7 +114,7 @@ def torchvision_state_dict(layers: Layers, config: Config) -> dict[str, np.ndarr
     torchvision_builder(config)
     newer = _preset(config) is TorchvisionV2Config
     target = _Target(layers)
-    for conv, norm, our_conv, our_norm in blocks(BLOCKS[config.BACKBONE]):
+    for conv, norm, our_conv, our_norm in blocks(blocks_of(str(config.BACKBONE))):
         factor = 255 * PIXEL_STD[:, np.newaxis] if conv == "conv1" else 1.0
         body = "backbone.body."
         target.with_norm(body + conv, body + norm, our_conv, our_norm, factor)
@@ -123,8 +123,8 @@ def torchvision_state_dict(layers: Layers, config: Config) -> dict[str, np.ndarr
     target.first_stage(config.RPN_CONV_LAYERS)
     for number in range(config.BOX_HEAD_CONVS):
         theirs = f"roi_heads.box_head.{number}."
-        ours = f"mrcnn_box_conv{number + 1}", f"mrcnn_box_bn{number + 1}"
-        target.with_norm(f"{theirs}0", f"{theirs}1", *ours)
+        units = f"mrcnn_box_conv{number + 1}", f"mrcnn_box_bn{number + 1}"
+        target.with_norm(f"{theirs}0", f"{theirs}1", *units)
     names = fully_connected_names(config.BOX_HEAD_CONVS, config.BOX_HEAD_FCS)
     for number, theirs in enumerate(names, 1):
         kernel, bias = target.folded(f"mrcnn_class_conv{number}", f"mrcnn_class_bn{number}")
@@ -135,11 +135,11 @@ def torchvision_state_dict(layers: Layers, config: Config) -> dict[str, np.ndarr
     target.put("roi_heads.box_predictor.bbox_pred", reordered(kernel).T, reordered(bias))
     for number in range(4):
         theirs = f"roi_heads.mask_head.{number}."
-        ours = f"mrcnn_mask_conv{number + 1}", f"mrcnn_mask_bn{number + 1}"
+        units = f"mrcnn_mask_conv{number + 1}", f"mrcnn_mask_bn{number + 1}"
         if newer:
-            target.with_norm(f"{theirs}0", f"{theirs}1", *ours)
+            target.with_norm(f"{theirs}0", f"{theirs}1", *units)
         else:
-            target.convolution(f"{theirs}0", *target.folded(*ours))
+            target.convolution(f"{theirs}0", *target.folded(*units))
     for theirs, ours in (("conv5_mask", "mrcnn_mask_deconv"), ("mask_fcn_logits", "mrcnn_mask")):
         target.convolution(f"roi_heads.mask_predictor.{theirs}", *target.plain(ours))
     return target.tensors

@@ -403,6 +403,33 @@ def test_train_keeps_its_settings_beside_the_weights(trained):
     assert "val_loss" in (folder / "losses.csv").read_text()
 
 
+def test_a_preset_comes_before_other_settings(photos):
+    """Its classes are those of the data, its NAME is the run's."""
+    given = chosen_settings(
+        photos, "--preset", "modern", "--size", "128", "--set", "MASK_PASTE=resize"
+    )
+    assert given["ROI_ALIGN"] == "aligned" and given["HEAD_INIT"] == "torchvision"
+    assert given["MASK_PASTE"] == "resize" and given["IMAGE_MAX_DIM"] == 128
+    assert "NAME" not in given
+    given = chosen_settings(photos, "--preset", "torchvision_v2")
+    assert given["BOX_HEAD_CONVS"] == 4 and given["STRIDE_IN_3X3"] is True
+    assert not {"NUM_CLASSES", "CLASS_NAMES", "NAME"} & given.keys()
+    assert chosen_settings(photos, "--preset", "matterport") == chosen_settings(photos) == {}
+
+
+def chosen_settings(photos, *options):
+    """The settings that `train` with some options is given."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return settings.settings_of(parser.parse_args([str(photos), "--weights", "none", *options]))
+
+
+def test_a_preset_is_of_mask_rcnn(photos, tmp_path):
+    options = ["train", photos, "--weights", "none", "--logs", tmp_path, "--preset", "modern"]
+    message = code_of(*options, "--network", "unet")
+    assert "ROI_ALIGN" in message and "Mask R-CNN alone reads this" in message
+
+
 def test_train_goes_on_with_last(photos, trained, tmp_path, capsys):
     logs = tmp_path / "logs"
     shutil.copytree(trained, logs)

@@ -84,6 +84,8 @@ WRONG = [
     ({"TILE": 0}, ["TILE is 0"]),
     ({"TILE_OVERLAP": 1}, ["TILE_OVERLAP is 1"]),
     ({"TEST_FLIPS": 2}, ["TEST_FLIPS is 2"]),
+    ({"TEST_SCALES": (1, 2), "TILE": 64}, ["TEST_SCALES is (1, 2), but TILE is 64"]),
+    ({"TEST_SCALES": (2,), "IMAGE_RESIZE_MODE": "none"}, ['IMAGE_RESIZE_MODE "none" leaves']),
     ({"MERGE_SOURCES": "yes"}, ["MERGE_SOURCES is 'yes'"]),
     ({"BACKBONE": "resnet50", "NETWORK": "segnet"}, ["BACKBONE is 'resnet50'", "of its own"]),
     ({"BACKBONE": "resnet"}, ["BACKBONE is 'resnet'", "did you mean", "resnet50"]),

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from mrcnn.data.masks import extract_bboxes
+from mrcnn.data.masks import compute_overlaps_masks, extract_bboxes
+from mrcnn.data.paste import paste_masks
 from mrcnn.inference.diagnosis import STAGES, count_stages, diagnose, trace_objects
 from mrcnn.model import MaskRCNN
-from mrcnn.ops.boxes_np import compute_overlaps, norm_boxes
+from mrcnn.ops.boxes_np import compute_overlaps, norm_boxes, pixel_boxes
 from tests.tiny import Rectangles, randomize, tiny_config
 
 SHAPE = (64, 64)
@@ -130,6 +131,20 @@ def test_boxes_are_normalised_by_their_edges():
     values["proposals"] = values["clipped_rois"] = norm_boxes(boxes, SHAPE, 0)
     for trace in trace_objects(values, CLASS_IDS, MASKS, box_shift=0):
         assert trace.stage == "found" and trace.box_iou == trace.proposal_iou == 1
+
+
+def test_masks_are_pasted_as_they_are_detected():
+    """Of a full mask of 4 cells, a border of nothing takes half a cell on each side."""
+    values = {**steps(), "masks": np.ones((4, 4, 4, 3), np.float32)}
+    found = {
+        name: trace_objects(values, CLASS_IDS, MASKS, mask_paste=name)[0].mask_iou
+        for name in ("resize", "padded")
+    }
+    box = values["clipped_rois"][values["nms_indices"][0]][np.newaxis]
+    mask = values["masks"][0, :, :, CLASS_IDS[0]][np.newaxis]
+    pasted = paste_masks(mask, pixel_boxes(box, SHAPE), SHAPE)
+    expected = compute_overlaps_masks(pasted, MASKS[..., :1])[0, 0]
+    assert found["padded"] == expected != found["resize"]
 
 
 def every_class(values, confident, kept):

@@ -169,6 +169,46 @@ def test_flips_average_with_the_mirror_image():
     np.testing.assert_allclose(result.probabilities[0, :, 1], [0, 0.5, 0, 0.5, 0])
 
 
+@pytest.mark.parametrize("mode", ["square", "fit"])
+def test_scales_average_the_probabilities_of_several_sizes(mode):
+    """At the size of factor 1, which each of them is resized to."""
+    config = whole(
+        IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=12, IMAGE_MAX_DIM=16, TEST_SCALES=(0.5, 1, 2)
+    )
+    seen = []
+
+    def predict(molded):
+        """The probability of class 1 rises to the right, by as much a pixel at each size."""
+        seen.append(molded.shape[1:3])
+        share = np.broadcast_to(np.arange(molded.shape[2]) / 100, molded.shape[:3])
+        return np.stack([1 - share, share, 0 * share], axis=-1).astype(np.float32)
+
+    (result,) = segment(predict, [np.zeros((12, 16), np.uint8)], config)
+    assert result.probabilities.shape == (12, 16, 3) and result.probabilities.dtype == np.float32
+    expected = 0
+    for width in (8, 16, 32):
+        centres = (np.arange(16) + 0.5) * width / 16 - 0.5  # bilinear, ends as they are
+        expected = expected + np.interp(centres, np.arange(width), np.arange(width) / 100) / 3
+    for row in result.probabilities:
+        np.testing.assert_allclose(row[:, 1], expected, atol=1e-6)
+    if mode == "square":
+        assert seen == [(8, 8), (16, 16), (32, 32)]
+        seen.clear()
+        config.TEST_FLIPS = True
+        (result,) = segment(predict, [np.zeros((12, 16), np.uint8)], config)
+        assert len(seen) == 6
+        both = (expected + expected[::-1]) / 2
+        np.testing.assert_allclose(result.probabilities[0, :, 1], both, atol=1e-6)
+
+
+def test_a_single_scale_is_another_size():
+    config = whole(IMAGE_RESIZE_MODE="square", IMAGE_MIN_DIM=0, IMAGE_MAX_DIM=8, TEST_SCALES=(2,))
+    labels = np.kron(RNG.randint(0, 3, (2, 2)), np.ones((4, 4), int))
+    (result,) = segment(by_brightness(config), [picture(labels)], config)
+    np.testing.assert_array_equal(result.labels, labels)
+    assert result.probabilities.shape == (8, 8, 3)
+
+
 def test_classes_and_confidence():
     config, labels = whole(CLASS_NAMES=["BG", "cat", "dog"]), np.array([[0, 1, 2, 2]])
     image = picture(labels)

@@ -53,6 +53,7 @@ def gradients(model, inputs):
         ("float32", 1e-5, {}),
         ("mixed_bfloat16", 0.05, {}),
         ("float32", 1e-5, {"STRIDE_IN_3X3": True}),
+        ("float32", 1e-5, {"BACKBONE": "resnext50"}),
     ],
 )
 def test_same_losses_and_gradients(policy, tolerance, fields):

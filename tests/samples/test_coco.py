@@ -14,11 +14,16 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.model import MaskRCNN
+from mrcnn.weights.published import TORCHVISION_WEIGHTS
+from mrcnn.weights.torch_writer import write_torch
+from mrcnn.weights.torchvision import read_torchvision
 from tests.paths import DATA
 from tests.samples.scripts import load, make_tiny
 from tests.tiny import image, randomize
+from tests.torchvision.test_weights import moderate
 
 HEIGHT, WIDTH = 60, 80
 NAMES = {1: "person", 18: "dog", 44: "bottle"}  # COCO's ids have gaps
@@ -479,6 +484,70 @@ def test_flip_moves_image_and_masks():
         (picture.tobytes(), masks.tobytes()),
         (picture[:, ::-1].tobytes(), masks[:, ::-1].tobytes()),
     }
+
+
+def test_classes_are_matched_by_name(validation):
+    """torchvision's are numbered by COCO's ids."""
+    coco, dataset, _ = validation
+    names = TorchvisionV2Config.CLASS_NAMES
+    numbers = coco.class_numbers(names, dataset)
+    assert len(numbers) == 91
+    assert {number: int(numbers[number]) for number in np.flatnonzero(numbers)} == {
+        number: list(dataset.class_names).index(name) for number, name in NAMES.items()
+    }
+    assert coco.class_numbers(None, dataset).tolist() == list(range(dataset.num_classes))
+
+
+def test_detections_of_91_classes_score_one(validation):
+    """Those of classes that the data lack are left out."""
+    coco, dataset, index = validation
+
+    class Numbered(Copycat):
+        class config:
+            BATCH_SIZE = 2
+            CLASS_NAMES = TorchvisionV2Config.CLASS_NAMES
+
+        def detect(self, images):
+            found = super().detect(images)
+            ids = {dataset.class_names.index(name): number for number, name in NAMES.items()}
+            for one in found:
+                numbers = [ids[number] for number in one["class_ids"]]
+                one["class_ids"] = np.array([*numbers, 2], int)  # a bicycle
+                one["scores"] = np.append(one["scores"], 0.99)
+                one["rois"] = np.concatenate([one["rois"], [[0, 0, 9, 9]]])
+                extra = np.ones((*one["masks"].shape[:2], 1), bool)
+                one["masks"] = np.concatenate([one["masks"], extra], axis=2)
+            return found
+
+    for evaluation in coco.evaluate_coco(Numbered(dataset), dataset, index, ["bbox", "segm"]):
+        assert evaluation.stats[0] == 1
+
+
+@pytest.mark.parametrize("with_size", [False, True])
+def test_torchvisions_weights(tmp_path, folder, monkeypatch, capsys, with_size):
+    coco = load("coco")
+    path = tmp_path / TORCHVISION_WEIGHTS["torchvision_v1"].name
+    write_torch(path, moderate("v1", classes=91))
+    monkeypatch.setattr("mrcnn.weights.torchvision_weights", lambda word: str(path))
+    monkeypatch.setattr(TorchvisionV1Config, "IMAGE_MIN_DIM", 64)
+    monkeypatch.setattr(TorchvisionV1Config, "IMAGE_MAX_DIM", 96)
+    monkeypatch.setattr(TorchvisionV1Config, "POST_NMS_ROIS_INFERENCE", 20, raising=False)
+    size = ["--size", "64"] if with_size else []
+    common = ["--dataset", folder, "--logs", str(tmp_path / "logs"), "--year", "2017"]
+    coco.main(["evaluate", "--model", "torchvision_v1", *common, *size])
+    text = capsys.readouterr().out
+    assert "published for all of val2017: 37.9 and 34.6" in text
+    args = coco.parse_args(["train", "--model", str(path), *common, *size])
+    config = coco.make_config(args, str(path))
+    assert (config.NUM_CLASSES, config.CLASS_NAMES, config.ROI_ALIGN) == (81, None, "sampled")
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == ((64, 64) if with_size else (64, 96))
+    assert config.STEPS_PER_EPOCH == 1000 and config.NAME == "coco"
+    model = coco.make_model(args, "training")
+    assert model.config.NUM_CLASSES == 81
+    np.testing.assert_array_equal(
+        np.asarray(model.keras_model.get_layer("fpn_p3").bias),
+        dict(read_torchvision(path).layers["fpn_p3"])["fpn_p3/bias:0"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ def small(version, frozen=None, seed=0, classes=5):
     return tensors
 
 
+def moderate(version, frozen=None, classes=5):
+    """The same with statistics by which a network computes moderate numbers."""
+    return state_dict(version, {}, frozen, 0, classes, NARROW)
+
+
 def written(tmp_path, tensors, name="weights.pth"):
     write_torch(tmp_path / name, tensors)
     return tmp_path / name

@@ -100,6 +100,13 @@ def test_anchor_levels(agg, ratios):
             assert np.isclose(anchors, [y, x, y + height, x + width]).all(axis=1).any()
 
 
+def test_anchor_levels_of_strides_that_differ_by_axis(agg):
+    config = tiny_config(RPN_STRIDES_FROM_SIZES=True, RPN_ANCHORS_ROUNDED=True)
+    visualize.draw_anchor_levels(np.zeros((96, 64, 3), np.uint8), config)
+    titles = [ax.get_title() for ax in drawn(agg)]
+    assert "P5: stride 32," in titles[3] and "P6: stride 48 x 64," in titles[4]
+
+
 def test_coverage_and_recall(agg):
     best = np.array([0.2, 0.5, 0.5, 0.9])
     visualize.plot_coverage(

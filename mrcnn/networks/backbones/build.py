@@ -1,7 +1,8 @@
 """The backbone that a ``Config`` names."""
 
+from mrcnn.config.resnets import RESNETS
 from mrcnn.networks.backbones.applications import application_graph
-from mrcnn.networks.backbones.resnet import BLOCKS_OF_STAGE_4, resnet_graph
+from mrcnn.networks.backbones.resnet import resnet_graph
 
 
 def backbone_graph(input_image, config, output_stride=32):
@@ -19,7 +20,7 @@ def backbone_graph(input_image, config, output_stride=32):
     Raises:
         ValueError: an output_stride that the backbone cannot have.
     """
-    if not callable(config.BACKBONE) and config.BACKBONE in BLOCKS_OF_STAGE_4:
+    if not callable(config.BACKBONE) and config.BACKBONE in RESNETS:
         return resnet_graph(
             input_image,
             config.BACKBONE,
@@ -28,11 +29,13 @@ def backbone_graph(input_image, config, output_stride=32):
             width=config.BACKBONE_WIDTH,
             output_stride=output_stride,
             stride_in_3x3=config.STRIDE_IN_3X3,
+            groups=config.RESNEXT_GROUPS,
+            width_of_group=config.RESNEXT_WIDTH,
         )[1:]
     if output_stride != 32:
         raise ValueError(
             f"BACKBONE {config.BACKBONE!r} has the stride 32; an output_stride of {output_stride} "
-            f"needs the dilated convolutions of {' or '.join(map(repr, BLOCKS_OF_STAGE_4))}"
+            f"needs the dilated convolutions of {' or '.join(map(repr, RESNETS))}"
         )
     if callable(config.BACKBONE):
         return list(config.BACKBONE(input_image, stage5=True, train_bn=config.TRAIN_BN))[1:]

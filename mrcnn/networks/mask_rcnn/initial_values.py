@@ -33,10 +33,8 @@ def initialize_as_torchvision(model: keras.Model) -> None:
     """
     for layer in all_layers(model):
         kernel = getattr(layer, "kernel", None)
-        if kernel is None:
-            continue
         for names, scaling in _RULES:
-            if re.fullmatch(names, layer.name):
+            if kernel is not None and re.fullmatch(names, layer.name):
                 if scaling is None:
                     values = keras.initializers.RandomNormal(stddev=_RPN_STD_DEV)
                 elif layer.name == "mrcnn_mask" and kernel.shape[-1] == 1:

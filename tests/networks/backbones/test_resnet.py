@@ -1,8 +1,11 @@
 """ResNet: names, strides and one bottleneck in NumPy; a backbone of the user's own."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mrcnn.config.segmentation import SegmentationConfig
 from mrcnn.networks.backbones.build import backbone_graph
@@ -192,6 +195,114 @@ def test_stages_strides_and_names(architecture, blocks):
     }
 
 
+# === ResNeXt ===
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 10), (7, 9)])
+def test_bottleneck_in_groups(stride, size):
+    """As a bottleneck whose 3x3 kernel has zeros between the groups."""
+    image = keras.Input((None, None, 6))
+    out = conv_block(
+        image, 3, [8, 8, 7], 3, "a", (stride, stride), False, False, stride_in_3x3=True, groups=4
+    )
+    model = keras.Model(image, out)
+    randomize(model)
+    layer = model.get_layer("res3a_branch2b")
+    kernel = layer.kernel.numpy()
+    assert kernel.shape == (3, 3, 2, 8)
+    dense = np.zeros((3, 3, 8, 8))
+    for group in range(4):
+        part = slice(2 * group, 2 * group + 2)
+        dense[:, :, part, part] = kernel[..., part]
+
+    class Weights:
+        """The model's own, the kernel as a dense one, and biases of 0."""
+
+        @staticmethod
+        def get_layer(name):
+            own = model.get_layer(name)
+            if name.startswith("bn"):
+                return own
+            kernel = tf.constant(dense if own is layer else own.kernel.numpy())
+            return types.SimpleNamespace(weights=[kernel, tf.zeros(kernel.shape[-1])])
+
+    x = np.random.RandomState(0).randn(2, *size, 6)
+    found = np.array(model(x.astype(np.float32), training=True))
+    expected = np.stack([bottleneck(Weights, one, stride, True, stride_in_3x3=True) for one in x])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "groups, width_of_group, inner",
+    [
+        (32, 4, (128, 256, 512, 1024)),
+        (64, 4, (256, 512, 1024, 2048)),
+        (1, 128, (128, 256, 512, 1024)),
+    ],
+)
+def test_sizes_of_resnext(groups, width_of_group, inner):
+    """Xie et al. 2017, table 1; 64x4d; and a wide ResNet of one group."""
+    image = keras.Input((64, 64, 3))
+    options = {"groups": groups, "width_of_group": width_of_group}
+    stages = resnet_graph(image, "resnext50", True, False, **options)
+    model = keras.Model(image, stages)
+    assert [stage.shape[-1] for stage in stages] == [64, 256, 512, 1024, 2048]
+    for stage, width in zip((2, 3, 4, 5), inner):
+        for block in "abc":
+            layer = model.get_layer(f"res{stage}{block}_branch2b")
+            assert layer.kernel.shape == (3, 3, width // groups, width) and layer.use_bias
+        assert model.get_layer(f"res{stage}a_branch2a").filters == width
+        # the stride is on the 3x3 convolution, as in its paper
+        assert model.get_layer(f"res{stage}a_branch2b").strides == (
+            (1, 1) if stage == 2 else (2, 2)
+        )
+    plain = keras.Model(image, resnet_graph(image, "resnet50", True, False))
+    names = [layer.name for layer in plain.layers if layer.weights]
+    assert sorted(layer.name for layer in model.layers if layer.weights) == sorted(names)
+    # 32x4d is of as many weights as its ResNet (table 1: 25.0 and 25.5 million with a classifier)
+    if groups == 32:
+        assert abs(model.count_params() / plain.count_params() - 1) < 0.03
+
+
+@pytest.mark.parametrize("architecture", ["resnext50", "resnext101", "resnet152"])
+def test_other_depths(architecture):
+    image = keras.Input((None, None, 3))
+    stages = resnet_graph(image, architecture, stage5=True, train_bn=False, width=4)
+    model = keras.Model(image, stages)
+    ends = [stage._keras_history.operation.name for stage in stages[1:]]
+    assert (
+        ends
+        == {
+            "resnext50": ["res2c_out", "res3d_out", "res4f_out", "res5c_out"],
+            "resnext101": ["res2c_out", "res3d_out", "res4w_out", "res5c_out"],
+            # the original's letters end with stage 4 of ResNet-101
+            "resnet152": ["res2c_out", "res3h_out", "res4aj_out", "res5c_out"],
+        }[architecture]
+    )
+    randomize(model)
+    shapes = [stage.shape for stage in model(np.zeros((2, 70, 65, 3), np.float32))]
+    assert [shape[1:3] for shape in shapes] == [(18, 17), (18, 17), (9, 9), (5, 5), (3, 3)]
+    assert len({weight.path for weight in model.weights}) == len(model.weights)
+
+
+def test_fields_of_resnext_reach_the_network():
+    image = keras.Input((64, 64, 3))
+    config = tiny_config(BACKBONE="resnext50", RESNEXT_GROUPS=8, RESNEXT_WIDTH=32)
+    model = keras.Model(image, backbone_graph(image, config))
+    # BACKBONE_WIDTH 8: groups of 32 * 8 / 64 channels
+    assert model.get_layer("res2a_branch2b").kernel.shape == (3, 3, 4, 32)
+    assert model.get_layer("res5c_branch2b").kernel.shape == (3, 3, 32, 256)
+    labels = type("Labels", (SegmentationConfig,), {"BACKBONE_WIDTH": 4})()
+    labels.BACKBONE, labels.NETWORK, labels.OUTPUT_STRIDE = "resnext101", "deeplab", 16
+    labels.validate()
+    model = keras.Model(image, encoder(image, labels))
+    assert model.get_layer("res4w_branch2b").groups == 32
+    assert model.get_layer("res5b_branch2b").dilation_rate == (2, 2)
+    found = model(np.random.RandomState(0).normal(size=(1, 64, 64, 3)).astype(np.float32))
+    assert [stage.shape[1] for stage in found] == [16, 8, 4, 4]
+
+
 def test_width_scales_every_stage():
     image = keras.Input((64, 64, 3))
     assert [
@@ -213,13 +324,17 @@ def test_a_dilated_convolution_is_one_with_zeros_between_its_weights():
     np.testing.assert_allclose(dilated(x)[0], convolve(x[0], apart, bias, pad=2), atol=1e-5)
 
 
-@pytest.mark.parametrize("stride_in_3x3", [False, True])
+@pytest.mark.parametrize(
+    "architecture, stride_in_3x3", [("resnet50", False), ("resnet50", True), ("resnext50", True)]
+)
 @pytest.mark.parametrize("stride, dilations", [(16, (1, 2)), (8, (2, 4))])
-def test_a_dilated_network_has_the_values_of_the_strided_one(stride, dilations, stride_in_3x3):
+def test_a_dilated_network_has_the_values_of_the_strided_one(
+    stride, dilations, architecture, stride_in_3x3
+):
     """At the places that the strides keep, and with the same names and weights."""
     image = keras.Input((None, None, 3))
     strided, dilated = (
-        keras.Model(image, resnet_graph(image, "resnet50", True, False, 4, stride, stride_in_3x3))
+        keras.Model(image, resnet_graph(image, architecture, True, False, 4, stride, stride_in_3x3))
         for stride in (32, stride)
     )
     assert [weight.path for weight in dilated.weights] == [

@@ -1,0 +1,81 @@
+"""A file of weights written as another kind of file."""
+
+from __future__ import annotations
+
+import os
+
+from mrcnn.common.files import AnyPath
+from mrcnn.common.words import option_or_argument
+from mrcnn.config import Config
+from mrcnn.config.file import config_beside, read_config
+from mrcnn.weights.h5_format import Layers, write_h5
+from mrcnn.weights.read import read_weights
+from mrcnn.weights.torch_writer import write_torch
+from mrcnn.weights.torchvision_writer import torchvision_builder, torchvision_state_dict
+
+
+def convert(
+    source: AnyPath,
+    target: AnyPath,
+    config: AnyPath | None = None,
+    epsilon: float | None = None,
+) -> str:
+    """Write weights as a .h5 file in the original's layout, or as a .pth file of torchvision's.
+
+    Args:
+        source: a .h5 or .pth file.
+        target: file to write, whose ending says what it becomes: .h5 or .pth.
+        config: ``config.json`` of the network, for a .pth file; None: that beside the source, or
+            what a .pth file tells.
+        epsilon: see `torchvision.read_torchvision`.
+
+    Returns:
+        What there is to say of the file that was written.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_weights` and `torchvision_state_dict`; also another
+            ending, a target that exists, or a source without settings.
+    """
+    ending = os.path.splitext(os.fspath(target))[1].lower()
+    if ending not in (".h5", ".pth"):
+        raise ValueError(f"{target} must end in .h5 or .pth, which says what to write")
+    if os.path.exists(target):
+        raise FileExistsError(f"{target} exists; remove it, or take another name")
+    file = read_weights(source, epsilon)
+    if ending == ".h5":
+        write_h5(target, list(file.layers.items()))
+        return f"{target}: {len(file.layers)} layers"
+    path = config_beside(os.fspath(source)) if config is None else config
+    fields = file.fields if path is None else read_config(path)
+    if fields is None:
+        raise ValueError(
+            f"{source} has no config.json beside it, which says what network it is of: "
+            + option_or_argument("give it with --config", "give its path as config")
+        )
+    return write_torchvision(target, file.layers, Config.from_dict(fields))
+
+
+def write_torchvision(path: AnyPath, layers: Layers, config: Config) -> str:
+    """Write a state dict that torchvision's Mask R-CNN loads.
+
+    Args:
+        path: of the .pth file.
+        layers: as of `h5_format.read_h5`.
+        config: of the network.
+
+    Returns:
+        How to load it in PyTorch.
+
+    Raises:
+        ValueError: as `torchvision_state_dict`.
+    """
+    try:
+        tensors = torchvision_state_dict(layers, config)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be written: {error}") from None
+    write_torch(path, tensors)
+    return (
+        f"{path}: {len(tensors)} tensors. In PyTorch:\n"
+        f"  model = torchvision.models.detection.{torchvision_builder(config)}\n"
+        f"  model.load_state_dict(torch.load({os.path.basename(os.fspath(path))!r}))"
+    )
