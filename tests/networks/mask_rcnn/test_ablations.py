@@ -78,6 +78,7 @@ def test_every_weight_of_the_heads_trains(fields):
     model = training_model(config, TrainingModel)
     randomize(model)
     set_trainable(model, STAGES["heads"])
+    model.get_layer("proposal_targets").seed_generator.state.assign([3, 0])
     inputs = training_data(model, Rectangles(), config, steps=1, shuffle=False, seed=0)[0][0]
     with tf.GradientTape() as tape:
         losses = model(list(inputs), training=True)[-5:]
