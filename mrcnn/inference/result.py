@@ -63,8 +63,8 @@ class Result(dict):
     image: np.ndarray | None = None
     class_names: Sequence[str] | None = None
     at_limit: bool = False
-    # rois, and the boxes that they were rounded from
-    _rounded: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    # a copy of the rois, and the boxes that they were rounded from
+    _rounded: tuple[np.ndarray, np.ndarray] | None = None
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Result(dict):
         super().__init__(rois=rois, class_ids=class_ids, scores=scores, masks=masks)
         self.image, self.class_names, self.at_limit = image, class_names, at_limit
         if boxes is not None:
-            self._rounded = rois, np.asarray(boxes, np.float32)
+            self._rounded = np.array(rois), np.asarray(boxes, np.float32)
 
     def copy(self) -> Result:
         """A `Result` of the same arrays."""
@@ -97,9 +97,9 @@ class Result(dict):
     @property
     def boxes(self) -> NDArray[np.float32]:
         """See the class."""
-        rois, boxes = self._rounded
-        if boxes is not None and self["rois"] is rois:
-            return boxes
+        if self._rounded is not None and np.array_equal(self["rois"], self._rounded[0]):
+            return self._rounded[1]
+        # they were changed since
         return np.asarray(self["rois"], np.float32).reshape(-1, 4)
 
     @property

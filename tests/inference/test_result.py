@@ -116,6 +116,16 @@ def test_copies_have_the_boxes(how):
     np.testing.assert_array_equal(exact().boxes, EXACT)
 
 
+def test_boxes_are_not_of_rois_that_were_changed_in_place():
+    result = exact()
+    result["rois"][:] = result["rois"][::-1]
+    np.testing.assert_array_equal(result.boxes, result["rois"])
+    result = pickle.loads(pickle.dumps(exact()))
+    np.testing.assert_array_equal(result.boxes, EXACT)
+    result["rois"] += 10
+    np.testing.assert_array_equal(result.boxes, BOXES + 10)
+
+
 def test_boxes_without_any():
     for result in (make(), nothing()):
         assert result.boxes.dtype == np.float32 and result.boxes.shape == (result.count, 4)

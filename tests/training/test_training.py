@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from mrcnn.config.presets import ModernConfig, preset_fields
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.model import MaskRCNN
 from mrcnn.training import STAGES
@@ -15,7 +16,7 @@ from mrcnn.training.bad_loss import StopOnBadLoss
 from mrcnn.training.data import CountEpochs, TrainingData, training_data
 from mrcnn.training.stages import set_trainable
 from mrcnn.weights.h5_format import read_h5
-from tests.tiny import Rectangles, tiny_config, values
+from tests.tiny import TORCHVISION_RESNET, Rectangles, tiny_config, values
 
 LOSSES = [
     "rpn_class_loss",
@@ -437,6 +438,42 @@ def test_variants_train(fields, tmp_path, eagerly):
     changed = [name for name in before if not np.array_equal(before[name], after[name])]
     assert any(of_backbone(name) for name in changed) and any("rpn_" in name for name in changed)
     assert any("moving" in name for name in changed) == ("TRAIN_BN" in fields)
+
+
+MODERN = preset_fields(ModernConfig)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        MODERN,
+        {**MODERN, "USE_MINI_MASK": False, "BBOX_LOSS": "giou", "MASK_LOSS": "softmax"},
+        {**TORCHVISION_RESNET, "IMAGE_RESIZE_MODE": "fit", "ROI_ADD_GT": True},
+        {
+            "CLASS_AGNOSTIC_BOXES": True,
+            "CLASS_AGNOSTIC_MASKS": True,
+            "HARD_EXAMPLES": 5,
+            "ROI_ADD_GT": True,  # or there may be no positive region to learn boxes from
+        },
+        {"MASK_HEAD": "mlp", "ROI_ALIGN": "pool", "RPN_IGNORE_CROSSING": True, "ROI_ADD_GT": True},
+    ],
+    ids=["modern", "whole masks", "torchvision", "agnostic", "mlp"],
+)
+def test_the_modern_recipe_trains(fields, tmp_path):
+    """As users do, in a graph: there a shape may be no number yet."""
+    model = MaskRCNN("training", tiny_config(STEPS_PER_EPOCH=1, **fields), str(tmp_path))
+    before = values(model.keras_model)
+    data = Rectangles(4)
+    history = model.train(data, Rectangles(2), 0.01, 1, "all", verbose=0).history
+    assert all(np.isfinite(history[key]).all() for key in history) and history["loss"][0] > 0
+    after = values(model.keras_model)
+    kinds = ("rpn_", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask", "fpn_")
+    changed = [name for name in before if not np.array_equal(before[name], after[name])]
+    assert all(any(kind in name for name in changed) for kind in kinds)
+    detector = MaskRCNN("inference", tiny_config(**fields), str(tmp_path))
+    detector.load_weights(model.find_last())
+    result = detector.detect([data.load_image(0)])[0]
+    assert result["masks"].shape == (64, 64, result.count) and len(result.boxes) == result.count
 
 
 def test_mixed_precision_trains(tmp_path, eagerly):

@@ -127,7 +127,7 @@ def detection_targets(
     frames = positive_boxes if mini_masks else None
     if sampled_masks:
         windows = _centre_windows(
-            positive_rois, frames, mask_shape, gt_masks.shape[1:3], image_shape, box_shift
+            positive_rois, frames, mask_shape, tf.shape(gt_masks)[1:3], image_shape, box_shift
         )
     else:
         windows = _edge_windows(positive_rois, frames, tf.shape(gt_masks)[1:3], box_shift)
@@ -182,7 +182,7 @@ def _centre_windows(rois, frames, mask_shape, stored_shape, image_shape, box_shi
         rois: [m, 4] normalised.
         frames: [m, 4] normalised, the boxes that the stored masks fill; None: the image.
         mask_shape: (height, width) of the target masks.
-        stored_shape: (height, width) of the stored masks, without the padding.
+        stored_shape: int32 [2], (height, width) of the stored masks, without the padding.
         image_shape: (height, width, ...) px.
         box_shift: ``Config.BOX_SHIFT``.
     """
@@ -194,7 +194,8 @@ def _centre_windows(rois, frames, mask_shape, stored_shape, image_shape, box_shi
 
     start, end = corners(rois)
     origin, opposite = (tf.zeros([2]), tf.constant(shape)) if frames is None else corners(frames)
-    stored, half_cell = tf.constant(stored_shape, tf.float32), (end - start) * 0.5 / mask_shape
+    stored = tf.cast(stored_shape, tf.float32)
+    half_cell = (end - start) * 0.5 / tf.constant(mask_shape, tf.float32)
     ends = []
     for place in (start + half_cell, end - half_cell):
         # a cell's centre is half a cell from its edge; the padding moves all by one

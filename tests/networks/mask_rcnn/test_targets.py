@@ -407,6 +407,18 @@ def test_a_sampled_object_ends_at_its_box():
     assert masks["crop"].numpy().sum() == 16 * 16
 
 
+def test_sampled_masks_in_a_graph_that_knows_no_sizes():
+    inputs = material(23, 2)
+    graph = tf.function(
+        lambda *tensors: sampled(tensors, (6, 5), True),
+        input_signature=[
+            tf.TensorSpec([None] * part.ndim, tf.as_dtype(part.dtype)) for part in inputs
+        ],
+    )
+    for part, other in zip(graph(*inputs), sampled(inputs, (6, 5), True)):
+        np.testing.assert_array_equal(part, other)
+
+
 def test_sampled_masks_without_positives():
     assert not sampled(material(8, 2, near=0, far=5), (6, 5), True).masks.numpy().any()
 
