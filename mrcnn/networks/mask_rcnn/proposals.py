@@ -68,7 +68,9 @@ def generate_proposals(
     if level_sizes is None:
         ranks, sizes = rpn_probs[:, :, 1], tf.shape(anchors)[1:2]
     else:
-        # in the order of the probabilities, of which many tie at 1 in float32
+        # In the order of the probabilities, of which many tie at 1 in float32. torchvision ranks
+        # the proposals of all levels by these, and a sort that is not stable decides between equal
+        # ones: its last proposals are others where those have probabilities above 1 - 1e-4.
         ranks, sizes = rpn_logits[:, :, 1] - rpn_logits[:, :, 0], level_sizes
     scores, best, sizes = _best_of_levels(ranks, sizes, pre_nms_limit)
     deltas = tf.gather(rpn_deltas, best, batch_dims=1) * tf.constant(bbox_std_dev, tf.float32)
