@@ -139,7 +139,12 @@ _LITERALS = {
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_EMPTY: dict[str, Callable[[], Any]] = {
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_SET": Foreign,
+}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -173,6 +178,8 @@ class _Machine:
             stack.append(argument.encode("latin-1").decode("utf-8"))
         elif name in _CONSTANTS:
             stack.append(_CONSTANTS[name])
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
             self.memo[argument] = stack[-1]
         elif name == "MEMOIZE":
@@ -185,12 +192,9 @@ class _Machine:
         elif name in _TUPLES:
             count = _TUPLES[name]
             stack[-count:] = [tuple(stack[-count:])]
-        elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"):
-            stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": Foreign}[name]())
         elif name in ("TUPLE", "LIST", "DICT", "FROZENSET"):
             items = self.pop_marked()
-            make = {"TUPLE": tuple, "LIST": list, "DICT": _dict_of, "FROZENSET": _foreign}[name]
-            self.stack.append(make(items))
+            self.stack.append(_of_marked(name, items))
         elif name in ("APPENDS", "SETITEMS", "ADDITEMS"):
             items = self.pop_marked()
             self.add(self.stack[-1], items)
@@ -321,6 +325,13 @@ class _Machine:
                 "it is damaged"
             )
         return found
+
+
+def _of_marked(name, items):
+    """The value that an instruction makes of those above a mark."""
+    if name == "FROZENSET":
+        return Foreign()
+    return _dict_of(items) if name == "DICT" else tuple(items) if name == "TUPLE" else items
 
 
 def _is_count(value):
