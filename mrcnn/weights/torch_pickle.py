@@ -34,6 +34,7 @@ DTYPES = {
 _UNTYPED = "UntypedStorage"
 STORED_DTYPES = {**DTYPES, _UNTYPED: "u1"}
 _MOST_AXES = 64
+_MOST_ARGUMENTS = 100
 ADVICE = 'in PyTorch save its state dict, torch.save(model.state_dict(), "weights.pth")'
 
 
@@ -213,6 +214,8 @@ class _Machine:
             stack.append(self.named(*argument.split(" ", 1)))
         elif name == "STACK_GLOBAL":
             attribute, module = stack.pop(), stack.pop()
+            if not (isinstance(module, str) and isinstance(attribute, str)):
+                raise Refused(f"{self.path} asks for a function without a name; it is damaged")
             stack.append(self.named(module, attribute))
         elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
             if name == "NEWOBJ_EX":
@@ -276,6 +279,8 @@ class _Machine:
     def called(self, maker: Any, arguments: Any) -> Any:
         if not isinstance(maker, _Maker) or not isinstance(arguments, tuple):
             raise Refused(f"{self.path} calls what is no function; it is damaged")
+        if len(arguments) > _MOST_ARGUMENTS:  # which are copied in each call
+            raise Refused(f"{self.path} calls a function with {len(arguments):,} arguments")
         return maker.make(*arguments)
 
     def new_dict(self, content: Any = (), *_: Any) -> dict:

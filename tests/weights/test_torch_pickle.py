@@ -182,6 +182,21 @@ def test_keys_are_not_hashed_without_end(tmp_path):
     assert [type(key) for key in found] == [Foreign] and list(found.values()) == [7]
 
 
+@pytest.mark.parametrize("text_first", [True, False])
+def test_names_that_are_no_text(tmp_path, text_first):
+    names = [b"\x8c\x01a", nested(b")", 60, lambda inner: inner * 2 + b"\x86")]
+    program = b"\x80\x04" + b"".join(names if text_first else names[::-1]) + b"\x93."
+    with within_limits("names"), pytest.raises(Refused, match="a function without a name"):
+        read(tmp_path, program)
+
+
+def test_many_arguments_are_not_copied_again_and_again(tmp_path):
+    arguments = b"(" + b"N" * 100_000 + b"tq\x00"
+    calls = b"cargparse\nNamespace\nh\x00R" * 10_000
+    with within_limits("calls"), pytest.raises(Refused, match="with 100,000 arguments"):
+        read(tmp_path, b"\x80\x02" + arguments + b"(" + calls + b"l.")
+
+
 def test_places_of_the_memo_take_no_memory(tmp_path):
     with within_limits("memo"):
         assert read(tmp_path, b"\x80\x02}r\xff\xff\xff\x3f.") == {}
