@@ -299,7 +299,7 @@ def _what_it_is(path, start):
         return "it is a tar archive, as PyTorch wrote before version 0.1.10"
     if start.startswith(b"\x89HDF"):
         return "it is an HDF5 file; its name should end in .h5"
-    if start[:1] == b"\x80" and start[1] <= 5:
+    if start[:1] == b"\x80" and b"\x00" < start[1:2] <= b"\x05":
         return "it is a pickle, but not one of torch.save"
     return what_else(path) or (
         f"it begins with {start[:16]!r}, so it may be an error page or another kind of file"
