@@ -210,13 +210,16 @@ def _load(model, path, file, by_name, exclude):
     if not by_name and report.initial:
         raise ValueError(
             f"{path} lacks {len(report.initial)} layers of the model: "
-            f"{counted(report.initial)}; "
-            + option_or_argument(
-                "take weights of a whole Mask R-CNN, or the config.json of this network with "
-                "--config",
-                "by_name=True leaves them as they are",
+            f"{counted(report.initial)}"
+            + (
+                hint
+                or "; "
+                + option_or_argument(
+                    "take weights of a whole Mask R-CNN, or the config.json of this network with "
+                    "--config",
+                    "by_name=True leaves them as they are",
+                )
             )
-            + hint
         )
     if not assignments:
         raise ValueError(

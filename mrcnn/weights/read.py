@@ -42,17 +42,32 @@ def read_weights(path: AnyPath, epsilon: float | None = None) -> WeightsFile:
         FileNotFoundError, ValueError: as `h5_format.read_h5` or `read_torchvision`.
     """
     if not is_torch_file(path):
-        layers = read_h5(path)
-        return WeightsFile({name: weights for name, weights in layers.items() if weights})
+        layers = {name: weights for name, weights in read_h5(path).items() if weights}
+        for layer, weights in layers.items():
+            for name, value in weights:
+                if not value.size:
+                    raise ValueError(
+                        f"{path} cannot be loaded: {layer}: {name} is of shape {value.shape}, so "
+                        "it has no numbers"
+                    )
+        return WeightsFile(layers)
     found = read_torchvision(path, epsilon)
-    hint = ""
     if found.kind == MASK_RCNN:
         preset = "TorchvisionV2Config" if found.fields["BOX_HEAD_CONVS"] else "TorchvisionV1Config"
         hint = (
             f"The file is of the network of mrcnn.config.presets.{preset}: "
             + option_or_argument(
-                "omit --config and what changes that network",
+                "omit --config, --preset and what else changes that network",
                 "make the model with that config, or a subclass of it",
+            )
+        )
+    else:
+        hint = (
+            f"The file is a {found.fields['BACKBONE']} of ImageNet, the backbone alone, which "
+            "detects nothing by itself: "
+            + option_or_argument(
+                "train starts from it, and what train writes detects",
+                "load it with by_name=True, then train",
             )
         )
     return WeightsFile(found.layers, found.fields, found.remarks, hint)

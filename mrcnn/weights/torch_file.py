@@ -1,75 +1,43 @@
 """PyTorch's files of tensors (``.pth``, ``.pt``), read without PyTorch.
 
 Such a file is a pickle of dicts that refer to stored numbers. Since PyTorch 1.6 it is a zip
-archive; before it was a stream. A pickle may call any function by its name, so only the functions
-and types are known here that tensors are made of, and nothing of the file is ever executed.
+archive; before it was a stream. Nothing of the file is ever executed: see `torch_pickle`.
 """
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import io
 import math
-import mmap
 import os
-import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mrcnn.common.files import AnyPath, what_else
+from mrcnn.common.words import on_one_line
+from mrcnn.weights.torch_pickle import (
+    ADVICE,
+    STORED_DTYPES,
+    Foreign,
+    Refused,
+    Storage,
+    Tensor,
+    load_pickle,
+)
 
-# Numbers of each storage type; bfloat16 is the upper half of a float32.
-DTYPES = {
-    "FloatStorage": "f4",
-    "DoubleStorage": "f8",
-    "HalfStorage": "f2",
-    "BFloat16Storage": "u2",
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-}
 # How a file of PyTorch before 1.6 begins: a pickle of this number, then one of the version.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _STREAM_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _STREAM_VERSION = 1001
 # Levels of dicts within dicts; a checkpoint has three or four.
 _DEEPEST = 20
-
-
-class Foreign:
-    """Stands for an object of a class that holds data alone, such as the arguments of a program.
-
-    Its class is not imported, and what it holds is not kept.
-    """
-
-    def __init__(self, *args: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class Refused(ValueError):
-    """What is wrong with a file, in a message that names it."""
-
-
-@dataclasses.dataclass(slots=True)
-class _Tensor:
-    """A tensor as the pickle describes it: no array yet, to which a pickle could give a state."""
-
-    storage: tuple[str, str, int]  # type, key, number of elements
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
+# Bytes of all tensors together, as a multiple of the file's. Tensors may share numbers (tied
+# weights, an average that is still the weights themselves) and bfloat16 is widened to twice its
+# bytes; with strides of 0 a small file could ask for any amount of memory.
+_MOST_SHARED = 4
 
 
 def is_torch_file(path: AnyPath) -> bool:
@@ -84,8 +52,11 @@ def is_torch_file(path: AnyPath) -> bool:
             start = file.read(len(_STREAM_START))
         if start == _STREAM_START:
             return True
-        return start.startswith(b"PK") and bool(_pickles(zipfile.ZipFile(path)))
-    except (OSError, zipfile.BadZipFile):
+        if not start.startswith(b"PK"):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return bool(_pickles(archive))
+    except Exception:  # of which zipfile has a dozen kinds for damage
         return False
 
 
@@ -99,9 +70,9 @@ def read_torch(path: AnyPath) -> Any:
         path: a file that ``torch.save`` wrote, of any version since 0.1.10.
 
     Returns:
-        The dict, list or tensor in it; each tensor as an array that is read from the file when it
-        is used, and cannot be written to. bfloat16 becomes float32. Arguments of programs
-        (``argparse.Namespace``) are `Foreign`.
+        The dict, list or tensor in it; each tensor as an array that cannot be written to and is a
+        view of the file's bytes. bfloat16 becomes float32. What stands beside tensors in
+        checkpoints (arguments of programs, NumPy's numbers, sets, dtypes) is `Foreign`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -112,153 +83,81 @@ def read_torch(path: AnyPath) -> Any:
         raise Refused(f"{path} is a folder; give the .pth file in it")
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no weights file {path}")
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:  # a buffer would be copied with the rest
         start = file.read(1024)
         if not start:
             raise Refused(f"{path} is not a PyTorch file: it is empty")
-        # the views into it keep it open
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        read = {b"PK": _read_zip, _STREAM_START: _read_stream}
+        reader = next((read[begin] for begin in read if start.startswith(begin)), None)
+        if reader is None:
+            raise Refused(f"{path} is not a PyTorch file: {_what_it_is(path, start)}")
+        # not mapped: a process that touches a mapped file which was cut short is killed
+        file.seek(0)
+        content = file.read()
     try:
-        if start.startswith(b"PK"):
-            return _read_zip(path, mapped)
-        if start.startswith(_STREAM_START):
-            return _read_stream(path, mapped)
+        return reader(path, content)
     except Refused:
         raise
-    except Exception as error:  # of which pickle and zipfile have a dozen kinds for damage
+    except Exception as error:  # of which pickletools and zipfile have a dozen kinds for damage
         raise Refused(
             f"{path} cannot be read as a PyTorch file, it is damaged or cut short "
-            f"({len(mapped):,} bytes): copy or download it again "
-            f"({type(error).__name__}: {error})"
+            f"({len(content):,} bytes): copy or download it again "
+            f"({type(error).__name__}: {on_one_line(str(error)[:200])})"
         ) from error
-    raise Refused(f"{path} is not a PyTorch file: {_what_it_is(path, start)}")
 
 
-# === Pickles ===
+# === Tensors ===
 
 
-class _Storage:
-    """Stands for a storage type of PyTorch's; only its name counts."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-def _rebuild_tensor(storage, offset, size, stride, *_):
-    if not isinstance(storage, tuple):
-        raise Refused("a tensor without a storage")
-    if not all(isinstance(number, int) and number >= 0 for number in (offset, *size, *stride)):
-        raise Refused("a tensor of negative sizes")
-    return _Tensor(storage, offset, tuple(size), tuple(stride))
-
-
-# What a pickle may ask for; all else is refused.
-_KNOWN: dict[tuple[str, str], Callable] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("collections", "Counter"): collections.Counter,  # of learning rate schedules
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-    ("torch", "Size"): tuple,
-    ("argparse", "Namespace"): Foreign,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads a pickle that asks for nothing but tensors.
-
-    Args:
-        file: to read from.
-        path: of the file, for messages.
-        storages: is given {key: (type, number of elements)} of each storage that the pickle names.
-    """
-
-    def __init__(self, file, path, storages):
-        super().__init__(file, encoding="utf-8")
-        self.path, self.storages = path, storages
-
-    def find_class(self, module, name):
-        if module in ("torch", "torch.storage") and name.endswith("Storage"):
-            if name in DTYPES:
-                return _Storage(name)
-            raise Refused(f"{self.path} has numbers of type torch.{name}, which are not read here")
-        if (module, name) in _KNOWN:
-            return _KNOWN[module, name]
-        if module.split(".")[0] in ("torch", "torchvision", "__main__") and name[:1].isupper():
-            raise Refused(
-                f"{self.path} holds a whole object ({module}.{name}), not tensors alone, and to "
-                "read it would execute code: in PyTorch save its state dict, "
-                'torch.save(model.state_dict(), "weights.pth")'
-            )
-        raise Refused(
-            f"{self.path} asks for {module}.{name}, which no tensor needs; it was not executed. "
-            "Take a state dict from a source that you trust"
-        )
-
-    def persistent_load(self, saved):
-        if not isinstance(saved, tuple) or len(saved) < 5 or saved[0] != "storage":
-            raise Refused(f"{self.path} refers to something that is no tensor: {saved!r:.80}")
-        _, kind, key, _, count, *view = saved
-        if not isinstance(kind, _Storage) or not isinstance(count, int) or count < 0 or any(view):
-            raise Refused(f"{self.path} has a storage that is not read here: {saved!r:.80}")
-        key = str(key)
-        if self.storages.setdefault(key, (kind.name, count)) != (kind.name, count):
-            raise Refused(
-                f"{self.path} has two types or sizes for one storage, {key}; it is damaged"
-            )
-        return kind.name, key, count
-
-
-def _load(file, path, storages):
-    """The next pickle of a file; what refuses it names the file."""
-    try:
-        return _Unpickler(file, path, storages).load()
-    except Refused as error:
-        if path in str(error):
-            raise
-        raise Refused(f"{path} has {error}; it is damaged") from None
-
-
-def _with_arrays(value, array_of, limit):
+def _with_arrays(path, value, flat, size):
     """The dicts and lists of a pickle with arrays in place of tensors.
 
     Args:
+        path: of the file, for messages.
         value: what the pickle holds.
-        array_of: makes the array of a `_Tensor`.
-        limit: values at most. Lists that hold one list many times have any number in a few bytes.
+        flat: {key: 1-D array} of the storages.
+        size: of the file in bytes. No more values than that are converted: lists that hold one
+            list many times have any number in a few bytes.
     """
-    seen = 0
+    seen = bytes_asked = 0
 
     def converted(value, depth):
-        nonlocal seen
+        nonlocal seen, bytes_asked
         seen += 1
-        if seen > limit:
+        if seen > size:
             raise ValueError("more values than bytes")
-        if isinstance(value, _Tensor):
-            return array_of(value)
-        if not isinstance(value, (dict, list, tuple)):
-            return value
+        if isinstance(value, Tensor):
+            view = _view(path, value, flat[value.storage.key], size)
+            is_bfloat16 = value.storage.kind == "BFloat16Storage"
+            bytes_asked += view.size * view.itemsize * (2 if is_bfloat16 else 1)
+            if bytes_asked > _MOST_SHARED * size:
+                raise Refused(
+                    f"{path} has tensors of more than {_MOST_SHARED} times its {size:,} bytes "
+                    f"in all; {ADVICE}"
+                )
+            return (view.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else view
         if depth > _DEEPEST:
             raise ValueError("dicts or lists too deep within each other")
         if isinstance(value, dict):
             return {key: converted(inner, depth + 1) for key, inner in value.items()}
-        return [converted(inner, depth + 1) for inner in value]
+        if isinstance(value, (list, tuple)):
+            return [converted(inner, depth + 1) for inner in value]
+        if value is None or isinstance(value, (str, bytes, int, float)):
+            return value
+        return Foreign()  # also a storage or a function by itself
 
     return converted(value, 0)
 
 
-def _array(path, tensor, flat, limit):
+def _view(path, tensor, flat, limit):
     """A tensor's view of the numbers of its storage.
 
     Args:
         path: of the file, for messages.
-        tensor: `_Tensor`.
+        tensor: `Tensor`.
         flat: 1-D array of the storage.
-        limit: elements of a tensor at most. With strides of 0 a small file could ask for any
-            number.
+        limit: elements of a tensor at most.
     """
-    if len(tensor.size) != len(tensor.stride):
-        raise Refused(f"{path} has a tensor of {len(tensor.size)} sizes and other strides")
     count = math.prod(tensor.size)
     last = tensor.offset + sum(
         (size - 1) * stride for size, stride in zip(tensor.size, tensor.stride)
@@ -268,17 +167,19 @@ def _array(path, tensor, flat, limit):
             f"{path} has a tensor of shape {tensor.size} whose storage has only {len(flat):,} "
             "numbers; it is damaged"
         )
-    strides = [stride * flat.itemsize for stride in tensor.stride]
+    strides = [stride * flat.itemsize if count else 0 for stride in tensor.stride]
     part = flat[tensor.offset if count else 0 :]
-    view = np.lib.stride_tricks.as_strided(part, tensor.size, strides, writeable=False)
-    if tensor.storage[0] == "BFloat16Storage":
-        view = (view.astype(np.uint32) << 16).view(np.float32)
-    return view
+    return np.lib.stride_tricks.as_strided(part, tensor.size, strides, writeable=False)
 
 
-def _flat(mapped, start, kind, count, order="<"):
-    dtype = np.dtype(DTYPES[kind]).newbyteorder(order)
-    return np.frombuffer(mapped, dtype, count, start)
+def _flat(content, start, storage, order="<"):
+    """The 1-D array of a storage whose numbers begin at a place of the file."""
+    dtype = np.dtype(STORED_DTYPES[storage.kind]).newbyteorder(order)
+    return np.frombuffer(content, dtype, storage.count, start)
+
+
+def _bytes_of(storage):
+    return storage.count * np.dtype(STORED_DTYPES[storage.kind]).itemsize
 
 
 # === Zip archives, since PyTorch 1.6 ===
@@ -289,8 +190,8 @@ def _pickles(archive):
     return [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
 
 
-def _read_zip(path, mapped):
-    with zipfile.ZipFile(path) as archive:
+def _read_zip(path, content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = set(archive.namelist())
         pickles = _pickles(archive)
         if not pickles:
@@ -306,82 +207,91 @@ def _read_zip(path, mapped):
                 f"{path} is a TorchScript program, not tensors: in PyTorch save its state dict, "
                 'torch.save(torch.jit.load(path).state_dict(), "weights.pth")'
             )
-        if archive.getinfo(pickles[0]).compress_type != zipfile.ZIP_STORED:
-            raise Refused(f"{path} has a compressed pickle, which PyTorch writes none of")
         order = "<"
         if f"{folder}/byteorder" in names:
-            order = ">" if archive.read(f"{folder}/byteorder") == b"big" else "<"
-        storages: dict[str, tuple[str, int]] = {}
-        content = _load(io.BytesIO(archive.read(pickles[0])), path, storages)
-        flat = {}
-        for key, (kind, count) in storages.items():
+            order = ">" if _stored(path, archive, f"{folder}/byteorder") == b"big" else "<"
+        storages: dict[str, Storage] = {}
+        pickled = io.BytesIO(_stored(path, archive, pickles[0]))
+        value = load_pickle(pickled, path, storages)
+        flat, sizes = {}, 0
+        for key, storage in storages.items():
             name = f"{folder}/data/{key}"
             if name not in names:
-                raise Refused(f"{path} lacks the numbers {name}; it is damaged")
-            start = _stored_at(path, mapped, archive.getinfo(name), count, kind)
-            flat[key] = _flat(mapped, start, kind, count, order)
-    return _with_arrays(
-        content,
-        lambda tensor: _array(path, tensor, flat[tensor.storage[1]], len(mapped)),
-        len(mapped),
-    )
+                raise Refused(f"{path} lacks the numbers {_shown(name)}; it is damaged")
+            info = archive.getinfo(name)
+            sizes += info.file_size
+            if sizes > len(content):
+                raise Refused(f"{path} has the same bytes in several members; it is damaged")
+            start = _numbers_at(path, content, info, storage)
+            flat[key] = _flat(content, start, storage, order)
+    return _with_arrays(path, value, flat, len(content))
 
 
-def _stored_at(path, mapped, info, count, kind):
+def _stored(path, archive, name):
+    """The bytes of a member, which could be of any number were it compressed."""
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise Refused(f"{path} has a compressed {_shown(name)}, which PyTorch writes none of")
+    return archive.read(name)
+
+
+def _numbers_at(path, content, info, storage):
     """Where the numbers of a storage begin in the file; its size and checksum are verified."""
-    expected = count * np.dtype(DTYPES[kind]).itemsize
+    name = _shown(info.filename)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise Refused(f"{path} has compressed numbers ({info.filename}), which are not read here")
-    if info.file_size < expected:
+        raise Refused(f"{path} has compressed numbers ({name}), which are not read here")
+    if info.file_size < _bytes_of(storage):
         raise Refused(
-            f"{path} has {info.file_size:,} bytes for {info.filename}, expected were {expected:,}; "
-            "it is damaged"
+            f"{path} has {info.file_size:,} bytes for {name}, expected were "
+            f"{_bytes_of(storage):,}; it is damaged"
         )
     # lengths of the name and of the extra field, which padding makes another one than at the end
-    name, extra = struct.unpack_from("<HH", mapped, info.header_offset + 26)
-    start = info.header_offset + 30 + name + extra
-    with memoryview(mapped) as view:
+    lengths = struct.unpack_from("<HH", content, info.header_offset + 26)
+    start = info.header_offset + 30 + sum(lengths)
+    with memoryview(content) as view:
         found = zlib.crc32(view[start : start + info.file_size])
     if found != info.CRC:
-        raise Refused(f"{path} is damaged: the checksum of {info.filename} in it is wrong")
+        raise Refused(f"{path} is damaged: the checksum of {name} in it is wrong")
     return start
+
+
+def _shown(name):
+    return on_one_line(name[:100])
 
 
 # === Streams, before PyTorch 1.6 ===
 
 
-def _read_stream(path, mapped):
-    file = mapped  # which reads as a file does
-    storages: dict[str, tuple[str, int]] = {}
-    number, version, system = (_load(file, path, {}) for _ in range(3))
+def _read_stream(path, content):
+    file = io.BytesIO(content)
+    number, version, system = (load_pickle(file, path, {}) for _ in range(3))
     if number != _MAGIC_NUMBER or version != _STREAM_VERSION or not isinstance(system, dict):
-        raise Refused(f"{path} is of a version of PyTorch's files that is not known: {version!r}")
+        known = f": {version}" if isinstance(version, int) and 0 <= version < 1 << 63 else ""
+        raise Refused(f"{path} is of a version of PyTorch's files that is not known{known}")
     order = "<" if system.get("little_endian", True) else ">"
-    content = _load(file, path, storages)
-    keys = _load(file, path, {})
+    storages: dict[str, Storage] = {}
+    value = load_pickle(file, path, storages)
+    keys = load_pickle(file, path, {})
     flat, place = {}, file.tell()
-    for key in map(str, keys):
-        if key not in storages:
+    for key in keys:
+        if not isinstance(key, (str, int)) or str(key) not in storages:
             raise Refused(f"{path} has numbers that no tensor names; it is damaged")
-        kind, count = storages[key]
-        size = count * np.dtype(DTYPES[kind]).itemsize
-        if len(mapped) < place + 8 + size:
-            raise Refused(f"{path} is cut short ({len(mapped):,} bytes): copy or download it again")
-        (stored,) = struct.unpack_from("<q", mapped, place)
-        if stored != count:
+        storage = storages[str(key)]
+        if len(content) < place + 8 + _bytes_of(storage):
             raise Refused(
-                f"{path} has {stored:,} numbers where {count:,} were expected; it is damaged"
+                f"{path} is cut short ({len(content):,} bytes): copy or download it again"
             )
-        flat[key] = _flat(mapped, place + 8, kind, count, order)
-        place += 8 + size
+        (stored,) = struct.unpack_from("<q", content, place)
+        if stored != storage.count:
+            raise Refused(
+                f"{path} has {stored:,} numbers where {storage.count:,} were expected; "
+                "it is damaged"
+            )
+        flat[storage.key] = _flat(content, place + 8, storage, order)
+        place += 8 + _bytes_of(storage)
     missing = storages.keys() - flat.keys()
     if missing:
         raise Refused(f"{path} lacks the numbers of {len(missing)} tensors; it is damaged")
-    return _with_arrays(
-        content,
-        lambda tensor: _array(path, tensor, flat[tensor.storage[1]], len(mapped)),
-        len(mapped),
-    )
+    return _with_arrays(path, value, flat, len(content))
 
 
 def _what_it_is(path, start):
@@ -389,7 +299,7 @@ def _what_it_is(path, start):
         return "it is a tar archive, as PyTorch wrote before version 0.1.10"
     if start.startswith(b"\x89HDF"):
         return "it is an HDF5 file; its name should end in .h5"
-    if start[:1] == b"\x80" and start[1] <= 5:
+    if start[:1] == b"\x80" and b"\x00" < start[1:2] <= b"\x05":
         return "it is a pickle, but not one of torch.save"
     return what_else(path) or (
         f"it begins with {start[:16]!r}, so it may be an error page or another kind of file"

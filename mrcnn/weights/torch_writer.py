@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from mrcnn.common.files import AnyPath, whole_file
-from mrcnn.weights.torch_file import DTYPES
+from mrcnn.weights.torch_pickle import DTYPES
 
 _STORAGES = {np.dtype(dtype): name for name, dtype in DTYPES.items() if dtype != "u2"}
 # PyTorch maps files from places that are multiples of it.

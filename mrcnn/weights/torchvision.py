@@ -122,6 +122,8 @@ class _Source:
                 f"{name} is {value.dtype} of shape {value.shape}, expected were {ndim} axes of "
                 "floating-point numbers"
             )
+        if not value.size:
+            raise ValueError(f"{name} is of shape {value.shape}, so it has no numbers")
         self.taken.add(name)
         return np.asarray(value, np.float32)
 
@@ -131,13 +133,30 @@ class _Source:
         """
         return self.take(f"{name}.weight", 4).transpose(2, 3, 1, 0)
 
-    def bias(self, name):
-        return self.take(f"{name}.bias", 1)
+    def vector(self, name, channels, of):
+        """A vector of as many numbers as another tensor has channels."""
+        value = self.take(name, 1)
+        if len(value) != channels:
+            raise ValueError(
+                f"{name} is of {len(value)} numbers, and {of}.weight of {channels} channels"
+            )
+        return value
 
-    def norm(self, name):
-        """gamma, beta, mean and variance of a batch norm."""
-        names = ("weight", "bias", "running_mean", "running_var")
-        return [self.take(f"{name}.{part}", 1) for part in names]
+    def linear(self, name):
+        """Weight [out, in] and bias of a fully connected layer."""
+        weight = self.take(f"{name}.weight", 2)
+        return weight, self.vector(f"{name}.bias", len(weight), name)
+
+    def convolution(self, name, axis=-1):
+        """`kernel` and bias; `axis` of the kernel is that of the output's channels."""
+        kernel = self.kernel(name)
+        return kernel, self.vector(f"{name}.bias", kernel.shape[axis], name)
+
+    def normed(self, conv, norm):
+        """`kernel` of a convolution, and gamma, beta, mean and variance of its batch norm."""
+        kernel = self.kernel(conv)
+        parts = ("weight", "bias", "running_mean", "running_var")
+        return kernel, [self.vector(f"{norm}.{part}", kernel.shape[-1], conv) for part in parts]
 
     def count(self, pattern):
         """How many names there are of a pattern with a number, from 0 on without a gap."""
@@ -181,11 +200,11 @@ def _body(source, prefix, epsilon):
 
 def _with_norm(source, conv, norm, epsilon=TORCH_EPSILON):
     """Kernel, bias of 0 and batch norm of a convolution without bias."""
-    gamma, beta, mean, variance = source.norm(norm)
+    kernel, (gamma, beta, mean, variance) = source.normed(conv, norm)
     wide = variance.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is refused later
         gamma = (gamma * np.sqrt((wide + KERAS_EPSILON) / (wide + epsilon))).astype(np.float32)
-    return source.kernel(conv), np.zeros(len(gamma), np.float32), [gamma, beta, mean, variance]
+    return kernel, np.zeros(len(gamma), np.float32), [gamma, beta, mean, variance]
 
 
 def _identity(channels):
@@ -216,22 +235,20 @@ def _unit(source, conv, norm, our_conv, our_norm):
     if f"{norm}.running_mean" in source:
         values = _with_norm(source, conv, norm)
     else:
-        bias = source.bias(conv)
-        values = source.kernel(conv), bias, _identity(len(bias))
+        kernel, bias = source.convolution(conv)
+        values = kernel, bias, _identity(len(bias))
     return _named(our_conv, our_norm, *values)
 
 
 def _pyramid(source):
     for theirs, ours in pyramid_names():
-        kernel = source.kernel(f"{theirs}.0")
         if f"{theirs}.1.running_mean" in source:
-            gamma, beta, mean, variance = (
-                value.astype(np.float64) for value in source.norm(f"{theirs}.1")
-            )
+            kernel, values = source.normed(f"{theirs}.0", f"{theirs}.1")
+            gamma, beta, mean, variance = (value.astype(np.float64) for value in values)
             scale = gamma / np.sqrt(variance + TORCH_EPSILON)
             yield plain_layer(ours, kernel * scale, beta - mean * scale)
         else:
-            yield plain_layer(ours, kernel, source.bias(f"{theirs}.0"))
+            yield plain_layer(ours, *source.convolution(f"{theirs}.0"))
 
 
 def _first_stage(source):
@@ -239,14 +256,20 @@ def _first_stage(source):
     for number in range(max(source.count("rpn.head.conv.{}.0.weight"), 1)):
         theirs = f"rpn.head.conv.{number}.0"
         ours = "rpn_conv_shared" + (str(number + 1) if number else "")
-        tensors += plain_layer(ours, source.kernel(theirs), source.bias(theirs))[1]
-    kernel, bias = source.kernel("rpn.head.cls_logits"), source.bias("rpn.head.cls_logits")
+        tensors += plain_layer(ours, *source.convolution(theirs))[1]
+    kernel, bias = source.convolution("rpn.head.cls_logits")
+    anchors = len(bias)
     kernel, bias = (
         np.stack([np.zeros_like(value), value], axis=-1).reshape(*value.shape[:-1], -1)
         for value in (kernel, bias)
     )
     tensors += plain_layer("rpn_class_raw", kernel, bias)[1]
-    kernel, bias = source.kernel("rpn.head.bbox_pred"), source.bias("rpn.head.bbox_pred")
+    kernel, bias = source.convolution("rpn.head.bbox_pred")
+    if len(bias) != 4 * anchors:
+        raise ValueError(
+            f"rpn.head.bbox_pred is of {len(bias)} numbers, and rpn.head.cls_logits of {anchors} "
+            "anchors, each of which has a box"
+        )
     tensors += plain_layer("rpn_bbox_pred", reordered(kernel), reordered(bias))[1]
     yield "rpn_model", tensors
 
@@ -269,7 +292,7 @@ def _box_head(source):
         yield from _unit(source, f"{theirs}.0", f"{theirs}.1", *ours)
         channels = source.take(f"{theirs}.0.weight", 4).shape[0]
     for number, name in enumerate(fully_connected_names(convolutions, count), 1):
-        weight, bias = source.take(f"{name}.weight", 2), source.bias(name)
+        weight, bias = source.linear(name)
         side = round(np.sqrt(weight.shape[1] / channels)) if number == 1 else 1
         if weight.shape[1] != channels * side * side:
             raise ValueError(
@@ -282,17 +305,17 @@ def _box_head(source):
         yield from _named(*ours, kernel, bias, _identity(len(bias)))
         channels = len(bias)
     name = "roi_heads.box_predictor.cls_score"
-    classes = source.bias(name)
-    yield plain_layer("mrcnn_class_logits", source.take(f"{name}.weight", 2).T, classes)
+    weight, classes = source.linear(name)
+    yield plain_layer("mrcnn_class_logits", weight.T, classes)
     name = "roi_heads.box_predictor.bbox_pred"
-    boxes = source.bias(name)
+    boxes = source.take(f"{name}.bias", 1)
     if len(boxes) != 4 * len(classes):
         raise ValueError(
             f"{name} is of {len(boxes)} numbers, and cls_score of {len(classes)} classes, each of "
             "which has a box"
         )
-    kernel = source.take(f"{name}.weight", 2).T
-    yield plain_layer("mrcnn_bbox_fc", reordered(kernel), reordered(boxes))
+    weight, boxes = source.linear(name)
+    yield plain_layer("mrcnn_bbox_fc", reordered(weight.T), reordered(boxes))
 
 
 def _mask_head(source):
@@ -303,9 +326,10 @@ def _mask_head(source):
         theirs = f"roi_heads.mask_head.{number}"
         ours = f"mrcnn_mask_conv{number + 1}", f"mrcnn_mask_bn{number + 1}"
         yield from _unit(source, f"{theirs}.0", f"{theirs}.1", *ours)
-    for theirs, layer in (("conv5_mask", "mrcnn_mask_deconv"), ("mask_fcn_logits", "mrcnn_mask")):
-        name = f"roi_heads.mask_predictor.{theirs}"
-        yield plain_layer(layer, source.kernel(name), source.bias(name))
+    name = "roi_heads.mask_predictor"
+    # of a transposed convolution the output's channels are the last but one here
+    yield plain_layer("mrcnn_mask_deconv", *source.convolution(f"{name}.conv5_mask", -2))
+    yield plain_layer("mrcnn_mask", *source.convolution(f"{name}.mask_fcn_logits"))
 
 
 # === Settings ===

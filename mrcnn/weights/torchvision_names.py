@@ -57,7 +57,9 @@ def state_dict(path: AnyPath) -> tuple[dict[str, np.ndarray], list[str]]:
                 content = content[entry]
                 break
     if not _is_state_dict(content):
-        what = f"a dict of {some(content, 6)}" if isinstance(content, dict) else "no dict"
+        what = "no dict"
+        if isinstance(content, dict):
+            what = f"a dict of {some(content, 6)}" if content else "an empty dict"
         raise ValueError(
             f"{path} holds {what}, not a state dict of tensors: in PyTorch save "
             'torch.save(model.state_dict(), "weights.pth")'

@@ -124,3 +124,5 @@ def test_a_resnet_detects_nothing(photos, tmp_path):
     line = ("--weights", tmp_path / "resnet50.pth", "--size", 128, "--output", tmp_path / "found")
     said = str(code_of("predict", image, *line))
     assert "lacks" in said and "layers of the model" in said
+    assert "the backbone alone" in said and "train starts from it" in said
+    assert "--config" not in said

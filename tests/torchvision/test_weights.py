@@ -1,10 +1,14 @@
 """torchvision's state dicts as layers and back, by formulas in NumPy."""
 
+import re
+
 import numpy as np
 import pytest
 
+from mrcnn.common.words import naming_options
 from mrcnn.config import Config
 from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config
+from mrcnn.weights.h5_format import write_h5
 from mrcnn.weights.read import read_weights
 from mrcnn.weights.torch_writer import write_torch
 from mrcnn.weights.torchvision import read_torchvision
@@ -344,6 +348,13 @@ def with_shape(tensors, name, shape):
             lambda t: with_shape(t, "roi_heads.box_head.fc6.weight", (64, 99)),
             "fc6.weight is of 99 inputs",
         ),
+        (
+            lambda t: (
+                with_shape(t, "rpn.head.bbox_pred.weight", (16, 16, 1, 1))
+                | {"rpn.head.bbox_pred.bias": np.zeros(16, np.float32)}
+            ),
+            "rpn.head.bbox_pred is of 16 numbers, and rpn.head.cls_logits of 3 anchors",
+        ),
     ],
 )
 def test_what_does_not_fit(tmp_path, change, message):
@@ -352,6 +363,69 @@ def test_what_does_not_fit(tmp_path, change, message):
         read_torchvision(path)
     assert str(path) in str(error.value)
     assert "maskrcnn_resnet50_fpn_v2 or resnet50 would fit" in str(error.value)
+
+
+def one_of_each_kind(tensors):
+    """Names of which no two differ by numbers alone; those of counts of batches are left out."""
+    kinds = {re.sub(r"\d+", "0", name): name for name in tensors if tensors[name].ndim}
+    return list(kinds.values())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_tensor_without_numbers_is_named(tmp_path, version):
+    tensors = small(version)
+    for name in one_of_each_kind(tensors):
+        for axis in {0, tensors[name].ndim - 1}:
+            shape = list(tensors[name].shape)
+            shape[axis] = 0
+            path = written(tmp_path, with_shape(tensors, name, shape))
+            with pytest.raises(ValueError, match=f"{name} is of shape .*no numbers") as error:
+                read_torchvision(path)
+            assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_vector_that_is_not_of_its_kernel_is_named(tmp_path, version):
+    """Biases and batch norms; one number would be broadcast."""
+    tensors = small(version)
+    vectors = [name for name in one_of_each_kind(tensors) if tensors[name].ndim == 1]
+    assert len(vectors) == (23 if version == "v1" else 36)
+    for name in vectors:
+        path = written(tmp_path, with_shape(tensors, name, (1,)))
+        with pytest.raises(ValueError, match=rf"{name.rpartition('.')[0]}\S* is of 1 numbers"):
+            read_torchvision(path)
+
+
+def test_an_h5_file_without_numbers_is_named(tmp_path):
+    """Of which a backbone's settings were computed."""
+    layers = {
+        "conv1": [("conv1/kernel:0", np.zeros((7, 7, 3, 0), np.float32))],
+        "res5a_branch2b": [("res5a_branch2b/kernel:0", np.zeros((3, 3, 4, 8), np.float32))],
+    }
+    write_h5(tmp_path / "a.h5", list(layers.items()))
+    with pytest.raises(ValueError, match=r"a\.h5 .*conv1/kernel:0 is of shape \(7, 7, 3, 0\)"):
+        read_weights(tmp_path / "a.h5")
+
+
+def test_an_empty_state_dict(tmp_path):
+    with pytest.raises(ValueError, match="holds an empty dict, not a state dict"):
+        read_torchvision(written(tmp_path, {}))
+
+
+def test_hints_name_options_to_those_who_have_some(tmp_path):
+    detector = written(tmp_path, small("v1"))
+    body = {
+        name.removeprefix("backbone.body."): value
+        for name, value in small("v1").items()
+        if name.startswith("backbone.body.")
+    }
+    backbone = written(tmp_path, body, "resnet.pth")
+    assert "make the model with that config" in read_weights(detector).hint
+    assert "load it with by_name=True, then train" in read_weights(backbone).hint
+    with naming_options():
+        assert "omit --config, --preset and what else" in read_weights(detector).hint
+        assert "the backbone alone, which detects nothing" in read_weights(backbone).hint
+        assert "train starts from it" in read_weights(backbone).hint
 
 
 # === The other way round ===

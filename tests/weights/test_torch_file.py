@@ -142,6 +142,7 @@ def test_what_holds_more_than_tensors(name, message):
         (b"<!DOCTYPE html><html>", "it is a web page"),
         (b"\x89HDF\r\n\x1a\n", "it is an HDF5 file"),
         (pickle.dumps({"a": 1}, 4), "it is a pickle, but not one of torch.save"),
+        (b"\x80", r"begins with b'\\x80'"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"PK\x03\x04rest", "damaged or cut short"),
         (b"hello, hello, hello", "begins with b'hello, hello, he'"),
