@@ -307,7 +307,7 @@ SIDES = (80, 96)
 def sampled(inputs, mask_shape, mini_masks, box_shift=1):
     changes = dict(mask_shape=mask_shape, mini_masks=mini_masks, box_shift=box_shift)
     return detection_targets(
-        *map(tf.constant, inputs),
+        *map(tf.convert_to_tensor, inputs),
         **{**SETTINGS, **changes},
         sampled_masks=True,
         image_shape=SIDES,
@@ -412,11 +412,14 @@ def test_sampled_masks_in_a_graph_that_knows_no_sizes():
     graph = tf.function(
         lambda *tensors: sampled(tensors, (6, 5), True),
         input_signature=[
-            tf.TensorSpec([None] * part.ndim, tf.as_dtype(part.dtype)) for part in inputs
+            tf.TensorSpec(shape, tf.as_dtype(part.dtype))
+            for shape, part in zip(
+                ([None, None, 4], [None] * 2, [None, None, 4], [None] * 4), inputs
+            )
         ],
     )
     for part, other in zip(graph(*inputs), sampled(inputs, (6, 5), True)):
-        np.testing.assert_array_equal(part, other)
+        np.testing.assert_allclose(part, other, rtol=1e-6, atol=1e-6)
 
 
 def test_sampled_masks_without_positives():
