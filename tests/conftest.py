@@ -12,6 +12,7 @@ from tests.paths import TESTS
 FAST_ROOMS = ("common", "config", "data", "evaluation", "ops", "weights")
 # Files and tests in them that do, or that take long; and fast files elsewhere.
 NOT_FAST = {
+    "common/test_quiet.py",
     "config/test_config.py::test_applications_are_those_of_keras",
     "config/test_config_file.py",
     "config/test_config_optimizer.py",
@@ -26,6 +27,10 @@ NOT_FAST = {
     "ops/test_crop_and_resize.py",
     "ops/test_roi_align.py",
     "ops/test_roi_pool.py",
+    "weights/test_backbone_fields.py",
+    "weights/test_keras_file.py",
+    "weights/test_label_layers.py",
+    "weights/test_published.py::test_processes_wait_for_each_other",
     "weights/test_published.py::test_published_files",
     "weights/test_weights.py",
 }
