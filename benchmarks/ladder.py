@@ -52,7 +52,7 @@ ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("cosine", {"LEARNING_RATE_SCHEDULE": "cosine", "LEARNING_RATE_WARMUP_STEPS": 50}),
     ("jitter", {"SCALE_JITTER": (0.75, 1.25)}),
 )
-# Settings of all rows; the rate and the layers are those of docs/accuracy.md.
+# Settings of all rows.
 COMMON = {
     "BACKBONE": "resnet50",
     "NUM_CLASSES": 2,

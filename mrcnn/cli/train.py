@@ -90,8 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=PRESETS,
         metavar="NAME",
-        help="settings of Mask R-CNN that belong together, before --set: 'modern' (better masks "
-        "than matterport's settings, for trainings from 'imagenet' or 'none'), 'torchvision_v1' or "
+        help="settings of Mask R-CNN that belong together, before --set: 'modern' (the papers' "
+        "RoIAlign, He's initial weights, mask targets at the centres of cells, for trainings from "
+        "'imagenet' or 'none'), 'torchvision_v1' or "
         "'torchvision_v2', which their weights bring along (default: the settings of the weights, "
         "else 'matterport')",
     )

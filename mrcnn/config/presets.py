@@ -79,8 +79,9 @@ class TorchvisionV2Config(TorchvisionV1Config):
 
 
 class ModernConfig(Config):
-    """What made masks better on Penn-Fudan when training from ImageNet's weights; docs/accuracy.md
-    has the figures. It fits the layers of matterport's files.
+    """The papers' RoIAlign and pyramid levels, He's initial weights, the objects among the proposals
+    and mask targets at the centres of cells, for trainings from ImageNet's weights or from none. It
+    fits the layers of matterport's files. ``benchmarks/ladder.py`` measures what each field brings.
     """
 
     NAME = "modern"
