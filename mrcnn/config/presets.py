@@ -79,7 +79,7 @@ class TorchvisionV2Config(TorchvisionV1Config):
 
 
 class ModernConfig(Config):
-    """The papers' RoIAlign and pyramid levels, He's initial weights, objects among the proposals and
+    """The papers' RoIAlign and pyramid levels, He's initial weights, objects among proposals, and
     mask targets at the centres of cells, for trainings from ImageNet's weights or from none.
 
     It fits the layers of matterport's files. ``benchmarks/ladder.py`` measures what each field
