@@ -6,7 +6,7 @@
         --rows matterport all --seeds 0 1 2 --size 384 --epochs 40
 
 A row has the fields of all rows before it and its own, so that the last is the whole recipe.
-Each training of a row and a seed has a process and a folder of its own and goes on where it was
+Each training of a row and a seed has a process and a folder of its own and resumes where it was
 stopped; one that is done is not repeated. The division, 136 photos to train on and 34 to measure,
 is that of samples/penn_fudan.py. AP is pycocotools' where that is installed, of scores from 0.05.
 """

@@ -133,7 +133,7 @@ def detect(
 
     Args:
         predict: callable (molded [b, H, W, c], image_metas [b, 12 + classes], min_confidence=None)
-            -> detections [b, n, 6] and masks [b, n, mask h, mask w], as `unmold_own_masks` takes
+            -> detections [b, n, 6] and masks [b, n, mask h, mask w], as `unmold` takes
             them; ``min_confidence`` is given where it is below DETECTION_MIN_CONFIDENCE.
         images: sequence of [h, w] or [h, w, c], of any sizes and number types.
         config: a ``Config``.

@@ -67,21 +67,7 @@ def unmold_detections(
     detections = _real(detections)
     own_masks = mrcnn_mask[np.arange(len(detections)), :, :, detections[:, 4].astype(np.int32)]
     shapes = original_image_shape, image_shape, window
-    return unmold_own_masks(detections, own_masks, *shapes, box_shift, mask_paste)
-
-
-def unmold_own_masks(
-    detections: np.ndarray,
-    masks: np.ndarray,
-    original_image_shape: Sequence[int],
-    image_shape: Sequence[int],
-    window: Sequence[int] | np.ndarray,
-    box_shift: int = 1,
-    mask_paste: str = "resize",
-) -> Unmolded:
-    """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class."""
-    shapes = original_image_shape, image_shape, window
-    return unmold(detections, masks, *shapes, box_shift, mask_paste)[:4]
+    return unmold(detections, own_masks, *shapes, box_shift, mask_paste)[:4]
 
 
 def unmold(
@@ -93,7 +79,9 @@ def unmold(
     box_shift: int = 1,
     mask_paste: str = "resize",
 ) -> Found:
-    """`unmold_own_masks`, with the boxes as they are before they are rounded."""
+    """`unmold_detections` of masks [n, mask h, mask w], each of its detection's own class, with the
+    boxes as they are before they are rounded.
+    """
     located = locate(detections, masks, original_image_shape, image_shape, window, box_shift)
     return paste(located, original_image_shape, mask_paste)
 

@@ -1,4 +1,4 @@
-"""What a file of weights has that a model has not, in words."""
+"""How a file of weights differs from a model, in words."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def coco_weights(path: AnyPath | None = None, verbose: int = 1) -> str:
     """The original's Mask R-CNN weights for COCO (ResNet-101, 81 classes).
 
     Args:
-        path: where the file is or shall be; None for Keras' cache folder.
+        path: of the file, which is downloaded where it is missing; None for Keras' cache folder.
         verbose: 0 shows no progress.
 
     Returns:
@@ -85,7 +85,7 @@ def torchvision_weights(word: str, path: AnyPath | None = None, verbose: int = 1
     Args:
         word: "torchvision_v1" (by its authors 37.9 box AP and 34.6 mask AP on val2017) or
             "torchvision_v2" (47.4 and 41.8).
-        path: where the file is or shall be; None for Keras' cache folder.
+        path: of the file, which is downloaded where it is missing; None for Keras' cache folder.
         verbose: 0 shows no progress.
 
     Returns:

@@ -43,7 +43,7 @@ _MOST_SHARED = 4
 def is_torch_file(path: AnyPath) -> bool:
     """Whether a file is one of PyTorch's, by its ending (.pth, .pt) or by how it begins.
 
-    Files that are missing are told by their ending.
+    A missing file is recognised by its ending.
     """
     if os.path.splitext(os.fspath(path))[1].lower() in (".pth", ".pt"):
         return True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrcnn.data.resize import resize
-from mrcnn.inference.unmold import results, unmold, unmold_detections, unmold_own_masks
+from mrcnn.inference.unmold import results, unmold, unmold_detections
 from mrcnn.ops.boxes_np import norm_boxes
 from tests.data import torchvision_inputs as inputs
 from tests.paths import ROOT
@@ -158,7 +158,7 @@ def test_own_masks_are_unmolded_as_those_of_all_classes(class_ids, window):
         RNG.rand(5, 6, 6, 3).astype(np.float32),
     )
     expected = unmold_detections(detections, masks, (40, 60, 3), (64, 64, 3), window)
-    found = unmold_own_masks(detections, own(detections, masks), (40, 60, 3), (64, 64, 3), window)
+    found = unmold(detections, own(detections, masks), (40, 60, 3), (64, 64, 3), window)[:4]
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
