@@ -22,6 +22,8 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config
+from mrcnn.config.file import preset_for
+from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.via import Via
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -32,7 +34,8 @@ class BalloonConfig(Config):
 
     NAME = "balloon"
     IMAGES_PER_GPU = 2
-    NUM_CLASSES = 1 + 1  # background, balloon
+    NUM_CLASSES = 1 + 1
+    CLASS_NAMES = ("BG", "balloon")
     STEPS_PER_EPOCH = 100
     VALIDATION_STEPS = 6
     # a splash of colour on something else is worse than a balloon left grey
@@ -152,19 +155,27 @@ def splash_video(model, video_path, output):
 # === Commands ===
 
 
-def make_config(args, detecting):
-    """The config of the command line's ``--backbone``, ``--size`` and so on."""
+def make_config(args, detecting, weights=None):
+    """The config of the command line's ``--backbone``, ``--size`` and so on.
 
-    trained_at = getattr(args, "trained_at", None) or args.size
+    Args:
+        args: of the command line.
+        detecting: whether it is for inference.
+        weights: path of the starting weights, whose run's preset is taken without ``--preset``.
+    """
+    preset = PRESETS[args.preset or preset_for(args.weights, weights)]
+    default = type("Default", (BalloonConfig, preset), {})
+    size = args.size or default.IMAGE_MAX_DIM
+    trained_at = getattr(args, "trained_at", None) or size
 
-    class Chosen(BalloonConfig):
-        BACKBONE = args.backbone
-        IMAGE_MAX_DIM = args.size
-        IMAGE_MIN_DIM = min(BalloonConfig.IMAGE_MIN_DIM, args.size)
+    class Chosen(default):
+        if args.backbone:
+            BACKBONE = args.backbone
+        IMAGE_MAX_DIM = size
+        IMAGE_MIN_DIM = min(default.IMAGE_MIN_DIM, size)
         # objects shrink with the images, so anchors must too
         RPN_ANCHOR_SCALES = tuple(
-            scale * trained_at // BalloonConfig.IMAGE_MAX_DIM
-            for scale in BalloonConfig.RPN_ANCHOR_SCALES
+            scale * trained_at // default.IMAGE_MAX_DIM for scale in default.RPN_ANCHOR_SCALES
         )
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", BalloonConfig.STEPS_PER_EPOCH)
@@ -177,22 +188,20 @@ def make_config(args, detecting):
 
 
 def make_model(args, mode):
-    """The model with the weights of ``--model``."""
+    """The model with the weights of ``--weights``."""
+    from mrcnn.cli.model_options import weights_path
     from mrcnn.model import MaskRCNN
+    from mrcnn.weights import CLASS_LAYERS
 
-    model = MaskRCNN(mode, make_config(args, detecting=mode == "inference"), args.logs)
-    choice, exclude = args.weights.lower(), None
-    if choice == "coco":
-        from mrcnn.weights import CLASS_LAYERS, coco_weights
-
-        path, exclude = coco_weights(), CLASS_LAYERS  # COCO's 81 classes do not fit 2
-    elif choice == "last":
-        path = model.find_last()
-    elif choice == "imagenet":
+    word, name = args.weights.lower(), BalloonConfig.NAME
+    path = weights_path(args.weights, args.logs, name, to_train=mode == "training")
+    model = MaskRCNN(mode, make_config(args, mode == "inference", path), args.logs)
+    if word == "imagenet":
         path = model.get_imagenet_weights()
-    else:
-        path = args.weights
-    model.load_weights(path, by_name=True, exclude=exclude)
+    # other data's classes do not fit these 2
+    exclude = CLASS_LAYERS if word in ("coco", "torchvision_v1", "torchvision_v2") else None
+    if path:
+        model.load_weights(path, by_name=True, exclude=exclude)
     return model
 
 
@@ -257,24 +266,31 @@ def parse_args(argv=None):
             "--model",
             required=True,
             metavar="FILE",
-            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) or the path of a .h5 file",
+            help="where to start from: 'coco', 'torchvision_v1', 'torchvision_v2', 'imagenet', "
+            "'last' (the newest checkpoint under --logs), 'none' or the path of a .h5 file",
+        )
+        sub.add_argument(
+            "--preset",
+            choices=PRESETS,
+            metavar="NAME",
+            help=f"settings that belong together: {', '.join(PRESETS)} (without it: those that the "
+            "weights were trained with; 'modern' with 'imagenet' and 'none'; else 'matterport')",
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
         )
         sub.add_argument(
             "--backbone",
-            default=BalloonConfig.BACKBONE,
             metavar="NAME",
-            help="resnet50, resnet101 or a class of keras.applications",
+            help="resnet50, resnet101 or a class of keras.applications (without it: the preset's, "
+            "resnet101 or torchvision's resnet50)",
         )
         sub.add_argument(
             "--size",
             type=int,
-            default=BalloonConfig.IMAGE_MAX_DIM,
             metavar="PX",
-            help="side that images are scaled and padded to; a multiple of 64",
+            help="side that images are scaled and padded to; a multiple of 64 (without it: the "
+            "preset's, 1024)",
         )
         sub.set_defaults(run=function)
         return sub

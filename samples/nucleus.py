@@ -31,6 +31,8 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config, SegmentationConfig
+from mrcnn.config.file import preset_for
+from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.mask_png import MaskPng
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -72,7 +74,8 @@ class NucleusConfig(Config):
 
     NAME = "nucleus"
     IMAGES_PER_GPU = 6
-    NUM_CLASSES = 1 + 1  # background, nucleus
+    NUM_CLASSES = 1 + 1
+    CLASS_NAMES = ("BG", "nucleus")
     STEPS_PER_EPOCH = (657 - 25) // 6  # the images of "train" once, as the original counted them
     VALIDATION_STEPS = 25 // 6
     BACKBONE = "resnet50"
@@ -304,37 +307,48 @@ def detect(model, dataset_dir, subset):
 # === Commands ===
 
 
+def make_config(args, mode, weights=None):
+    """The config of the command line.
+
+    Args:
+        args: of the command line.
+        mode: "training" or "inference".
+        weights: path of the starting weights, whose run's preset is taken without ``--preset``.
+    """
+    if args.semantic:
+        if args.preset:
+            raise ValueError("--preset is of Mask R-CNN, and --semantic of another network")
+        kinds = (NucleusLabelsConfig if mode == "training" else NucleusLabelsInferenceConfig,)
+    else:
+        own = NucleusConfig if mode == "training" else NucleusInferenceConfig
+        kinds = own, PRESETS[args.preset or preset_for(args.weights or "none", weights)]
+
+    config = type("Chosen", kinds, {})()
+    config.SEED = getattr(args, "seed", None)
+    config.STEPS_PER_EPOCH = getattr(args, "steps", None) or config.STEPS_PER_EPOCH
+    return config
+
+
 def make_model(args, mode):
     """The model with the weights of ``--weights``: `MaskRCNN`, for ``--semantic`` `Segmenter`."""
+    from mrcnn.cli.model_options import weights_path
+    from mrcnn.weights import CLASS_LAYERS
+
     if args.semantic:
         from mrcnn.segmenter import Segmenter as Model
-
-        training, inference = NucleusLabelsConfig, NucleusLabelsInferenceConfig
     else:
         from mrcnn.model import MaskRCNN as Model
 
-        training, inference = NucleusConfig, NucleusInferenceConfig
-    config = training() if mode == "training" else inference()
-    for field in ("seed", "steps"):
-        if getattr(args, field, None) is not None:
-            setattr(
-                config, {"seed": "SEED", "steps": "STEPS_PER_EPOCH"}[field], getattr(args, field)
-            )
-    model = Model(mode, config, args.logs)
-    if args.weights is None:
-        return model
-    choice, exclude = args.weights.lower(), None
-    if choice == "coco":
-        from mrcnn.weights import CLASS_LAYERS, coco_weights
-
-        path, exclude = coco_weights(), CLASS_LAYERS
-    elif choice == "last":
-        path = model.find_last()
-    elif choice == "imagenet":
+    word = (args.weights or "none").lower()
+    name = (NucleusLabelsConfig if args.semantic else NucleusConfig).NAME
+    path = weights_path(args.weights or "none", args.logs, name, to_train=mode == "training")
+    model = Model(mode, make_config(args, mode, path), args.logs)
+    if word == "imagenet":
         path = model.get_imagenet_weights()
-    else:
-        path = args.weights
-    model.load_weights(path, by_name=True, exclude=exclude)
+    # other data's classes do not fit these 2
+    exclude = CLASS_LAYERS if word in ("coco", "torchvision_v1", "torchvision_v2") else None
+    if path:
+        model.load_weights(path, by_name=True, exclude=exclude)
     return model
 
 
@@ -427,13 +441,21 @@ def parse_args(argv=None):
             "--weights",
             "--model",
             metavar="FILE",
-            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) or the path of a .h5 file; train --semantic needs none",
+            help="where to start from: 'coco', 'torchvision_v1', 'torchvision_v2', 'imagenet', "
+            "'last' (the newest checkpoint under --logs), 'none' (train --semantic: without it) or "
+            "the path of a .h5 file",
         )
         sub.add_argument(
             "--semantic",
             action="store_true",
             help="label the pixels of nuclei, instead of finding each nucleus",
+        )
+        sub.add_argument(
+            "--preset",
+            choices=PRESETS,
+            metavar="NAME",
+            help=f"settings that belong together: {', '.join(PRESETS)} (without it: those that the "
+            "weights were trained with; 'modern' with 'imagenet' and 'none'; else 'matterport')",
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"

@@ -32,6 +32,8 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config, SegmentationConfig
+from mrcnn.config.file import preset_for
+from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.mask_png import MaskPng
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -45,7 +47,8 @@ class PennFudanConfig(Config):
 
     NAME = "penn_fudan"
     IMAGES_PER_GPU = 2
-    NUM_CLASSES = 1 + 1  # background, person
+    NUM_CLASSES = 1 + 1
+    CLASS_NAMES = ("BG", "person")
     STEPS_PER_EPOCH = 68  # the 136 training photos once
     VALIDATION_STEPS = 17
 
@@ -146,20 +149,28 @@ def download_penn_fudan(dataset_dir):
 # === Commands ===
 
 
-def make_config(args):
-    """The config of the command line's ``--backbone``, ``--size`` and so on."""
+def make_config(args, weights=None):
+    """The config of the command line's ``--backbone``, ``--size`` and so on.
+
+    Args:
+        args: of the command line.
+        weights: path of the starting weights, whose run's preset is taken without ``--preset``.
+    """
     if args.semantic:
         return make_labels_config(args)
-    trained_at = getattr(args, "trained_at", None) or args.size
+    preset = PRESETS[args.preset or preset_for(args.model, weights)]
+    default = type("Default", (PennFudanConfig, preset), {})
+    size = args.size or default.IMAGE_MAX_DIM
+    trained_at = getattr(args, "trained_at", None) or size
 
-    class Chosen(PennFudanConfig):
-        BACKBONE = args.backbone
-        IMAGE_MAX_DIM = args.size
-        IMAGE_MIN_DIM = min(PennFudanConfig.IMAGE_MIN_DIM, args.size)
+    class Chosen(default):
+        if args.backbone:
+            BACKBONE = args.backbone
+        IMAGE_MAX_DIM = size
+        IMAGE_MIN_DIM = min(default.IMAGE_MIN_DIM, size)
         # people shrink with the images, so anchors must too
         RPN_ANCHOR_SCALES = tuple(
-            scale * trained_at // PennFudanConfig.IMAGE_MAX_DIM
-            for scale in PennFudanConfig.RPN_ANCHOR_SCALES
+            scale * trained_at // default.IMAGE_MAX_DIM for scale in default.RPN_ANCHOR_SCALES
         )
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", None) or PennFudanConfig.STEPS_PER_EPOCH
@@ -173,11 +184,13 @@ def make_config(args):
 
 def make_labels_config(args):
     """`make_config` for ``--semantic``."""
+    if args.preset:
+        raise ValueError("--preset is of Mask R-CNN, and --semantic of another network")
 
     class Chosen(PennFudanLabelsConfig):
         NETWORK = args.network
-        BACKBONE = args.backbone
-        IMAGE_MIN_DIM = IMAGE_MAX_DIM = args.size
+        BACKBONE = args.backbone or PennFudanConfig.BACKBONE
+        IMAGE_MIN_DIM = IMAGE_MAX_DIM = args.size or PennFudanConfig.IMAGE_MAX_DIM
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", None) or PennFudanLabelsConfig.STEPS_PER_EPOCH
 
@@ -186,24 +199,26 @@ def make_labels_config(args):
 
 def make_model(args, mode):
     """The model with the weights of ``--model``: `MaskRCNN`, or `Segmenter` for ``--semantic``."""
+    from mrcnn.cli.model_options import weights_path
+    from mrcnn.weights import CLASS_LAYERS
+
     if args.semantic:
         from mrcnn.segmenter import Segmenter as Model
     else:
         from mrcnn.model import MaskRCNN as Model
 
-    model = Model(mode, make_config(args), args.logs)
-    choice, exclude = args.model.lower(), None
-    if choice == "coco":
-        from mrcnn.weights import CLASS_LAYERS, coco_weights
-
-        path, exclude = coco_weights(), CLASS_LAYERS  # COCO's 81 classes do not fit 2
-    elif choice == "last":
-        path = model.find_last()
-    elif choice == "imagenet":
+    word, name = (
+        args.model.lower(),
+        (PennFudanLabelsConfig if args.semantic else PennFudanConfig).NAME,
+    )
+    path = weights_path(args.model, args.logs, name, to_train=mode == "training")
+    model = Model(mode, make_config(args, path), args.logs)
+    if word == "imagenet":
         path = model.get_imagenet_weights()
-    else:
-        path = args.model
-    model.load_weights(path, by_name=True, exclude=exclude)
+    # other data's classes do not fit these 2
+    exclude = CLASS_LAYERS if word in ("coco", "torchvision_v1", "torchvision_v2") else None
+    if path:
+        model.load_weights(path, by_name=True, exclude=exclude)
     return model
 
 
@@ -317,24 +332,31 @@ def parse_args(argv=None):
             "--weights",
             required=True,
             metavar="FILE",
-            help="where to start from: 'coco', 'imagenet', 'last' (the newest checkpoint under "
-            "--logs) or the path of a .h5 file",
+            help="where to start from: 'coco', 'torchvision_v1', 'torchvision_v2', 'imagenet', "
+            "'last' (the newest checkpoint under --logs), 'none' or the path of a .h5 file",
+        )
+        sub.add_argument(
+            "--preset",
+            choices=PRESETS,
+            metavar="NAME",
+            help=f"settings that belong together: {', '.join(PRESETS)} (without it: those that the "
+            "weights were trained with; 'modern' with 'imagenet' and 'none'; else 'matterport')",
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
         )
         sub.add_argument(
             "--backbone",
-            default=PennFudanConfig.BACKBONE,
             metavar="NAME",
-            help="resnet50, resnet101 or a class of keras.applications",
+            help="resnet50, resnet101 or a class of keras.applications (without it: the preset's, "
+            "resnet101 or torchvision's resnet50)",
         )
         sub.add_argument(
             "--size",
             type=int,
-            default=PennFudanConfig.IMAGE_MAX_DIM,
             metavar="PX",
-            help="side that images are scaled and padded to; a multiple of 64",
+            help="side that images are scaled and padded to; a multiple of 64 (without it: the "
+            "preset's, 1024)",
         )
         sub.add_argument(
             "--semantic",

@@ -3,6 +3,8 @@
 They stand here, not beside what they name, so that reading a configuration imports no Keras.
 """
 
+# PRESET; `config.presets` has them.
+PRESET_NAMES = ("matterport", "modern", "torchvision_v1", "torchvision_v2")
 # IMAGE_RESIZE_MODE; `data.resize.resize_image` does what they say.
 RESIZE_MODES = ("square", "rect", "pad64", "crop", "fit", "none")
 # ROI_ALIGN; `networks.mask_rcnn.roi_features` has them.
@@ -10,7 +12,7 @@ ROI_ALIGNS = ("crop", "sampled", "aligned", "pool", "warp")
 # MASK_TARGETS; `networks.mask_rcnn.targets` does what they say.
 MASK_TARGETS = ("crop", "sampled")
 # HEAD_INIT; `networks.mask_rcnn.initial_values` has them.
-HEAD_INITS = ("glorot", "torchvision")
+HEAD_INITS = ("glorot", "torchvision", "detectron2")
 # BBOX_LOSS; `networks.mask_rcnn.losses` has them.
 BBOX_LOSSES = ("smooth_l1", "giou")
 # MASK_LOSS; `networks.mask_rcnn.losses` has them.

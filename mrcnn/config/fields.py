@@ -278,6 +278,11 @@ class Config:
 
     # === The modern recipe; the defaults are the original's, the presets collect the others ===
 
+    # Name of the preset that the class was made of (`config.presets`): "matterport", "modern",
+    # "torchvision_v1" or "torchvision_v2". It changes nothing; config.json keeps it, so that a
+    # program knows what the class of a run was.
+    PRESET = "matterport"
+
     # Groups of the 3x3 convolutions of a "resnext50" and so on, and the channels of each group in
     # stage 2, which double with every stage (Xie et al. 2017). 32 and 4 are the paper's; of the
     # depth of 101 layers torchvision has weights for 32 and 8, and for 64 and 4, which are those
@@ -349,7 +354,9 @@ class Config:
     # Initial weights of the layers after the backbone. "glorot": Keras' default, uniform, of which
     # the mask head's loss stays at ln 2 for the first hundred steps; "torchvision": He et al. 2015
     # in the convolutions of the heads, a normal distribution of 0.01 in the RPN, and as
-    # torchvision's elsewhere.
+    # torchvision's elsewhere; "detectron2": the same, but the last layers draw from narrow normal
+    # distributions (0.01 classes, 0.001 boxes and masks), so that training starts undecided: with
+    # two classes torchvision's mask loss starts near 6, and this one at ln 2.
     HEAD_INIT = "glorot"
     # Loss of the boxes, of the RPN's and of the head's. "smooth_l1": of the deltas (Fast R-CNN,
     # equation 3); "giou": 1 - GIoU of the boxes (Rezatofighi et al. 2019).

@@ -18,6 +18,7 @@ from mrcnn import __version__
 from mrcnn.common.json_files import plain, read_json, write_json
 from mrcnn.common.words import closest
 from mrcnn.config import DERIVED_FIELDS, Config
+from mrcnn.config.choices import PRESET_NAMES
 
 FILE_NAME = "config.json"
 # Fields that say what the outputs of a trained network mean, and its input. With others than those
@@ -108,6 +109,27 @@ def config_beside(weights):
     """
     paths = (os.path.join(os.path.dirname(weights), name) for name in settings_names(weights))
     return next(filter(os.path.isfile, paths), None)
+
+
+def preset_for(word, weights=None):
+    """The name of the preset that goes with the weights that a training or a detection starts from:
+    torchvision's own settings with its files, "modern" with ImageNet's or random weights, what the
+    ``config.json`` beside a file says, and else "matterport".
+
+    Args:
+        word: "torchvision_v1", "torchvision_v2", "imagenet", "none"; another word or a path means
+            the file.
+        weights: path of the weights file.
+
+    Raises:
+        ValueError: the ``config.json`` is not a run's.
+    """
+    if word.lower() in PRESET_NAMES:
+        return word.lower()
+    if word.lower() in ("imagenet", "none"):
+        return "modern"
+    path = None if weights is None else config_beside(weights)
+    return "matterport" if path is None else read_config(path).get("PRESET", "matterport")
 
 
 def other_settings(config, weights, fields=None):

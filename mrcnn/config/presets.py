@@ -26,7 +26,7 @@ class TorchvisionV1Config(Config):
     float32; tests/torchvision compares them.
     """
 
-    NAME = "torchvision_v1"
+    NAME = PRESET = "torchvision_v1"
     BACKBONE = "resnet50"
     STRIDE_IN_3X3 = True
     # 1 to 90 are COCO's ids, of which ten have no category; a name tells one class from another
@@ -72,7 +72,7 @@ class TorchvisionV2Config(TorchvisionV1Config):
     with Vision Transformers", has the recipe).
     """
 
-    NAME = "torchvision_v2"
+    NAME = PRESET = "torchvision_v2"
     RPN_CONV_LAYERS = 2
     BOX_HEAD_CONVS = 4
     BOX_HEAD_FCS = 1
@@ -86,7 +86,7 @@ class ModernConfig(Config):
     brings.
     """
 
-    NAME = "modern"
+    NAME = PRESET = "modern"
     HEAD_INIT = "torchvision"
     ROI_ALIGN = "aligned"
     ROI_LEVEL_FLOOR = True

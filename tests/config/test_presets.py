@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config, ModernConfig, TorchvisionV1Config, TorchvisionV2Config
+from mrcnn.config.choices import PRESET_NAMES
 from mrcnn.config.coco_names import COCO_NAMES_BY_ID
 from mrcnn.config.presets import PRESETS, preset_fields
 from mrcnn.data.coco_classes import COCO_CLASSES
@@ -24,10 +25,16 @@ def test_a_preset_is_valid_and_holds_nothing_but_fields(name):
 
 def test_the_fields_of_a_preset_are_those_of_its_bases_too():
     first, second = preset_fields(TorchvisionV1Config), preset_fields(TorchvisionV2Config)
-    own = {"RPN_CONV_LAYERS": 2, "BOX_HEAD_CONVS": 4, "BOX_HEAD_FCS": 1}
+    own = {"PRESET": "torchvision_v2", "RPN_CONV_LAYERS": 2, "BOX_HEAD_CONVS": 4, "BOX_HEAD_FCS": 1}
     assert {name: second[name] for name in own} == own
+    assert first.pop("PRESET") == "torchvision_v1"
     assert {name: second[name] for name in second.keys() - own} == first
     assert "NAME" not in second and preset_fields(Config) == {}
+
+
+def test_names():
+    assert tuple(PRESETS) == PRESET_NAMES
+    assert [preset.PRESET for preset in PRESETS.values()] == list(PRESETS)
 
 
 def test_a_preset_serves_a_config_of_ones_own():

@@ -383,10 +383,11 @@ def test_coco_weights_leave_the_class_layers_out(prepared, monkeypatch, capsys):
 
     class Coco(type(balloon.make_config(args, detecting=True))):
         NUM_CLASSES = 81
+        CLASS_NAMES = None
 
     coco = MaskRCNN("inference", Coco(), "logs")
     coco.save_weights("coco.h5")
-    monkeypatch.setattr("mrcnn.weights.coco_weights", lambda: "coco.h5")
+    monkeypatch.setattr("mrcnn.cli.model_options.coco_weights", lambda: "coco.h5")
     model = balloon.make_model(args, "inference")
     assert (
         "excluded on request: 3 (mrcnn_class_logits, mrcnn_bbox_fc, mrcnn_mask)"
@@ -401,7 +402,7 @@ def test_coco_weights_leave_the_class_layers_out(prepared, monkeypatch, capsys):
     [
         (["--help"], ["train", "splash", "evaluate"]),
         (["train", "--help"], ["--dataset", "--weights", "--layers", "--flip", "default: 30"]),
-        (["splash", "--help"], ["--image", "--video", "default: 1024"]),
+        (["splash", "--help"], ["--image", "--video", "preset's, 1024"]),
     ],
 )
 def test_help(arguments, words, capsys):
@@ -414,4 +415,7 @@ def test_help(arguments, words, capsys):
 def test_the_originals_options_are_taken():
     args = load("balloon").parse_args(["train", "--dataset=d", "--weights=coco"])
     assert (args.dataset, args.weights) == ("d", "coco")
-    assert (args.backbone, args.layers, args.size) == ("resnet101", "heads", 1024)
+    config = load("balloon").make_config(args, detecting=False)
+    assert (config.BACKBONE, args.layers) == ("resnet101", "heads")
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (800, 1024)
+    assert tuple(config.RPN_ANCHOR_SCALES) == (32, 64, 128, 256, 512)

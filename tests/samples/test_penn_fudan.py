@@ -186,6 +186,15 @@ def test_train_evaluate_and_detect(penn_fudan, eagerly, capsys):
     assert drawn.shape == original.shape and (drawn != original).any()
 
 
+def test_a_run_keeps_its_preset(penn_fudan, eagerly):
+    data = ["--dataset", "data/PennFudanPed", *COMMON]
+    options = ["--epochs", "1", "--steps", "1", "--verbose", "0"]
+    penn_fudan.main(["train", "--model", "none", *data, *options])
+    args = penn_fudan.parse_args(["evaluate", "--model", "last", *data])
+    config = penn_fudan.make_model(args, "inference").config
+    assert config.PRESET == "modern" and config.ROI_ALIGN == "aligned"
+
+
 def test_semantic(penn_fudan, eagerly, capsys, monkeypatch):
     for field, value in {
         "UNET_WIDTHS": (4, 4, 8, 8, 8),

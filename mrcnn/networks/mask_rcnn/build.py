@@ -12,7 +12,7 @@ from mrcnn.networks.mask_rcnn.box_head import fpn_classifier_graph
 from mrcnn.networks.mask_rcnn.detections import DetectionLayer
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
 from mrcnn.networks.mask_rcnn.hard_examples import HardExamples
-from mrcnn.networks.mask_rcnn.initial_values import initialize_as_torchvision
+from mrcnn.networks.mask_rcnn.initial_values import initialize_heads
 from mrcnn.networks.mask_rcnn.inputs import Anchors, NormalizeBoxes
 from mrcnn.networks.mask_rcnn.losses import (
     BoxLoss,
@@ -157,8 +157,8 @@ def training_model(config, model_class=H5Model):
         *losses,
     ]
     model = model_class(inputs, outputs, name="mask_rcnn")
-    if config.HEAD_INIT == "torchvision":
-        initialize_as_torchvision(model)
+    if config.HEAD_INIT != "glorot":
+        initialize_heads(model, config.HEAD_INIT)
     add_weight_decay(model, config.WEIGHT_DECAY)
     if config.REMATERIALIZE:
         model.rematerialized = Rematerialized(model)

@@ -1,0 +1,63 @@
+"""--preset of the samples: the settings that go with weights."""
+
+import pytest
+
+from mrcnn.config.file import preset_for, save_config
+from mrcnn.config.presets import PRESETS
+from tests.samples.scripts import load
+
+SAMPLES = {
+    "penn_fudan": ["train", "--dataset", "data"],
+    "balloon": ["train", "--dataset", "data"],
+    "nucleus": ["train", "--dataset", "data"],
+}
+
+
+def made(name, *options, weights=None):
+    """The config of a sample's ``train`` with these options."""
+    module = load(name)
+    args = module.parse_args([*SAMPLES[name], *options])
+    further = {"penn_fudan": (), "balloon": (False,), "nucleus": ("training",)}[name]
+    return module.make_config(args, *further, weights=weights)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize(
+    "options, preset",
+    [
+        (["--model", "imagenet"], "modern"),
+        (["--model", "none"], "modern"),
+        (["--model", "coco"], "matterport"),
+        (["--model", "resnet50.h5"], "matterport"),
+        (["--model", "resnet50.h5", "--preset", "modern"], "modern"),
+        (["--model", "imagenet", "--preset", "matterport"], "matterport"),
+        (["--model", "torchvision_v2"], "torchvision_v2"),
+        (["--model", "torchvision_v1", "--preset", "modern"], "modern"),
+    ],
+)
+def test_presets_of_weights(name, options, preset):
+    config = made(name, *options)
+    assert config.PRESET == preset and config.NUM_CLASSES == len(config.CLASS_NAMES) == 2
+    for field in ("HEAD_INIT", "ROI_ALIGN", "MASK_PASTE", "RPN_CONV_LAYERS", "BOX_SHIFT"):
+        assert getattr(config, field) == getattr(PRESETS[preset], field), field
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_preset_of_a_run_is_found_beside_its_weights(name, tmp_path):
+    weights = str(tmp_path / "mask_rcnn_toy_0001.h5")
+    options = ["--model", "last"]
+    assert made(name, *options, weights=weights).PRESET == "matterport"  # nothing beside it
+    save_config(str(tmp_path), made(name, *options, "--preset", "modern"))
+    assert made(name, *options, weights=weights).PRESET == "modern"
+    assert made(name, *options, "--preset", "matterport", weights=weights).PRESET == "matterport"
+
+
+@pytest.mark.parametrize("name", ["penn_fudan", "nucleus"])
+def test_presets_are_of_mask_rcnn(name):
+    with pytest.raises(ValueError, match="--preset is of Mask R-CNN"):
+        made(name, "--model", "none", "--semantic", "--preset", "modern")
+
+
+def test_a_run_of_before_the_presets(tmp_path):
+    (tmp_path / "config.json").write_text('{"config": {"NAME": "old"}, "uses": []}')
+    assert preset_for("last", str(tmp_path / "weights.h5")) == "matterport"
