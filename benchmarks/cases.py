@@ -16,6 +16,7 @@ import measure
 import network_cases
 import process_cases
 import segmentation_cases
+import torchvision_cases
 
 QUICK_REPEATS = 2
 RATES = ("rates", "rates-onednn-off", "rates-onednn-on", "rates-at-end")
@@ -66,6 +67,11 @@ def _cases():
                     partial(detect, detections=50, batch=batch),
                     3,
                 )
+    for name, (version, small, large) in torchvision_cases.MEASURED.items():
+        cases[name] = (
+            partial(torchvision_cases.detect, version=version, small=small, large=large),
+            5,
+        )
     cases["evaluate-512"] = (
         partial(evaluation_cases.evaluate, backbone="resnet50", side=512, detections=50),
         2,
@@ -80,6 +86,20 @@ def _cases():
                 partial(step, many_positives=False),
                 5,
             )
+    # the modern preset with torchvision's number of RoIs
+    modern = {"preset": "modern", "TRAIN_ROIS_PER_IMAGE": 512, "ROI_POSITIVE_RATIO": 0.25}
+    for side, batch in ((256, 2), (512, 1)):
+        cases[f"train-modern-{side}-batch{batch}-all"] = (
+            partial(
+                network_cases.train_step,
+                backbone="resnet50",
+                side=side,
+                batch=batch,
+                layers="all",
+                **modern,
+            ),
+            5,
+        )
     for name, network in segmentation_cases.MEASURED.items():
         cases[f"segment-{name}"] = partial(segmentation_cases.predict, **network), 7
         cases[f"train-{name}"] = partial(segmentation_cases.train_step, **network), 5

@@ -82,9 +82,16 @@ def peak_bytes():
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def settings(quick=False, side=None, batch=1, **fields):
-    """A ``Config`` of 81 classes; ``side`` px square images, ``batch`` of them a step."""
+def settings(quick=False, side=None, batch=1, preset=None, **fields):
+    """A ``Config`` of 81 classes, of `config.presets` the ``preset``; ``side`` px square images,
+    ``batch`` of them a step.
+    """
     from mrcnn.config import Config
+
+    if preset is not None:
+        from mrcnn.config.presets import PRESETS
+
+        Config = PRESETS[preset]
 
     fields = {
         "NAME": "benchmark",

@@ -160,12 +160,12 @@ def _boxes_that_match_most(*setting):
 
     model, images = _trainer(*setting)
     network, config = model.keras_model, model.config
-    proposals = keras.Model(network.inputs[0], network.get_layer("ROI").output)
+    proposals = keras.Model(network.inputs[:2], network.get_layer("ROI").output)
+    molded = mold_image(np.stack(images), config).astype(np.float32)
+    meta = np.zeros((len(images), network.inputs[1].shape[-1]), np.float32)  # says nothing here
     return [
         measure.boxes_that_match_most(denorm_boxes(rois, config.IMAGE_SHAPE[:2]), compute_overlaps)
-        for rois in proposals.predict_on_batch(
-            mold_image(np.stack(images), config).astype(np.float32)
-        )
+        for rois in proposals.predict_on_batch([molded, meta])
     ]
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import cases
 import processes
 import segmentation_cases
+import torchvision_cases
 from report import QUICK, ROOT, aligned, cell, machine, notes, version, warn_if_busy
 
 FOLDER = Path(__file__).resolve().parent
@@ -54,12 +55,25 @@ def torchvision_detection(channels_last):
     }
 
 
+def torchvision_weights(channels_last):
+    return {
+        name: (
+            "detect_random",
+            {"version": version, "small": small, "large": large, "channels_last": channels_last},
+            5,
+        )
+        for name, (version, small, large) in torchvision_cases.MEASURED.items()
+    }
+
+
 def torchvision_training():
     found = {}
     for side, batch in ((256, 2), (512, 1)):
         for layers in ("heads", "all"):
             step = {"side": side, "batch": batch, "layers": layers}
             found[f"train-r50-{side}-batch{batch}-{layers}"] = "train_step", step, 4
+            if layers == "all":
+                found[f"train-modern-{side}-batch{batch}-all"] = "train_step", step, 4
             found[f"train-r50-{side}-batch{batch}-{layers}-few"] = (
                 "train_step",
                 {**step, "many_positives": False},
@@ -142,10 +156,14 @@ def variants(options):
                 {
                     **torchvision_processes(),
                     **torchvision_detection(False),
+                    **torchvision_weights(False),
                     **torchvision_training(),
                 },
             ),
-            ("torchvision, channels_last", torchvision_detection(True)),
+            (
+                "torchvision, channels_last",
+                {**torchvision_detection(True), **torchvision_weights(True)},
+            ),
         ):
             found[name] = Variant(
                 FOLDER / "torchvision_peer.py", options.torchvision, None, {}, chosen

@@ -39,6 +39,31 @@ def detect(quick, repeats, side, detections, channels_last=False):
     return {**result, "images": 1, "detections": found[-1]}
 
 
+def detect_random(quick, repeats, version, small, large, channels_last=False):
+    """As `torchvision_cases.detect`: the same weights, photo and sizes."""
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    import torchvision_cases
+    from torchvision_goldens import load
+
+    from tests.torchvision.random_model import scene
+
+    small, large = torchvision_cases.QUICK if quick else (small, large)
+    model = load(version, min_size=small, max_size=large)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    photo = scene(*torchvision_cases.PHOTO)
+    found = []
+
+    def run():
+        # from uint8 to masks of bool, as ours
+        found.append(model([tensor(photo)])[0])
+        found[-1]["masks"] = (found[-1]["masks"][:, 0] > 0.5).numpy()
+
+    with torch.inference_mode():
+        result = measure.repeat(run, repeats)
+    return {**result, "images": 1, "detections": len(found[-1]["masks"])}
+
+
 def train_step(quick, repeats, side, batch, layers, many_positives=True):
     """One optimizer step on one batch that stays the same; arguments as of
     `network_cases.train_step`.
@@ -136,7 +161,7 @@ def _overlaps(boxes, others):
 
 if __name__ == "__main__":
     _, case, options, *quick, path = sys.argv
-    functions = (detect, train_step, process_cases.photo, process_cases.first_step)
+    functions = (detect, detect_random, train_step, process_cases.photo, process_cases.first_step)
     chosen = next(function for function in functions if function.__name__ == case)
     found = chosen(quick=bool(quick), **json.loads(options))
     Path(path).write_text(
