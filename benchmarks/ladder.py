@@ -1,25 +1,32 @@
-"""What each field of the modern recipe brings: trainings on Penn-Fudan that differ by one field.
+"""What the fields of the modern recipe bring: trainings that differ by them, measured by COCO AP.
 
-    python benchmarks/ladder.py --dataset PennFudanPed --weights resnet50.h5 --out ladder
-    python benchmarks/ladder.py --out ladder --table
-    python benchmarks/ladder.py --dataset PennFudanPed --weights resnet50.h5 --out ladder \
-        --rows matterport all --seeds 0 1 2 --size 384 --epochs 40
+    # row by row from the original's settings to the modern preset, three seeds
+    python benchmarks/ladder.py --dataset PennFudanPed --weights resnet50.h5 --out trainings
+    # the first and the last row for longer
+    python benchmarks/ladder.py --dataset PennFudanPed --weights resnet50.h5 --out trainings \
+        --rows matterport modern --size 384 --epochs 16
+    # one field at a time, on generated scenes of digits
+    python benchmarks/ladder.py --digits --out trainings
+    python benchmarks/ladder.py --table
 
-A row has the fields of all rows before it and its own, so that the last is the whole recipe.
-Each training of a row and a seed has a process and a folder of its own and resumes where it was
-stopped; one that is done is not repeated. The division, 136 photos to train on and 34 to measure,
-is that of samples/penn_fudan.py. AP is pycocotools' where that is installed, of scores from 0.05.
+On Penn-Fudan a row has the fields of all rows before it and its own, so that the last is the whole
+recipe; the division, 136 photos to train on and 34 to measure, is that of samples/penn_fudan.py. On
+the digits each row is the modern preset with its own fields alone. Each training has a process and
+a folder of its own and resumes where it was stopped. What is measured goes into benchmarks/
+ladder.json (--results), and what is there is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,17 +46,26 @@ ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("add-gt", {"ROI_ADD_GT": True}),
     (
+        "adamw",
+        {
+            "OPTIMIZER": "AdamW",
+            "OPTIMIZER_OPTIONS": {"weight_decay": 0.05},
+            "WEIGHT_DECAY": 0.0,
+            "LEARNING_RATE": 0.0005,
+            "LEARNING_RATE_SCHEDULE": "cosine",
+            "LEARNING_RATE_WARMUP_STEPS": 50,
+        },
+    ),
+    ("modern", {"DETECTION_MULTI_CLASS": True, "DETECTION_NMS_THRESHOLD": 0.5}),
+    (
         "per-level",
         {
             "PROPOSALS_PER_LEVEL": True,
             "PRE_NMS_LIMIT": 1000,
             "PRE_NMS_LIMIT_TRAINING": 2000,
-            "DETECTION_MULTI_CLASS": True,
-            "DETECTION_NMS_THRESHOLD": 0.5,
+            "BOX_SHIFT": 0,
         },
     ),
-    ("edges", {"BOX_SHIFT": 0}),
-    ("cosine", {"LEARNING_RATE_SCHEDULE": "cosine", "LEARNING_RATE_WARMUP_STEPS": 50}),
     ("jitter", {"SCALE_JITTER": (0.75, 1.25)}),
 )
 # Settings of all rows.
@@ -60,52 +76,101 @@ COMMON = {
     "IMAGES_PER_GPU": 2,
     "STEPS_PER_EPOCH": 68,
     "VALIDATION_STEPS": 17,
+    "LEARNING_RATE": 0.006,
 }
-RATE, LAYERS = 0.006, "4+"
+# (name of a row, its fields; what the Mask R-CNN paper gained or lost with it, in points of AP)
+DIGITS_ROWS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("modern", {}, ""),
+    ("SGD at 0.01", {"OPTIMIZER": "SGD", "OPTIMIZER_OPTIONS": {}, "LEARNING_RATE": 0.01}, ""),
+    ("Glorot", {"HEAD_INIT": "glorot"}, ""),
+    ("Detectron2's init", {"HEAD_INIT": "detectron2"}, ""),
+    ("crop and resize", {"ROI_ALIGN": "crop"}, ""),
+    ("RoIAlign of v1", {"ROI_ALIGN": "sampled"}, ""),
+    ("RoIPool", {"ROI_ALIGN": "pool"}, "-3.4 masks (2c, with C4: 26.9 and 30.3)"),
+    ("RoIWarp", {"ROI_ALIGN": "warp"}, "-3.1 masks (2c: 27.2)"),
+    ("class-agnostic masks", {"CLASS_AGNOSTIC_MASKS": True}, "-0.6 masks (4.2: 29.7 and 30.3)"),
+    ("class-agnostic boxes", {"CLASS_AGNOSTIC_BOXES": True}, ""),
+    ("softmax masks", {"MASK_LOSS": "softmax"}, "-5.5 masks (2b: 24.8 and 30.3)"),
+    ("mask MLP", {"MASK_HEAD": "mlp"}, "-2.1 masks (2e: 31.5 and 33.6)"),
+    ("masks of 56 px", {"MASK_HEAD_DECONVS": 2, "MASK_SHAPE": [56, 56]}, ""),
+    ("full-size mask targets", {"USE_MINI_MASK": False}, ""),
+    ("GIoU", {"BBOX_LOSS": "giou"}, ""),
+    ("smooth-L1 beta 1/9", {"SMOOTH_L1_BETA": 1 / 9}, ""),
+    ("no objects added", {"ROI_ADD_GT": False}, ""),
+    ("128 RoIs at a quarter", {"TRAIN_ROIS_PER_IMAGE": 128, "ROI_POSITIVE_RATIO": 0.25}, ""),
+    ("box head 4conv1fc", {"BOX_HEAD_CONVS": 4, "BOX_HEAD_FCS": 1, "BOX_HEAD_CHANNELS": 64}, ""),
+    ("RPN of two convolutions", {"RPN_CONV_LAYERS": 2}, ""),
+    ("RPN without crossing anchors", {"RPN_IGNORE_CROSSING": True}, ""),
+    ("hard examples", {"TRAIN_ROIS_PER_IMAGE": 128, "HARD_EXAMPLES": 32}, ""),
+    ("soft-NMS", {"SOFT_NMS_SIGMA": 0.5}, ""),
+    ("test flips", {"TEST_FLIPS": True}, ""),
+)
+DIGITS_RATE = 0.001
+LAYERS = "4+"  # of the ResNet-50 with ImageNet's weights
 MEASURES = ("bbox_AP", "bbox_AP50", "segm_AP", "segm_AP50", "segm_AP75")
-RESULT = "result.json"
+RESULTS = Path(__file__).parent / "ladder.json"
 
 
-def fields_of(row: str) -> dict[str, Any]:
-    """The fields of a row and of those before it."""
-    fields: dict[str, Any] = {}
-    for name, own in ROWS:
-        fields.update(own)
+def fields_of(row: str, digits: bool = False) -> dict[str, Any]:
+    """The fields of a row: on Penn-Fudan with those of the rows before it, on the digits with those
+    of the modern preset.
+    """
+    if digits:
+        own = {name: fields for name, fields, _ in DIGITS_ROWS}
+        return {**fields_of("modern"), "LEARNING_RATE": DIGITS_RATE, **own[row]}
+    found: dict[str, Any] = {}
+    for name, fields in ROWS:
+        found.update(fields)
         if name == row:
-            return fields
+            return found
     raise ValueError(f"there is no row {row!r}; the rows are {', '.join(name for name, _ in ROWS)}")
 
 
-def folder_of(out: str, row: str, seed: int, size: int, epochs: int) -> str:
-    """The folder of one training."""
-    return os.path.join(out, f"{row}-{size}px-{epochs}epochs-seed{seed}")
-
-
-def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
-    """Train and measure in this process; the result goes into the folder."""
-    from mrcnn.config import Config
+def penn_fudan(folder: str, subset: str):
+    """The photos of "train" or "val", every fifth, as a prepared dataset."""
     from mrcnn.data.formats.mask_png import MaskPng
-    from mrcnn.model import MaskRCNN
 
-    def dataset(subset):
-        found = MaskPng()
-        found.load_id_masks(
-            os.path.join(args.dataset, "PNGImages"),
-            os.path.join(args.dataset, "PedMasks"),
-            "person",
-        )
-        found.image_info = [
-            info
-            for number, info in enumerate(found.image_info)
-            if (number % 5 == 0) == (subset == "val")
-        ]
-        found.prepare()
-        return found
+    found = MaskPng()
+    found.load_id_masks(
+        os.path.join(folder, "PNGImages"), os.path.join(folder, "PedMasks"), "person"
+    )
+    found.image_info = [
+        info
+        for number, info in enumerate(found.image_info)
+        if (number % 5 == 0) == (subset == "val")
+    ]
+    found.prepare()
+    return found
 
-    def flip_half(image, masks, rng):
-        return (image[:, ::-1], masks[:, ::-1]) if rng.random() < 0.5 else (image, masks)
 
-    folder = folder_of(args.out, row, seed, args.size, args.epochs)
+def digits(subset: str):
+    """Scenes of samples/digits.py: 4,000 to train on, 200 to measure."""
+    found = digits_sample().DigitsDataset()
+    found.load_digits({"train": 4000, "val": 200}[subset], subset)
+    found.prepare()
+    return found
+
+
+def digits_sample():
+    """samples/digits.py as a module."""
+    path = Path(__file__).resolve().parent.parent / "samples"
+    if str(path) not in sys.path:
+        sys.path.append(str(path))
+    return importlib.import_module("digits")
+
+
+def flip_half(image, masks, rng):
+    """Mirror half of the photos."""
+    return (image[:, ::-1], masks[:, ::-1]) if rng.random() < 0.5 else (image, masks)
+
+
+def config_of(args: argparse.Namespace, row: str, seed: int, **fields: Any):
+    """The config of a row."""
+    from mrcnn.config import Config
+
+    if args.digits:
+        settings = {"NAME": "ladder", "SEED": seed, **fields_of(row, digits=True), **fields}
+        return type("Row", (digits_sample().DigitsDetectConfig,), settings)()
     settings = {
         **COMMON,
         "NAME": "ladder",
@@ -114,105 +179,211 @@ def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
         "IMAGE_MAX_DIM": args.size,
         "RPN_ANCHOR_SCALES": tuple(scale * args.size // 1024 for scale in (32, 64, 128, 256, 512)),
         **fields_of(row),
+        **fields,
     }
-    config = type("Row", (Config,), settings)()
-    train_set, val_set = dataset("train"), dataset("val")
-    start = time.process_time()
+    return type("Row", (Config,), settings)()
+
+
+def key_of(args: argparse.Namespace, row: str, seed: int) -> dict[str, Any]:
+    """What tells one training from the others."""
+    data = {"data": "digits", "size": 128} if args.digits else {"data": "Penn-Fudan"}
+    return {"size": args.size, **data, "epochs": args.epochs, "row": row, "seed": seed}
+
+
+def folder_of(args: argparse.Namespace, row: str, seed: int) -> str:
+    """The folder of one training."""
+    name = row.replace(" ", "-").replace("/", "-")
+    data = "digits" if args.digits else f"{args.size}px"
+    return os.path.join(args.out, f"{name}-{data}-{args.epochs}epochs-seed{seed}")
+
+
+def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
+    """Train and measure in this process, and add the result to the others."""
+    from error_types import error_types
+
+    from mrcnn.evaluation.collect import collect
+    from mrcnn.model import MaskRCNN
+
+    folder = folder_of(args, row, seed)
+    config = config_of(args, row, seed)
+    train_set, val_set = (
+        digits(subset) if args.digits else penn_fudan(args.dataset, subset)
+        for subset in ("train", "val")
+    )
     model = MaskRCNN("training", config, folder)
-    resumed = model.resume()
-    if resumed is None:
+    if model.resume() is None and args.weights:
         model.load_weights(args.weights, by_name=True)
         model.set_log_dir()  # a run of its own, wherever the weights are
+    start, resumed = (time.time(), time.process_time()), model.epoch
     model.train(
-        train_set, val_set, RATE, args.epochs, LAYERS, augmentation=flip_half, workers=1, verbose=2
+        train_set,
+        val_set,
+        config.LEARNING_RATE,
+        args.epochs,
+        "all" if args.digits else LAYERS,
+        augmentation=None if args.digits else flip_half,
+        evaluate_every=args.evaluate_every,
+        workers=1,
+        verbose=2,
     )
-    seconds = time.process_time() - start
-    config = type("Row", (Config,), {**settings, "IMAGES_PER_GPU": 1})()
-    detector = MaskRCNN("inference", config, folder)
+    seconds, cpu_seconds = time.time() - start[0], time.process_time() - start[1]
+    detector = MaskRCNN("inference", config_of(args, row, seed, IMAGES_PER_GPU=1), folder)
     detector.load_weights(model.find_last())
     found = detector.evaluate(val_set, verbose=0)
+    scenes = collect(val_set, detector.detect, progress=False).scenes
     result = {
-        "row": row,
-        "seed": seed,
-        "size": args.size,
-        "epochs": args.epochs,
-        "fields": fields_of(row),
-        "cpu_seconds": None if resumed else round(seconds),
-        "processor": platform.processor() or platform.machine(),
-        **{measure: float(found[measure]) for measure in MEASURES},
+        **key_of(args, row, seed),
+        "fields": fields_of(row, args.digits),
+        "steps": args.epochs * config.STEPS_PER_EPOCH,
+        # of a training that was stopped and went on only the end is known
+        "seconds": None if resumed else round(seconds),
+        "cpu_seconds": None if resumed else round(cpu_seconds),
+        "processor": processor(),
+        **{measure: round(float(found[measure]), 4) for measure in MEASURES},
+        "errors": error_types(scenes),
+        "curve": curve(model.log_dir),
     }
-    temporary = os.path.join(folder, RESULT + ".part")
-    with open(temporary, "w") as file:
-        json.dump(result, file, indent=1)
-    os.replace(temporary, os.path.join(folder, RESULT))
+    add_result(args.results, result)
 
 
-def results(out: str) -> list[dict[str, Any]]:
+def curve(log_dir: str) -> list[dict[str, float]]:
+    """The losses of each epoch, and AP where it was measured, of a run."""
+    import csv
+
+    with open(os.path.join(log_dir, "losses.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = ("loss", "val_loss", "mrcnn_mask_loss", "val_mrcnn_mask_loss", "val_mrcnn_bbox_loss")
+    return [
+        {
+            name: round(float(row[name]), 4)
+            for name in (*kept, *(f"val_{measure}" for measure in MEASURES))
+            if row.get(name)
+        }
+        for row in rows
+    ]
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.partition(":")[2].strip()
+        for line in (info.read_text().splitlines() if info.exists() else ())
+        if line.startswith("model name")
+    ]
+    return f"{names[0]}, {len(names)} cores" if names else platform.machine()
+
+
+def results(path: Path) -> list[dict[str, Any]]:
     """What is done, in the order of the rows."""
-    found = []
-    for entry in sorted(os.listdir(out)) if os.path.isdir(out) else ():
-        path = os.path.join(out, entry, RESULT)
-        if os.path.exists(path):
-            with open(path) as file:
-                found.append(json.load(file))
-    order = [name for name, _ in ROWS]
-    return sorted(found, key=lambda each: (each["size"], each["epochs"], order.index(each["row"])))
+    found = json.loads(path.read_text()) if path.exists() else []
+    order = [name for name, _ in ROWS] + [name for name, _, _ in DIGITS_ROWS]
+
+    def place(one):
+        row = order.index(one["row"]) if one["row"] in order else len(order)
+        return one["data"] == "digits", one["size"], one["epochs"], row, one["seed"]
+
+    return sorted(found, key=place)
+
+
+def is_done(path: Path, key: dict[str, Any]) -> bool:
+    """Whether a training was measured."""
+    return any({**one, **key} == one for one in results(path))
+
+
+def add_result(path: Path, result: dict[str, Any]) -> None:
+    """Write it beside the others; trainings of two processes may end at once."""
+    from filelock import FileLock
+
+    with FileLock(f"{path}.lock"):
+        found = [*results(path), result]
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(found, indent=1) + "\n")
+        os.replace(part, path)
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    """Means over the seeds, with the spread (standard deviation) where there are several, in
-    Markdown.
-    """
-    lines = ["| size, epochs | row | seeds | " + " | ".join(MEASURES) + " |"]
-    lines.append("|" + "---|" * (3 + len(MEASURES)))
-    groups: dict[tuple[int, int, str], list[dict[str, Any]]] = {}
-    for each in found:
-        groups.setdefault((each["size"], each["epochs"], each["row"]), []).append(each)
-    for (size, epochs, row), group in groups.items():
-        cells = []
+    """Means over the seeds, with the standard deviation where there are several, in Markdown."""
+    lines = ["| data | size, steps | row | seeds | " + " | ".join(MEASURES) + " | CPU min |"]
+    lines.append("|" + "---|" * (5 + len(MEASURES)))
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for one in found:
+        key = (one["data"], f"{one['size']} px, {one['steps']}", one["row"])
+        groups.setdefault(key, []).append(one)
+    for key, group in groups.items():
+        cells = [*key, str(len(group))]
         for measure in MEASURES:
-            values = np.array([each[measure] for each in group])
+            values = np.array([one[measure] for one in group])
             spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.3f}{spread}")
-        lines.append(f"| {size} px, {epochs} | {row} | {len(group)} | " + " | ".join(cells) + " |")
+        spent = [one["cpu_seconds"] for one in group if one["cpu_seconds"]]
+        cells.append(f"{np.mean(spent) / 60:.1f}" if spent else "")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def main() -> int:
     """Run what is missing, then print the table."""
-    names = [name for name, _ in ROWS]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", metavar="FOLDER", help="with PNGImages/ and PedMasks/")
-    parser.add_argument("--weights", metavar="FILE", help=".h5 of a ResNet-50 to begin with")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="of the trainings")
-    parser.add_argument("--rows", nargs="+", choices=names, default=names, metavar="ROW")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument("--size", type=int, default=256, metavar="PX")
-    parser.add_argument("--epochs", type=int, default=4, metavar="N", help="of 68 steps of 2")
+    parser.add_argument("--digits", action="store_true", help="scenes of digits in its place")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help=".h5 to begin with: of a ResNet-50, for the digits what samples/digits.py pretrain "
+        "wrote (default: random)",
+    )
+    parser.add_argument(
+        "--out", default="ladder", metavar="FOLDER", help="of the trainings (default: ladder)"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        metavar="FILE",
+        help="json of what was measured (default: benchmarks/ladder.json)",
+    )
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="of these rows only")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="(0 1 2; digits: 0)")
+    parser.add_argument("--size", type=int, default=256, metavar="PX", help="(default: 256)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="(4 of 68 steps of 2; digits: 2)")
+    parser.add_argument(
+        "--evaluate-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="measure AP after every N epochs too",
+    )
     parser.add_argument("--table", action="store_true", help="only print what is done")
     parser.add_argument("--one", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if not args.table and not (args.dataset and args.weights):
+    names = [name for name, *_ in (DIGITS_ROWS if args.digits else ROWS)]
+    args.rows = args.rows or names
+    if not set(args.rows) <= set(names):
+        parser.error(f"--rows are of {', '.join(names)}")
+    args.seeds = args.seeds or ([0] if args.digits else [0, 1, 2])
+    args.epochs = args.epochs or (2 if args.digits else 4)
+    if not (args.table or args.digits or (args.dataset and args.weights)):
         parser.error("--dataset and --weights are needed to train; --table prints what is done")
     if args.one:
         run_one(args, args.one[0], int(args.one[1]))
         return 0
-    failed = []
+    failed = False
     for seed in () if args.table else args.seeds:
         for row in args.rows:
-            folder = folder_of(args.out, row, seed, args.size, args.epochs)
-            if os.path.exists(os.path.join(folder, RESULT)):
+            folder = folder_of(args, row, seed)
+            if is_done(args.results, key_of(args, row, seed)):
                 continue
             print(f"{time.strftime('%H:%M:%S')} {folder}", flush=True)
             os.makedirs(folder, exist_ok=True)
             with open(os.path.join(folder, "log.txt"), "a") as log:
                 command = [sys.executable, __file__, *sys.argv[1:], "--one", row, str(seed)]
                 if subprocess.run(command, stdout=log, stderr=log).returncode:
-                    failed.append(folder)
+                    failed = True
                     print(f"failed: see {log.name}", file=sys.stderr)
-    print(table(results(args.out)))
+    print(table(results(args.results)))
     return 1 if failed else 0
 
 

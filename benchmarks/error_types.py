@@ -1,0 +1,95 @@
+"""What is wrong with detections: how many objects are missed, found twice, found with a wrong box
+or a rough border.
+
+    python benchmarks/error_types.py --weights mask_rcnn_penn_fudan_0016.h5 --dataset PennFudanPed
+
+Counts detections of a score of at least ``--min-score``, best first. One is right where its mask
+overlaps a free object of its class with an IoU of ``--iou``. Of the others one that overlaps an
+object so much that another detection has is a duplicate; one whose box overlaps an object by that
+IoU has a rough border, one that overlaps an object at all (0.1) a wrong box or a wrong class, and
+what is left is background.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+KINDS = ("right", "duplicate", "border", "box", "class", "background", "missed")
+TOUCHED = 0.1
+
+
+def error_types(scenes: Sequence[Any], min_score: float = 0.5, iou: float = 0.75) -> dict[str, int]:
+    """{kind: number} for `KINDS`, and the number of "objects".
+
+    Args:
+        scenes: of `mrcnn.evaluation.collect`; crowds and what lies in them do not count.
+        min_score: least score of a detection.
+        iou: of masks, from which on a detection is right.
+    """
+    from mrcnn.evaluation.matching import FALSE_ALARM, IN_CROWD, match, overlaps
+
+    counts = dict.fromkeys((*KINDS, "objects"), 0)
+    for scene in scenes:
+        found = [one for one in scene.detections if one["score"] >= min_score]
+        found.sort(key=lambda one: -one["score"])
+        truth = scene.annotations
+        masks, boxes = (overlaps(truth, found, kind) for kind in ("segm", "bbox"))
+        met = match(masks, found, truth, iou)
+        single = np.array([not one["iscrowd"] for one in truth], bool)
+        counts["objects"] += int(single.sum())
+        counts["missed"] += int(single.sum()) - len(set(met[met >= 0].tolist()))
+        counts["right"] += int((met >= 0).sum())
+        for row in np.flatnonzero(met == FALSE_ALARM):
+            own = single & [one["category_id"] == found[row]["category_id"] for one in truth]
+            counts[_kind(masks[row], boxes[row], own, single, iou)] += 1
+        assert set(np.unique(met)) <= {FALSE_ALARM, IN_CROWD, *range(len(truth))}
+    return counts
+
+
+def _kind(masks, boxes, own, single, iou):
+    """What is wrong with a detection, by its IoU with all objects of the image."""
+    if (masks[own] >= iou).any():
+        return "duplicate"
+    if (boxes[own] >= iou).any():
+        return "border"
+    if (masks[own] >= TOUCHED).any():
+        return "box"
+    if (masks[single & ~own] >= iou).any():
+        return "class"
+    return "background"
+
+
+def main() -> int:
+    """Detect in Penn-Fudan's validation photos and print the counts."""
+    from ladder import penn_fudan
+
+    from mrcnn.config import Config
+    from mrcnn.config.file import config_beside, read_config
+    from mrcnn.evaluation.collect import collect
+    from mrcnn.model import MaskRCNN
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", required=True, metavar="FILE", help="of a training")
+    parser.add_argument("--dataset", required=True, metavar="FOLDER", help="PennFudanPed")
+    parser.add_argument("--min-score", type=float, default=0.5, metavar="P")
+    parser.add_argument("--iou", type=float, default=0.75)
+    args = parser.parse_args()
+    fields = read_config(config_beside(args.weights))
+    config = Config.from_dict({**fields, "IMAGES_PER_GPU": 1, "DETECTION_MIN_CONFIDENCE": 0.05})
+    model = MaskRCNN("inference", config, "logs")
+    model.load_weights(args.weights)
+    found = collect(penn_fudan(args.dataset, "val"), model.detect)
+    print(json.dumps(error_types(found.scenes, args.min_score, args.iou)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
