@@ -49,6 +49,8 @@ OPTIMIZERS = (
     "Lamb",
     "Muon",
 )
+# Those that divide each weight's step by the size of its gradients.
+ADAMS = ("Adam", "AdamW", "Adamax", "Nadam", "Lamb", "Lion")
 # Arguments of these classes that a field sets.
 FIELDS_FOR_OPTIONS = {
     "learning_rate": "LEARNING_RATE or train(learning_rate=...)",

@@ -5,6 +5,8 @@ with the learning rate that it is given, and warms up to it. A run that is resum
 stage was. Batches count, not updates, so GRADIENT_ACCUMULATION_STEPS changes no schedule.
 """
 
+import warnings
+
 import keras
 from keras.optimizers.schedules import (
     CosineDecay,
@@ -13,8 +15,11 @@ from keras.optimizers.schedules import (
     PolynomialDecay,
 )
 
+from mrcnn.config.choices import ADAMS
 from mrcnn.networks.layers.base import PACKAGE
 
+# Adam's steps are as large as the rate, whatever the gradient: above this nothing is learned.
+_HIGH_FOR_ADAM = 0.003
 # Callbacks of Keras that set the learning rate, which a schedule does not allow.
 SETTERS = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 
@@ -34,12 +39,22 @@ def stage_rate(config, stage, begun):
 
     Raises:
         ValueError: the stage is over before the warm-up is.
+
+    Warns:
+        of a rate that is too high for Adam and its kin.
     """
     if callable(stage.learning_rate):
         return as_schedule(stage.learning_rate)
     rate, schedule = float(stage.learning_rate), config.LEARNING_RATE_SCHEDULE
     warmup, factor = config.LEARNING_RATE_WARMUP_STEPS, float(config.LEARNING_RATE_WARMUP_FACTOR)
     steps = (stage.epochs - begun) * config.STEPS_PER_EPOCH
+    if config.OPTIMIZER in ADAMS and rate > _HIGH_FOR_ADAM:
+        warnings.warn(
+            f"the learning rate of stage {stage.layers!r} is {rate}, which suits SGD; OPTIMIZER is "
+            f"{config.OPTIMIZER!r}, whose steps are as large as the rate whatever the gradient: "
+            "0.0001 to 0.001 is usual",
+            stacklevel=2,
+        )
     if warmup and warmup >= steps:
         raise ValueError(
             f"LEARNING_RATE_WARMUP_STEPS is {warmup}, but stage {stage.layers!r} ends after "

@@ -5,6 +5,7 @@ rate.
 import csv
 import math
 import os
+import warnings
 
 import keras
 import numpy as np
@@ -272,3 +273,16 @@ def test_a_warm_up_too_long_for_a_later_stage_shows_at_once(untrained, monkeypat
     monkeypatch.setattr(untrained.config, "LEARNING_RATE_WARMUP_STEPS", 2)
     with pytest.raises(ValueError, match="stage 'all' ends after 2 steps"):
         untrained.train(Rectangles(4), None, 0.01, None, [("heads", 9), ("all", 10)], verbose=0)
+
+
+@pytest.mark.parametrize("optimizer, rate", [("AdamW", 0.006), ("Adam", 0.02)])
+def test_rates_of_sgd_are_too_high_for_adam(optimizer, rate):
+    with pytest.warns(UserWarning, match=f"rate of stage 'all' is {rate}.*'{optimizer}'"):
+        stage_rate(tiny_config(OPTIMIZER=optimizer), Stage("all", 3, rate), 0)
+
+
+@pytest.mark.parametrize("optimizer, rate", [("AdamW", 0.001), ("SGD", 0.02)])
+def test_usual_rates_are_not_warned_of(optimizer, rate):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stage_rate(tiny_config(OPTIMIZER=optimizer), Stage("all", 3, rate), 0)
