@@ -46,7 +46,8 @@ def error_types(scenes: Sequence[Any], min_score: float = 0.5, iou: float = 0.75
         counts["missed"] += int(single.sum()) - len(set(met[met >= 0].tolist()))
         counts["right"] += int((met >= 0).sum())
         for row in np.flatnonzero(met == FALSE_ALARM):
-            own = single & [one["category_id"] == found[row]["category_id"] for one in truth]
+            category = found[row]["category_id"]
+            own = single & np.array([one["category_id"] == category for one in truth], bool)
             counts[_kind(masks[row], boxes[row], own, single, iou)] += 1
         assert set(np.unique(met)) <= {FALSE_ALARM, IN_CROWD, *range(len(truth))}
     return counts

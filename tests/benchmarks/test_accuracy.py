@@ -1,0 +1,132 @@
+"""The programs behind docs/accuracy.md: kinds of errors, rows, results and their table."""
+
+import argparse
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mrcnn.config import Config, ModernConfig
+from mrcnn.config.presets import preset_fields
+from tests.paths import ROOT
+
+sys.path.append(str(ROOT / "benchmarks"))
+
+import error_types
+import ladder
+import overfit
+
+
+def coco_mask(*box, shape=(100, 100)):
+    """Run lengths of a rectangle (y1, x1, y2, x2)."""
+    from pycocotools import mask
+
+    filled = np.zeros(shape, np.uint8, order="F")
+    filled[box[0] : box[2], box[1] : box[3]] = 1
+    return mask.encode(filled)
+
+
+def one(box, mask=None, category=1, score=None, crowd=0):
+    """An object, or a detection where it has a score; boxes (y1, x1, y2, x2)."""
+    y1, x1, y2, x2 = box
+    found = {
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "segmentation": coco_mask(*(mask or box)),
+        "category_id": category,
+    }
+    return {**found, "iscrowd": crowd} if score is None else {**found, "score": score}
+
+
+OBJECTS = [one((0, 0, 40, 40)), one((50, 50, 90, 90), category=2)]
+CROWD = one((0, 60, 40, 100), crowd=1)
+
+
+@pytest.mark.parametrize(
+    "detections, expected",
+    [
+        ([], {"missed": 2}),
+        ([one((0, 0, 40, 40), score=0.9)], {"right": 1, "missed": 1}),
+        ([one((0, 0, 40, 40), score=0.4)], {"missed": 2}),
+        (
+            [one((0, 0, 40, 40), score=0.9), one((0, 0, 40, 38), score=0.8)],
+            {"right": 1, "duplicate": 1, "missed": 1},
+        ),
+        ([one((0, 0, 40, 40), mask=(0, 0, 40, 20), score=0.9)], {"border": 1, "missed": 2}),
+        ([one((0, 0, 40, 20), score=0.9)], {"box": 1, "missed": 2}),
+        ([one((50, 50, 90, 90), score=0.9)], {"class": 1, "missed": 2}),
+        ([one((90, 0, 100, 10), score=0.9)], {"background": 1, "missed": 2}),
+        ([one((0, 60, 40, 100), score=0.9)], {"missed": 2}),  # in the crowd
+    ],
+)
+def test_kinds_of_errors(detections, expected):
+    scene = SimpleNamespace(annotations=[*OBJECTS, CROWD], detections=detections)
+    found = error_types.error_types([scene, scene])
+    assert found.pop("objects") == 4
+    assert {kind: number for kind, number in found.items() if number} == {
+        kind: 2 * number for kind, number in expected.items()
+    }
+
+
+def test_an_image_with_nothing():
+    scene = SimpleNamespace(annotations=[], detections=[one((0, 0, 9, 9), score=0.9)])
+    found = error_types.error_types([scene])
+    assert found["background"] == 1 and sum(found.values()) == 1
+
+
+# === The ladder ===
+
+
+def test_rows_make_valid_configs_and_end_with_the_preset():
+    args = argparse.Namespace(digits=False, size=256)
+    for name, _ in ladder.ROWS:
+        config = ladder.config_of(args, name, 0)
+        assert (config.IMAGE_MAX_DIM, config.NUM_CLASSES) == (256, 2)
+    assert ladder.fields_of("matterport") == {}
+    preset = preset_fields(ModernConfig)
+    assert preset.pop("PRESET") == "modern"
+    assert ladder.fields_of("modern") == preset
+
+
+def test_rows_of_digits_are_fields_with_other_values():
+    pytest.importorskip("sklearn")
+    args = argparse.Namespace(digits=True)
+    base = vars(ladder.config_of(args, "modern", 0))
+    for name, own, _ in ladder.DIGITS_ROWS:
+        config = ladder.config_of(args, name, 0)
+        assert own.keys() <= Config.field_defaults().keys()
+        assert name == "modern" or any(getattr(config, field) != base.get(field) for field in own)
+
+
+def test_results_are_kept_and_tabled(tmp_path):
+    path = tmp_path / "ladder.json"
+    args = argparse.Namespace(digits=False, size=256, epochs=4)
+    for seed, precision in ((0, 0.2), (1, 0.4)):
+        key = ladder.key_of(args, "init", seed)
+        assert not ladder.is_done(path, key)
+        measures = dict.fromkeys(ladder.MEASURES, precision)
+        ladder.add_result(path, {**key, **measures, "steps": 272, "cpu_seconds": 60})
+        assert ladder.is_done(path, key)
+    assert not ladder.is_done(path, {**key, "size": 384})
+    assert len(json.loads(path.read_text())) == 2
+    last = ladder.table(ladder.results(path)).splitlines()[-1]
+    assert last.startswith("| Penn-Fudan | 256 px, 272 | init | 2 | 0.300 ± 0.141 |")
+    assert last.endswith("| 1.0 |")
+
+
+def test_the_first_images_with_objects(tmp_path):
+    images = [{"id": number} for number in (5, 3, 8, 9)]
+    objects = [
+        {"id": number, "image_id": image, "category_id": category, "iscrowd": crowd}
+        for number, (image, category, crowd) in enumerate([(5, 1, 1), (3, 2, 0), (3, 7, 1)])
+    ]
+    objects.append({"id": 9, "image_id": 9, "category_id": 2, "iscrowd": 0})
+    categories = [{"id": number} for number in (1, 2, 7)]
+    whole = {"images": images, "annotations": objects, "categories": categories}
+    (tmp_path / "whole.json").write_text(json.dumps(whole))
+    overfit.write_subset(tmp_path / "whole.json", tmp_path / "part.json", 1)
+    part = json.loads((tmp_path / "part.json").read_text())
+    assert [image["id"] for image in part["images"]] == [3]
+    assert [each["id"] for each in part["annotations"]] == [1, 2]
+    assert [each["id"] for each in part["categories"]] == [2, 7]
