@@ -53,7 +53,6 @@ ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
             "WEIGHT_DECAY": 0.0,
             "LEARNING_RATE": 0.0005,
             "LEARNING_RATE_SCHEDULE": "cosine",
-            "LEARNING_RATE_WARMUP_STEPS": 50,
         },
     ),
     ("modern", {"DETECTION_MULTI_CLASS": True, "DETECTION_NMS_THRESHOLD": 0.5}),
@@ -106,6 +105,11 @@ DIGITS_ROWS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("test flips", {"TEST_FLIPS": True}, ""),
 )
 DIGITS_RATE = 0.001
+# Fields that only detection reads: rows that differ by nothing else share a training.
+OF_DETECTION = (
+    *("DETECTION_MULTI_CLASS", "DETECTION_NMS_THRESHOLD", "SOFT_NMS_SIGMA", "TEST_FLIPS"),
+    "MASK_PASTE",
+)
 LAYERS = "4+"  # of the ResNet-50 with ImageNet's weights
 MEASURES = ("bbox_AP", "bbox_AP50", "segm_AP", "segm_AP50", "segm_AP75")
 RESULTS = Path(__file__).parent / "ladder.json"
@@ -191,7 +195,14 @@ def key_of(args: argparse.Namespace, row: str, seed: int) -> dict[str, Any]:
 
 
 def folder_of(args: argparse.Namespace, row: str, seed: int) -> str:
-    """The folder of one training."""
+    """The folder of a row's training, which is that of the first row that trains alike."""
+
+    def trained(name):
+        fields = fields_of(name, args.digits)
+        return {field: value for field, value in fields.items() if field not in OF_DETECTION}
+
+    names = [name for name, *_ in (DIGITS_ROWS if args.digits else ROWS)]
+    row = next(name for name in names if trained(name) == trained(row))
     name = row.replace(" ", "-").replace("/", "-")
     data = "digits" if args.digits else f"{args.size}px"
     return os.path.join(args.out, f"{name}-{data}-{args.epochs}epochs-seed{seed}")
@@ -215,17 +226,18 @@ def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
         model.load_weights(args.weights, by_name=True)
         model.set_log_dir()  # a run of its own, wherever the weights are
     start, resumed = (time.time(), time.process_time()), model.epoch
-    model.train(
-        train_set,
-        val_set,
-        config.LEARNING_RATE,
-        args.epochs,
-        "all" if args.digits else LAYERS,
-        augmentation=None if args.digits else flip_half,
-        evaluate_every=args.evaluate_every,
-        workers=1,
-        verbose=2,
-    )
+    if resumed < args.epochs:
+        model.train(
+            train_set,
+            val_set,
+            config.LEARNING_RATE,
+            args.epochs,
+            "all" if args.digits else LAYERS,
+            augmentation=None if args.digits else flip_half,
+            evaluate_every=args.evaluate_every,
+            workers=1,
+            verbose=2,
+        )
     seconds, cpu_seconds = time.time() - start[0], time.process_time() - start[1]
     detector = MaskRCNN("inference", config_of(args, row, seed, IMAGES_PER_GPU=1), folder)
     detector.load_weights(model.find_last())

@@ -79,11 +79,11 @@ class TorchvisionV2Config(TorchvisionV1Config):
 
 
 class ModernConfig(Config):
-    """The papers' RoIAlign and pyramid levels, He's initial weights, objects among proposals, and
-    mask targets at the centres of cells, for trainings from ImageNet's weights or from none.
+    """For trainings from ImageNet's weights or from none: the papers' RoIAlign and pyramid levels,
+    He's initial weights, objects among proposals, mask targets at the centres of cells, AdamW with
+    a falling rate, and detections of every probable class of a region.
 
-    It fits the layers of matterport's files. ``benchmarks/ladder.py`` measures what each field
-    brings.
+    It fits the layers of matterport's files. docs/accuracy.md says what each field brings.
     """
 
     NAME = PRESET = "modern"
@@ -93,6 +93,13 @@ class ModernConfig(Config):
     ROI_ADD_GT = True
     MASK_TARGETS = "sampled"
     MASK_PASTE = "padded"
+    DETECTION_MULTI_CLASS = True
+    DETECTION_NMS_THRESHOLD = 0.5
+    OPTIMIZER = "AdamW"
+    OPTIMIZER_OPTIONS = {"weight_decay": 0.05}
+    WEIGHT_DECAY = 0.0
+    LEARNING_RATE = 0.0005
+    LEARNING_RATE_SCHEDULE = "cosine"
 
 
 # Words for presets, as commands take them.
