@@ -53,6 +53,7 @@ ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
             "WEIGHT_DECAY": 0.0,
             "LEARNING_RATE": 0.0005,
             "LEARNING_RATE_SCHEDULE": "cosine",
+            "LEARNING_RATE_WARMUP_STEPS": 50,
         },
     ),
     ("modern", {"DETECTION_MULTI_CLASS": True, "DETECTION_NMS_THRESHOLD": 0.5}),

@@ -72,7 +72,9 @@ class Config:
     BACKBONE: str | Callable[..., Any] | None = "resnet101"
     # callable(image_shape) -> int array [5, 2] of feature map sizes; only for a callable BACKBONE.
     COMPUTE_BACKBONE_SHAPE: Callable[[Any], np.ndarray] | None = None
-    # Pixels of the image per cell of P2..P6, as a ResNet halves them.
+    # Pixels of the image per cell of P2..P6, as a ResNet halves them. [4, 8, 16, 16, 32] dilates
+    # the convolutions of its stage 5 instead of halving the map ("DC5"), [4, 8, 8, 8, 16] those of
+    # stage 4 too: finer cells for large objects, for more time and memory.
     BACKBONE_STRIDES: Sequence[int] = [4, 8, 16, 32, 64]
     # Units of the two fully connected layers of the box head (FPN paper, section 5.2).
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024
@@ -223,7 +225,8 @@ class Config:
     # run continues it.
     LEARNING_RATE_SCHEDULE: str | Callable[..., Any] | None = None
     # Steps at the start of a stage over which the rate rises linearly, from the factor times the
-    # rate; 0: no warmup. Layers that start to train, and Adam's averages, need some hundreds.
+    # rate; 0: no warmup. Layers that start to train, and Adam's averages, need some hundreds. Of a
+    # stage that has no more steps than that it is half, with a warning.
     LEARNING_RATE_WARMUP_STEPS = 0
     LEARNING_RATE_WARMUP_FACTOR = 0.001
     # "multistep": the epochs after which the rate is multiplied by the factor, counted from the

@@ -94,8 +94,8 @@ TABLE = (
     ),
     Rule(
         "BACKBONE_STRIDES",
-        lambda value: several(is_count, 5)(value) and is_rising(value),
-        "5 increasing positive ints, one for each level P2 to P6, as [4, 8, 16, 32, 64]",
+        lambda value: several(is_count, 5)(value) and sorted(value) == list(value),
+        "5 positive ints that do not fall, one for each level P2 to P6, as [4, 8, 16, 32, 64]",
     ),
     Rule(
         "FREEZE_BACKBONE_STAGES",

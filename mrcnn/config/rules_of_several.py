@@ -30,6 +30,8 @@ from mrcnn.config.value_kinds import (
 )
 
 STRIDES = [4, 8, 16, 32, 64]
+# with the last stage, or the last two, dilated
+DILATED_STRIDES = ([4, 8, 16, 16, 32], [4, 8, 8, 8, 16])
 # Names of the fields, with spaces between, and what finds the problems of their values.
 RuleOfSeveral = tuple[str, Callable[..., Iterable[str]]]
 
@@ -103,11 +105,17 @@ def _backbone(backbone, shape_of):
 
 
 def _strides(strides, backbone):
-    if isinstance(backbone, str) and list(strides) != STRIDES:
-        yield (
-            f"BACKBONE_STRIDES is {strides!r}, but the levels of {backbone} have the strides "
-            f"{STRIDES}; others are for a BACKBONE of your own"
-        )
+    if not isinstance(backbone, str) or list(strides) == STRIDES:
+        return
+    if backbone in RESNETS and list(strides) in DILATED_STRIDES:
+        return
+    also = ""
+    if backbone in RESNETS:
+        also = f" or, dilated, {' or '.join(map(str, DILATED_STRIDES))}"
+    yield (
+        f"BACKBONE_STRIDES is {strides!r}, but the levels of {backbone} have the strides "
+        f"{STRIDES}{also}; others are for a BACKBONE of your own"
+    )
 
 
 def _rpn_matching(positive, negative):

@@ -37,11 +37,9 @@ def stage_rate(config, stage, begun):
         The stage's number where nothing changes it, else a
         `keras.optimizers.schedules.LearningRateSchedule`.
 
-    Raises:
-        ValueError: the stage is over before the warm-up is.
-
     Warns:
-        of a rate that is too high for Adam and its kin.
+        of a rate that is too high for Adam and its kin, and of a stage that is over before its
+        warm-up, which then takes half of it.
     """
     if callable(stage.learning_rate):
         return as_schedule(stage.learning_rate)
@@ -56,10 +54,12 @@ def stage_rate(config, stage, begun):
             stacklevel=2,
         )
     if warmup and warmup >= steps:
-        raise ValueError(
-            f"LEARNING_RATE_WARMUP_STEPS is {warmup}, but stage {stage.layers!r} ends after "
-            f"{steps} steps (epochs {begun + 1} to {stage.epochs} of {config.STEPS_PER_EPOCH}): it "
-            "must be less"
+        warmup = steps // 2
+        warnings.warn(
+            f"LEARNING_RATE_WARMUP_STEPS is {config.LEARNING_RATE_WARMUP_STEPS}, but stage "
+            f"{stage.layers!r} ends after {steps} steps (epochs {begun + 1} to {stage.epochs} of "
+            f"{config.STEPS_PER_EPOCH}): it warms up for {warmup}",
+            stacklevel=2,
         )
     if schedule == "cosine":
         return CosineDecay(

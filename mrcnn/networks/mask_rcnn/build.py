@@ -240,7 +240,9 @@ def _image_inputs(config):
 
 def _first_stage(image, config):
     """P2 to P6, and the RPN's outputs for them."""
-    pyramid = fpn_graph(backbone_graph(image, config), config.TOP_DOWN_PYRAMID_SIZE)
+    strides = None if callable(config.BACKBONE) else list(config.BACKBONE_STRIDES)
+    stages = backbone_graph(image, config, strides[3] if strides else 32)
+    pyramid = fpn_graph(stages, config.TOP_DOWN_PYRAMID_SIZE, strides)
     return pyramid, rpn_over_pyramid(pyramid, config)
 
 

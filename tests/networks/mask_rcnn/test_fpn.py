@@ -2,10 +2,14 @@
 
 import keras
 import numpy as np
+import pytest
 
+from mrcnn.inference.graph import Detector
+from mrcnn.networks.mask_rcnn.build import inference_model
 from mrcnn.networks.mask_rcnn.fpn import fpn_graph
+from mrcnn.ops.anchors import compute_backbone_shapes
 from tests.networks.backbones.test_resnet import convolve
-from tests.tiny import randomize
+from tests.tiny import Rectangles, image, randomize, tiny_config
 
 RNG = np.random.RandomState(0)
 
@@ -47,3 +51,37 @@ def test_fpn_layer_names():
         "fpn_p2add",
         "fpn_p6",
     } <= {layer.name for layer in model.layers}
+
+
+@pytest.mark.parametrize("strides", [[4, 8, 16, 16, 32], [4, 8, 8, 8, 16]])
+def test_dilated_stages(strides):
+    """The maps have the sizes that the anchors are made for, and the weights those of the network
+    that halves them.
+    """
+    small = dict(BACKBONE="resnet50", IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=128)
+    config = tiny_config(BACKBONE_STRIDES=strides, **small)
+    model = inference_model(config)
+    levels = [model.get_layer(f"fpn_p{level}").output for level in range(2, 7)]
+    found = keras.Model(model.inputs[0], levels).compute_output_shape((1, 128, 128, 3))
+    sides = [shape[1] for shape in found]
+    assert sides == compute_backbone_shapes(config, (128, 128))[:, 0].tolist()
+    halving = inference_model(tiny_config(**small))
+    assert {weight.path: weight.shape for weight in model.weights} == {
+        weight.path: weight.shape for weight in halving.weights
+    }
+    randomize(model, 1)
+    images = image(128, 192, 0)[np.newaxis].astype(np.float32) - 120
+    detections, masks = Detector(model, config).predict(images, np.float32([(0, 0, 128, 192)]))
+    assert (detections[..., 5] > 0).any() and np.isfinite(masks).all()
+
+
+def test_training_with_a_dilated_stage(tmp_path):
+    from mrcnn.model import MaskRCNN
+
+    small = dict(BACKBONE="resnet50", IMAGE_MIN_DIM=64, IMAGE_MAX_DIM=64, REMATERIALIZE=True)
+    steps = dict(STEPS_PER_EPOCH=1, VALIDATION_STEPS=1)
+    config = tiny_config(BACKBONE_STRIDES=[4, 8, 16, 16, 32], **small, **steps)
+    model = MaskRCNN("training", config, str(tmp_path))
+    history = model.train(Rectangles(4), Rectangles(2), 0.001, 1, "all", workers=1, verbose=0)
+    del history
+    assert np.isfinite(model.keras_model.get_layer("fpn_c5p5").get_weights()[0]).all()
