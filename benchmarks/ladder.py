@@ -335,6 +335,37 @@ def table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def plot(found: list[dict[str, Any]], path: str) -> None:
+    """Mask AP on the measured images over the epochs, a line for each training that measured it, a
+    colour for each row.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    found = [one for one in found if any("val_segm_AP" in epoch for epoch in one["curve"])]
+    if not found:
+        raise ValueError("no training was run with --evaluate-every: there is no curve to draw")
+    _, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    colors: dict[str, str] = {}
+    for one in found:
+        label = f"{one['row']}, {one['size']} px"
+        points = [
+            (epoch, values["val_segm_AP"])
+            for epoch, values in enumerate(one["curve"], start=1)
+            if "val_segm_AP" in values
+        ]
+        known = label in colors
+        color = colors.setdefault(label, f"C{len(colors)}")
+        axes.plot(*zip(*points), color=color, label=None if known else label)
+    axes.set(xlabel="epoch", ylabel="mask AP", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    pyplot.savefig(path, dpi=120)
+    pyplot.close()
+
+
 def main() -> int:
     """Run what is missing, then print the table."""
     parser = argparse.ArgumentParser(
@@ -370,6 +401,7 @@ def main() -> int:
         help="measure AP after every N epochs too",
     )
     parser.add_argument("--table", action="store_true", help="only print what is done")
+    parser.add_argument("--plot", metavar="FILE", help="draw mask AP over the epochs, only")
     parser.add_argument("--one", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     names = [name for name, *_ in (DIGITS_ROWS if args.digits else ROWS)]
@@ -378,6 +410,9 @@ def main() -> int:
         parser.error(f"--rows are of {', '.join(names)}")
     args.seeds = args.seeds or ([0] if args.digits else [0, 1, 2])
     args.epochs = args.epochs or (2 if args.digits else 4)
+    if args.plot:
+        plot(results(args.results), args.plot)
+        return 0
     if not (args.table or args.digits or (args.dataset and args.weights)):
         parser.error("--dataset and --weights are needed to train; --table prints what is done")
     if args.one:

@@ -115,6 +115,17 @@ def test_results_are_kept_and_tabled(tmp_path):
     assert last.endswith("| 1.0 |")
 
 
+def test_curves(tmp_path):
+    found = [
+        {"row": row, "size": 256, "curve": [{"loss": 1.0}, {"loss": 1.0, "val_segm_AP": 0.1}]}
+        for row in ("init", "init", "modern")
+    ]
+    ladder.plot(found, str(tmp_path / "curve.png"))
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match="--evaluate-every"):
+        ladder.plot([{"row": "init", "size": 256, "curve": [{"loss": 1.0}]}], "curve.png")
+
+
 def test_the_first_images_with_objects(tmp_path):
     images = [{"id": number} for number in (5, 3, 8, 9)]
     objects = [
