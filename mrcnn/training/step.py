@@ -14,8 +14,8 @@ from mrcnn.networks.layers.base import PACKAGE
 from mrcnn.networks.layers.loss import loss_names
 from mrcnn.networks.layers.weight_decay import decay_gradient, decay_penalty, other_penalties
 from mrcnn.training.gradient_sum import GradientSum
-from mrcnn.training.momentum_in_place import momentum_in_place
 from mrcnn.training.optimizer import numbered, optimizer_variables, restore
+from mrcnn.training.updates_in_place import updates_in_place
 from mrcnn.training.weight_average import WeightAverage
 
 
@@ -151,7 +151,7 @@ class TrainingModel(BuiltModel, H5Model):
                 "out; Config.LOSS_WEIGHTS weights them"
             )
         super().compile(optimizer, **options)
-        momentum_in_place(getattr(self.optimizer, "inner_optimizer", self.optimizer))
+        updates_in_place(getattr(self.optimizer, "inner_optimizer", self.optimizer))
         variables = self.trainable_variables
         self.gradient_sum = GradientSum(variables, accumulation) if accumulation > 1 else None
         self.average = WeightAverage(variables, average_momentum) if average_momentum else None
