@@ -131,6 +131,12 @@ def variable_index(optimizer, variable):
     return optimizer._get_variable_index(variable)
 
 
+def adam_averages(optimizer, variable):
+    """Adam's moving averages of a variable's gradient and of its square, as Keras variables."""
+    index = variable_index(optimizer, variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
 def learning_rate(optimizer, updates_ago=0):
     """The learning rate of the next update, or of an earlier one where a schedule gives it.
 

@@ -7,7 +7,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from mrcnn.common.keras_internals import variable_index
+from mrcnn.common.keras_internals import adam_averages, variable_index
 
 
 def updates_in_place(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -44,13 +44,13 @@ def _momentum_step(optimizer, gradient, variable, learning_rate):
 
 
 def _adam_step(optimizer, gradient, variable, learning_rate):
-    index = variable_index(optimizer, variable)
+    mean, square = adam_averages(optimizer, variable)
     number = functools.partial(tf.cast, dtype=variable.dtype)
     steps = tf.cast(optimizer.iterations + 1, variable.dtype)
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
-        m=optimizer._momentums[index].value.handle,
-        v=optimizer._velocities[index].value.handle,
+        m=mean.value.handle,
+        v=square.value.handle,
         beta1_power=number(optimizer.beta_1) ** steps,
         beta2_power=number(optimizer.beta_2) ** steps,
         lr=number(learning_rate),
