@@ -46,7 +46,7 @@ ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("add-gt", {"ROI_ADD_GT": True}),
     (
-        "adamw",
+        "modern",
         {
             "OPTIMIZER": "AdamW",
             "OPTIMIZER_OPTIONS": {"weight_decay": 0.05},
@@ -56,7 +56,7 @@ ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
             "LEARNING_RATE_WARMUP_STEPS": 50,
         },
     ),
-    ("modern", {"DETECTION_MULTI_CLASS": True, "DETECTION_NMS_THRESHOLD": 0.5}),
+    ("nms", {"DETECTION_MULTI_CLASS": True, "DETECTION_NMS_THRESHOLD": 0.5}),
     (
         "per-level",
         {
@@ -102,6 +102,8 @@ DIGITS_ROWS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("RPN of two convolutions", {"RPN_CONV_LAYERS": 2}, ""),
     ("RPN without crossing anchors", {"RPN_IGNORE_CROSSING": True}, ""),
     ("hard examples", {"TRAIN_ROIS_PER_IMAGE": 128, "HARD_EXAMPLES": 32}, ""),
+    ("NMS at 0.5", {"DETECTION_NMS_THRESHOLD": 0.5}, ""),
+    ("every probable class", {"DETECTION_MULTI_CLASS": True}, ""),
     ("soft-NMS", {"SOFT_NMS_SIGMA": 0.5}, ""),
     ("test flips", {"TEST_FLIPS": True}, ""),
 )

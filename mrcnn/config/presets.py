@@ -80,8 +80,8 @@ class TorchvisionV2Config(TorchvisionV1Config):
 
 class ModernConfig(Config):
     """For trainings from ImageNet's weights or from none: the papers' RoIAlign and pyramid levels,
-    He's initial weights, objects among proposals, mask targets at the centres of cells, AdamW with
-    a falling rate, and detections of every probable class of a region.
+    He's initial weights, objects among proposals, mask targets at the centres of cells, and AdamW
+    with a falling rate.
 
     It fits the layers of matterport's files. docs/accuracy.md says what each field brings.
     """
@@ -93,8 +93,6 @@ class ModernConfig(Config):
     ROI_ADD_GT = True
     MASK_TARGETS = "sampled"
     MASK_PASTE = "padded"
-    DETECTION_MULTI_CLASS = True
-    DETECTION_NMS_THRESHOLD = 0.5
     OPTIMIZER = "AdamW"
     OPTIMIZER_OPTIONS = {"weight_decay": 0.05}
     WEIGHT_DECAY = 0.0
