@@ -115,6 +115,7 @@ OF_DETECTION = (
 )
 LAYERS = "4+"  # of the ResNet-50 with ImageNet's weights
 MEASURES = ("bbox_AP", "bbox_AP50", "segm_AP", "segm_AP50", "segm_AP75")
+MIN_SCORE = 0.7  # of the detections whose errors are counted
 RESULTS = Path(__file__).parent / "ladder.json"
 
 
@@ -133,42 +134,20 @@ def fields_of(row: str, digits: bool = False) -> dict[str, Any]:
     raise ValueError(f"there is no row {row!r}; the rows are {', '.join(name for name, _ in ROWS)}")
 
 
-def penn_fudan(folder: str, subset: str):
-    """The photos of "train" or "val", every fifth, as a prepared dataset."""
-    from mrcnn.data.formats.mask_png import MaskPng
-
-    found = MaskPng()
-    found.load_id_masks(
-        os.path.join(folder, "PNGImages"), os.path.join(folder, "PedMasks"), "person"
-    )
-    found.image_info = [
-        info
-        for number, info in enumerate(found.image_info)
-        if (number % 5 == 0) == (subset == "val")
-    ]
-    found.prepare()
-    return found
+def sample(name: str):
+    """samples/<name>.py as a module."""
+    path = str(Path(__file__).resolve().parent.parent / "samples")
+    if path not in sys.path:
+        sys.path.append(path)
+    return importlib.import_module(name)
 
 
 def digits(subset: str):
     """Scenes of samples/digits.py: 4,000 to train on, 200 to measure."""
-    found = digits_sample().DigitsDataset()
+    found = sample("digits").DigitsDataset()
     found.load_digits({"train": 4000, "val": 200}[subset], subset)
     found.prepare()
     return found
-
-
-def digits_sample():
-    """samples/digits.py as a module."""
-    path = Path(__file__).resolve().parent.parent / "samples"
-    if str(path) not in sys.path:
-        sys.path.append(str(path))
-    return importlib.import_module("digits")
-
-
-def flip_half(image, masks, rng):
-    """Mirror half of the photos."""
-    return (image[:, ::-1], masks[:, ::-1]) if rng.random() < 0.5 else (image, masks)
 
 
 def config_of(args: argparse.Namespace, row: str, seed: int, **fields: Any):
@@ -177,7 +156,7 @@ def config_of(args: argparse.Namespace, row: str, seed: int, **fields: Any):
 
     if args.digits:
         settings = {"NAME": "ladder", "SEED": seed, **fields_of(row, digits=True), **fields}
-        return type("Row", (digits_sample().DigitsDetectConfig,), settings)()
+        return type("Row", (sample("digits").DigitsDetectConfig,), settings)()
     settings = {
         **COMMON,
         "NAME": "ladder",
@@ -221,7 +200,7 @@ def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
     folder = folder_of(args, row, seed)
     config = config_of(args, row, seed)
     train_set, val_set = (
-        digits(subset) if args.digits else penn_fudan(args.dataset, subset)
+        digits(subset) if args.digits else sample("penn_fudan").make_dataset(args.dataset, subset)
         for subset in ("train", "val")
     )
     model = MaskRCNN("training", config, folder)
@@ -236,7 +215,7 @@ def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
             config.LEARNING_RATE,
             args.epochs,
             "all" if args.digits else LAYERS,
-            augmentation=None if args.digits else flip_half,
+            augmentation=None if args.digits else sample("penn_fudan").flip_half,
             evaluate_every=args.evaluate_every,
             workers=1,
             verbose=2,
@@ -255,7 +234,7 @@ def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
         "cpu_seconds": None if resumed else round(cpu_seconds),
         "processor": processor(),
         **{measure: round(float(found[measure]), 4) for measure in MEASURES},
-        "errors": error_types(scenes),
+        "errors": error_types(scenes, MIN_SCORE),
         "curve": curve(model.log_dir),
     }
     add_result(args.results, result)

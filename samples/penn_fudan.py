@@ -207,10 +207,8 @@ def make_model(args, mode):
     else:
         from mrcnn.model import MaskRCNN as Model
 
-    word, name = (
-        args.model.lower(),
-        (PennFudanLabelsConfig if args.semantic else PennFudanConfig).NAME,
-    )
+    word = args.model.lower()
+    name = (PennFudanLabelsConfig if args.semantic else PennFudanConfig).NAME
     path = weights_path(args.model, args.logs, name, to_train=mode == "training")
     model = Model(mode, make_config(args, path), args.logs)
     if word == "imagenet":

@@ -131,7 +131,7 @@ def variable_index(optimizer, variable):
     return optimizer._get_variable_index(variable)
 
 
-def adam_averages(optimizer, variable):
+def adam_averages(optimizer: keras.optimizers.Adam, variable) -> tuple:
     """Adam's moving averages of a variable's gradient and of its square, as Keras variables."""
     index = variable_index(optimizer, variable)
     return optimizer._momentums[index], optimizer._velocities[index]

@@ -111,7 +111,7 @@ def config_beside(weights):
     return next(filter(os.path.isfile, paths), None)
 
 
-def preset_for(word, weights=None):
+def preset_for(word: str, weights: str | None = None) -> str:
     """The name of the preset that goes with the weights that a training or a detection starts from:
     torchvision's own settings with its files, "modern" with ImageNet's or random weights, what the
     ``config.json`` beside a file says, and else "matterport".

@@ -98,7 +98,7 @@ class ModernConfig(Config):
     WEIGHT_DECAY = 0.0
     LEARNING_RATE = 0.0005
     LEARNING_RATE_SCHEDULE = "cosine"
-    # without it AdamW's first steps spoil the backbone: half of the AP is lost
+    # without it AdamW's first steps spoil the backbone: mask AP75 falls from .42 to .21 (one run)
     LEARNING_RATE_WARMUP_STEPS = 50
 
 
