@@ -13,8 +13,9 @@ class GroupedConv2D(keras.layers.Conv2D):
     """Keras' Conv2D with ``groups``, whose gradient does not depend on what TensorFlow has.
 
     TensorFlow computes a grouped convolution in one operation everywhere, but its gradient on a CPU
-    by oneDNN alone: not without it (TF_ENABLE_ONEDNN_OPTS=0, other processors), nor of float16.
-    There as many convolutions as there are groups do it. Keras' own layer compiles it with XLA.
+    by oneDNN alone: not without it (TF_ENABLE_ONEDNN_OPTS=0, other processors), and of float16 only
+    on processors that compute in it. Elsewhere as many convolutions as there are groups do it.
+    Keras' own layer compiles it with XLA.
 
     Milliseconds of the CPU for a forward pass and for both passes, of 64 x 64 cells, 256 channels
     and 32 groups (two cores with AVX-512, TensorFlow 2.21): 3.7 and 14.9 in one operation; 7.8 and
