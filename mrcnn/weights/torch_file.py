@@ -119,34 +119,44 @@ def _with_arrays(path, value, flat, size):
         size: of the file in bytes. No more values than that are converted: lists that hold one
             list many times have any number in a few bytes.
     """
-    seen = bytes_asked = 0
+    return _Arrays(path, flat, size).of(value, 0)
 
-    def converted(value, depth):
-        nonlocal seen, bytes_asked
-        seen += 1
-        if seen > size:
+
+class _Arrays:
+    """`_with_arrays` on its way. (A function that calls itself from within another would hold the
+    whole file until Python next looks for cycles.)
+    """
+
+    def __init__(self, path, flat, size):
+        self.path, self.flat, self.size = path, flat, size
+        self.seen = self.bytes_asked = 0
+
+    def of(self, value, depth):
+        self.seen += 1
+        if self.seen > self.size:
             raise ValueError("more values than bytes")
         if isinstance(value, Tensor):
-            view = _view(path, value, flat[value.storage.key], size)
-            is_bfloat16 = value.storage.kind == "BFloat16Storage"
-            bytes_asked += view.size * view.itemsize * (2 if is_bfloat16 else 1)
-            if bytes_asked > _MOST_SHARED * size:
-                raise Refused(
-                    f"{path} has tensors of more than {_MOST_SHARED} times its {size:,} bytes "
-                    f"in all; {ADVICE}"
-                )
-            return (view.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else view
+            return self._of_tensor(value)
         if depth > _DEEPEST:
             raise ValueError("dicts or lists too deep within each other")
         if isinstance(value, dict):
-            return {key: converted(inner, depth + 1) for key, inner in value.items()}
+            return {key: self.of(inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, (list, tuple)):
-            return [converted(inner, depth + 1) for inner in value]
+            return [self.of(inner, depth + 1) for inner in value]
         if value is None or isinstance(value, (str, bytes, int, float)):
             return value
         return Foreign()  # also a storage or a function by itself
 
-    return converted(value, 0)
+    def _of_tensor(self, tensor):
+        view = _view(self.path, tensor, self.flat[tensor.storage.key], self.size)
+        is_bfloat16 = tensor.storage.kind == "BFloat16Storage"
+        self.bytes_asked += view.size * view.itemsize * (2 if is_bfloat16 else 1)
+        if self.bytes_asked > _MOST_SHARED * self.size:
+            raise Refused(
+                f"{self.path} has tensors of more than {_MOST_SHARED} times its {self.size:,} "
+                f"bytes in all; {ADVICE}"
+            )
+        return (view.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else view
 
 
 def _view(path, tensor, flat, limit):

@@ -1,11 +1,13 @@
 """PyTorch's files: those that it wrote, damaged ones, ones that would run code, and our own."""
 
 import collections
+import gc
 import io
 import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -77,6 +79,24 @@ def test_big_endian_numbers(tmp_path):
     content = np.arange(5, dtype=">f4").tobytes()
     path = zipped(tmp_path / "big.pth", pickled, [("byteorder", b"big"), ("data/0", content)])
     np.testing.assert_array_equal(read_torch(path)["a"], np.arange(5))
+
+
+def test_the_file_is_not_held_when_its_tensors_are_gone(tmp_path):
+    """Without waiting for Python's search for cycles."""
+    path = tmp_path / "large.pth"
+    write_torch(path, {"a": np.zeros(1_000_000, np.float32)})
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        tensors = read_torch(path)
+        held = tracemalloc.get_traced_memory()[0]
+        del tensors
+        left = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held > 4_000_000 and left < 400_000
 
 
 def test_needs_no_pytorch_nor_tensorflow():
