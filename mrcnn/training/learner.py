@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.heap import map_large_blocks
 from mrcnn.config import Config
 from mrcnn.config.file import other_settings
 from mrcnn.config.resnets import is_resnext
@@ -73,6 +74,7 @@ class Learner:
     def __init__(self, mode: str, config: Config, model_dir: AnyPath) -> None:
         if mode not in ("training", "inference"):
             raise ValueError(f"mode is {mode!r}; use 'training' or 'inference'")
+        map_large_blocks()
         self.mode = mode
         self.config = config
         self.model_dir = model_dir
