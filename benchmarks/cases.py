@@ -72,6 +72,14 @@ def _cases():
             partial(torchvision_cases.detect, version=version, small=small, large=large),
             5,
         )
+    # what sampled RoIAlign costs
+    version, small, large = torchvision_cases.MEASURED["detect-torchvision-v1-512"]
+    cases["detect-torchvision-v1-512-crop"] = (
+        partial(
+            torchvision_cases.detect, version=version, small=small, large=large, ROI_ALIGN="crop"
+        ),
+        5,
+    )
     cases["evaluate-512"] = (
         partial(evaluation_cases.evaluate, backbone="resnet50", side=512, detections=50),
         2,
