@@ -114,10 +114,16 @@ def find_run(pattern, epoch, keras_model, config):
     if problem:
         print(f"Going on from epoch {epoch} with a new optimizer, without momentum: {problem}")
         return run
-    changes = _changes(state.config, config.to_dict())
+    fields = config.to_dict()
+    changes = _changes(state.config, fields)
+    of_another = state.config.get("OPTIMIZER", fields["OPTIMIZER"]) != fields["OPTIMIZER"]
+    if of_another:  # Adam's average of gradients has the name of SGD's momentum, not its unit
+        state = dataclasses.replace(state, optimizer={}, stage_ended=True)
     print(
-        f"Going on from {path}: optimizer, random numbers and order of the data are those of epoch "
-        f"{epoch}" + (f"; the config has changed: {', '.join(changes)}" if changes else "")
+        f"Going on from {path}: {'' if of_another else 'optimizer, '}random numbers and order of "
+        f"the data are those of epoch {epoch}"
+        + (f"; the config has changed: {', '.join(changes)}" if changes else "")
+        + ("; another optimizer starts without momentum, its stage anew" if of_another else "")
     )
     return dataclasses.replace(
         run,

@@ -160,16 +160,22 @@ def restore(variables, state):
 
 
 def keep_slots(old, new, variables):
-    """Build an optimizer, with the momentum that an earlier one had for the same variables.
+    """Build an optimizer, with the momentum that an earlier one of its class had for the same
+    variables.
 
     Args:
-        old: the earlier optimizer, or None.
-        new: a new optimizer of the same kind.
+        old: the earlier optimizer, or None. From one of another class nothing is taken: Adam's
+            average of gradients has the name of SGD's momentum, which is in units of weights.
+        new: the new optimizer.
         variables: those that are now to be trained.
     """
     new.build(variables)
-    if old is not None and old.built:
+    if old is not None and old.built and type(_innermost(old)) is type(_innermost(new)):
         restore(slots(new), arrays(slots(old)))
+
+
+def _innermost(optimizer):
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def numbered(pairs):

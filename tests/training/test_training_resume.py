@@ -462,6 +462,34 @@ def test_slots_are_kept_by_name_and_shape():
     assert not np.any(new_one.momentums[0])
 
 
+def test_slots_of_another_class_are_not_kept():
+    """Adam's average of gradients as SGD's momentum would be a step a thousand times too long."""
+    weight = keras.Variable(np.ones(3, np.float32), name="a")
+    old = keras.optimizers.AdamW(0.5)
+    old.build([weight])
+    old.apply([np.ones(3, np.float32)])
+    sgd = keras.optimizers.SGD(0.25, momentum=0.9)
+    keep_slots(old, sgd, [weight])
+    assert not np.any(sgd.momentums[0])
+    # a wrapper, of half precision, is not a class of its own
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(0.25))
+    keep_slots(old, scaled, [weight])
+    np.testing.assert_array_equal(scaled.inner_optimizer._momentums[0], old._momentums[0])
+
+
+def test_another_optimizer_begins_without_momentum(tmp_path, eagerly, capsys):
+    """At no rate, momentum would be all that moves the weights."""
+    model = new(tmp_path, OPTIMIZER="AdamW", WEIGHT_DECAY=0.0)
+    model.train(Rectangles(5), None, 1e-4, 1, "all", verbose=0)
+    going_on = new(tmp_path)
+    going_on.resume()
+    before = values(going_on.keras_model)
+    going_on.train(Rectangles(5), None, 1e-20, 2, "all", verbose=0)
+    for name, value in values(going_on.keras_model).items():
+        np.testing.assert_allclose(value, before[name], rtol=0, atol=1e-12)
+    assert "another optimizer starts without momentum, its stage anew" in capsys.readouterr().out
+
+
 def test_state_of_every_random_generator():
     image = keras.Input((4,))
     x = keras.layers.Dropout(0.5, name="first")(image)
