@@ -19,7 +19,14 @@ from mrcnn.config.file import other_settings
 from mrcnn.config.resnets import is_resnext
 from mrcnn.data.augment.user import Augmentation
 from mrcnn.data.dataset import Dataset
-from mrcnn.distributed.strategy import detection_strategy, scope, stop_together, training_strategy
+from mrcnn.distributed.strategy import (
+    detection_strategy,
+    of_chief,
+    over_machines,
+    scope,
+    stop_together,
+    training_strategy,
+)
 from mrcnn.networks.backbones.applications import application_imagenet_weights
 from mrcnn.training.checkpoint import Run
 from mrcnn.training.loop import train
@@ -96,8 +103,12 @@ class Learner:
         config.validate()
         strategy = training_strategy if mode == "training" else detection_strategy
         self._strategy = strategy(config.GPU_COUNT)
-        if config.SEED is not None:
-            keras.utils.set_random_seed(config.SEED)
+        seed = config.SEED
+        if seed is None and over_machines(self._strategy):
+            # initial weights that are drawn after their variables were made are each machine's own
+            seed = int(of_chief(self._strategy, [np.random.randint(2**31 - 1)])[0])
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
         with scope(self._strategy):
             return self._network(mode, config)
 
