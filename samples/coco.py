@@ -26,7 +26,11 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config
+from mrcnn.config.file import config_beside, preset_for, read_config
+from mrcnn.config.presets import PRESETS, preset_fields
 from mrcnn.data.formats.coco import CocoJson
+from mrcnn.weights.read import read_weights
+from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 DEFAULT_LOGS_DIR = DEFAULT_LOGS  # the original's name
@@ -337,14 +341,15 @@ def evaluate_coco(model, dataset, coco, eval_type="bbox", limit=0, image_ids=Non
 
 
 def make_config(args, weights=None):
-    """The config of the command line's ``--backbone``, ``--size`` and so on.
+    """The config of the command line's ``--preset``, ``--backbone``, ``--size`` and so on.
 
     Args:
         args: of the command line.
-        weights: path of the starting weights. The network of a .pth file is torchvision's.
+        weights: path of the starting weights. The network of torchvision's, and of a run that began
+            with them, is torchvision's.
     """
-    fields = {} if weights is None else torchvision_fields(weights)
-    if fields:
+    fields = preset_fields(PRESETS[args.preset]) if args.preset else fields_of(weights)
+    if fields.get("IMAGE_RESIZE_MODE") == "fit":
         return torchvision_config(args, fields)
 
     class Chosen(CocoConfig):
@@ -361,20 +366,26 @@ def make_config(args, weights=None):
             IMAGES_PER_GPU = 1
             DETECTION_MIN_CONFIDENCE = 0  # AP counts low scores too
 
+    for name, value in fields.items():
+        setattr(Chosen, name, value)
     return Chosen()
 
 
-def torchvision_fields(weights):
-    """Fields of the network of a .pth file; an empty dict of another file."""
-    from mrcnn.weights.read import read_weights
-    from mrcnn.weights.torch_file import is_torch_file
-
-    fields = read_weights(weights).fields if is_torch_file(weights) else {}
-    return fields if "NUM_CLASSES" in fields else {}
+def fields_of(weights):
+    """Fields that weights bring along: torchvision's their network, a run's those of its preset."""
+    if weights is None:
+        return {}
+    if is_torch_file(weights):
+        fields = read_weights(weights).fields
+        return fields if "NUM_CLASSES" in fields else {}
+    path = config_beside(weights)
+    run = {} if path is None else read_config(path)
+    preset = preset_fields(PRESETS[preset_for("", weights)])
+    return {name: run[name] for name in (*preset, "NUM_CLASSES", "CLASS_NAMES")} if preset else {}
 
 
 def torchvision_config(args, fields):
-    """The config of a .pth file: its network and image sizes, with the rest of the command line."""
+    """The config of torchvision's network and image sizes, with the rest of the command line."""
 
     class Chosen(Config):
         NAME = CocoConfig.NAME
@@ -394,29 +405,18 @@ def torchvision_config(args, fields):
 
 def make_model(args, mode):
     """The model with the weights of ``--model``."""
+    from mrcnn.cli.model_options import weights_path
     from mrcnn.model import MaskRCNN
-    from mrcnn.weights import CLASS_LAYERS, coco_weights, torchvision_weights
+    from mrcnn.weights import CLASS_LAYERS
 
-    choice, weights = args.model.lower(), None
-    if choice in PUBLISHED:
-        weights = torchvision_weights(choice)
-    elif os.path.isfile(args.model):
-        weights = args.model
-    model = MaskRCNN(mode, make_config(args, weights), args.logs)
-    exclude = None
-    if choice in PUBLISHED:
-        path = weights
-    elif choice == "coco":
-        path = coco_weights()
-    elif choice == "last":
-        path = model.find_last()
-    elif choice == "imagenet":
+    path = weights_path(args.model, args.logs, CocoConfig.NAME, to_train=mode == "training")
+    model = MaskRCNN(mode, make_config(args, path), args.logs)
+    if args.model.lower() == "imagenet":
         path = model.get_imagenet_weights()
-    else:
-        path = args.model
-    if mode == "training" and weights and torchvision_fields(weights):
-        exclude = CLASS_LAYERS
-    model.load_weights(path, by_name=True, exclude=exclude)
+    # torchvision's classes are not numbered as the data's
+    of_torchvision = mode == "training" and path and is_torch_file(path)
+    if path:
+        model.load_weights(path, by_name=True, exclude=CLASS_LAYERS if of_torchvision else None)
     return model
 
 
@@ -499,8 +499,8 @@ def parse_args(argv=None):
             required=True,
             metavar="FILE",
             help="where to start from: 'coco', 'torchvision_v1', 'torchvision_v2', 'imagenet', "
-            "'last' (the newest checkpoint under --logs) or the path of a .h5 file, or of a .pth "
-            "file of torchvision's",
+            "'none' (random), 'last' (the newest checkpoint under --logs), the path of a .h5 file, "
+            "or of a .pth file of torchvision's",
         )
         sub.add_argument(
             "--year", default=DEFAULT_DATASET_YEAR, choices=["2014", "2017"], help="of the data set"
@@ -516,6 +516,13 @@ def parse_args(argv=None):
         )
         sub.add_argument(
             "--logs", default=DEFAULT_LOGS, metavar="FOLDER", help="folder of training runs"
+        )
+        sub.add_argument(
+            "--preset",
+            choices=PRESETS,
+            metavar="NAME",
+            help=f"settings that belong together: {', '.join(PRESETS)} (without it: those that the "
+            "weights were trained with, else 'matterport')",
         )
         sub.add_argument(
             "--backbone",

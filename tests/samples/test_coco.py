@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mrcnn.config.file import save_config
 from mrcnn.config.presets import TorchvisionV1Config, TorchvisionV2Config
 from mrcnn.data.masks import extract_bboxes
 from mrcnn.model import MaskRCNN
@@ -528,7 +529,7 @@ def test_torchvisions_weights(tmp_path, folder, monkeypatch, capsys, with_size):
     coco = load("coco")
     path = tmp_path / TORCHVISION_WEIGHTS["torchvision_v1"].name
     write_torch(path, moderate("v1", classes=91))
-    monkeypatch.setattr("mrcnn.weights.torchvision_weights", lambda word: str(path))
+    monkeypatch.setattr("mrcnn.cli.model_options.torchvision_weights", lambda word: str(path))
     monkeypatch.setattr(TorchvisionV1Config, "IMAGE_MIN_DIM", 64)
     monkeypatch.setattr(TorchvisionV1Config, "IMAGE_MAX_DIM", 96)
     monkeypatch.setattr(TorchvisionV1Config, "POST_NMS_ROIS_INFERENCE", 20, raising=False)
@@ -542,12 +543,35 @@ def test_torchvisions_weights(tmp_path, folder, monkeypatch, capsys, with_size):
     assert (config.NUM_CLASSES, config.CLASS_NAMES, config.ROI_ALIGN) == (81, None, "sampled")
     assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == ((64, 64) if with_size else (64, 96))
     assert config.STEPS_PER_EPOCH == 1000 and config.NAME == "coco"
+    # a run of it, as evaluate finds it
+    run = tmp_path / "run"
+    run.mkdir()
+    save_config(run, config)
+    args = coco.parse_args(["evaluate", "--model", "last", *common, *size])
+    of_run = coco.make_config(args, str(run / "w.h5"))
+    assert (of_run.NUM_CLASSES, of_run.ROI_ALIGN, of_run.BACKBONE) == (81, "sampled", "resnet50")
+    assert of_run.PRESET == "torchvision_v1" and of_run.IMAGE_MIN_DIM == config.IMAGE_MIN_DIM
+    args = coco.parse_args(["train", "--model", str(path), *common, *size])
     model = coco.make_model(args, "training")
     assert model.config.NUM_CLASSES == 81
     np.testing.assert_array_equal(
         np.asarray(model.keras_model.get_layer("fpn_p3").bias),
         dict(read_torchvision(path).layers["fpn_p3"])["fpn_p3/bias:0"],
     )
+
+
+def test_presets():
+    coco = load("coco")
+
+    def config(*words):
+        return coco.make_config(coco.parse_args(["train", "--dataset=d", *words]))
+
+    modern = config("--model=imagenet", "--preset=modern", "--size=512")
+    assert (modern.OPTIMIZER, modern.PRESET, modern.NUM_CLASSES) == ("AdamW", "modern", 81)
+    assert modern.RPN_ANCHOR_SCALES == (16, 32, 64, 128, 256)
+    v2 = config("--model=imagenet", "--preset=torchvision_v2")
+    assert (v2.RPN_CONV_LAYERS, v2.IMAGE_MAX_DIM, v2.NUM_CLASSES) == (2, 1333, 81)
+    assert config("--model=imagenet").PRESET == "matterport"
 
 
 @pytest.mark.parametrize(
