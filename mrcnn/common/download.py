@@ -63,8 +63,9 @@ def download(
 
     Raises:
         ValueError: `url` is not http(s).
-        DownloadError: no connection, an HTTP error, or a wrong file. A wrong
-            download is removed; a wrong file that was there before is not.
+        DownloadError: no connection, an HTTP error, a folder that cannot be
+            written, or a wrong file. A wrong download is removed; a wrong file
+            that was there before is not.
     """
     return fetch(
         RemoteFile(os.path.basename(os.fspath(path)), url, md5, sha256, size), path, progress
@@ -77,8 +78,7 @@ def fetch(file: RemoteFile, path: AnyPath, progress: bool = True) -> str:
     if not file.url.lower().startswith(("http://", "https://")):
         raise ValueError(f"{file.url} is not an http or https address")
     if not _is_there(file, path):
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with _alone(path, progress):
+        with _alone(file, path, progress):
             if not _is_there(file, path):  # another call may have fetched it meanwhile
                 _fetch(file, path, progress)
     return path
@@ -98,8 +98,8 @@ def _is_there(file, path):
 
 
 @contextlib.contextmanager
-def _alone(path, progress):
-    """Keep others from fetching the same file; waits for one that does.
+def _alone(file, path, progress):
+    """Keep others from fetching the same file, whose folder is made; waits for one that does.
 
     The lock is a file ``.<name>.lock`` beside it. It is removed once the file is there, which all
     look for first; without the file one who waits on a removed lock would not be alone.
@@ -107,11 +107,17 @@ def _alone(path, progress):
     folder, name = os.path.split(os.path.abspath(path))
     lock = filelock.FileLock(os.path.join(folder, f".{name}.lock"))
     try:
+        os.makedirs(folder, exist_ok=True)
         lock.acquire(timeout=0)
     except filelock.Timeout:
         if progress:
             print(f"Waiting for another process that fetches {name}", file=sys.stderr)
         lock.acquire()
+    except OSError as error:
+        raise DownloadError(
+            f"{file.url} is to be fetched to {folder}, which cannot be written: {error.strerror}. "
+            "Weights go to another folder where the environment variable KERAS_HOME names one"
+        ) from error
     try:
         yield
         with contextlib.suppress(OSError):  # Windows removes no file that another has open

@@ -227,6 +227,12 @@ def test_refused_connection_says_what_to_do(tmp_path):
         assert word in str(error.value)
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "models").write_text("a file where the folder would be")
+    with pytest.raises(DownloadError, match="models, which cannot be written.*KERAS_HOME"):
+        download("http://127.0.0.1:1/file", tmp_path / "models" / "file.h5", progress=False)
+
+
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://host/file", "file.h5"])
 def test_only_http(tmp_path, url):
     with pytest.raises(ValueError, match="is not an http or https address"):
