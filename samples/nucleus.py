@@ -94,8 +94,9 @@ class NucleusConfig(Config):
     TRAIN_ROIS_PER_IMAGE = 128
     MAX_GT_INSTANCES = 200
     DETECTION_MAX_INSTANCES = 400
-    # with one class, a nucleus is what is more likely a nucleus than background
-    DETECTION_MIN_CONFIDENCE = 0
+    # with one class, a nucleus is what is more likely a nucleus than background; the original's 0
+    # means that too, but not where each class of a region counts (torchvision's presets)
+    DETECTION_MIN_CONFIDENCE = 0.5
 
 
 class NucleusInferenceConfig(NucleusConfig):

@@ -38,6 +38,8 @@ OUTPUT_FIELDS = (
     "BOX_SHIFT",
     "ROI_LEVEL_FLOOR",
     "ROI_ALIGN",
+    "BBOX_LOG_SCALE_LIMIT",
+    "MASK_LOSS",
 )
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
@@ -122,14 +124,20 @@ def preset_for(word: str, weights: str | None = None) -> str:
         weights: path of the weights file.
 
     Raises:
-        ValueError: the ``config.json`` is not a run's.
+        ValueError: the ``config.json`` is not a run's, or of a preset that is not known here.
     """
     if word.lower() in PRESET_NAMES:
         return word.lower()
     if word.lower() in ("imagenet", "none"):
         return "modern"
     path = None if weights is None else config_beside(weights)
-    return "matterport" if path is None else read_config(path).get("PRESET", "matterport")
+    preset = "matterport" if path is None else read_config(path).get("PRESET", "matterport")
+    if preset not in PRESET_NAMES:
+        raise ValueError(
+            f"{path}: PRESET is {preset!r}, which this version does not know; it knows "
+            f"{', '.join(PRESET_NAMES)}"
+        )
+    return preset
 
 
 def other_settings(config, weights, fields=None):

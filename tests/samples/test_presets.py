@@ -58,6 +58,19 @@ def test_presets_are_of_mask_rcnn(name):
         made(name, "--model", "none", "--semantic", "--preset", "modern")
 
 
+def test_a_preset_of_another_version_is_told(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"config": {"PRESET": "torchvision_v3"}, "uses": []}')
+    with pytest.raises(ValueError, match="PRESET is 'torchvision_v3', which this version"):
+        preset_for("last", str(tmp_path / "weights.h5"))
+
+
+def test_a_nucleus_is_one_by_more_than_half():
+    """Also where the preset counts each class of a region."""
+    config = made("nucleus", "--model", "torchvision_v2")
+    assert config.DETECTION_MULTI_CLASS and config.DETECTION_MIN_CONFIDENCE == 0.5
+
+
 def test_a_run_of_before_the_presets(tmp_path):
     (tmp_path / "config.json").write_text('{"config": {"NAME": "old"}, "uses": []}')
     assert preset_for("last", str(tmp_path / "weights.h5")) == "matterport"
