@@ -109,7 +109,11 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
         bbox_std_dev=config.BBOX_STD_DEV,
         mask_shape=tuple(config.MASK_SHAPE),
         mini_masks=config.USE_MINI_MASK,
+        add_gt=config.ROI_ADD_GT,
+        sampled_masks=config.MASK_TARGETS == "sampled",
+        image_shape=config.IMAGE_SHAPE,
         box_shift=config.BOX_SHIFT,
+        negatives_alone=config.KEEP_EMPTY_IMAGES,
     )
     return tuple(tensor[0] for tensor in targets)
 

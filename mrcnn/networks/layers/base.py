@@ -15,8 +15,8 @@ class GraphLayer(keras.layers.Layer):
 
     Subclasses list in ``CONFIG_FIELDS`` the settings they need. ``config`` may be a
     ``Config`` or a dict of those fields, which is what serialisation gives back. A field that the
-    dict lacks has its default: files of earlier versions lack those that came later. So have all
-    fields where ``config`` is None.
+    dict lacks has its default: files of earlier versions lack those that came later. One that is
+    computed from others has none, and is None. So have all fields where ``config`` is None.
     """
 
     CONFIG_FIELDS: tuple[str, ...] = ()
@@ -27,7 +27,8 @@ class GraphLayer(keras.layers.Layer):
         self.supports_jit = False
         self.settings = {}
         if config is None or isinstance(config, dict):
-            config = SimpleNamespace(**{**Config.field_defaults(), **(config or {})})
+            known = {**dict.fromkeys(self.CONFIG_FIELDS), **Config.field_defaults()}
+            config = SimpleNamespace(**{**known, **(config or {})})
         for field in self.CONFIG_FIELDS:
             value = getattr(config, field)
             self.settings[field] = value.tolist() if isinstance(value, np.ndarray) else value

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mrcnn.matterport import graph_functions
+from mrcnn.networks.mask_rcnn import targets
 from mrcnn.networks.mask_rcnn.losses import BoxLoss
 from mrcnn.networks.mask_rcnn.targets import (
     DetectionTargetLayer,
@@ -572,6 +574,35 @@ def test_the_settings_are_those_of_the_config(fields, batch):
         assert expected[1].any()
         for part, reference in zip(actual, expected):
             np.testing.assert_allclose(part[image], reference, atol=3e-5)
+
+
+def test_a_saved_layer_of_before_sampled_masks():
+    """Its settings lack IMAGE_SHAPE, which has no default."""
+    inputs = cases.target_inputs(np.random.RandomState(2), 1, 40)
+    layer = DetectionTargetLayer(settings(), shuffle=False)
+    saved = layer.get_config()
+    del saved["config"]["IMAGE_SHAPE"]
+    for actual, expected in zip(DetectionTargetLayer.from_config(saved)(inputs), layer(inputs)):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_the_originals_function_follows_every_field(monkeypatch):
+    """It asks for what the layer asks for, with any settings."""
+    inputs = cases.target_inputs(np.random.RandomState(2), 1, 40)
+    asked = []
+
+    def recorded(*_, shuffle=True, seed=None, **options):
+        asked.append(options)
+        return [tf.zeros([1])] * 4
+
+    monkeypatch.setattr(targets, "detection_targets", recorded)
+    monkeypatch.setattr(graph_functions, "detection_targets", recorded)
+    fields = {"ROI_ADD_GT": True, "MASK_TARGETS": "sampled", "KEEP_EMPTY_IMAGES": True}
+    for config in (settings(), settings(**fields)):
+        DetectionTargetLayer(config).call(inputs)
+        graph_functions.detection_targets_graph(*(tensor[0] for tensor in inputs), config)
+        of_layer, of_graph = ({k: np.asarray(v).tolist() for k, v in o.items()} for o in asked[-2:])
+        assert of_layer == of_graph
 
 
 def test_shuffling_is_the_default():
