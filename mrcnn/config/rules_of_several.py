@@ -177,10 +177,10 @@ def _min_and_max_dim(low, high, mode):
 
 
 def _test_scales(scales, mode):
-    if len(scales) and mode in ("pad64", "none"):
+    if len(scales) and mode in ("pad64", "none", "crop"):
         yield (
-            f'TEST_SCALES is {scales!r}, but IMAGE_RESIZE_MODE "{mode}" leaves an image at its own '
-            "size; take 'square', 'rect' or 'fit'"
+            f'TEST_SCALES is {scales!r}, but with IMAGE_RESIZE_MODE "{mode}" the sides do not set '
+            "the size of what is detected in; take 'square', 'rect' or 'fit'"
         )
 
 
