@@ -153,6 +153,10 @@ GUESSED = (
     "RPN_ANCHOR_SCALES",
     "RPN_ANCHOR_RATIOS",
     "RPN_ANCHOR_STRIDE",
+    "STRIDE_IN_3X3",
+    "BOX_SHIFT",
+    "ROI_LEVEL_FLOOR",
+    "ROI_ALIGN",
 )
 GUESSED_FOR_TRAINING = tuple(field for field in GUESSED if field in OUTPUT_FIELDS)
 

@@ -44,7 +44,7 @@ OUTPUT_FIELDS = (
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
-def save_config(folder, config, class_names=None, began=None):
+def save_config(folder, config, class_names=None, began=None, name=FILE_NAME):
     """Write ``config.json`` into a run's folder, whole or not at all.
 
     Args:
@@ -53,11 +53,12 @@ def save_config(folder, config, class_names=None, began=None):
         class_names: names in the data, background first, used if the config's CLASS_NAMES is None.
         began: datetime, with its time zone, that `read_beginning` returns; None keeps that of an
             existing file.
+        name: of the file; see `settings_names`.
 
     Returns:
         Path of the file.
     """
-    path = os.path.join(folder, FILE_NAME)
+    path = os.path.join(folder, name)
     fields = config.to_dict()
     if (
         fields.get("CLASS_NAMES") is None

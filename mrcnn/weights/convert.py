@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.json_files import plain
 from mrcnn.common.words import option_or_argument
-from mrcnn.config import Config
-from mrcnn.config.file import config_beside, read_config
+from mrcnn.config import Config, SegmentationConfig
+from mrcnn.config.file import config_beside, read_config, save_config
 from mrcnn.weights.h5_format import Layers, write_h5
 from mrcnn.weights.read import read_weights
 from mrcnn.weights.torch_writer import write_torch
@@ -25,8 +26,9 @@ def convert(
     Args:
         source: a .h5 or .pth file.
         target: file to write, whose ending says what it becomes: .h5 or .pth.
-        config: ``config.json`` of the network, for a .pth file; None: that beside the source, or
-            what a .pth file tells.
+        config: ``config.json`` of the network; None: that beside the source, or what a .pth file
+            tells. It is also written beside a .h5 file, as ``<its name>.json``, for without it
+            the .h5 file would be taken for the original's network.
         epsilon: see `torchvision.read_torchvision`.
 
     Returns:
@@ -34,19 +36,29 @@ def convert(
 
     Raises:
         FileNotFoundError, ValueError: as `read_weights` and `torchvision_state_dict`; also another
-            ending, a target that exists, or a source without settings.
+            ending, a target that exists, or for a .pth file a source without settings.
     """
     ending = os.path.splitext(os.fspath(target))[1].lower()
     if ending not in (".h5", ".pth"):
         raise ValueError(f"{target} must end in .h5 or .pth, which says what to write")
-    if os.path.exists(target):
-        raise FileExistsError(f"{target} exists; remove it, or take another name")
+    folder, name = os.path.split(os.path.splitext(os.fspath(target))[0] + ".json")
+    for path in (target, *((os.path.join(folder, name),) if ending == ".h5" else ())):
+        if os.path.exists(path):
+            raise FileExistsError(f"{path} exists; remove it, or take another name")
     file = read_weights(source, epsilon)
-    if ending == ".h5":
-        write_h5(target, list(file.layers.items()))
-        return f"{target}: {len(file.layers)} layers"
     path = config_beside(os.fspath(source)) if config is None else config
     fields = file.fields if path is None else read_config(path)
+    if ending == ".h5":
+        write_h5(target, list(file.layers.items()))
+        said = f"{target}: {len(file.layers)} layers"
+        if not fields:
+            return said
+        if "NUM_CLASSES" not in fields:  # a backbone alone
+            needed = ", ".join(f"{name} = {plain(value)}" for name, value in fields.items())
+            return f"{said}. A network that begins with them needs {needed}"
+        kind = Config if fields.get("NETWORK") is None else SegmentationConfig
+        save_config(folder, kind.from_dict(fields), name=name)
+        return f"{said}, and their settings: {os.path.join(folder, name)}"
     if fields is None:
         raise ValueError(
             f"{source} has no config.json beside it, which says what network it is of: "

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from mrcnn.config.file import save_config
+from mrcnn.common.json_files import plain
+from mrcnn.config.file import config_beside, read_config, save_config
 from mrcnn.weights import __main__ as command
 from mrcnn.weights.h5_format import read_h5, write_h5
 from mrcnn.weights.torch_file import read_torch
@@ -47,6 +48,34 @@ def test_pth_to_h5(pth, tmp_path, capsys):
     assert command.main([str(pth), "--to", str(tmp_path / "e.h5"), "--epsilon", "1e-5"]) == 0
     first, second = (dict(read_h5(path)["bn_conv1"]) for path in (target, tmp_path / "e.h5"))
     assert np.abs(first["bn_conv1/gamma:0"] - second["bn_conv1/gamma:0"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_settings_come_with_an_h5_file(version, tmp_path, capsys):
+    """As config_beside finds them; without them it would be taken for the original's network."""
+    write_torch(tmp_path / "model.pth", small(version))
+    target = tmp_path / "out.h5"
+    assert command.main([str(tmp_path / "model.pth"), "--to", str(target)]) == 0
+    assert f"and their settings: {tmp_path / 'out.json'}" in capsys.readouterr().out
+    fields = read_config(config_beside(str(target)))
+    expected = read_torchvision(tmp_path / "model.pth").fields
+    assert expected and {name: plain(fields[name]) for name in expected} == plain(expected)
+    # no other's settings are written over
+    os.remove(target)
+    assert command.main([str(tmp_path / "model.pth"), "--to", str(target)]) == 1
+    assert "out.json exists" in capsys.readouterr().err
+
+
+def test_a_backbone_tells_what_it_needs(tmp_path, capsys):
+    tensors = {
+        name.removeprefix("backbone.body."): value
+        for name, value in small("v1").items()
+        if name.startswith("backbone.body.")
+    }
+    write_torch(tmp_path / "resnet.pth", tensors)
+    assert command.main([str(tmp_path / "resnet.pth"), "--to", str(tmp_path / "r.h5")]) == 0
+    assert "needs" in (said := capsys.readouterr().out) and "STRIDE_IN_3X3 = True" in said
+    assert not (tmp_path / "r.json").exists()
 
 
 @pytest.mark.parametrize("version, preset", [("v1", Narrow1), ("v2", Narrow2)])
