@@ -47,7 +47,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def _of_preset(name):
     """The fields of a preset but its classes, which are those of the data."""
-    fields = {} if name is None else preset_fields(PRESETS[name])
+    fields = {} if name is None else {"PRESET": name, **preset_fields(PRESETS[name])}
     return {
         field: value
         for field, value in fields.items()
@@ -82,8 +82,15 @@ def make_config(fields: dict[str, Any], settings: dict[str, Any]) -> Config:
     line, which go before.
 
     Raises:
-        ValueError: naming every wrong field, or settings that the network does not read.
+        ValueError: naming every wrong field, or settings that the network does not read; or a
+            preset for a network of another one.
     """
+    made_with, preset = fields.get("PRESET", "matterport"), settings.get("PRESET")
+    if preset is not None and made_with not in ("matterport", preset):
+        raise ValueError(
+            f"the weights' settings are of the preset {made_with!r}, on which {preset!r} would "
+            "leave a mixture of both: leave --preset out, and change fields with --set"
+        )
     fields = {**fields, **settings}
     kind = config_class(fields)
     _refuse_unread(kind, fields.get("NETWORK"), settings)

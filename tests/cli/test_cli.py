@@ -25,6 +25,7 @@ from mrcnn.common import json_files
 from mrcnn.common.download import DownloadError
 from mrcnn.config import Config
 from mrcnn.config.file import read_config, save_config
+from mrcnn.config.presets import TorchvisionV2Config, preset_fields
 from mrcnn.data.cache.dataset import RecordDataset
 from mrcnn.data.formats import open_dataset
 from mrcnn.weights import CLASS_LAYERS
@@ -414,7 +415,17 @@ def test_a_preset_comes_before_other_settings(photos):
     given = chosen_settings(photos, "--preset", "torchvision_v2")
     assert given["BOX_HEAD_CONVS"] == 4 and given["STRIDE_IN_3X3"] is True
     assert not {"NUM_CLASSES", "CLASS_NAMES", "NAME"} & given.keys()
-    assert chosen_settings(photos, "--preset", "matterport") == chosen_settings(photos) == {}
+    assert chosen_settings(photos, "--preset", "matterport") == {"PRESET": "matterport"}
+    assert chosen_settings(photos) == {}
+
+
+def test_presets_are_not_mixed():
+    of_v2 = preset_fields(TorchvisionV2Config)
+    for name in ("matterport", "modern", "torchvision_v1"):
+        with pytest.raises(ValueError, match=f"of the preset 'torchvision_v2', on which '{name}'"):
+            settings.make_config(of_v2, {"PRESET": name})
+    assert settings.make_config(of_v2, {"PRESET": "torchvision_v2"}).BOX_HEAD_CONVS == 4
+    assert settings.make_config({"PRESET": "matterport"}, {"PRESET": "modern"}).PRESET == "modern"
 
 
 def chosen_settings(photos, *options):
@@ -1045,7 +1056,8 @@ def test_a_training_chooses_the_sizes_itself(tmp_path, recwarn):
     (told,) = [str(each.message) for each in recwarn]
     assert (
         "guesses, the defaults: MEAN_PIXEL = [123.7 116.8 103.9], RPN_ANCHOR_SCALES = (32, 64, "
-        "128, 256, 512), RPN_ANCHOR_RATIOS = [0.5, 1, 2], RPN_ANCHOR_STRIDE = 1. If it was" in told
+        "128, 256, 512), RPN_ANCHOR_RATIOS = [0.5, 1, 2], RPN_ANCHOR_STRIDE = 1, STRIDE_IN_3X3 = "
+        "False, BOX_SHIFT = 1, ROI_LEVEL_FLOOR = False, ROI_ALIGN = crop. If it was" in told
     )
     assert "IMAGE_" not in told and "size" not in told and "missed" not in told
     recwarn.clear()
