@@ -22,9 +22,10 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config
-from mrcnn.config.file import preset_for
 from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.via import Via
+from mrcnn.weights.read import preset_for
+from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 
@@ -174,9 +175,10 @@ def make_config(args, detecting, weights=None):
         IMAGE_MAX_DIM = size
         IMAGE_MIN_DIM = min(default.IMAGE_MIN_DIM, size)
         # objects shrink with the images, so anchors must too
-        RPN_ANCHOR_SCALES = tuple(
-            scale * trained_at // default.IMAGE_MAX_DIM for scale in default.RPN_ANCHOR_SCALES
-        )
+        if default.IMAGE_RESIZE_MODE == "square":  # with "fit" the shorter side sets their size
+            RPN_ANCHOR_SCALES = tuple(
+                scale * trained_at // default.IMAGE_MAX_DIM for scale in default.RPN_ANCHOR_SCALES
+            )
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", BalloonConfig.STEPS_PER_EPOCH)
         if detecting:
@@ -198,10 +200,10 @@ def make_model(args, mode):
     model = MaskRCNN(mode, make_config(args, mode == "inference", path), args.logs)
     if word == "imagenet":
         path = model.get_imagenet_weights()
-    # other data's classes do not fit these 2
-    exclude = CLASS_LAYERS if word in ("coco", "torchvision_v1", "torchvision_v2") else None
     if path:
-        model.load_weights(path, by_name=True, exclude=exclude)
+        # other data's classes do not fit these 2
+        others = word == "coco" or (mode == "training" and is_torch_file(path))
+        model.load_weights(path, by_name=True, exclude=CLASS_LAYERS if others else None)
     return model
 
 
@@ -267,7 +269,8 @@ def parse_args(argv=None):
             required=True,
             metavar="FILE",
             help="where to start from: 'coco', 'torchvision_v1', 'torchvision_v2', 'imagenet', "
-            "'last' (the newest checkpoint under --logs), 'none' or the path of a .h5 file",
+            "'last' (the newest checkpoint under --logs), "
+            "'none' or the path of a .h5 file, or of a .pth file of torchvision's",
         )
         sub.add_argument(
             "--preset",
@@ -289,8 +292,8 @@ def parse_args(argv=None):
             "--size",
             type=int,
             metavar="PX",
-            help="side that images are scaled and padded to; a multiple of 64 (without it: the "
-            "preset's, 1024)",
+            help="side that images are scaled and padded to, a multiple of 64; with torchvision's "
+            "presets their longest side (without it: the preset's, 1024 or 1333)",
         )
         sub.set_defaults(run=function)
         return sub

@@ -26,10 +26,10 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config
-from mrcnn.config.file import config_beside, preset_for, read_config
+from mrcnn.config.file import config_beside, read_config
 from mrcnn.config.presets import PRESETS, preset_fields
 from mrcnn.data.formats.coco import CocoJson
-from mrcnn.weights.read import read_weights
+from mrcnn.weights.read import preset_for, read_weights
 from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")

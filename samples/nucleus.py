@@ -31,9 +31,10 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that is not installed
 
 from mrcnn.config import Config, SegmentationConfig
-from mrcnn.config.file import preset_for
 from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.mask_png import MaskPng
+from mrcnn.weights.read import preset_for
+from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
 RESULTS_DIR = os.path.join(ROOT_DIR, "results", "nucleus")
@@ -346,10 +347,10 @@ def make_model(args, mode):
     model = Model(mode, make_config(args, mode, path), args.logs)
     if word == "imagenet":
         path = model.get_imagenet_weights()
-    # other data's classes do not fit these 2
-    exclude = CLASS_LAYERS if word in ("coco", "torchvision_v1", "torchvision_v2") else None
     if path:
-        model.load_weights(path, by_name=True, exclude=exclude)
+        # other data's classes do not fit these 2
+        others = word == "coco" or (mode == "training" and is_torch_file(path))
+        model.load_weights(path, by_name=True, exclude=CLASS_LAYERS if others else None)
     return model
 
 
@@ -444,7 +445,7 @@ def parse_args(argv=None):
             metavar="FILE",
             help="where to start from: 'coco', 'torchvision_v1', 'torchvision_v2', 'imagenet', "
             "'last' (the newest checkpoint under --logs), 'none' (train --semantic: without it) or "
-            "the path of a .h5 file",
+            "the path of a .h5 file, or of a .pth file of torchvision's",
         )
         sub.add_argument(
             "--semantic",

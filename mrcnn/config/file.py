@@ -18,7 +18,6 @@ from mrcnn import __version__
 from mrcnn.common.json_files import plain, read_json, write_json
 from mrcnn.common.words import closest
 from mrcnn.config import DERIVED_FIELDS, Config
-from mrcnn.config.choices import PRESET_NAMES
 
 FILE_NAME = "config.json"
 # Fields that say what the outputs of a trained network mean, and its input. With others than those
@@ -114,33 +113,6 @@ def config_beside(weights):
     return next(filter(os.path.isfile, paths), None)
 
 
-def preset_for(word: str, weights: str | None = None) -> str:
-    """The name of the preset that goes with the weights that a training or a detection starts from:
-    torchvision's own settings with its files, "modern" with ImageNet's or random weights, what the
-    ``config.json`` beside a file says, and else "matterport".
-
-    Args:
-        word: "torchvision_v1", "torchvision_v2", "imagenet", "none"; another word or a path means
-            the file.
-        weights: path of the weights file.
-
-    Raises:
-        ValueError: the ``config.json`` is not a run's, or of a preset that is not known here.
-    """
-    if word.lower() in PRESET_NAMES:
-        return word.lower()
-    if word.lower() in ("imagenet", "none"):
-        return "modern"
-    path = None if weights is None else config_beside(weights)
-    preset = "matterport" if path is None else read_config(path).get("PRESET", "matterport")
-    if preset not in PRESET_NAMES:
-        raise ValueError(
-            f"{path}: PRESET is {preset!r}, which this version does not know; it knows "
-            f"{', '.join(PRESET_NAMES)}"
-        )
-    return preset
-
-
 def other_settings(config, weights, fields=None):
     """The `OUTPUT_FIELDS` in which a config differs from the settings beside a weights file, in
     words; an empty list where they agree, or where there are no settings.
@@ -158,8 +130,15 @@ def other_settings(config, weights, fields=None):
     return [
         f"{name} = {plain(getattr(config, name))} (there {plain(fields[name])})"
         for name in OUTPUT_FIELDS
-        if name in fields and plain(getattr(config, name)) != plain(fields[name])
+        if name in fields and not _is_same(name, getattr(config, name), fields[name])
     ]
+
+
+def _is_same(name, value, other):
+    if name == "MEAN_PIXEL" and np.shape(value) == np.shape(other):
+        # (123.7, 116.8, 103.9) and torchvision's (123.675, 116.28, 103.53) are the same mean
+        return bool(np.all(np.abs(np.subtract(value, other)) < 1))
+    return plain(value) == plain(other)
 
 
 def settings_names(weights):
@@ -235,6 +214,8 @@ def _value(field, text, default):
         return None if text.lower() == "none" else text
     if field == "CLASS_NAMES" and text[:1] != "[" and text.lower() != "none":
         return [name.strip() for name in text.split(",")]
+    if text == "()":
+        text = "[]"
     if text[:1] in ("[", "{"):
         try:
             value = json.loads(text)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 from mrcnn.common.files import AnyPath
 from mrcnn.common.words import option_or_argument
+from mrcnn.config.choices import PRESET_NAMES
+from mrcnn.config.file import config_beside, read_config
 from mrcnn.weights.h5_format import Layers, read_h5
 from mrcnn.weights.torch_file import is_torch_file
 from mrcnn.weights.torchvision import read_torchvision
@@ -29,6 +32,38 @@ class WeightsFile:
     fields: dict[str, Any] | None = None
     remarks: list[str] = dataclasses.field(default_factory=list)
     hint: str = ""
+
+
+def preset_for(word: str, weights: AnyPath | None = None) -> str:
+    """The name of the preset that goes with the weights that a training or a detection starts from:
+    torchvision's own settings with its files, "modern" with ImageNet's or random weights, what the
+    ``config.json`` beside a file says, and else "matterport".
+
+    Args:
+        word: "torchvision_v1", "torchvision_v2", "imagenet", "none"; another word or a path means
+            the file.
+        weights: path of the weights file.
+
+    Raises:
+        ValueError: the ``config.json`` is not a run's, or of a preset that is not known here; a
+            .pth file is none of torchvision's.
+    """
+    if word.lower() in PRESET_NAMES:
+        return word.lower()
+    if word.lower() in ("imagenet", "none"):
+        return "modern"
+    path = None if weights is None else config_beside(os.fspath(weights))
+    if path is not None:
+        fields = read_config(path)
+    else:
+        fields = (weights and is_torch_file(weights) and read_weights(weights).fields) or {}
+    preset = fields.get("PRESET", "matterport")
+    if preset not in PRESET_NAMES:
+        raise ValueError(
+            f"{path}: PRESET is {preset!r}, which this version does not know; it knows "
+            f"{', '.join(PRESET_NAMES)}"
+        )
+    return preset
 
 
 def read_weights(path: AnyPath, epsilon: float | None = None) -> WeightsFile:

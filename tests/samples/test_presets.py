@@ -2,9 +2,12 @@
 
 import pytest
 
-from mrcnn.config.file import preset_for, save_config
+from mrcnn.config.file import save_config
 from mrcnn.config.presets import PRESETS
+from mrcnn.weights.read import preset_for
+from mrcnn.weights.torch_writer import write_torch
 from tests.samples.scripts import load
+from tests.torchvision.test_weights import small
 
 SAMPLES = {
     "penn_fudan": ["train", "--dataset", "data"],
@@ -63,6 +66,21 @@ def test_a_preset_of_another_version_is_told(tmp_path):
     path.write_text('{"config": {"PRESET": "torchvision_v3"}, "uses": []}')
     with pytest.raises(ValueError, match="PRESET is 'torchvision_v3', which this version"):
         preset_for("last", str(tmp_path / "weights.h5"))
+
+
+def test_a_file_of_torchvisions_has_its_preset(tmp_path):
+    write_torch(tmp_path / "mine.pth", small("v2"))
+    config = made("balloon", "--model", "mine.pth", weights=tmp_path / "mine.pth")
+    assert config.PRESET == "torchvision_v2" and config.BOX_HEAD_CONVS == 4
+
+
+@pytest.mark.parametrize("name", ["balloon", "penn_fudan"])
+def test_torchvisions_anchors_keep_their_sizes(name):
+    """Of a photo of 3 by 4 the shorter side is what sets the scale."""
+    config = made(name, "--model", "torchvision_v2", "--size", "1024")
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (800, 1024)
+    assert config.RPN_ANCHOR_SCALES == (32, 64, 128, 256, 512)
+    assert made(name, "--model", "none", "--size", "512").RPN_ANCHOR_SCALES[0] == 16
 
 
 def test_a_nucleus_is_one_by_more_than_half():
