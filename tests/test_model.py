@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.config.file import save_config
+from mrcnn.config.file import other_settings, save_config
 from mrcnn.model import MaskRCNN, log
 from tests.tiny import Rectangles, TinyConfig, image, randomize, same, tiny_config, values
 
@@ -399,6 +399,16 @@ def test_other_anchors_than_those_beside_the_weights_are_told(detector, tmp_path
     (tmp_path / "weights.json").write_text("[]")  # annotations, say
     detector.load_weights(path)
     assert not recwarn.list
+
+
+def test_what_is_told_of_other_settings(tmp_path):
+    """What makes all masks wrong is; half a grey value of the mean is not."""
+    softmax = tiny_config(MASK_LOSS="softmax", MEAN_PIXEL=np.array([123.675, 116.28, 103.53]))
+    save_config(tmp_path, softmax)
+    path = str(tmp_path / "weights.h5")
+    assert other_settings(tiny_config(), path) == ["MASK_LOSS = sigmoid (there softmax)"]
+    (other,) = other_settings(tiny_config(MASK_LOSS="softmax", MEAN_PIXEL=np.zeros(3)), path)
+    assert other.startswith("MEAN_PIXEL")
 
 
 def test_weights_of_other_classes(detector, tmp_path, capsys):

@@ -90,11 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=PRESETS,
         metavar="NAME",
-        help="settings of Mask R-CNN that belong together, before --set: 'modern' (the papers' "
-        "RoIAlign, He's initial weights, mask targets at the centres of cells, for trainings from "
-        "'imagenet' or 'none'), 'torchvision_v1' or "
-        "'torchvision_v2', which their weights bring along (default: the settings of the weights, "
-        "else 'matterport')",
+        help="settings of Mask R-CNN that belong together, before --set: 'modern' (for trainings "
+        "from 'imagenet' or 'none': AdamW with a falling rate after a warm-up, the papers' "
+        "RoIAlign, He's initial weights, mask targets at the centres of cells), 'torchvision_v1' "
+        "or 'torchvision_v2', which their weights bring along (default: the settings of the "
+        "weights, else 'matterport')",
     )
     parser.add_argument(
         "--loss",
@@ -136,7 +136,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate",
         type=float,
         metavar="RATE",
-        help="LEARNING_RATE (default: 0.001, which suits pretrained weights; from random ones a "
+        help="LEARNING_RATE (default: that of the settings, 0.001 without any, which suits "
+        "pretrained weights, and 0.0005 of --preset modern; from random ones a "
         "network that labels pixels learns far faster with --set OPTIMIZER=Adam, or with SGD at "
         "0.01)",
     )

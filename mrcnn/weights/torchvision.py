@@ -346,8 +346,9 @@ def _fields(tensors, layers, kind):
         "BACKBONE_WIDTH": last_side("conv1"),
     }
     if kind == RESNET:
-        of_images = ("STRIDE_IN_3X3", "MEAN_PIXEL")
-        return {**{name: getattr(TorchvisionV1Config, name) for name in of_images}, **fields}
+        # a ResNeXt has its strides in the 3x3 convolutions whatever the field is
+        stride = {} if "RESNEXT_GROUPS" in fields else {"STRIDE_IN_3X3": True}
+        return {**stride, "MEAN_PIXEL": TorchvisionV1Config.MEAN_PIXEL, **fields}
     source = _Source(tensors)
     convolutions, fully_connected = _head_shape(source)
     preset = TorchvisionV2Config if convolutions else TorchvisionV1Config

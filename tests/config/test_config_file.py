@@ -148,6 +148,11 @@ def test_arrays():
         found["BBOX_STD_DEV"], np.ndarray
     )
     assert parse_settings([]) == {}
+    assert (
+        parse_settings(["TEST_SCALES=()"])
+        == parse_settings(["TEST_SCALES="])
+        == {"TEST_SCALES": ()}
+    )
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,6 @@ def test_resnext_of_torchvision(tmp_path, kind, groups, of_group):
     assert {name: file.fields[name] for name in file.fields if name != "MEAN_PIXEL"} == {
         "BACKBONE": f"{kind}50",
         "BACKBONE_WIDTH": 8,
-        "STRIDE_IN_3X3": True,
         "RESNEXT_GROUPS": groups,
         "RESNEXT_WIDTH": of_group,
     }
