@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mrcnn.common.keras_internals import own_rows
+from mrcnn.common.keras_internals import not_tuned, own_rows
 from mrcnn.common.threads import map_all
 from mrcnn.data.batches import TrainingBatches
 from mrcnn.data.cache.dataset import RecordDataset
@@ -104,14 +104,15 @@ class TrainingData(keras.utils.PyDataset):
     def feed(self, strategy=None):
         """What ``fit`` reads with a strategy, or None.
 
-        It is this object or, where the data set is a cache, a `tf.data.Dataset` of the same
-        batches.
+        It is made of this object or, where the data set is a cache, of a `tf.data.Dataset` of the
+        same batches.
         """
         feed = self
         if isinstance(self.batches.dataset, RecordDataset):
             feed = record_pipeline(
                 self.batches, self.steps, self.first, self.inputs, self.workers, *self.shard
             ).map(lambda *inputs: (inputs,))
+        feed = not_tuned(feed)
         if over_machines(strategy):
             return own_rows(feed, strategy, self.batches.config.IMAGES_PER_GPU)
         return feed

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from mrcnn.common.files import AnyPath
+from mrcnn.common.keras_internals import not_tuned
 from mrcnn.common.progress import track
 from mrcnn.data.class_checks import check_same_classes
 from mrcnn.data.crops import ObjectCrops
@@ -150,9 +151,9 @@ def pretrain_backbone(
             validation[step]  # what is wrong with one shows before the first step
     with own_errors(data, validation):
         history = model.fit(
-            data,
+            not_tuned(data),
             epochs=epochs,
-            validation_data=validation,
+            validation_data=validation and not_tuned(validation),
             shuffle=False,
             verbose=verbose,
             callbacks=[CountEpochs(data), keras.callbacks.TerminateOnNaN()],

@@ -15,6 +15,7 @@ from mrcnn.common.keras_internals import (
     apply_reduced,
     layers_before,
     learning_rate,
+    not_tuned,
     own_rows,
     report_error_to_cluster,
     variable_index,
@@ -159,6 +160,28 @@ def test_a_built_model_needs_no_batch():
     assert not model.optimizer.built
     model.train_on_batch(np.ones((2, 4)), np.ones((2, 1)))
     assert model.optimizer.built
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_not_tuned(workers):
+    name = "keras.src.trainers.data_adapters"
+    module = importlib.import_module(name)
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, step):
+            return (np.full((2, 1), step, np.float32),)
+
+    feed = not_tuned(Batches(workers=workers))
+    assert module.get_data_adapter(feed) is feed, moved("a custom DataAdapter", "not_tuned")
+    assert feed.num_batches == 3
+    dataset = feed.get_tf_dataset()
+    assert dataset.options().autotune.enabled is False
+    feed.on_epoch_begin()
+    np.testing.assert_array_equal([batch[0, 0] for (batch,) in dataset.take(3)], [0, 1, 2])
+    feed.on_epoch_end()
 
 
 def test_own_rows():
