@@ -73,7 +73,11 @@ def torchvision_training():
             step = {"side": side, "batch": batch, "layers": layers}
             found[f"train-r50-{side}-batch{batch}-{layers}"] = "train_step", step, 4
             if layers == "all":
-                found[f"train-modern-{side}-batch{batch}-all"] = "train_step", step, 4
+                found[f"train-modern-{side}-batch{batch}-all"] = (
+                    "train_step",
+                    {**step, "sampled": cases.MODERN_ROIS},
+                    4,
+                )
             found[f"train-r50-{side}-batch{batch}-{layers}-few"] = (
                 "train_step",
                 {**step, "many_positives": False},

@@ -64,12 +64,13 @@ def detect_random(quick, repeats, version, small, large, channels_last=False):
     return {**result, "images": 1, "detections": found[-1]}
 
 
-def train_step(quick, repeats, side, batch, layers, many_positives=True):
+def train_step(quick, repeats, side, batch, layers, many_positives=True, sampled=512):
     """One optimizer step on one batch that stays the same; arguments as of
-    `network_cases.train_step`.
+    `network_cases.train_step`, and the RoIs of an image.
     """
     side = 128 if quick else side
-    model = network(side, trainable_layers={"heads": 0, "all": 5}[layers]).train()
+    trained = {"heads": 0, "all": 5}[layers]
+    model = network(side, trainable_layers=trained, box_batch_size_per_image=sampled).train()
     photos = [measure.photo(side, side, seed=number) for number in range(batch)]
     images = [tensor(photo) for photo in photos]
     targets = [
