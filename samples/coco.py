@@ -381,7 +381,8 @@ def fields_of(weights):
     path = config_beside(weights)
     run = {} if path is None else read_config(path)
     preset = preset_fields(PRESETS[preset_for("", weights)])
-    return {name: run[name] for name in (*preset, "NUM_CLASSES", "CLASS_NAMES")} if preset else {}
+    names = (*preset, "NUM_CLASSES", "CLASS_NAMES") if preset else ()
+    return {name: run[name] for name in names if name in run}
 
 
 def torchvision_config(args, fields):

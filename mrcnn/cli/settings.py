@@ -83,7 +83,7 @@ def make_config(fields: dict[str, Any], settings: dict[str, Any]) -> Config:
 
     Raises:
         ValueError: naming every wrong field, or settings that the network does not read; or a
-            preset for a network of another one.
+            preset where the fields are of another one.
     """
     made_with, preset = fields.get("PRESET", "matterport"), settings.get("PRESET")
     if preset is not None and made_with not in ("matterport", preset):
