@@ -172,33 +172,20 @@ def not_tuned(feed):
     """For ``fit``, the same batches without tf.data's search for better settings.
 
     The thread that searches sleeps for 10 ms and then twice as long each time, up to a minute. At
-    the end of an epoch TensorFlow 2.21 tells it to stop and waits; on one core, where it wakes
-    before it can see that it is to stop, it sleeps once more: 57 s after an epoch of 85 s.
+    the end of an epoch TensorFlow 2.21 tells it to stop, and waits for it. On one core the thread
+    can wake before TensorFlow has noted that it is to stop, and then sleeps once more: for 57 s
+    after an epoch of 85 s.
 
     Args:
         feed: what ``fit`` takes.
     """
-    from keras.src.trainers.data_adapters import get_data_adapter
-    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-    adapter = get_data_adapter(feed)
+    def dataset(make):
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return make().with_options(options)
 
-    class NotTuned(DataAdapter):
-        num_batches = property(lambda self: adapter.num_batches)
-        batch_size = property(lambda self: adapter.batch_size)
-
-        def get_tf_dataset(self):
-            options = tf.data.Options()
-            options.autotune.enabled = False
-            return adapter.get_tf_dataset().with_options(options)
-
-        def on_epoch_begin(self):
-            adapter.on_epoch_begin()
-
-        def on_epoch_end(self):
-            adapter.on_epoch_end()
-
-    return NotTuned()
+    return _with_dataset(feed, dataset)
 
 
 def own_rows(feed, strategy, images):
@@ -211,19 +198,31 @@ def own_rows(feed, strategy, images):
         strategy: of several machines.
         images: rows of one device.
     """
+
+    def dataset(make):
+        return strategy.distribute_datasets_from_function(lambda context: make().rebatch(images))
+
+    return _with_dataset(feed, dataset)
+
+
+def _with_dataset(feed, dataset):
+    """What ``fit`` takes, with another tf.data pipeline.
+
+    Args:
+        feed: what ``fit`` takes.
+        dataset: of a function that makes the pipeline of ``feed``, makes the other one.
+    """
     from keras.src.trainers.data_adapters import get_data_adapter
     from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
     adapter = get_data_adapter(feed)
 
-    class OwnRows(DataAdapter):
+    class Changed(DataAdapter):
         num_batches = property(lambda self: adapter.num_batches)
         batch_size = None
 
         def get_tf_dataset(self):
-            return strategy.distribute_datasets_from_function(
-                lambda context: adapter.get_tf_dataset().rebatch(images)
-            )
+            return dataset(adapter.get_tf_dataset)
 
         def on_epoch_begin(self):
             adapter.on_epoch_begin()
@@ -231,7 +230,7 @@ def own_rows(feed, strategy, images):
         def on_epoch_end(self):
             adapter.on_epoch_end()
 
-    return OwnRows()
+    return Changed()
 
 
 # === Several machines ===

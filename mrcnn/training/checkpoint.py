@@ -123,7 +123,11 @@ def find_run(pattern, epoch, keras_model, config):
         f"Going on from {path}: {'' if of_another else 'optimizer, '}random numbers and order of "
         f"the data are those of epoch {epoch}"
         + (f"; the config has changed: {', '.join(changes)}" if changes else "")
-        + ("; another optimizer starts without momentum, its stage anew" if of_another else "")
+        + (
+            "; another optimizer begins without momentum, and its stage begins again"
+            if of_another
+            else ""
+        )
     )
     return dataclasses.replace(
         run,

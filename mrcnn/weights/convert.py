@@ -49,16 +49,18 @@ def convert(
     path = config_beside(os.fspath(source)) if config is None else config
     fields = file.fields if path is None else read_config(path)
     if ending == ".h5":
+        settings = None
+        if fields and "NUM_CLASSES" in fields:
+            kind = Config if fields.get("NETWORK") is None else SegmentationConfig
+            settings = kind.from_dict(fields)  # raises before a file is written
         write_h5(target, list(file.layers.items()))
         said = f"{target}: {len(file.layers)} layers"
-        if not fields:
-            return said
-        if "NUM_CLASSES" not in fields:  # a backbone alone
+        if settings is not None:
+            return f"{said}, and their settings: {save_config(folder, settings, name=name)}"
+        if fields:  # of a backbone alone
             needed = ", ".join(f"{name} = {plain(value)}" for name, value in fields.items())
             return f"{said}. A network that begins with them needs {needed}"
-        kind = Config if fields.get("NETWORK") is None else SegmentationConfig
-        save_config(folder, kind.from_dict(fields), name=name)
-        return f"{said}, and their settings: {os.path.join(folder, name)}"
+        return said
     if fields is None:
         raise ValueError(
             f"{source} has no config.json beside it, which says what network it is of: "

@@ -109,29 +109,24 @@ def read_torch(path: AnyPath) -> Any:
 # === Tensors ===
 
 
-def _with_arrays(path, value, flat, size):
-    """The dicts and lists of a pickle with arrays in place of tensors.
+class _Arrays:
+    """Makes arrays of the tensors in the dicts and lists of a pickle.
+
+    A function within another that calls itself would do, but hold the whole file until Python next
+    looks for cycles.
 
     Args:
         path: of the file, for messages.
-        value: what the pickle holds.
         flat: {key: 1-D array} of the storages.
         size: of the file in bytes. No more values than that are converted: lists that hold one
             list many times have any number in a few bytes.
-    """
-    return _Arrays(path, flat, size).of(value, 0)
-
-
-class _Arrays:
-    """`_with_arrays` on its way. (A function that calls itself from within another would hold the
-    whole file until Python next looks for cycles.)
     """
 
     def __init__(self, path, flat, size):
         self.path, self.flat, self.size = path, flat, size
         self.seen = self.bytes_asked = 0
 
-    def of(self, value, depth):
+    def of(self, value, depth=0):
         self.seen += 1
         if self.seen > self.size:
             raise ValueError("more values than bytes")
@@ -234,7 +229,7 @@ def _read_zip(path, content):
                 raise Refused(f"{path} has the same bytes in several members; it is damaged")
             start = _numbers_at(path, content, info, storage)
             flat[key] = _flat(content, start, storage, order)
-    return _with_arrays(path, value, flat, len(content))
+    return _Arrays(path, flat, len(content)).of(value)
 
 
 def _stored(path, archive, name):
@@ -301,7 +296,7 @@ def _read_stream(path, content):
     missing = storages.keys() - flat.keys()
     if missing:
         raise Refused(f"{path} lacks the numbers of {len(missing)} tensors; it is damaged")
-    return _with_arrays(path, value, flat, len(content))
+    return _Arrays(path, flat, len(content)).of(value)
 
 
 def _what_it_is(path, start):

@@ -487,7 +487,10 @@ def test_another_optimizer_begins_without_momentum(tmp_path, eagerly, capsys):
     going_on.train(Rectangles(5), None, 1e-20, 2, "all", verbose=0)
     for name, value in values(going_on.keras_model).items():
         np.testing.assert_allclose(value, before[name], rtol=0, atol=1e-12)
-    assert "another optimizer starts without momentum, its stage anew" in capsys.readouterr().out
+    assert (
+        "another optimizer begins without momentum, and its stage begins again"
+        in capsys.readouterr().out
+    )
 
 
 def test_state_of_every_random_generator():
