@@ -10,7 +10,7 @@ from mrcnn.config.presets import TorchvisionV2Config
 from mrcnn.weights import published
 from mrcnn.weights.torch_writer import write_torch
 from tests.cli.test_cli import checkpoint, chosen_fields, code_of, write_via
-from tests.torchvision.test_weights import moderate
+from tests.torchvision.test_weights import moderate, resnet_of
 
 SMALL = [
     *("--size", 128, "--batch", 1, "--steps", 1, "--verbose", 0),
@@ -114,12 +114,7 @@ def test_other_network_takes_the_backbone(photos, weights, tmp_path):
 
 
 def test_a_resnet_detects_nothing(photos, tmp_path):
-    body = {
-        name.removeprefix("backbone.body."): value
-        for name, value in moderate("v2").items()
-        if name.startswith("backbone.body.")
-    }
-    write_torch(tmp_path / "resnet50.pth", body)
+    write_torch(tmp_path / "resnet50.pth", resnet_of(moderate("v2")))
     image = next((photos / "val").glob("*.png"))
     line = ("--weights", tmp_path / "resnet50.pth", "--size", 128, "--output", tmp_path / "found")
     said = str(code_of("predict", image, *line))

@@ -12,7 +12,7 @@ from mrcnn.weights.h5_format import read_h5, write_h5
 from mrcnn.weights.torch_file import read_torch
 from mrcnn.weights.torch_writer import write_torch
 from mrcnn.weights.torchvision import read_torchvision
-from tests.torchvision.test_weights import Narrow1, Narrow2, small
+from tests.torchvision.test_weights import Narrow1, Narrow2, resnet_of, small
 
 
 @pytest.fixture
@@ -67,12 +67,7 @@ def test_the_settings_come_with_an_h5_file(version, tmp_path, capsys):
 
 
 def test_a_backbone_tells_what_it_needs(tmp_path, capsys):
-    tensors = {
-        name.removeprefix("backbone.body."): value
-        for name, value in small("v1").items()
-        if name.startswith("backbone.body.")
-    }
-    write_torch(tmp_path / "resnet.pth", tensors)
+    write_torch(tmp_path / "resnet.pth", resnet_of(small("v1")))
     assert command.main([str(tmp_path / "resnet.pth"), "--to", str(tmp_path / "r.h5")]) == 0
     assert "needs" in (said := capsys.readouterr().out) and "STRIDE_IN_3X3 = True" in said
     assert not (tmp_path / "r.json").exists()

@@ -11,7 +11,7 @@ from mrcnn.weights.torch_writer import write_torch
 from mrcnn.weights.torchvision import read_torchvision
 from tests.tiny import Rectangles, image, same
 from tests.torchvision.random_model import VERSIONS
-from tests.torchvision.test_weights import moderate, small
+from tests.torchvision.test_weights import moderate, resnet_of, small
 
 CLASSES = 5
 SMALL = {
@@ -148,12 +148,7 @@ def test_fine_tuning_starts_with_all_but_the_class_layers(path, tmp_path):
 
 
 def test_resnet_of_imagenet_as_a_backbone(tmp_path):
-    body = {
-        name.removeprefix("backbone.body."): value
-        for name, value in moderate("v2").items()
-        if name.startswith("backbone.body.")
-    }
-    write_torch(tmp_path / "resnet50.pth", body)
+    write_torch(tmp_path / "resnet50.pth", resnet_of(moderate("v2")))
     fields = {**SMALL, "BACKBONE": "resnet50", "BACKBONE_WIDTH": 4, "NUM_CLASSES": 3}
     mean = TorchvisionV1Config.MEAN_PIXEL
     config = Config.from_dict({**fields, "STRIDE_IN_3X3": True, "MEAN_PIXEL": mean})

@@ -19,6 +19,15 @@ NARROW = 16
 PRESETS = {"v1": TorchvisionV1Config, "v2": TorchvisionV2Config}
 
 
+def resnet_of(tensors):
+    """A file of the ResNet alone, from the tensors of a Mask R-CNN."""
+    return {
+        name.removeprefix("backbone.body."): value
+        for name, value in tensors.items()
+        if name.startswith("backbone.body.")
+    }
+
+
 def small(version, frozen=None, seed=0, classes=5):
     """A model a sixteenth as wide, with statistics of batch norms that change something."""
     tensors = state_dict(version, {}, frozen, seed, classes, NARROW)
