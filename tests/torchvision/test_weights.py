@@ -297,11 +297,7 @@ def test_older_names_and_prefixes(tmp_path):
 @pytest.mark.parametrize("with_head", [True, False])
 def test_resnet_of_imagenet(tmp_path, with_head):
     tensors = small("v2")
-    body = {
-        name.removeprefix("backbone.body."): value
-        for name, value in tensors.items()
-        if name.startswith("backbone.body.")
-    }
+    body = resnet_of(tensors)
     expected = layers_of(tmp_path, tensors)
     if with_head:
         body |= {"fc.weight": np.zeros((10, 128), np.float32), "fc.bias": np.zeros(10, np.float32)}
@@ -423,11 +419,7 @@ def test_an_empty_state_dict(tmp_path):
 
 def test_hints_name_options_to_those_who_have_some(tmp_path):
     detector = written(tmp_path, small("v1"))
-    body = {
-        name.removeprefix("backbone.body."): value
-        for name, value in small("v1").items()
-        if name.startswith("backbone.body.")
-    }
+    body = resnet_of(small("v1"))
     backbone = written(tmp_path, body, "resnet.pth")
     assert "make the model with that config" in read_weights(detector).hint
     assert "load it with by_name=True, then train" in read_weights(backbone).hint
