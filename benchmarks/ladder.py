@@ -5,6 +5,9 @@
     # the first and the last row for longer
     python benchmarks/ladder.py --dataset PennFudanPed --weights resnet50.h5 --out trainings \
         --rows matterport modern --size 384 --epochs 16
+    # fields beside those of a row; fewer photos to train on
+    python benchmarks/ladder.py --dataset PennFudanPed --weights resnet50.h5 --out trainings \
+        --rows modern --set COPY_PASTE=0.5 --photos 68
     # one field at a time, on generated scenes of digits
     python benchmarks/ladder.py --digits --out trainings
     python benchmarks/ladder.py --table
@@ -155,7 +158,8 @@ def config_of(args: argparse.Namespace, row: str, seed: int, **fields: Any):
     from mrcnn.config import Config
 
     if args.digits:
-        settings = {"NAME": "ladder", "SEED": seed, **fields_of(row, digits=True), **fields}
+        settings = {"NAME": "ladder", "SEED": seed, **fields_of(row, digits=True)}
+        settings |= {**own_settings(args), **fields}
         return type("Row", (sample("digits").DigitsDetectConfig,), settings)()
     settings = {
         **COMMON,
@@ -165,15 +169,29 @@ def config_of(args: argparse.Namespace, row: str, seed: int, **fields: Any):
         "IMAGE_MAX_DIM": args.size,
         "RPN_ANCHOR_SCALES": tuple(scale * args.size // 1024 for scale in (32, 64, 128, 256, 512)),
         **fields_of(row),
+        **own_settings(args),
         **fields,
     }
     return type("Row", (Config,), settings)()
 
 
+def own_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of ``--set``."""
+    from mrcnn.config.file import parse_settings
+
+    return parse_settings(args.set)
+
+
 def key_of(args: argparse.Namespace, row: str, seed: int) -> dict[str, Any]:
     """What tells one training from the others."""
     data = {"data": "digits", "size": 128} if args.digits else {"data": "Penn-Fudan"}
-    return {"size": args.size, **data, "epochs": args.epochs, "row": row, "seed": seed}
+    key = {"size": args.size, **data, "epochs": args.epochs, "row": row, "seed": seed}
+    return key | ({"set": sorted(args.set)} if args.set else {}) | photos_of(args)
+
+
+def photos_of(args: argparse.Namespace) -> dict[str, int]:
+    """``--photos``, where it is given."""
+    return {"photos": args.photos} if args.photos else {}
 
 
 def folder_of(args: argparse.Namespace, row: str, seed: int) -> str:
@@ -187,7 +205,10 @@ def folder_of(args: argparse.Namespace, row: str, seed: int) -> str:
     row = next(name for name in names if trained(name) == trained(row))
     name = row.replace(" ", "-").replace("/", "-")
     data = "digits" if args.digits else f"{args.size}px"
-    return os.path.join(args.out, f"{name}-{data}-{args.epochs}epochs-seed{seed}")
+    parts = [name, data, f"{args.epochs}epochs", f"seed{seed}"]
+    parts += [f"{number}{word}" for word, number in photos_of(args).items()]
+    parts += sorted(text for text in args.set if text.partition("=")[0] not in OF_DETECTION)
+    return os.path.join(args.out, "-".join(parts))
 
 
 def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
@@ -203,6 +224,11 @@ def run_one(args: argparse.Namespace, row: str, seed: int) -> None:
         digits(subset) if args.digits else sample("penn_fudan").make_dataset(args.dataset, subset)
         for subset in ("train", "val")
     )
+    if args.photos:
+        infos = train_set.image_info
+        chosen = np.linspace(0, len(infos), args.photos, endpoint=False).astype(int)
+        train_set.image_info = [infos[number] for number in chosen]
+        train_set.prepare()
     model = MaskRCNN("training", config, folder)
     if model.resume() is None and args.weights:
         model.load_weights(args.weights, by_name=True)
@@ -282,7 +308,11 @@ def results(path: Path) -> list[dict[str, Any]]:
 
 def is_done(path: Path, key: dict[str, Any]) -> bool:
     """Whether a training was measured."""
-    return any({**one, **key} == one for one in results(path))
+    options = ("set", "photos")
+    return any(
+        {**one, **key} == one and not any(one.get(name) != key.get(name) for name in options)
+        for one in results(path)
+    )
 
 
 def add_result(path: Path, result: dict[str, Any]) -> None:
@@ -296,13 +326,19 @@ def add_result(path: Path, result: dict[str, Any]) -> None:
         os.replace(part, path)
 
 
+def label_of(one: dict[str, Any]) -> str:
+    """The row of a result, with ``--set`` and ``--photos``."""
+    photos = [f"{one['photos']} photos"] if "photos" in one else []
+    return ", ".join([one["row"], *one.get("set", ()), *photos])
+
+
 def table(found: list[dict[str, Any]]) -> str:
     """Means over the seeds, with the standard deviation where there are several, in Markdown."""
     lines = ["| data | size, steps | row | seeds | " + " | ".join(MEASURES) + " | CPU min |"]
     lines.append("|" + "---|" * (5 + len(MEASURES)))
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for one in found:
-        key = (one["data"], f"{one['size']} px, {one['steps']}", one["row"])
+        key = (one["data"], f"{one['size']} px, {one['steps']}", label_of(one))
         groups.setdefault(key, []).append(one)
     for key, group in groups.items():
         cells = [*key, str(len(group))]
@@ -331,7 +367,7 @@ def plot(found: list[dict[str, Any]], path: str) -> None:
     _, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     colors: dict[str, str] = {}
     for one in found:
-        label = f"{one['row']}, {one['size']} px"
+        label = f"{label_of(one)}, {one['size']} px"
         points = [
             (epoch, values["val_segm_AP"])
             for epoch, values in enumerate(one["curve"], start=1)
@@ -372,6 +408,16 @@ def main() -> int:
     )
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="of these rows only")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="(0 1 2; digits: 0)")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="fields of Config beside those of the rows, for all of them",
+    )
+    parser.add_argument(
+        "--photos", type=int, metavar="N", help="of the 136 to train on, evenly spread (all)"
+    )
     parser.add_argument("--size", type=int, default=256, metavar="PX", help="(default: 256)")
     parser.add_argument("--epochs", type=int, metavar="N", help="(4 of 68 steps of 2; digits: 2)")
     parser.add_argument(

@@ -78,8 +78,14 @@ def test_an_image_with_nothing():
 # === The ladder ===
 
 
+def arguments(**options):
+    """Of the command line."""
+    default = {"digits": False, "size": 256, "epochs": 4, "set": [], "photos": None, "out": "out"}
+    return argparse.Namespace(**{**default, **options})
+
+
 def test_rows_make_valid_configs_and_end_with_the_preset():
-    args = argparse.Namespace(digits=False, size=256)
+    args = arguments()
     for name, _ in ladder.ROWS:
         config = ladder.config_of(args, name, 0)
         assert (config.IMAGE_MAX_DIM, config.NUM_CLASSES) == (256, 2)
@@ -91,7 +97,7 @@ def test_rows_make_valid_configs_and_end_with_the_preset():
 
 def test_rows_of_digits_are_fields_with_other_values():
     pytest.importorskip("sklearn")
-    args = argparse.Namespace(digits=True)
+    args = arguments(digits=True)
     base = vars(ladder.config_of(args, "modern", 0))
     for name, own, _ in ladder.DIGITS_ROWS:
         config = ladder.config_of(args, name, 0)
@@ -101,7 +107,7 @@ def test_rows_of_digits_are_fields_with_other_values():
 
 def test_results_are_kept_and_tabled(tmp_path):
     path = tmp_path / "ladder.json"
-    args = argparse.Namespace(digits=False, size=256, epochs=4)
+    args = arguments()
     for seed, precision in ((0, 0.2), (1, 0.4)):
         key = ladder.key_of(args, "init", seed)
         assert not ladder.is_done(path, key)
@@ -113,6 +119,26 @@ def test_results_are_kept_and_tabled(tmp_path):
     last = ladder.table(ladder.results(path)).splitlines()[-1]
     assert last.startswith("| Penn-Fudan | 256 px, 272 | init | 2 | 0.300 ± 0.141 |")
     assert last.endswith("| 1.0 |")
+
+
+def test_further_fields_and_fewer_photos_are_results_of_their_own(tmp_path):
+    path = tmp_path / "ladder.json"
+    plain = arguments()
+    changed = arguments(set=["SOFT_NMS_SIGMA=0.5", "COPY_PASTE=0.5"], photos=34)
+    assert ladder.config_of(changed, "modern", 0).COPY_PASTE == 0.5
+    # soft-NMS is of detection alone: the training of another measurement serves
+    assert ladder.folder_of(changed, "modern", 0) == (
+        "out/modern-256px-4epochs-seed0-34photos-COPY_PASTE=0.5"
+    )
+    measured = {**dict.fromkeys(ladder.MEASURES, 0.5), "steps": 272, "cpu_seconds": None}
+    for args, other in ((changed, plain), (plain, changed)):
+        key = ladder.key_of(args, "modern", 0)
+        ladder.add_result(path, {**key, **measured})
+        assert ladder.is_done(path, key)
+        assert ladder.is_done(path, ladder.key_of(other, "modern", 0)) == (other is changed)
+    assert "| modern, COPY_PASTE=0.5, SOFT_NMS_SIGMA=0.5, 34 photos | 1 |" in ladder.table(
+        ladder.results(path)
+    )
 
 
 def test_curves(tmp_path):
