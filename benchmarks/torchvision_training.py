@@ -6,7 +6,8 @@ ImageNet weights, trained layers, batches, mirror images and number of steps.
 
 Needs torch, torchvision, pycocotools and h5py, and nothing of this package. The recipe is
 torchvision's: 512 RoIs of an image at a quarter, its losses and initial weights, SGD with momentum
-0.9 and weight decay 1e-4, the rate rising over the first 50 steps. The strides of its ResNet stand
+0.9 and weight decay 1e-4, the rate rising over the first 50 steps. ``--adamw`` takes the optimizer
+of our modern preset for it. The strides of its ResNet stand
 where those of the weights are, in the first 1x1 convolution. AP is pycocotools', of scores from
 0.05, in the photos' own size. A seed that is in the output already is not run again.
 """
@@ -17,6 +18,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import os
 import platform
 import sys
@@ -124,12 +126,26 @@ def sample(photo, masks, flip):
     return torch.tensor(photo.copy()).permute(2, 0, 1).float() / 255, target
 
 
-def train(model, data, rate, epochs, seed):
+def optimizer_of(model, adamw, rate, steps):
+    """The optimizer and the schedule of its rate; AdamW's are those of `ModernConfig`."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if not adamw:
+        optimizer = torch.optim.SGD(weights, lr=rate, momentum=0.9, weight_decay=1e-4)
+        return optimizer, torch.optim.lr_scheduler.LinearLR(optimizer, 1e-3, total_iters=WARMUP)
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.05)
+
+    def factor(step):
+        if step < WARMUP:
+            return 1e-3 + (1 - 1e-3) * step / WARMUP
+        return (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP))) / 2
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def train(model, data, rate, epochs, seed, adamw):
     """Train in place; returns the mean losses of each epoch and what the heads were trained on."""
     rng = np.random.default_rng(seed)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.SGD(weights, lr=rate, momentum=0.9, weight_decay=1e-4)
-    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1e-3, total_iters=WARMUP)
+    optimizer, schedule = optimizer_of(model, adamw, rate, epochs * STEPS_PER_EPOCH)
     counts, losses = [], []
     select = model.roi_heads.select_training_samples
 
@@ -152,7 +168,7 @@ def train(model, data, rate, epochs, seed):
             optimizer.zero_grad()
             sum(parts.values()).backward()
             optimizer.step()
-            warmup.step()
+            schedule.step()
             found.append({name: float(value) for name, value in parts.items()})
         losses.append({name: np.mean([one[name] for one in found]).item() for name in found[0]})
         said = ", ".join(f"{name} {value:.3f}" for name, value in losses[-1].items())
@@ -228,19 +244,24 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     parser.add_argument("--size", type=int, default=256, metavar="PX")
     parser.add_argument("--epochs", type=int, default=4, metavar="N", help="of 68 steps of 2")
-    parser.add_argument("--rate", type=float, default=0.005)
+    parser.add_argument(
+        "--adamw", action="store_true", help="in place of SGD, with the cosine of our modern preset"
+    )
+    parser.add_argument("--rate", type=float, help="(0.005; with --adamw 0.0005)")
     args = parser.parse_args()
+    args.rate = args.rate or (0.0005 if args.adamw else 0.005)
     out = Path(args.out)
     results = json.loads(out.read_text()) if out.exists() else []
     train_set, val_set = photos(args.dataset, "train"), photos(args.dataset, "val")
     settings = {"size": args.size, "epochs": args.epochs, "rate": args.rate}
+    settings["optimizer"] = "AdamW" if args.adamw else "SGD"
     for seed in args.seeds:
         if any({**one, "seed": seed, **settings} == one for one in results):
             continue
         torch.manual_seed(seed)
         model = network(args.weights, args.size)
         start = time.process_time()
-        losses, counts = train(model, train_set, args.rate, args.epochs, seed)
+        losses, counts = train(model, train_set, args.rate, args.epochs, seed, args.adamw)
         results.append(
             {
                 "seed": seed,
