@@ -56,26 +56,36 @@ def _crop_gradient(upstream, shape, boxes, image_index, pool_shape):
             weight = row_weight[:, :, tf.newaxis] * column_weight[:, tf.newaxis, :] * inside
             weights.append(tf.reshape(weight, [-1]))
     summed = weighted_sums(
-        tf.reshape(upstream, [-1, shape[3]]), pixels, weights, shape[0] * shape[1] * shape[2]
+        tf.reshape(upstream, [-1, upstream.shape[3]]),
+        tf.stack(pixels, axis=1),
+        tf.stack(weights, axis=1),
+        shape[0] * shape[1] * shape[2],
     )
     return tf.reshape(summed, shape)
 
 
 def weighted_sums(values, targets, weights, count):
-    """[count, c]: the rows of values [n, c], each times its weights [n] added to its targets int32
-    [n] in turn.
+    """Sums of rows: each row of values [n, c], times its weights [n, k], is added to its targets
+    int32 [n, k].
+
+    Returns:
+        [count, c].
     """
     if tf.config.list_physical_devices("GPU"):
         # there the sparse product has no form that gives the same bits each time
-        weighted = tf.concat([values * weight[:, tf.newaxis] for weight in weights], 0)
-        return tf.math.unsorted_segment_sum(weighted, tf.concat(targets, 0), count)
-    # on a CPU half the time, and no copies of the values; the sums are the same to the bit
-    rows = tf.shape(values)[0]
-    places = tf.stack([tf.concat(targets, 0), tf.tile(tf.range(rows), [len(targets)])], axis=1)
+        weighted = values[:, tf.newaxis] * weights[..., tf.newaxis]
+        weighted = tf.reshape(weighted, [-1, values.shape[1]])
+        return tf.math.unsorted_segment_sum(weighted, tf.reshape(targets, [-1]), count)
+    # on a CPU half the time, and no copies of the values
+    entries = tf.where(tf.not_equal(weights, 0.0))  # in order: a row's values stay in the cache
+    places = tf.stack([tf.cast(tf.gather_nd(targets, entries), tf.int64), entries[:, 0]], axis=1)
     matrix = tf.SparseTensor(
-        tf.cast(places, tf.int64), tf.concat(weights, 0), tf.cast([count, rows], tf.int64)
+        places, tf.gather_nd(weights, entries), tf.cast([count, tf.shape(values)[0]], tf.int64)
     )
-    return tf.sparse.sparse_dense_matmul(matrix, values)
+    # the product runs on one thread: two of half the channels run at once
+    half = values.shape[1] // 2
+    halves = tf.split(values, [half, values.shape[1] - half], axis=1)
+    return tf.concat([tf.sparse.sparse_dense_matmul(matrix, part) for part in halves], axis=1)
 
 
 def sample_points(start, end, size, count):
