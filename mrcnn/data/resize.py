@@ -106,6 +106,7 @@ def resize_image(
     mode: str = "square",
     rng: np.random.RandomState | None = None,
     fill: ArrayLike = 0,
+    factor: float = 1,
 ) -> Resized:
     """Resize an image and pad or crop it, as `IMAGE_RESIZE_MODE` says.
 
@@ -127,6 +128,8 @@ def resize_image(
             as the original does.
         fill: "fit" only: what to pad with, a number or one for each channel. With MEAN_PIXEL
             `images.mold_image` makes exactly 0 of it.
+        factor: "square", "rect" and "fit" only: the image is this many times as large as the others
+            say, and so is max_dim; where that is a multiple of 64, the next one to the factor.
 
     Returns:
         image: same dtype; what is not an integer is cut off, not rounded. "fit" always gives
@@ -153,7 +156,11 @@ def resize_image(
         return image, (0, 0, height, width), 1, padding, None
 
     dtype = image.dtype
-    scale = resize_scale(height, width, min_dim, max_dim, min_scale, mode)
+    scale = resize_scale(height, width, min_dim, max_dim, min_scale, mode) * factor
+    if factor != 1 and mode in ("square", "rect") and max_dim:
+        step = 1 if max_dim % 64 else 64
+        max_dim = max(round(max_dim * factor / step), 1) * step
+        scale = min(scale, max_dim / max(height, width))
     height, width = resized_sides(height, width, scale, mode)
     if mode == "fit":
         sides = [-(-side // FIT_STEP) * FIT_STEP for side in (height, width)]

@@ -16,7 +16,7 @@ from mrcnn.data.images import as_uint8_range, fit_channels, mold_image
 from mrcnn.data.resize import FIT_STEP, resize_image
 from mrcnn.inference.result import Classes, Result
 from mrcnn.inference.unmold import Located, locate, paste, result
-from mrcnn.inference.views import merged, scaled, views
+from mrcnn.inference.views import merged, views
 from mrcnn.ops.image_meta import compose_image_meta
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Made = TypeVar("Made")
 
 
 def mold(
-    image: ArrayLike, config: Config, dtype: DTypeLike = np.float64
+    image: ArrayLike, config: Config, dtype: DTypeLike = np.float64, factor: float = 1
 ) -> tuple[np.ndarray, NDArray[np.float64], tuple[int, int, int, int]]:
     """Resize, pad and centre one image.
 
@@ -39,6 +39,7 @@ def mold(
         image: [h, w] or [h, w, c], any number type: see `data.images.as_uint8_range`.
         config: a ``Config``.
         dtype: of the molded image; the network takes float32.
+        factor: of the size that the config gives the image.
 
     Returns:
         (molded [H, W, c], image_meta [12 + classes], window (y1, x1, y2, x2) px).
@@ -48,7 +49,7 @@ def mold(
             "fit" of 32), or IMAGE_RESIZE_MODE is "crop", which would look at a random part of it.
     """
     image = pixels_for(config, image)
-    molded, window, scale = resize_as(config, image)
+    molded, window, scale = resize_as(config, image, factor)
     # P6 of "fit" may have a cell more than half of those of P5
     step = FIT_STEP if config.IMAGE_RESIZE_MODE == "fit" else 64
     if molded.shape[0] % step or molded.shape[1] % step:
@@ -70,9 +71,10 @@ def pixels_for(config: Config, image: ArrayLike) -> np.ndarray:
 
 
 def resize_as(
-    config: Config, image: np.ndarray
+    config: Config, image: np.ndarray, factor: float = 1
 ) -> tuple[np.ndarray, tuple[int, int, int, int], float]:
-    """`resize_image` by the settings of a config: the image, its window and the scale.
+    """`resize_image` by the settings of a config, ``factor`` times as large: the image, its window
+    and the scale.
 
     Raises:
         ValueError: IMAGE_RESIZE_MODE is "crop", which would look at a random part of the image.
@@ -89,6 +91,7 @@ def resize_as(
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
         fill=config.MEAN_PIXEL,
+        factor=factor,
     )
     return resized, window, scale
 
@@ -168,7 +171,7 @@ def detect(
         for view in ways:
             molded, metas, windows = zip(
                 *each_named(
-                    partial(_molded_view, view, scaled(config, view.scale)),
+                    partial(_molded_view, view, config),
                     group,
                     start,
                     len(images),
@@ -203,7 +206,7 @@ def detect(
 
 def _molded_view(view, config, image):
     """`mold` of an image as a view has it, in float32."""
-    return mold(view.of(np.asarray(image)), config, np.float32)
+    return mold(view.of(np.asarray(image)), config, np.float32, view.scale)
 
 
 def check_list(images: Sequence[np.ndarray] | np.ndarray, method: str) -> None:

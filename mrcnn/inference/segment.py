@@ -48,7 +48,6 @@ from mrcnn.inference.detect import (
 from mrcnn.inference.result import Classes
 from mrcnn.inference.semantic_result import SemanticResult, label_pixels
 from mrcnn.inference.tiles import blend, tiles
-from mrcnn.inference.views import scaled
 
 if TYPE_CHECKING:
     from mrcnn.config.segmentation import SegmentationConfig
@@ -115,7 +114,7 @@ def _label_whole(predict, images, config, log):
     """(labels, confidence, probabilities at the network's size) of each image of a batch."""
     scales = config.TEST_SCALES or (1,)
     for image, found in zip(
-        images, zip(*(_at_scale(predict, images, scaled(config, scale), log) for scale in scales))
+        images, zip(*(_at_scale(predict, images, config, scale, log) for scale in scales))
     ):
         scores = found[0]
         if len(found) > 1:
@@ -124,9 +123,9 @@ def _label_whole(predict, images, config, log):
         yield *label_pixels(scores, *image.shape[:2]), scores
 
 
-def _at_scale(predict, images, config, log):
-    """The probabilities of each image of a batch at the size of a config."""
-    resized = [resize_as(config, image) for image in images]
+def _at_scale(predict, images, config, scale, log):
+    """The probabilities of each image of a batch at ``scale`` times the size of the config."""
+    resized = [resize_as(config, image, scale) for image in images]
     molded = [mold_image(image, config, np.float32) for image, _, _ in resized]
     run = probabilities_of(predict, molded, config, log)
     for (_, (y1, x1, y2, x2), _), scores in zip(resized, run):

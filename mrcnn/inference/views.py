@@ -7,20 +7,16 @@ the view that it is from.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mrcnn.config.derived import derive
 from mrcnn.inference.unmold import Located
 from mrcnn.ops.boxes_np import compute_iou
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
-
-AnyConfig = TypeVar("AnyConfig", bound="Config")
 
 
 class View(NamedTuple):
@@ -51,31 +47,6 @@ def views(config: Config) -> list[View]:
     """
     mirrors = (False, True) if config.TEST_FLIPS else (False,)
     return [View(scale, mirror) for scale in config.TEST_SCALES or (1,) for mirror in mirrors]
-
-
-def scaled(config: AnyConfig, scale: float) -> AnyConfig:
-    """A config by which images are resized to ``scale`` times the size.
-
-    Args:
-        config: a ``Config``. Where its IMAGE_MAX_DIM is a multiple of 64, as the modes "square" and
-            "rect" need it, so is that of the new one: the next one to the factor.
-        scale: factor of IMAGE_MIN_DIM, IMAGE_MAX_DIM and IMAGE_MIN_SCALE.
-
-    Returns:
-        A copy; the config itself where the scale is 1.
-    """
-    if scale == 1:
-        return config
-    changed = copy.copy(config)
-    whole = config.IMAGE_RESIZE_MODE in ("square", "rect") and config.IMAGE_MAX_DIM % 64 == 0
-    step = 64 if whole else 1
-    changed.IMAGE_MAX_DIM = max(round(config.IMAGE_MAX_DIM * scale / step), 1) * step
-    if config.IMAGE_MIN_DIM:
-        least = max(round(config.IMAGE_MIN_DIM * scale), 1)
-        changed.IMAGE_MIN_DIM = min(least, changed.IMAGE_MAX_DIM)
-    changed.IMAGE_MIN_SCALE = config.IMAGE_MIN_SCALE * scale
-    changed.IMAGE_SHAPE = derive(changed)["IMAGE_SHAPE"]
-    return changed
 
 
 def merged(parts: Sequence[Located], config: Config, min_confidence: float = 0.0) -> Located:

@@ -203,8 +203,12 @@ def test_scales_average_the_probabilities_of_several_sizes(mode):
 
 def test_a_single_scale_is_another_size():
     config = whole(IMAGE_RESIZE_MODE="square", IMAGE_MIN_DIM=0, IMAGE_MAX_DIM=8, TEST_SCALES=(2,))
-    labels = np.kron(RNG.randint(0, 3, (2, 2)), np.ones((4, 4), int))
-    (result,) = segment(by_brightness(config), [picture(labels)], config)
+    labels = np.kron([[0, 1], [1, 0]], np.ones((4, 4), int))
+    seen, predict = [], by_brightness(config)
+    (result,) = segment(
+        lambda molded: seen.append(molded.shape[1:3]) or predict(molded), [picture(labels)], config
+    )
+    assert seen == [(16, 16)]
     np.testing.assert_array_equal(result.labels, labels)
     assert result.probabilities.shape == (8, 8, 3)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mrcnn.evaluation import evaluate
-from mrcnn.inference.detect import detect, mold
+from mrcnn.inference.detect import detect, mold, resize_as
 from mrcnn.inference.unmold import Located
-from mrcnn.inference.views import View, merged, scaled, views
+from mrcnn.inference.views import View, merged, views
 from mrcnn.model import MaskRCNN
 from tests.tiny import image, randomize, same, tiny_config
 
@@ -25,25 +25,30 @@ def test_views_of_a_config():
 
 
 @pytest.mark.parametrize(
-    "mode, low, high, factor, expected",
+    "mode, low, high, min_scale, factor, resized, padded",
     [
-        ("square", 800, 1024, 0.5, (400, 512)),
-        ("square", 800, 1024, 1.1, (880, 1152)),  # 1126.4: the next multiple of 64
-        ("rect", 1024, 1024, 0.9, (896, 896)),  # 922 would be above the maximum
-        ("square", 0, 128, 0.1, (0, 64)),
-        ("fit", 800, 1333, 0.75, (600, 1000)),
+        # the image is 150 x 200
+        ("square", 0, 512, 0, 1, (150, 200), (512, 512)),
+        ("square", 0, 512, 0, 0.5, (75, 100), (256, 256)),
+        ("square", 0, 512, None, 2, (300, 400), (1024, 1024)),
+        ("rect", 0, 512, 0, 0.5, (75, 100), (128, 128)),
+        ("square", 300, 512, 0, 0.5, (150, 200), (256, 256)),
+        ("square", 300, 512, 0, 1.5, (450, 600), (768, 768)),
+        ("square", 0, 512, 2.0, 0.5, (150, 200), (256, 256)),
+        ("square", 0, 128, 0, 0.5, (48, 64), (64, 64)),  # the longer side counts
+        # 140.8 px would be the size, of multiples of 64 128 is the next
+        ("square", 0, 128, 0, 1.1, (96, 128), (128, 128)),
+        ("fit", 120, 640, 0, 0.5, (60, 80), (64, 96)),
+        ("fit", 120, 640, 0, 1.5, (180, 240), (192, 256)),
     ],
 )
-def test_scaled_configs(mode, low, high, factor, expected):
+def test_sizes_of_views(mode, low, high, min_scale, factor, resized, padded):
     config = tiny_config(
-        IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=low, IMAGE_MAX_DIM=high, IMAGE_MIN_SCALE=2.0
+        IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=low, IMAGE_MAX_DIM=high, IMAGE_MIN_SCALE=min_scale
     )
-    changed = scaled(config, factor)
-    assert (changed.IMAGE_MIN_DIM, changed.IMAGE_MAX_DIM) == expected
-    assert changed.IMAGE_MIN_SCALE == 2 * factor
-    changed.validate()  # what was derived from the fields fits them
-    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (low, high)
-    assert scaled(config, 1) is config
+    made, (y1, x1, y2, x2), scale = resize_as(config, image(150, 200), factor)
+    assert (y2 - y1, x2 - x1) == resized and made.shape[:2] == padded
+    assert scale == pytest.approx(resized[0] / 150)
 
 
 # === The union ===
@@ -398,5 +403,5 @@ def test_evaluation_looks_at_all_views(model, looking, rectangles):
 
 def test_molding_at_a_scale():
     config = tiny_config()
-    molded, meta, window = mold(image(32, 64), scaled(config, 2))
+    molded, meta, window = mold(image(32, 64), config, factor=2)
     assert molded.shape == (128, 128, 3) and window == (32, 0, 96, 128) and meta[11] == 2
