@@ -350,6 +350,10 @@ class Config:
     # True adds the objects' own boxes to the proposals that the heads are trained on (Fast R-CNN's
     # code), so that each object has a positive region from the first step on.
     ROI_ADD_GT = False
+    # True fills the TRAIN_ROIS_PER_IMAGE regions up with negatives, as torchvision does, also of an
+    # image without objects. False: at most as many as ROI_POSITIVE_RATIO leaves to the positives
+    # that there are, as the original does.
+    ROI_FILL_NEGATIVES = False
     # Where a region's target mask is sampled in the object's. "crop": on a grid that includes the
     # region's edges, as the original does; "sampled": at the centres of the cells, where
     # MASK_PASTE "padded" puts them again.

@@ -64,6 +64,10 @@ class TorchvisionV1Config(Config):
 
     TRAIN_ROIS_PER_IMAGE = 512
     ROI_POSITIVE_RATIO = 0.25
+    ROI_FILL_NEGATIVES = True
+    ROI_ADD_GT = True
+    MASK_TARGETS = "sampled"
+    SMOOTH_L1_BETA = 1 / 9
 
 
 class TorchvisionV2Config(TorchvisionV1Config):

@@ -114,6 +114,7 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
         image_shape=config.IMAGE_SHAPE,
         box_shift=config.BOX_SHIFT,
         negatives_alone=config.KEEP_EMPTY_IMAGES,
+        fill_negatives=config.ROI_FILL_NEGATIVES,
     )
     return tuple(tensor[0] for tensor in targets)
 

@@ -138,6 +138,7 @@ MODERN = {
     "MASK_PASTE": "resize",
     "RPN_IGNORE_CROSSING": False,
     "ROI_ADD_GT": False,
+    "ROI_FILL_NEGATIVES": False,
     "MASK_TARGETS": "crop",
     "PRESET": "matterport",
     "HEAD_INIT": "glorot",

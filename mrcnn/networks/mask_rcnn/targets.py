@@ -38,6 +38,7 @@ def detection_targets(
     image_shape=None,
     box_shift=1,
     negatives_alone=False,
+    fill_negatives=False,
     shuffle=True,
     seed=None,
 ):
@@ -50,7 +51,8 @@ def detection_targets(
         gt_masks: [b, h, w, g]: mini masks, or masks of the whole image.
         count: t, RoIs per image.
         positive_ratio: share of positives. There are never more negatives than keep that
-            share, so an image without positives has no negatives, but for ``negatives_alone``.
+            share, so an image without positives has no negatives, but for ``negatives_alone`` and
+            ``fill_negatives``.
         positive_iou: IoU with an object from which on a proposal is positive.
         bbox_std_dev: [4].
         mask_shape: (height, width) of the target masks.
@@ -62,6 +64,7 @@ def detection_targets(
         box_shift: ``Config.BOX_SHIFT``, by which boxes are normalised.
         negatives_alone: whether an image without objects has as many negatives as one with all
             positives.
+        fill_negatives: whether negatives take all rows that positives leave.
         shuffle: False takes the first candidates instead of random ones (for comparisons).
         seed: int32 [2], all that the choice depends on; None leaves it to TensorFlow's global
             generator.
@@ -98,7 +101,9 @@ def detection_targets(
         tf.cast(tf.cast(positive_count, tf.float32) * (1.0 / positive_ratio), tf.int32)
         - positive_count
     )
-    if negatives_alone:
+    if fill_negatives:
+        wanted = count - positive_count
+    elif negatives_alone:
         wanted = tf.where(
             tf.reduce_any(is_object, axis=1, keepdims=True), wanted, count - max_positives
         )
@@ -248,6 +253,7 @@ class DetectionTargetLayer(GraphLayer):
         "STOP_PROPOSAL_GRADIENT",
         "KEEP_EMPTY_IMAGES",
         "ROI_ADD_GT",
+        "ROI_FILL_NEGATIVES",
         "MASK_TARGETS",
         "IMAGE_SHAPE",
         "BOX_SHIFT",
@@ -279,6 +285,7 @@ class DetectionTargetLayer(GraphLayer):
                 image_shape=self.settings["IMAGE_SHAPE"],
                 box_shift=self.settings["BOX_SHIFT"],
                 negatives_alone=self.settings["KEEP_EMPTY_IMAGES"],
+                fill_negatives=self.settings["ROI_FILL_NEGATIVES"],
                 shuffle=self.shuffle,
                 seed=self._next_seed() if self.shuffle else None,
             )
