@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.cli.settings import make_config
+from mrcnn.common.json_files import plain
 from mrcnn.config import Config
 from mrcnn.config.file import OUTPUT_FIELDS, config_beside, read_config, settings_names
 from mrcnn.config.rules_of_segmentation import WITH_BACKBONE
@@ -130,7 +131,7 @@ def _fields_of_tensors(args, path, given, to_train):
         fields = _of_encoder(args, path, fields, given, to_train)
     if is_whole and args.weights.lower() != "coco":
         _check_tensors(path, layers, given, to_train)
-        _warn_of_guesses(path, given, to_train, guesses)
+        _warn_of_guesses(path, {**fields, **given}, to_train, guesses)
     return fields
 
 
@@ -143,27 +144,17 @@ def _fields_of_torch(args, path, fields, given, to_train):
     return fields
 
 
-# Fields that the tensors of a file do not tell: those that detection depends on, and of them those
-# that say what the network's input and outputs mean. A training chooses the others itself.
-GUESSED = (
-    "IMAGE_RESIZE_MODE",
-    "IMAGE_MIN_DIM",
-    "IMAGE_MAX_DIM",
-    "MEAN_PIXEL",
-    "RPN_ANCHOR_SCALES",
-    "RPN_ANCHOR_RATIOS",
-    "RPN_ANCHOR_STRIDE",
-    "STRIDE_IN_3X3",
-    "BOX_SHIFT",
-    "ROI_LEVEL_FLOOR",
-    "ROI_ALIGN",
-)
-GUESSED_FOR_TRAINING = tuple(field for field in GUESSED if field in OUTPUT_FIELDS)
+# Fields that the tensors of a file do not tell: the sizes that detection depends on, and what the
+# network's input and outputs mean. A training chooses the sizes itself.
+GUESSED_FOR_TRAINING = OUTPUT_FIELDS
+GUESSED = ("IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", *OUTPUT_FIELDS)
 
 
-def _warn_of_guesses(path, given, to_train, fields):
-    known = {*given, *(("IMAGE_MIN_DIM",) if "IMAGE_MAX_DIM" in given else ())}
-    guesses = [f"{field} = {getattr(Config, field)}" for field in fields if field not in known]
+def _warn_of_guesses(path, known, to_train, fields):
+    known = {*known, *(("IMAGE_MIN_DIM",) if "IMAGE_MAX_DIM" in known else ())}
+    guesses = [
+        f"{field} = {plain(getattr(Config, field))}" for field in fields if field not in known
+    ]
     if not guesses:
         return
     if to_train:
@@ -260,11 +251,15 @@ def _told_of_masks_and_boxes(layers, classes):
     fields: dict[str, Any] = {}
     if classes > 1 and sides.get("mrcnn_bbox_fc", ())[-1:] == (4,):
         fields["CLASS_AGNOSTIC_BOXES"] = True
+    fields |= _told_of_depth(layers)
     if not sides.get("mrcnn_mask"):
         return fields
     filters = sides["mrcnn_mask"][-1]
     if len(first := sides.get("mrcnn_mask_fc1", ())) == 4:
-        masks = classes if filters % classes == 0 and _is_square(filters // classes) else 1
+        usual = Config.MASK_SHAPE[0] * Config.MASK_SHAPE[1]
+        of_classes = filters % classes == 0 and _is_square(filters // classes)
+        # 784 may be one mask of 28 px, or of 14 px for each of 4 classes
+        masks = classes if of_classes and filters != usual else 1
         side = math.isqrt(filters // masks)
         fields |= {"MASK_HEAD": "mlp", "MASK_POOL_SIZE": int(first[0]), "MASK_SHAPE": [side, side]}
     else:
@@ -275,6 +270,33 @@ def _told_of_masks_and_boxes(layers, classes):
             fields |= {"MASK_HEAD_DECONVS": deconvs, "MASK_SHAPE": [side, side]}
     if classes > 1 and masks == 1:
         fields["CLASS_AGNOSTIC_MASKS"] = True
+    return fields
+
+
+def _told_of_depth(layers):
+    """How many layers the RPN and the box head have, where it is another number than the default;
+    of v2 of torchvision's Mask R-CNN it is.
+    """
+    convs, dense = (
+        [name for name in layers if name.startswith(start) and layers[name]]
+        for start in ("mrcnn_box_conv", "mrcnn_class_conv")
+    )
+    shared = {
+        part
+        for layer in layers
+        if layer.startswith("rpn_")
+        for name, _ in layers[layer]
+        for part in (layer, *name.split("/"))
+        if part.startswith("rpn_conv_shared")
+    }
+    fields: dict[str, Any] = {}
+    if convs:
+        channels = int(layers[convs[0]][0][1].shape[-1])
+        fields |= {"BOX_HEAD_CONVS": len(convs), "BOX_HEAD_CHANNELS": channels}
+    if dense and len(dense) != Config.BOX_HEAD_FCS:
+        fields["BOX_HEAD_FCS"] = len(dense)
+    if len(shared) > 1:
+        fields["RPN_CONV_LAYERS"] = len(shared)
     return fields
 
 

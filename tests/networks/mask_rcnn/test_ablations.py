@@ -142,6 +142,32 @@ def test_what_weights_without_settings_tell(tmp_path, fields):
     assert not set(told) & {"MASK_LOSS", "HARD_EXAMPLES"}
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        dict(BOX_HEAD_CONVS=2, BOX_HEAD_CHANNELS=12, BOX_HEAD_FCS=1, RPN_CONV_LAYERS=2),
+        dict(BOX_HEAD_FCS=3),
+        dict(RPN_CONV_LAYERS=3),
+        {},
+    ],
+)
+def test_the_depth_of_heads_is_in_the_weights(fields, tmp_path):
+    path = str(tmp_path / "weights.h5")
+    save_h5(inference_model(tiny_config(**fields)), path)
+    told = told_by_weights(path)
+    names = ("BOX_HEAD_CONVS", "BOX_HEAD_CHANNELS", "BOX_HEAD_FCS", "RPN_CONV_LAYERS")
+    assert {name: told[name] for name in names if name in told} == fields
+
+
+def test_784_values_are_one_mask_of_28_cells(tmp_path):
+    """Not one of 14 cells for each of 4 classes."""
+    path = str(tmp_path / "weights.h5")
+    config = tiny_config(MASK_HEAD="mlp", CLASS_AGNOSTIC_MASKS=True, NUM_CLASSES=4)
+    save_h5(inference_model(config), path)
+    told = told_by_weights(path)
+    assert told["MASK_SHAPE"] == [28, 28] and told["CLASS_AGNOSTIC_MASKS"]
+
+
 def test_weights_of_other_heads(tmp_path):
     """The error says which fields differ, and starting with new layers works."""
     path = str(tmp_path / "weights.h5")
