@@ -24,7 +24,7 @@ sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that i
 from mrcnn.config import Config
 from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.via import Via
-from mrcnn.weights.read import preset_for
+from mrcnn.weights.read import backbone_fields, preset_for
 from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -165,7 +165,7 @@ def make_config(args, detecting, weights=None):
         weights: path of the starting weights, whose run's preset is taken without ``--preset``.
     """
     preset = PRESETS[args.preset or preset_for(args.weights, weights)]
-    default = type("Default", (BalloonConfig, preset), {})
+    default = type("Default", (BalloonConfig, preset), backbone_fields(weights))
     size = args.size or default.IMAGE_MAX_DIM
     trained_at = getattr(args, "trained_at", None) or size
 

@@ -29,7 +29,7 @@ from mrcnn.config import Config
 from mrcnn.config.file import config_beside, read_config
 from mrcnn.config.presets import PRESETS, preset_fields
 from mrcnn.data.formats.coco import CocoJson
-from mrcnn.weights.read import preset_for, read_weights
+from mrcnn.weights.read import backbone_fields, preset_for, read_weights
 from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -348,17 +348,20 @@ def make_config(args, weights=None):
         weights: path of the starting weights. The network of torchvision's, and of a run that began
             with them, is torchvision's.
     """
-    fields = preset_fields(PRESETS[args.preset]) if args.preset else fields_of(weights)
+    fields = fields_of(weights)
+    if args.preset:
+        fields = {**preset_fields(PRESETS[args.preset]), **backbone_fields(weights)}
     if fields.get("IMAGE_RESIZE_MODE") == "fit":
         return torchvision_config(args, fields)
+    size = args.size or CocoConfig.IMAGE_MAX_DIM
 
     class Chosen(CocoConfig):
         BACKBONE = args.backbone
-        IMAGE_MAX_DIM = args.size
-        IMAGE_MIN_DIM = min(CocoConfig.IMAGE_MIN_DIM, args.size)
+        IMAGE_MAX_DIM = size
+        IMAGE_MIN_DIM = min(CocoConfig.IMAGE_MIN_DIM, size)
         # objects shrink with the images, so anchors must too
         RPN_ANCHOR_SCALES = tuple(
-            scale * args.size // CocoConfig.IMAGE_MAX_DIM for scale in CocoConfig.RPN_ANCHOR_SCALES
+            scale * size // CocoConfig.IMAGE_MAX_DIM for scale in CocoConfig.RPN_ANCHOR_SCALES
         )
         SEED = getattr(args, "seed", None)
         STEPS_PER_EPOCH = getattr(args, "steps", CocoConfig.STEPS_PER_EPOCH)
@@ -376,8 +379,7 @@ def fields_of(weights):
     if weights is None:
         return {}
     if is_torch_file(weights):
-        fields = read_weights(weights).fields
-        return fields if "NUM_CLASSES" in fields else {}
+        return read_weights(weights).fields
     path = config_beside(weights)
     run = {} if path is None else read_config(path)
     preset = preset_fields(PRESETS[preset_for("", weights)])
@@ -396,7 +398,7 @@ def torchvision_config(args, fields):
 
     for name, value in fields.items():
         setattr(Chosen, name, value)
-    if args.size != CocoConfig.IMAGE_MAX_DIM:
+    if args.size:
         Chosen.IMAGE_MAX_DIM = args.size
         Chosen.IMAGE_MIN_DIM = min(fields["IMAGE_MIN_DIM"], args.size)
     if args.command == "train":  # on the classes of the data, without COCO's gaps
@@ -535,10 +537,9 @@ def parse_args(argv=None):
         sub.add_argument(
             "--size",
             type=int,
-            default=CocoConfig.IMAGE_MAX_DIM,
             metavar="PX",
-            help="side that images are scaled and padded to; a multiple of 64; of torchvision's "
-            "weights the longest side, and their own by default",
+            help="side that images are scaled and padded to, a multiple of 64; with torchvision's "
+            "weights their longest side (without it: 1024, or torchvision's 1333)",
         )
         sub.set_defaults(run=function)
         return sub

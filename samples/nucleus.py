@@ -33,7 +33,7 @@ sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that i
 from mrcnn.config import Config, SegmentationConfig
 from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.mask_png import MaskPng
-from mrcnn.weights.read import preset_for
+from mrcnn.weights.read import backbone_fields, preset_for
 from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -325,7 +325,9 @@ def make_config(args, mode, weights=None):
         own = NucleusConfig if mode == "training" else NucleusInferenceConfig
         kinds = own, PRESETS[args.preset or preset_for(args.weights or "none", weights)]
 
-    config = type("Chosen", kinds, {})()
+    # with the mean of the nuclei's images, whatever the backbone was trained with
+    network = {} if args.semantic else {**backbone_fields(weights), "MEAN_PIXEL": own.MEAN_PIXEL}
+    config = type("Chosen", kinds, network)()
     config.SEED = getattr(args, "seed", None)
     config.STEPS_PER_EPOCH = getattr(args, "steps", None) or config.STEPS_PER_EPOCH
     return config

@@ -34,7 +34,7 @@ sys.path.append(ROOT_DIR)  # so that the sample also runs from a checkout that i
 from mrcnn.config import Config, SegmentationConfig
 from mrcnn.config.presets import PRESETS
 from mrcnn.data.formats.mask_png import MaskPng
-from mrcnn.weights.read import preset_for
+from mrcnn.weights.read import backbone_fields, preset_for
 from mrcnn.weights.torch_file import is_torch_file
 
 DEFAULT_LOGS = os.path.join(ROOT_DIR, "logs")
@@ -160,7 +160,7 @@ def make_config(args, weights=None):
     if args.semantic:
         return make_labels_config(args)
     preset = PRESETS[args.preset or preset_for(args.model, weights)]
-    default = type("Default", (PennFudanConfig, preset), {})
+    default = type("Default", (PennFudanConfig, preset), backbone_fields(weights))
     size = args.size or default.IMAGE_MAX_DIM
     trained_at = getattr(args, "trained_at", None) or size
 

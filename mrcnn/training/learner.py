@@ -232,6 +232,12 @@ class Learner:
     def get_imagenet_weights(self) -> str:
         """Path of ImageNet weights for the backbone, downloaded on first use."""
         if self.config.BACKBONE in IMAGENET_WEIGHTS:
+            if self.config.STRIDE_IN_3X3:
+                raise ValueError(
+                    "the ImageNet weights of Keras are of a ResNet whose strides are in the first "
+                    "1x1 convolution, and STRIDE_IN_3X3 is True: set it to False, or give the "
+                    f"path of torchvision's file of {self.config.BACKBONE}"
+                )
             return imagenet_weights(self.config.BACKBONE)
         if is_resnext(self.config.BACKBONE):
             size = self.config.RESNEXT_GROUPS, self.config.RESNEXT_WIDTH

@@ -53,10 +53,12 @@ def preset_for(word: str, weights: AnyPath | None = None) -> str:
     if word.lower() in ("imagenet", "none"):
         return "modern"
     path = None if weights is None else config_beside(os.fspath(weights))
-    if path is not None:
-        fields = read_config(path)
-    else:
+    if path is None:
+        if backbone_fields(weights):
+            return "modern"
         fields = (weights and is_torch_file(weights) and read_weights(weights).fields) or {}
+    else:
+        fields = read_config(path)
     preset = fields.get("PRESET", "matterport")
     if preset not in PRESET_NAMES:
         raise ValueError(
@@ -64,6 +66,19 @@ def preset_for(word: str, weights: AnyPath | None = None) -> str:
             f"{', '.join(PRESET_NAMES)}"
         )
     return preset
+
+
+def backbone_fields(weights: AnyPath | None) -> dict[str, Any]:
+    """What a .pth file of torchvision's ResNet tells of the network: BACKBONE, where its strides
+    are, and the mean of its images. Of other files, and of None, nothing: {}.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_weights`.
+    """
+    if weights is None or not is_torch_file(weights):
+        return {}
+    fields = read_weights(weights).fields or {}
+    return {} if "NUM_CLASSES" in fields else fields
 
 
 def read_weights(path: AnyPath, epsilon: float | None = None) -> WeightsFile:

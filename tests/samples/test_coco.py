@@ -572,6 +572,8 @@ def test_presets():
     v2 = config("--model=imagenet", "--preset=torchvision_v2")
     assert (v2.RPN_CONV_LAYERS, v2.IMAGE_MAX_DIM, v2.NUM_CLASSES) == (2, 1333, 81)
     assert config("--model=imagenet").PRESET == "matterport"
+    same = config("--model=imagenet", "--preset=torchvision_v2", "--size=1024")
+    assert (same.IMAGE_MIN_DIM, same.IMAGE_MAX_DIM) == (800, 1024)  # the original's own size too
 
 
 @pytest.mark.parametrize(
@@ -611,12 +613,13 @@ def test_help(arguments, words, capsys):
 def test_the_originals_defaults():
     module = load("coco")
     args = module.parse_args(["train", "--dataset=d", "--model=coco"])
-    assert (args.year, args.backbone, args.size, args.steps) == ("2014", "resnet101", 1024, 1000)
+    assert (args.year, args.backbone, args.steps) == ("2014", "resnet101", 1000)
     assert [
         (layers, round(args.epochs * share), factor) for layers, share, factor in module.STAGES
     ] == [("heads", 40, 1), ("4+", 120, 1), ("all", 160, 0.1)]
     config = module.make_config(args)
     assert config.NUM_CLASSES == 81 and config.RPN_ANCHOR_SCALES == (32, 64, 128, 256, 512)
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (800, 1024)
 
 
 # === Real data ===

@@ -7,7 +7,7 @@ from mrcnn.config.presets import PRESETS
 from mrcnn.weights.read import preset_for
 from mrcnn.weights.torch_writer import write_torch
 from tests.samples.scripts import load
-from tests.torchvision.test_weights import small
+from tests.torchvision.test_weights import resnet_of, small
 
 SAMPLES = {
     "penn_fudan": ["train", "--dataset", "data"],
@@ -72,6 +72,17 @@ def test_a_file_of_torchvisions_has_its_preset(tmp_path):
     write_torch(tmp_path / "mine.pth", small("v2"))
     config = made("balloon", "--model", "mine.pth", weights=tmp_path / "mine.pth")
     assert config.PRESET == "torchvision_v2" and config.BOX_HEAD_CONVS == 4
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_torchvisions_resnet_keeps_its_network(name, tmp_path):
+    """ImageNet's weights, with the strides where torchvision has them."""
+    path = tmp_path / "resnet50.pth"
+    write_torch(path, resnet_of(small("v1")))
+    config = made(name, "--model", str(path), weights=path)
+    assert (config.PRESET, config.BACKBONE, config.STRIDE_IN_3X3) == ("modern", "resnet50", True)
+    own = load(name).NucleusConfig.MEAN_PIXEL if name == "nucleus" else [123.675, 116.28, 103.53]
+    assert list(config.MEAN_PIXEL) == list(own)
 
 
 @pytest.mark.parametrize("name", ["balloon", "penn_fudan"])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.config import Config
+from mrcnn.config import Config, TorchvisionV2Config
 from mrcnn.config.resnets import RESNETS, block_name, blocks_of, group_width, is_resnext
 from mrcnn.networks.backbones.build import backbone_graph
 from mrcnn.training.learner import Learner
@@ -146,5 +146,10 @@ def test_published_weights_of_resnext(tmp_path, monkeypatch):
         config = type("Chosen", (Config,), fields)()
         learner = type("Bare", (), {"config": config})
         assert Learner.get_imagenet_weights(learner).endswith(file.name)
+    learner.config = type("Chosen", (TorchvisionV2Config,), {})()
+    with pytest.raises(
+        ValueError, match="STRIDE_IN_3X3 is True: .* file of resnet50"
+    ):
+        Learner.get_imagenet_weights(learner)
     with pytest.raises(ValueError, match="RESNEXT_GROUPS = 32 and RESNEXT_WIDTH = 4, only for"):
         published.resnext_imagenet_weights("resnext101", 32, 4)
