@@ -120,9 +120,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layers",
-        help="heads, 3+, 4+, 5+, all or a regular expression of layer names (default: heads); of a "
-        "network that labels pixels decoder instead of heads (default: all where no pretrained "
-        "backbone is its encoder, else decoder)",
+        help="heads, 3+, 4+, 5+, all or a regular expression of layer names; of a network that "
+        "labels pixels decoder instead of heads (default: all with --weights none and where there "
+        "is no backbone, else heads or decoder)",
     )
     parser.add_argument(
         "--stages",
@@ -256,9 +256,9 @@ def default_layers(weights: str, config: Config) -> str:
         weights: of --weights. A backbone that starts at random has to learn too.
         config: of the network.
     """
-    if not isinstance(config, SegmentationConfig):
-        return "heads"
-    return "all" if config.BACKBONE is None or weights.lower() == "none" else "decoder"
+    if config.BACKBONE is None or weights.lower() == "none":
+        return "all"
+    return "decoder" if isinstance(config, SegmentationConfig) else "heads"
 
 
 def stage(text: str) -> tuple[str, int] | tuple[str, int, float]:

@@ -239,7 +239,8 @@ def test_the_backbone_of_a_file_alone(photos, detector, tmp_path, monkeypatch):
         assert default_layers(str(weights), config) == "decoder"
     assert default_layers("none", config) == "all"
     assert default_layers("imagenet", SegmentationConfig()) == "all"
-    assert default_layers("none", Config()) == "heads"
+    assert default_layers("none", Config()) == "all"
+    assert default_layers("imagenet", Config()) == "heads"
 
 
 def stop(*args):
