@@ -10,6 +10,7 @@ from mrcnn.common.words import option_or_argument
 from mrcnn.config import Config, SegmentationConfig
 from mrcnn.config.file import config_beside, read_config, save_config
 from mrcnn.weights.h5_format import Layers, write_h5
+from mrcnn.weights.load import require_numbers
 from mrcnn.weights.read import read_weights
 from mrcnn.weights.torch_writer import write_torch
 from mrcnn.weights.torchvision_writer import torchvision_builder, torchvision_state_dict
@@ -46,6 +47,7 @@ def convert(
         if os.path.exists(path):
             raise FileExistsError(f"{path} exists; remove it, or take another name")
     file = read_weights(source, epsilon)
+    require_numbers(os.fspath(source), (pair for pairs in file.layers.values() for pair in pairs))
     path = config_beside(os.fspath(source)) if config is None else config
     fields = file.fields if path is None else read_config(path)
     if ending == ".h5":

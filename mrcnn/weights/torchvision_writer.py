@@ -29,7 +29,7 @@ _FIXED = (
     *("POOL_SIZE", "MASK_POOL_SIZE", "FPN_CLASSIF_FC_LAYERS_SIZE", "BOX_HEAD_CHANNELS"),
     *("MASK_HEAD_CHANNELS", "DETECTION_MULTI_CLASS", "DETECTION_MIN_SIZE", "SOFT_NMS_SIGMA"),
     *("MASK_PASTE", "CLASS_AGNOSTIC_BOXES", "CLASS_AGNOSTIC_MASKS", "MASK_LOSS", "MASK_HEAD"),
-    *("MASK_HEAD_DECONVS",),
+    *("MASK_HEAD_DECONVS", "IMAGE_MIN_SCALE", "IMAGE_RANGE", "TEST_SCALES", "TEST_FLIPS"),
 )
 # Those that tell v1 from v2.
 _OF_HEADS = ("RPN_CONV_LAYERS", "BOX_HEAD_CONVS", "BOX_HEAD_FCS")
@@ -71,7 +71,7 @@ def torchvision_builder(config: Config) -> str:
     name = "maskrcnn_resnet50_fpn" + ("_v2" if preset is TorchvisionV2Config else "")
     defaults = {field: plain(getattr(preset, field)) for field in _ARGUMENTS}
     arguments = [
-        f"{argument}={plain(getattr(config, field))}"
+        f"{argument}={plain(getattr(config, field)) or 0}"  # None is no threshold
         for field, argument in _ARGUMENTS.items()
         if plain(getattr(config, field)) != defaults[field]
     ]

@@ -66,6 +66,17 @@ def test_the_settings_come_with_an_h5_file(version, tmp_path, capsys):
     assert "out.json exists" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("ending", ["h5", "pth"])
+def test_what_is_no_number_is_not_written(ending, tmp_path, capsys):
+    tensors = small("v1")
+    tensors["backbone.body.conv1.weight"][0, 0, 0, 0] = np.nan
+    write_torch(tmp_path / "nan.pth", tensors)
+    target = tmp_path / f"out.{ending}"
+    assert command.main([str(tmp_path / "nan.pth"), "--to", str(target)]) == 1
+    assert "nan.pth" in (said := capsys.readouterr().err) and "conv1" in said
+    assert not target.exists() and not (tmp_path / "out.json").exists()
+
+
 def test_a_backbone_tells_what_it_needs(tmp_path, capsys):
     write_torch(tmp_path / "resnet.pth", resnet_of(small("v1")))
     assert command.main([str(tmp_path / "resnet.pth"), "--to", str(tmp_path / "r.h5")]) == 0

@@ -513,6 +513,8 @@ def test_builder_says_what_differs_from_torchvisions_defaults():
         "maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=3, "
         "min_size=512, max_size=1024, box_score_thresh=0.5)"
     )
+    Mine.DETECTION_MIN_CONFIDENCE = None  # a threshold that torchvision would compare with
+    assert "box_score_thresh=0)" in torchvision_builder(Mine())
 
 
 @pytest.mark.parametrize(
@@ -524,6 +526,9 @@ def test_builder_says_what_differs_from_torchvisions_defaults():
         ({"BACKBONE": "resnet101"}, "BACKBONE is 'resnet101', and must be 'resnet50'"),
         ({"MEAN_PIXEL": np.array([1.0, 2, 3])}, r"MEAN_PIXEL is \[1.0, 2.0, 3.0\]"),
         ({"TRAIN_BN": True}, "TRAIN_BN is True"),
+        ({"TEST_SCALES": (0.5, 1)}, r"TEST_SCALES is \[0.5, 1\], and must be \[\]"),
+        ({"TEST_FLIPS": True}, "TEST_FLIPS is True, and must be False"),
+        ({"IMAGE_MIN_SCALE": 3.0}, "IMAGE_MIN_SCALE is 3.0, and must be 0"),
         ({"BOX_HEAD_CONVS": 2}, r"are \(1, 2, 2\), and must be \(1, 0, 2\) or \(2, 4, 1\)"),
     ],
 )
