@@ -5,9 +5,10 @@ or a rough border.
 
 Counts detections of a score of at least ``--min-score``, best first. One is right where its mask
 overlaps a free object of its class with an IoU of ``--iou``. Of the others one that overlaps an
-object so much that another detection has is a duplicate; one whose box overlaps an object by that
-IoU has a rough border, one that overlaps an object at all (0.1) a wrong box or a wrong class, and
-what is left is background.
+object so much that another detection has is a duplicate; one whose box overlaps an object of its
+class by that IoU has a rough border, one whose box overlaps it at all (0.1) is a wrong box; one
+whose mask overlaps an object of another class by that IoU has a wrong class, and what is left is
+background.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ def main() -> int:
     parser.add_argument("--min-score", type=float, default=0.5, metavar="P")
     parser.add_argument("--iou", type=float, default=0.75)
     args = parser.parse_args()
-    fields = read_config(config_beside(args.weights))
+    settings = config_beside(args.weights)
+    if settings is None:
+        parser.error(f"{args.weights} has no config.json beside it, as a training writes it")
+    fields = read_config(settings)
     config = Config.from_dict({**fields, "IMAGES_PER_GPU": 1, "DETECTION_MIN_CONFIDENCE": 0.05})
     model = MaskRCNN("inference", config, "logs")
     model.load_weights(args.weights)

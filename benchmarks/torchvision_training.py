@@ -47,7 +47,7 @@ MEASURES = ("AP", "AP50", "AP75")
 
 def network(weights, size):
     """``maskrcnn_resnet50_fpn`` for one class, its backbone with the weights of a .h5 file in
-    Keras' layer names, of which stages 4 and 5 train.
+    matterport's layer names, of which stages 4 and 5 train.
     """
     backbone = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
     for stage in (backbone.layer2, backbone.layer3, backbone.layer4):
@@ -60,6 +60,11 @@ def network(weights, size):
                 if isinstance(item, h5py.Dataset)
                 else None
             )
+        )
+    if "conv1/kernel:0" not in values:
+        raise ValueError(
+            f"{weights} has no conv1/kernel:0: give a file in matterport's layer names, as "
+            "save_weights of a training model writes it"
         )
     _fill(backbone.conv1, backbone.bn1, values, "conv1", "bn_conv1")
     for number, blocks in enumerate(BLOCKS):
@@ -239,7 +244,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, metavar="FOLDER", help="PennFudanPed")
-    parser.add_argument("--weights", required=True, metavar="FILE", help=".h5 of a ResNet-50")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        metavar="FILE",
+        help=".h5 of a ResNet-50, in matterport's layer names",
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="json of the results")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     parser.add_argument("--size", type=int, default=256, metavar="PX")
