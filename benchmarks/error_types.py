@@ -6,9 +6,10 @@ or a rough border.
 Counts detections of a score of at least ``--min-score``, best first. One is right where its mask
 overlaps a free object of its class with an IoU of ``--iou``. Of the others one that overlaps an
 object so much that another detection has is a duplicate; one whose box overlaps an object of its
-class by that IoU has a rough border, one whose box overlaps it at all (0.1) is a wrong box; one
+class by that IoU has a rough border, one whose mask overlaps it at all (0.1) is a wrong box; one
 whose mask overlaps an object of another class by that IoU has a wrong class, and what is left is
-background.
+background. Then AP at each IoU of COCO's, of boxes and of masks, and how far the sides of boxes
+lie from those of their objects.
 """
 
 from __future__ import annotations
@@ -66,8 +67,50 @@ def _kind(masks, boxes, own, single, iou):
     return "background"
 
 
+def side_errors(scenes: Sequence[Any], min_score: float = 0.5) -> dict[str, list[float]]:
+    """{side: [median, spread]} of the distances between the sides of objects' boxes and those of
+    the detections that overlap them with an IoU of 0.5: to the right and down, in shares of the
+    object's width and height. The spread is the median distance from the median.
+    """
+    from mrcnn.evaluation.matching import match, overlaps
+
+    errors = []
+    for scene in scenes:
+        found = [one for one in scene.detections if one["score"] >= min_score]
+        met = match(overlaps(scene.annotations, found, "bbox"), found, scene.annotations, 0.5)
+        for one, index in zip(found, met):
+            if index >= 0:
+                x, y, width, height = scene.annotations[index]["bbox"]
+                left, top, wide, high = one["bbox"]
+                right, bottom = left + wide - x - width, top + high - y - height
+                errors.append(
+                    [(left - x) / width, right / width, (top - y) / height, bottom / height]
+                )
+    middle = np.median(errors, axis=0)
+    spread = np.median(np.abs(errors - middle), axis=0)
+    sides = ("left", "right", "top", "bottom")
+    return {side: np.round(pair, 3).tolist() for side, *pair in zip(sides, middle, spread)}
+
+
+def precision_by_iou(found: Any) -> dict[str, list[float]]:
+    """{"bbox" and "segm": AP at the IoU of 0.5, 0.55 and on to 0.95} of what
+    `mrcnn.evaluation.collect` returns.
+    """
+    from mrcnn.data.coco_json import coco_index
+    from mrcnn.evaluation.coco_ap import precision_curves, run_coco_eval
+
+    truth = coco_index(**found.objects())
+    return {
+        kind: np.round(
+            np.nanmean(precision_curves(run_coco_eval(truth, found.detections, kind)), axis=(1, 2)),
+            3,
+        ).tolist()
+        for kind in found.iou_types
+    }
+
+
 def main() -> int:
-    """Detect in Penn-Fudan's validation photos and print the counts."""
+    """Detect in Penn-Fudan's validation photos and print what is wrong."""
     from ladder import sample
 
     from mrcnn.config import Config
@@ -80,6 +123,9 @@ def main() -> int:
     )
     parser.add_argument("--weights", required=True, metavar="FILE", help="of a training")
     parser.add_argument("--dataset", required=True, metavar="FOLDER", help="PennFudanPed")
+    parser.add_argument(
+        "--size", type=int, metavar="PX", help="of the photos (that of the training)"
+    )
     parser.add_argument("--min-score", type=float, default=0.5, metavar="P")
     parser.add_argument("--iou", type=float, default=0.75)
     args = parser.parse_args()
@@ -87,11 +133,16 @@ def main() -> int:
     if settings is None:
         parser.error(f"{args.weights} has no config.json beside it, as a training writes it")
     fields = read_config(settings)
-    config = Config.from_dict({**fields, "IMAGES_PER_GPU": 1, "DETECTION_MIN_CONFIDENCE": 0.05})
+    fields |= {"IMAGES_PER_GPU": 1, "DETECTION_MIN_CONFIDENCE": 0.05}
+    if args.size:
+        fields |= {"IMAGE_MIN_DIM": args.size, "IMAGE_MAX_DIM": args.size}
+    config = Config.from_dict(fields)
     model = MaskRCNN("inference", config, "logs")
     model.load_weights(args.weights)
     found = collect(sample("penn_fudan").make_dataset(args.dataset, "val"), model.detect)
     print(json.dumps(error_types(found.scenes, args.min_score, args.iou)))
+    print(json.dumps(precision_by_iou(found)))
+    print(json.dumps(side_errors(found.scenes, args.min_score)))
     return 0
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from mrcnn.config import Config, ModernConfig
 from mrcnn.config.presets import preset_fields
+from mrcnn.evaluation.collect import Collected, Scene
 from tests.paths import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -73,6 +74,38 @@ def test_an_image_with_nothing():
     scene = SimpleNamespace(annotations=[], detections=[one((0, 0, 9, 9), score=0.9)])
     found = error_types.error_types([scene])
     assert found["background"] == 1 and sum(found.values()) == 1
+
+
+def test_errors_of_sides():
+    """The box of one object is 10 % too wide on the right, that of the other 5 % too low."""
+    found = [one((0, 0, 40, 44), score=0.9), one((52, 50, 92, 90), category=2, score=0.8)]
+    scene = SimpleNamespace(annotations=[*OBJECTS, CROWD], detections=found)
+    assert error_types.side_errors([scene]) == {
+        "left": [0, 0],
+        "right": [0.05, 0.05],
+        "top": [0.025, 0.025],
+        "bottom": [0.025, 0.025],
+    }
+
+
+def test_precision_at_each_overlap():
+    images = [{"id": number, "width": 100, "height": 100} for number in (1, 2)]
+    annotations = [
+        {**each, "id": number, "image_id": number, "area": 1600}
+        for number, each in enumerate(OBJECTS, start=1)
+    ]
+    # the second box overlaps with 0.8, its mask wholly
+    boxes = [one((0, 0, 40, 40), score=0.9), one((50, 50, 90, 82), (50, 50, 90, 90), 2, 0.9)]
+    found = Collected(
+        [
+            Scene(image, [truth], [{**box, "image_id": image["id"]}])
+            for image, truth, box in zip(images, annotations, boxes)
+        ],
+        [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+        *([], 0, True, []),
+    )
+    ap = error_types.precision_by_iou(found)
+    assert ap == {"bbox": [1.0] * 7 + [0.5] * 3, "segm": [1.0] * 10}
 
 
 # === The ladder ===

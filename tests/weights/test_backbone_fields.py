@@ -147,9 +147,7 @@ def test_published_weights_of_resnext(tmp_path, monkeypatch):
         learner = type("Bare", (), {"config": config})
         assert Learner.get_imagenet_weights(learner).endswith(file.name)
     learner.config = type("Chosen", (TorchvisionV2Config,), {})()
-    with pytest.raises(
-        ValueError, match="STRIDE_IN_3X3 is True: .* file of resnet50"
-    ):
+    with pytest.raises(ValueError, match="STRIDE_IN_3X3 is True: .* file of resnet50"):
         Learner.get_imagenet_weights(learner)
     with pytest.raises(ValueError, match="RESNEXT_GROUPS = 32 and RESNEXT_WIDTH = 4, only for"):
         published.resnext_imagenet_weights("resnext101", 32, 4)
