@@ -97,6 +97,7 @@ DIGITS_ROWS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("mask MLP", {"MASK_HEAD": "mlp"}, "-2.1 masks (2e: 31.5 and 33.6)"),
     ("masks of 56 px", {"MASK_HEAD_DECONVS": 2, "MASK_SHAPE": [56, 56]}, ""),
     ("full-size mask targets", {"USE_MINI_MASK": False}, ""),
+    ("soft mask targets", {"MASK_TARGETS": "soft"}, ""),
     ("GIoU", {"BBOX_LOSS": "giou"}, ""),
     ("smooth-L1 beta 1/9", {"SMOOTH_L1_BETA": 1 / 9}, ""),
     ("no objects added", {"ROI_ADD_GT": False}, ""),

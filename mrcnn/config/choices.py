@@ -10,7 +10,7 @@ RESIZE_MODES = ("square", "rect", "pad64", "crop", "fit", "none")
 # ROI_ALIGN; `networks.mask_rcnn.roi_features` has them.
 ROI_ALIGNS = ("crop", "sampled", "aligned", "pool", "warp")
 # MASK_TARGETS; `networks.mask_rcnn.targets` does what they say.
-MASK_TARGETS = ("crop", "sampled")
+MASK_TARGETS = ("crop", "sampled", "soft")
 # HEAD_INIT; `networks.mask_rcnn.initial_values` has them.
 HEAD_INITS = ("glorot", "torchvision", "detectron2")
 # BBOX_LOSS; `networks.mask_rcnn.losses` has them.

@@ -356,7 +356,8 @@ class Config:
     ROI_FILL_NEGATIVES = False
     # Where a region's target mask is sampled in the object's. "crop": on a grid that includes the
     # region's edges, as the original does; "sampled": at the centres of the cells, where
-    # MASK_PASTE "padded" puts them again.
+    # MASK_PASTE "padded" puts them again; "soft": the share of each cell that is the object's, as
+    # torchvision has it, so that a cell on its edge says where the edge is.
     MASK_TARGETS = "crop"
     # Initial weights of the layers after the backbone. "glorot": Keras' default, uniform, of which
     # the mask head's loss stays at ln 2 for the first hundred steps; "torchvision": He et al. 2015

@@ -66,7 +66,7 @@ class TorchvisionV1Config(Config):
     ROI_POSITIVE_RATIO = 0.25
     ROI_FILL_NEGATIVES = True
     ROI_ADD_GT = True
-    MASK_TARGETS = "sampled"
+    MASK_TARGETS = "soft"
     SMOOTH_L1_BETA = 1 / 9
 
 

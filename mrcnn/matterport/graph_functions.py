@@ -110,7 +110,7 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, gt_masks, config)
         mask_shape=tuple(config.MASK_SHAPE),
         mini_masks=config.USE_MINI_MASK,
         add_gt=config.ROI_ADD_GT,
-        sampled_masks=config.MASK_TARGETS == "sampled",
+        mask_targets=config.MASK_TARGETS,
         image_shape=config.IMAGE_SHAPE,
         box_shift=config.BOX_SHIFT,
         negatives_alone=config.KEEP_EMPTY_IMAGES,

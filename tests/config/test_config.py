@@ -228,7 +228,7 @@ WRONG = [
     ({"BOX_SHIFT": 2}, ["BOX_SHIFT is 2", "0 or 1"]),
     ({"ROI_ALIGN": "align"}, ["ROI_ALIGN is 'align'", "crop, sampled, aligned, pool, warp"]),
     ({"MASK_PASTE": None}, ["MASK_PASTE is None", "resize, padded"]),
-    ({"MASK_TARGETS": "full"}, ["MASK_TARGETS is 'full'", "crop, sampled"]),
+    ({"MASK_TARGETS": "full"}, ["MASK_TARGETS is 'full'", "crop, sampled, soft"]),
     ({"PRESET": "best"}, ["PRESET is 'best'", "matterport, modern, torchvision_v1"]),
     ({"HEAD_INIT": "he"}, ["HEAD_INIT is 'he'", "glorot, torchvision, detectron2"]),
     ({"BBOX_LOSS": "iou"}, ["BBOX_LOSS is 'iou'", "smooth_l1, giou"]),

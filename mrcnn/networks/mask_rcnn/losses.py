@@ -208,7 +208,7 @@ def mrcnn_mask_loss(target_masks, target_class_ids, pred_masks):
     """Binary cross-entropy of the mask of each positive RoI's own class (section 3).
 
     Args:
-        target_masks: float32 [b, rois, h, w] of 0 and 1.
+        target_masks: float32 [b, rois, h, w] from 0 to 1.
         target_class_ids: int [b, rois].
         pred_masks: float32 probabilities, [b, rois, h, w, classes], or of each RoI's own class
             alone, [b, rois, h, w].
@@ -234,7 +234,7 @@ def mrcnn_mask_softmax_loss(target_masks, target_class_ids, log_probabilities):
     class inside the object and the background outside (table 2b, "softmax"; FCN).
 
     Args:
-        target_masks: float32 [b, rois, h, w] of 0 and 1.
+        target_masks: float32 [b, rois, h, w] from 0 to 1.
         target_class_ids: int [b, rois].
         log_probabilities: float32 [b, rois, h, w, 2], logarithms of the softmax at the background
             and at each RoI's own class.

@@ -9,6 +9,8 @@ from mrcnn.networks.layers.base import PACKAGE, GraphLayer
 from mrcnn.ops import boxes as box_ops
 from mrcnn.ops.packed_rows import PackedRows
 
+# Points on each axis of a cell, of whose values "soft" takes the mean.
+SOFT_SAMPLES = 4
 CROWD_IOU = 0.001  # a proposal that touches a crowd any more than this is no negative
 
 
@@ -18,7 +20,7 @@ class DetectionTargets(NamedTuple):
     rois: tf.Tensor  # float32 [b, t, 4] normalised
     class_ids: tf.Tensor  # int32 [b, t], 0 for negatives and padding
     deltas: tf.Tensor  # float32 [b, t, 4] in units of bbox_std_dev
-    masks: tf.Tensor  # float32 [b, t, height, width] of 0 and 1
+    masks: tf.Tensor  # float32 [b, t, height, width] of 0 and 1; "soft": between them
 
 
 def detection_targets(
@@ -34,7 +36,7 @@ def detection_targets(
     mask_shape,
     mini_masks,
     add_gt=False,
-    sampled_masks=False,
+    mask_targets="crop",
     image_shape=None,
     box_shift=1,
     negatives_alone=False,
@@ -58,8 +60,7 @@ def detection_targets(
         mask_shape: (height, width) of the target masks.
         mini_masks: whether ``gt_masks`` are relative to their boxes.
         add_gt: whether the objects' own boxes are proposals too.
-        sampled_masks: False samples the target masks on a grid that includes the RoI's edges, True
-            at the centres of the target's cells.
+        mask_targets: ``Config.MASK_TARGETS``.
         image_shape: (height, width, ...) px, that sampled masks need.
         box_shift: ``Config.BOX_SHIFT``, by which boxes are normalised.
         negatives_alone: whether an image without objects has as many negatives as one with all
@@ -129,14 +130,17 @@ def detection_targets(
     deltas = box_ops.box_refinement(positive_rois, positive_boxes) / tf.constant(
         bbox_std_dev, tf.float32
     )
-    frames = positive_boxes if mini_masks else None
-    if sampled_masks:
-        windows = _centre_windows(
-            positive_rois, frames, mask_shape, tf.shape(gt_masks)[1:3], image_shape, box_shift
-        )
+    frames, stored = positive_boxes if mini_masks else None, tf.shape(gt_masks)[1:3]
+    if mask_targets == "crop":
+        windows = _edge_windows(positive_rois, frames, stored, box_shift)
+        masks = tf.round(_crop_masks(gt_masks, objects, windows, mask_shape, padded=False))
     else:
-        windows = _edge_windows(positive_rois, frames, tf.shape(gt_masks)[1:3], box_shift)
-    masks = _crop_masks(gt_masks, objects, windows, mask_shape, padded=sampled_masks)
+        samples = SOFT_SAMPLES if mask_targets == "soft" else 1
+        shape = [samples * side for side in mask_shape]
+        windows = _centre_windows(positive_rois, frames, shape, stored, image_shape, box_shift)
+        masks = tf.round(_crop_masks(gt_masks, objects, windows, shape, padded=True))
+        if samples > 1:
+            masks = tf.nn.avg_pool2d(masks[..., tf.newaxis], samples, samples, "VALID")[..., 0]
     return DetectionTargets(rois, class_ids, packed.unpack(deltas), packed.unpack(masks))
 
 
@@ -210,7 +214,7 @@ def _centre_windows(rois, frames, mask_shape, stored_shape, image_shape, box_shi
 
 
 def _crop_masks(gt_masks, objects, windows, mask_shape, padded):
-    """The windows [m, 4] of the objects' masks, float32 [m, height, width] of 0 and 1.
+    """The windows [m, 4] of the objects' masks, float32 [m, height, width] between 0 and 1.
 
     ``padded`` puts a cell of zeros around the masks: an object ends half a cell from its last one.
     """
@@ -221,7 +225,7 @@ def _crop_masks(gt_masks, objects, windows, mask_shape, padded):
     cropped = tf.image.crop_and_resize(
         masks, tf.stop_gradient(windows), tf.range(tf.shape(objects)[0]), mask_shape
     )
-    return tf.round(cropped[..., 0])
+    return cropped[..., 0]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -281,7 +285,7 @@ class DetectionTargetLayer(GraphLayer):
                 mask_shape=tuple(self.settings["MASK_SHAPE"]),
                 mini_masks=self.settings["USE_MINI_MASK"],
                 add_gt=self.settings["ROI_ADD_GT"],
-                sampled_masks=self.settings["MASK_TARGETS"] == "sampled",
+                mask_targets=self.settings["MASK_TARGETS"],
                 image_shape=self.settings["IMAGE_SHAPE"],
                 box_shift=self.settings["BOX_SHIFT"],
                 negatives_alone=self.settings["KEEP_EMPTY_IMAGES"],
