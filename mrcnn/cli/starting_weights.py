@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mrcnn.cli.weights_fields import told_by_weights
+from mrcnn.common.json_files import plain
 from mrcnn.common.words import some
-from mrcnn.config import SegmentationConfig
-from mrcnn.config.file import config_beside, read_config
+from mrcnn.config import Config, SegmentationConfig
+from mrcnn.config.file import OUTPUT_FIELDS, config_beside, read_config
 from mrcnn.config.rules_of_segmentation import WITH_BACKBONE
 from mrcnn.data.formats.regions import CLASS_OF_ALL
 from mrcnn.weights import CLASS_LAYERS
@@ -18,7 +20,6 @@ from mrcnn.weights.label_layers import PREFIX, label_class_layers, label_network
 from mrcnn.weights.read import read_weights
 
 if TYPE_CHECKING:
-    from mrcnn.config import Config
     from mrcnn.model import MaskRCNN
     from mrcnn.segmenter import Segmenter
 
@@ -112,6 +113,36 @@ def load_start(
         model.load_weights(path, by_name=True, exclude=excluded(path, model.config, new_classes))
     if choice.lower() != "last":
         model.set_log_dir()  # a run of its own, also where the path is a checkpoint of another one
+
+
+def warn_of_preset(
+    path: str | None, fields: dict[str, Any], given: dict[str, Any], choice: str
+) -> None:
+    """Warn where a preset gives the heads of a weights file other inputs than they have learned on.
+
+    Args:
+        path: of the file, or None.
+        fields: of `fields_of_weights`.
+        given: settings of the command line.
+        choice: of --weights. A run that goes on tells what has changed by itself.
+    """
+    if path is None or given.get("PRESET") is None or choice.lower() == "last":
+        return
+    if "NUM_CLASSES" not in told_by_weights(path):  # a backbone alone
+        return
+    others = [
+        f"{name} = {plain(given[name])} (there {plain(known)})"
+        for name in OUTPUT_FIELDS
+        for known in (fields.get(name, getattr(Config, name)),)
+        if name in given and plain(given[name]) != plain(known)
+    ]
+    if others:
+        warnings.warn(
+            f"the heads of {path} were trained with other settings than those of the preset "
+            f"{given['PRESET']!r}, and have to learn anew what these change: {', '.join(others)}. "
+            "Without --preset a training keeps the settings of its weights",
+            stacklevel=2,
+        )
 
 
 def excluded(path: str, config: Config, new_classes: bool) -> Sequence[str] | None:

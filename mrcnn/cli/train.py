@@ -43,6 +43,7 @@ from mrcnn.cli.starting_weights import (
     load_start,
     names_of_weights,
     require_encoder,
+    warn_of_preset,
 )
 from mrcnn.cli.weights_fields import fields_of_weights
 from mrcnn.common.files import require_writable
@@ -215,6 +216,7 @@ def run(args: argparse.Namespace) -> None:
         labels = config_class({**fields, **given}) is SegmentationConfig
         train_set, val_set = open_both(args, seed, names, labels)
     names = names_of_weights(path, fields)
+    warn_of_preset(path, fields, given, args.weights)
     network = given.get("NETWORK", fields.get("NETWORK"))
     new_classes = has_other_classes(path, names, train_set.class_names, network)
     if new_classes and args.config is None and fields.pop("CLASS_WEIGHTS", None) is not None:

@@ -428,6 +428,23 @@ def test_presets_are_not_mixed():
     assert settings.make_config({"PRESET": "matterport"}, {"PRESET": "modern"}).PRESET == "modern"
 
 
+def test_a_preset_that_heads_were_not_trained_with(tmp_path, recwarn):
+    heads, backbone = weights_file(tmp_path / "some.h5"), str(tmp_path / "backbone.h5")
+    write_h5(backbone, [("conv1", [("conv1/kernel:0", np.zeros((7, 7, 3, 4)))])])
+    modern = {"PRESET": "modern", "ROI_ALIGN": "aligned", "BOX_SHIFT": 1}
+    for arguments in (
+        (heads, {}, {}, "coco"),  # no preset
+        (heads, {"ROI_ALIGN": "aligned"}, modern, "some.h5"),
+        (heads, {}, modern, "last"),
+        (backbone, {}, modern, "backbone.h5"),
+        (None, {}, modern, "none"),
+    ):
+        starting_weights.warn_of_preset(*arguments)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="'modern', and have to learn anew .*: ROI_ALIGN = align"):
+        starting_weights.warn_of_preset(heads, {}, modern, "coco")
+
+
 def chosen_settings(photos, *options):
     """The settings that `train` with some options is given."""
     parser = argparse.ArgumentParser()
