@@ -43,6 +43,13 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=320, metavar="PX")
     parser.add_argument("--epochs", type=int, default=60, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="fields of Config for the training",
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     part, images = args.out / "instances.json", args.dataset / "train2017"
@@ -52,7 +59,7 @@ def main() -> int:
     train += ["--backbone", "resnet50", "--size", args.size, "--layers", "all"]
     train += ["--epochs", args.epochs, "--seed", args.seed, "--verbose", 2, *logs]
     scales = ",".join(str(scale * args.size // 1024) for scale in (32, 64, 128, 256, 512))
-    train += ["--set", f"RPN_ANCHOR_SCALES={scales}"]
+    train += ["--set", f"RPN_ANCHOR_SCALES={scales}", *args.set]
     evaluate = ["evaluate", part, "--images", images, "--weights", "last", *logs]
     for words in (train, evaluate):
         command = [sys.executable, "-m", "mrcnn", *map(str, words)]

@@ -18,6 +18,8 @@ sys.path.append(str(ROOT / "benchmarks"))
 import error_types
 import ladder
 import overfit
+from mask_ceiling import ceiling
+from measure import scenes
 
 
 def coco_mask(*box, shape=(100, 100)):
@@ -106,6 +108,24 @@ def test_precision_at_each_overlap():
     )
     ap = error_types.precision_by_iou(found)
     assert ap == {"bbox": [1.0] * 7 + [0.5] * 3, "segm": [1.0] * 10}
+
+
+@pytest.mark.parametrize("mini", [True, False])
+def test_softer_targets_and_more_cells_allow_more(mini):
+    """Of rings, whose masks have 28 cells on a side; the boxes are exact."""
+    distance = np.hypot(*(np.mgrid[:384, :384] - 192))
+    rings = [(distance < 180) & (distance > 120), (distance < 140) & (distance > 110)]
+    photos = [np.zeros((384, 384, 3), np.uint8)] * 2
+    dataset = scenes(photos, [ring[..., np.newaxis] for ring in rings], 3)
+    found = {}
+    for targets in ("crop", "sampled", "soft"):
+        fields = dict(MASK_TARGETS=targets, IMAGE_MIN_DIM=0, IMAGE_MAX_DIM=384, USE_MINI_MASK=mini)
+        fields |= dict(NUM_CLASSES=4, TRAIN_ROIS_PER_IMAGE=4, ROI_POSITIVE_RATIO=1.0)
+        config = type("Chosen", (ModernConfig,), {**fields, "ROI_ADD_GT": False})()
+        found[targets] = ceiling(dataset, config)
+        assert found[targets]["bbox_AP"] == 1
+    assert found["crop"]["segm_AP"] < found["sampled"]["segm_AP"] < found["soft"]["segm_AP"]
+    assert found["soft"]["segm_AP"] > 0.9
 
 
 # === The ladder ===
