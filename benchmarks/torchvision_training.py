@@ -7,7 +7,7 @@ ImageNet weights, trained layers, batches, mirror images and number of steps.
 Needs torch, torchvision, pycocotools and h5py, and nothing of this package. The recipe is
 torchvision's: 512 RoIs of an image at a quarter, its losses and initial weights, SGD with momentum
 0.9 and weight decay 1e-4, the rate rising over the first 50 steps. ``--adamw`` takes the optimizer
-of our modern preset for it. The strides of its ResNet stand
+of `ModernConfig` instead. The strides of its ResNet stand
 where those of the weights are, in the first 1x1 convolution. AP is pycocotools', of scores from
 0.05, in the photos' own size. A seed that is in the output already is not run again.
 """
@@ -131,7 +131,9 @@ def sample(photo, masks, flip):
     return torch.tensor(photo.copy()).permute(2, 0, 1).float() / 255, target
 
 
-def optimizer_of(model, adamw, rate, steps):
+def optimizer_of(
+    model: torch.nn.Module, adamw: bool, rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """The optimizer and the schedule of its rate; AdamW's are those of `ModernConfig`."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if not adamw:
@@ -147,7 +149,14 @@ def optimizer_of(model, adamw, rate, steps):
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def train(model, data, rate, epochs, seed, adamw):
+def train(
+    model: torch.nn.Module,
+    data: list[tuple[np.ndarray, np.ndarray]],
+    rate: float,
+    epochs: int,
+    seed: int,
+    adamw: bool,
+) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Train in place; returns the mean losses of each epoch and what the heads were trained on."""
     rng = np.random.default_rng(seed)
     optimizer, schedule = optimizer_of(model, adamw, rate, epochs * STEPS_PER_EPOCH)
@@ -255,7 +264,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256, metavar="PX")
     parser.add_argument("--epochs", type=int, default=4, metavar="N", help="of 68 steps of 2")
     parser.add_argument(
-        "--adamw", action="store_true", help="in place of SGD, with the cosine of our modern preset"
+        "--adamw", action="store_true", help="the optimizer of ModernConfig instead of SGD"
     )
     parser.add_argument("--rate", type=float, help="(0.005; with --adamw 0.0005)")
     args = parser.parse_args()

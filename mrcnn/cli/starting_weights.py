@@ -139,8 +139,8 @@ def warn_of_preset(
     if others:
         warnings.warn(
             f"the heads of {path} were trained with other settings than those of the preset "
-            f"{given['PRESET']!r}, and have to learn anew what these change: {', '.join(others)}. "
-            "Without --preset a training keeps the settings of its weights",
+            f"{given['PRESET']!r}, and have to learn from scratch what these change: "
+            f"{', '.join(others)}. Without --preset a training keeps the settings of its weights",
             stacklevel=2,
         )
 

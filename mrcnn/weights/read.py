@@ -54,9 +54,9 @@ def preset_for(word: str, weights: AnyPath | None = None) -> str:
         return "modern"
     path = None if weights is None else config_beside(os.fspath(weights))
     if path is None:
-        if backbone_fields(weights):
+        fields = _torch_fields(weights)
+        if fields and "NUM_CLASSES" not in fields:  # a ResNet of ImageNet
             return "modern"
-        fields = (weights and is_torch_file(weights) and read_weights(weights).fields) or {}
     else:
         fields = read_config(path)
     preset = fields.get("PRESET", "matterport")
@@ -75,10 +75,15 @@ def backbone_fields(weights: AnyPath | None) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: as `read_weights`.
     """
+    fields = _torch_fields(weights)
+    return {} if "NUM_CLASSES" in fields else fields
+
+
+def _torch_fields(weights):
+    """The fields that a .pth file tells; {} of other files and of None."""
     if weights is None or not is_torch_file(weights):
         return {}
-    fields = read_weights(weights).fields or {}
-    return {} if "NUM_CLASSES" in fields else fields
+    return read_weights(weights).fields or {}
 
 
 def read_weights(path: AnyPath, epsilon: float | None = None) -> WeightsFile:

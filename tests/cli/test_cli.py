@@ -441,7 +441,7 @@ def test_a_preset_that_heads_were_not_trained_with(tmp_path, recwarn):
     ):
         starting_weights.warn_of_preset(*arguments)
     assert not recwarn.list
-    with pytest.warns(UserWarning, match="'modern', and have to learn anew .*: ROI_ALIGN = align"):
+    with pytest.warns(UserWarning, match="'modern', and have to learn from scratch .*: ROI_ALIGN"):
         starting_weights.warn_of_preset(heads, {}, modern, "coco")
 
 
